@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes $VENV with everything pinned and hashed. Uses uv, or brings it into .tools/.
+set -eu
+: "${PYTHON:=python3}" "${VENV:=.venv}"
+
+say() { printf '%s\n' "$*" >&2; }
+
+if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    say "cyclr-bulk needs Python 3.11 or newer; '$PYTHON' is $("$PYTHON" --version 2>&1 || echo missing)."
+    say "Install one, or name it: make setup PYTHON=python3.12"
+    exit 1
+fi
+
+if command -v uv >/dev/null 2>&1; then
+    uv=uv
+elif [ -x .tools/uv/bin/uv ]; then
+    uv=.tools/uv/bin/uv
+elif { "$PYTHON" -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv; } >/dev/null 2>&1; then
+    uv=.tools/uv/bin/uv
+elif rm -rf .tools/uv && "$PYTHON" -m pip install --quiet --target .tools/uv uv >/dev/null 2>&1; then
+    uv=.tools/uv/bin/uv
+else
+    rm -rf .tools/uv
+    say "cyclr-bulk sets itself up with uv, and could not bring it: Python has neither venv nor pip here,"
+    say "or the package index cannot be reached. Install one of them and try again:"
+    say "  Debian, Ubuntu: apt install python3-venv      Fedora: dnf install python3-pip"
+    exit 1
+fi
+
+say "Setting up $VENV ..."
+[ -x "$VENV/bin/python" ] || "$uv" venv --quiet --python "$PYTHON" "$VENV"
+"$uv" pip install --quiet --python "$VENV/bin/python" --require-hashes -r requirements/dev.txt
+"$uv" pip install --quiet --python "$VENV/bin/python" --no-deps --no-build-isolation --editable .

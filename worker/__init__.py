@@ -1,0 +1,1 @@
+"""cyclr-bulk: a CSV of accounts becomes installed connectors."""

@@ -1,0 +1,117 @@
+"""Cyclr's catalogue and what is installed, reduced to what we use. `Source:` reference sections 6 to 9."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from worker.domain.targets import fold
+
+
+@dataclass(frozen=True, slots=True)
+class AuthMethod:
+    """One way to authenticate a connector. `id`: a GUID; `auth_type`: Basic, ApiKey, OAuth1, OAuth2, None, AuthFields."""
+
+    id: str
+    name: str
+    auth_type: str
+    oauth2_type: str | None = None
+
+    def answers_to(self, reference: str) -> bool:
+        """Whether a person may mean this method by `reference`: its name, type or id, in any case."""
+        return fold(reference) in {fold(self.id), fold(self.name), fold(self.auth_type)}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A setting of a connector; with `is_account_property` it may be given at install, under `target_name`."""
+
+    id: int
+    target_name: str
+    label: str
+    is_account_property: bool
+    is_sensitive: bool
+    is_optional: bool
+    choices: tuple[str, ...] = ()
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A release of a connector in the catalogue. `release_id` changes with every release: never an identity."""
+
+    release_id: int
+    name: str
+    version: str | None
+    status: str
+    methods: tuple[AuthMethod, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    description: str | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        return fold(self.status) == "draft"
+
+    @property
+    def account_properties(self) -> tuple[Parameter, ...]:
+        return tuple(p for p in self.parameters if p.is_account_property)
+
+    def find_parameter(self, target_name: str) -> Parameter | None:
+        """The parameter of exactly this TargetName; Cyclr matches names exactly."""
+        return next((p for p in self.parameters if p.target_name == target_name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "release_id": self.release_id,
+            "name": self.name,
+            "version": self.version,
+            "status": self.status,
+            "methods": [
+                {"id": m.id, "name": m.name, "auth_type": m.auth_type, "oauth2_type": m.oauth2_type}
+                for m in self.methods
+            ],
+            "account_properties": [
+                {
+                    "id": p.id,
+                    "target_name": p.target_name,
+                    "label": p.label,
+                    "required": not p.is_optional,
+                    "sensitive": p.is_sensitive,
+                    "choices": list(p.choices),
+                }
+                for p in self.account_properties
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorRef:
+    """How a file names a connector: a release id or a name, perhaps with a version."""
+
+    name_or_id: str
+    version: str | None = None
+
+    @property
+    def release_id(self) -> int | None:
+        text = self.name_or_id
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None
+
+    def __str__(self) -> str:
+        return f"{self.name_or_id} {self.version}" if self.version else self.name_or_id
+
+
+@dataclass(frozen=True, slots=True)
+class AccountConnector:
+    """A connector installed in an account, as an install answers or a look finds it.
+
+    It lives for one comparison in memory and holds secrets: never store, log or print it.
+    """
+
+    id: int
+    name: str
+    connector_name: str
+    is_authenticated: bool
+    auth_value: str | None = None
+    description: str | None = None
+    properties: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"AccountConnector(id={self.id})"

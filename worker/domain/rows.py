@@ -1,0 +1,148 @@
+"""What a file holds: a row per line, or the problems why it is none."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from worker.domain.connectors import ConnectorRef
+
+NOT_EXPORTED = "[not exported]"  # stands in a result file where a secret was; never sent, never means "none"
+
+AUTH_COLUMNS = ("auth_value", "username", "password", "api_key", "access_token", "refresh_token", "expires")
+SECRET_COLUMNS = ("auth_value", "username", "password", "api_key", "access_token", "refresh_token")
+PROPERTY_PREFIX = "property."
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """Why a row (or, with `row_number` None, the whole file) was refused. Rows count as in a spreadsheet: header = 1."""
+
+    row_number: int | None
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        where = [] if self.row_number is None else [f"row {self.row_number}"]
+        if self.column is not None:
+            where.append(f"column {self.column}")
+        return f"{', '.join(where)}: {self.reason}" if where else self.reason
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Warning_:  # noqa: N801 - `Warning` is Python's own
+    """What may go wrong, though the row (or the file) is accepted."""
+
+    row_number: int | None
+    column: str | None
+    reason: str
+
+    __str__ = Problem.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """The account columns of a row: the account is created with these if it does not exist."""
+
+    name: str
+    description: str | None = None
+    timezone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line as read, accepted by the rules that need nothing but the file.
+
+    `cells`: every cell of the line in the file's column order, secrets replaced by `NOT_EXPORTED`.
+    `secrets`: canonical column -> value, for the secret cells that are not empty (auth columns by name,
+    `property.<TargetName>` for properties). `stored_at`: (job id, row number) of the item that holds the
+    secrets whose cell says `NOT_EXPORTED`; only in a row of a result file.
+    """
+
+    number: int
+    account_id: str
+    connector: ConnectorRef
+    cells: tuple[str, ...]
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    description: str | None = None
+    authentication: str | None = None
+    account: NewAccount | None = None
+    reference: str | None = None
+    stored_at: tuple[str, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"Row(number={self.number})"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """A row that the catalogue check accepted too: all that an item is made of.
+
+    `name`: the account connector's Name as it will be sent. `authentication_id`: None means that none is sent.
+    `must_look`: this target was tried before. `cells`: as in `Row`, with the values of properties that the
+    catalogue calls not sensitive shown.
+    """
+
+    row: Row
+    name: str
+    target: str
+    connector_key: str
+    authentication_id: str | None
+    cells: tuple[str, ...]
+    secrets: Mapping[str, str]
+    must_look: bool = False
+
+    def __repr__(self) -> str:
+        return f"PlannedRow(number={self.row.number})"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A line that became no item. `cells` as in `Row`; `problems` is never empty."""
+
+    number: int
+    cells: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRow:
+    """A line of a result file whose target is installed already: nothing to do. `job_id`, `row_number`: that item."""
+
+    number: int
+    cells: tuple[str, ...]
+    job_id: str
+    row_number: int
+
+
+def auth_value(secrets: Mapping[str, str]) -> str | None:
+    """The AuthValue that Cyclr documents for the credential columns of a row; None where there is no credential.
+
+    Basic: base64 of `username:password` in UTF-8. OAuth with own tokens: a string of JSON with AccessToken,
+    RefreshToken, Expires. Source: reference section 8.
+    """
+    if "auth_value" in secrets:
+        return secrets["auth_value"]
+    if "api_key" in secrets:
+        return secrets["api_key"]
+    if "username" in secrets or "password" in secrets:
+        pair = f"{secrets.get('username', '')}:{secrets.get('password', '')}"
+        return base64.b64encode(pair.encode()).decode()
+    if "access_token" in secrets:
+        tokens = {"AccessToken": secrets["access_token"]}
+        if "refresh_token" in secrets:
+            tokens["RefreshToken"] = secrets["refresh_token"]
+        if "expires" in secrets:
+            tokens["Expires"] = secrets["expires"]
+        return json.dumps(tokens)
+    return None
+
+
+def properties(secrets: Mapping[str, str]) -> dict[str, str]:
+    """TargetName -> value, from the `property.<TargetName>` entries of a row."""
+    return {
+        column.removeprefix(PROPERTY_PREFIX): value
+        for column, value in secrets.items()
+        if column.startswith(PROPERTY_PREFIX)
+    }

@@ -1,0 +1,82 @@
+"""The states of an item and of a job, and how an item ended. `docs/states.md` draws them."""
+
+from enum import StrEnum
+
+
+class ItemState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    INSTALLED = "installed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_ITEM_STATES
+
+
+FINAL_ITEM_STATES = frozenset({ItemState.INSTALLED, ItemState.FAILED, ItemState.CANCELLED})
+
+
+class JobState(StrEnum):
+    LOADING = "loading"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class Outcome(StrEnum):
+    """How an installed item came to be installed."""
+
+    CREATED = "created"  # we hold Cyclr's 200
+    RECOVERED = "recovered"  # an answer was lost, and a look found it
+    ADOPTED = "adopted"  # it was there, and nothing of this row was sent
+
+
+class PauseReason(StrEnum):
+    """Why a job is paused. `PAUSE_MESSAGES` says it to people."""
+
+    PERSON = "person"
+    INTERRUPTED = "interrupted"
+    FIRST_ROWS = "first_rows"
+    TOO_MANY_FAILURES = "too_many_failures"
+    PARTNER_CREDENTIALS = "partner_credentials"
+    RELEASE_CHANGED = "release_changed"
+    WRONG_API_URL = "wrong_api_url"
+
+
+PAUSE_MESSAGES: dict[PauseReason, str] = {
+    PauseReason.PERSON: "paused by a person",
+    PauseReason.INTERRUPTED: "the command was interrupted",
+    PauseReason.FIRST_ROWS: "the first rows asked for are done",
+    PauseReason.TOO_MANY_FAILURES: "too many of the rows tried so far have failed",
+    PauseReason.PARTNER_CREDENTIALS: "Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET",
+    PauseReason.RELEASE_CHANGED: "a new release of the connector does not fit the rows any more",
+    PauseReason.WRONG_API_URL: "the API answers with a redirect, so CYCLR_API_URL is wrong",
+}
+
+
+class Code(StrEnum):
+    """Stable codes of a failed item (and of an attempt that did not end well)."""
+
+    # Cyclr refused, for good
+    REFUSED = "refused"
+    NAME_IN_USE = "name_in_use"
+    ACCOUNT_UNKNOWN = "account_unknown"
+    ACCOUNT_REFUSED = "account_refused"
+    CONNECTOR_GONE = "connector_gone"
+    # tried to the end
+    UNREACHABLE = "unreachable"  # never sent, every time
+    NO_ANSWER = "no_answer"  # unknown every time, and a look found nothing
+    OUTCOME_UNKNOWN = "outcome_unknown"  # unknown, and the looks failed too: may be installed
+    # ours
+    WORKER_LOST = "worker_lost"
+    UNSTORABLE_ANSWER = "unstorable_answer"
+    CREDENTIAL_LOST = "credential_lost"  # the sealed data of the row cannot be opened
+    # not failures: why an attempt is made again
+    THROTTLED = "throttled"
+    OUTAGE = "outage"
+    RESCUED = "rescued"
+    PRESENT_UNDER_OTHER_NAME = "present_under_other_name"
+    CANCELLED = "cancelled"
