@@ -1,0 +1,211 @@
+"""Builds the parts from Settings: for a worker process, for a command, for one that installs by itself."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from billiard.process import active_children
+
+from worker.clock import Clock
+from worker.cyclr.client import CyclrClient
+from worker.cyclr.limiter import InProcessLimiter, Limiter, RedisLimiter
+from worker.cyclr.tokens import Credentials
+from worker.cyclr.transport import open_http
+from worker.installing import InstallRun, Limits, Rules
+from worker.lifeline import die_with_parent
+from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
+from worker.store.gates import DatabaseGate
+from worker.store.loading import ensure_instance
+from worker.store.sealing import Sealer
+from worker.store.session import Engine, open_engine
+from worker.sweeping import SweepRules
+from worker.telemetry import configure_logging
+from worker.tickets import Doorbell
+
+RUN_S = 20.0  # of one ticket
+PROBE_MARGIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """What every part that touches the database is given."""
+
+    engine: Engine
+    sealer: Sealer
+    instance_id: str
+
+
+def open_database(settings: CyclrSettings) -> Database:
+    """Raises: InvalidSettings where the URL or the sealing keys are missing."""
+    missing = [
+        f"{name} is not set"
+        for name, value in (
+            ("DATABASE_URL", settings.database_url),
+            ("CYCLR_BULK_SEALING_KEYS", settings.cyclr_bulk_sealing_keys),
+        )
+        if value is None
+    ]
+    if settings.database_url is None or settings.cyclr_bulk_sealing_keys is None:
+        raise InvalidSettings(missing)
+    sealer = Sealer(parse_sealing_keys(settings.cyclr_bulk_sealing_keys.get_secret_value()))
+    return Database(open_engine(settings.database_url.get_secret_value()), sealer, settings.instance_id)
+
+
+@asynccontextmanager
+async def open_cyclr(
+    settings: CyclrSettings, engine: Engine, *, clock: Clock, redis_url: str | None, is_idle: bool = False
+) -> AsyncIterator[tuple[CyclrClient, Limiter]]:
+    """The client and its limiter, for the running loop. `redis_url` None: no broker, so a limiter in this process.
+
+    `is_idle`: the caller knows that no other process has a call reserved.
+    """
+    settings.require_cyclr()
+    assert settings.cyclr_api_url is not None
+    assert settings.cyclr_client_id is not None
+    assert settings.cyclr_client_secret is not None
+    ensure_instance(engine, settings.instance_id, settings.api_host)
+    limiter = make_limiter(settings, engine, clock=clock, redis_url=redis_url)
+    if is_idle:
+        await limiter.declare_idle()
+    http = open_http(settings.cyclr_api_url, max_connections=settings.cyclr_concurrency + 10)
+    credentials = Credentials(settings.cyclr_client_id, settings.cyclr_client_secret.get_secret_value())
+    client = CyclrClient(
+        http,
+        settings.cyclr_api_url,
+        credentials,
+        timeout_s=settings.cyclr_timeout_s,
+        clock=clock,
+        limiter=limiter,
+    )
+    try:
+        yield client, limiter
+    finally:
+        await client.aclose()
+        await limiter.aclose()
+
+
+def make_limiter(settings: CyclrSettings, engine: Engine, *, clock: Clock, redis_url: str | None) -> Limiter:
+    gates = DatabaseGate(engine, settings.instance_id)
+    probe_s = settings.cyclr_timeout_s + PROBE_MARGIN_S
+    if redis_url is None:
+        return InProcessLimiter(
+            calls_per_second=settings.cyclr_calls_per_second,
+            burst=settings.cyclr_burst,
+            gates=gates,
+            probe_s=probe_s,
+            clock=clock,
+        )
+    return RedisLimiter(
+        redis_url,
+        settings.instance_id,
+        calls_per_second=settings.cyclr_calls_per_second,
+        burst=settings.cyclr_burst,
+        gates=gates,
+        probe_s=probe_s,
+        clock=clock,
+    )
+
+
+def sweep_rules(settings: CyclrSettings) -> SweepRules:
+    return SweepRules(
+        rescue_due_in_s=settings.cyclr_timeout_s + settings.cyclr_settle_s,
+        secret_retention_h=settings.cyclr_secret_retention_h,
+        pause_above_percent=settings.cyclr_pause_above_percent,
+    )
+
+
+class Installer:
+    """Runs the install loop, time after time, on one event loop: connections and the token outlive a run."""
+
+    def __init__(self, settings: CyclrSettings, database: Database, *, redis_url: str | None) -> None:
+        self._settings = settings
+        self._database = database
+        self._redis_url = redis_url
+        self._doorbell = Doorbell(redis_url) if redis_url else None
+        self._clock = Clock()
+        self._runner = asyncio.Runner()
+        self._cyclr = open_cyclr(settings, database.engine, clock=self._clock, redis_url=redis_url)
+        self._opened: tuple[CyclrClient, Limiter] | None = None
+
+    def run(self, *, for_s: float, on_start: Callable[[asyncio.AbstractEventLoop, InstallRun], None]) -> None:
+        """One run. `on_start` gets the loop and the run, to stop it from outside."""
+        self._runner.run(self._run(for_s, on_start))
+
+    def close(self) -> None:
+        async def close() -> None:
+            if self._opened is not None:
+                await self._cyclr.__aexit__(None, None, None)
+
+        self._runner.run(close())
+        self._runner.close()
+
+    async def _run(
+        self, for_s: float, on_start: Callable[[asyncio.AbstractEventLoop, InstallRun], None]
+    ) -> None:
+        if self._opened is None:
+            self._opened = await self._cyclr.__aenter__()
+        client, limiter = self._opened
+        settings = self._settings
+        run = InstallRun(
+            engine=self._database.engine,
+            sealer=self._database.sealer,
+            instance_id=self._database.instance_id,
+            client=client,
+            limiter=limiter,
+            rules=Rules(settings.cyclr_max_attempts, settings.cyclr_retry_base_s, settings.cyclr_settle_s),
+            limits=Limits(
+                concurrency=settings.cyclr_concurrency,
+                deadline_s=settings.cyclr_timeout_s,
+                claim_s=settings.claim_s,
+                pause_above_percent=settings.cyclr_pause_above_percent,
+            ),
+            ring=self._ring,
+            clock=self._clock,
+            rng=random.Random(),
+        )
+        on_start(asyncio.get_running_loop(), run)
+        await run.run(for_s=for_s)
+
+    def _ring(self) -> None:
+        if self._doorbell is not None:
+            self._doorbell.ring()
+
+
+# One worker process is one of these: made after the fork, since neither loops nor connections survive one.
+_installer: Installer | None = None
+
+
+def set_up_worker_process() -> None:
+    """Called in each of Celery's prefork processes as it starts."""
+    global _installer  # a prefork process has no other place to keep it between two tickets
+    die_with_parent()
+    configure_logging()
+    settings = load_settings()
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    _installer = Installer(settings, open_database(settings), redis_url=redis_url)
+
+
+def tear_down_worker_process() -> None:
+    if _installer is not None:
+        _installer.close()
+
+
+def run_installs() -> None:
+    """One ticket's work. SIGTERM ends it early: what was not sent is given back, what is in flight is settled."""
+    assert _installer is not None, "set up by worker_process_init"
+
+    def stop_on_sigterm(loop: asyncio.AbstractEventLoop, run: InstallRun) -> None:
+        loop.add_signal_handler(signal.SIGTERM, run.stop)
+
+    _installer.run(for_s=RUN_S, on_start=stop_on_sigterm)
+
+
+def stop_worker_processes() -> None:
+    """Called in Celery's main process: its prefork processes hear nothing of a warm shutdown by themselves."""
+    for process in active_children():
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)

@@ -1,0 +1,27 @@
+"""The Celery app: the one object made at import. It reads only REDIS_URL."""
+
+import os
+from typing import Any
+
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from worker import bootstrap
+from worker.tickets import make_celery
+
+app = make_celery(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"))
+app.set_current()
+
+
+@worker_process_init.connect
+def _set_up(**_: Any) -> None:
+    bootstrap.set_up_worker_process()
+
+
+@worker_process_shutdown.connect
+def _tear_down(**_: Any) -> None:
+    bootstrap.tear_down_worker_process()
+
+
+@worker_shutting_down.connect
+def _pass_on(**_: Any) -> None:
+    bootstrap.stop_worker_processes()

@@ -1,0 +1,14 @@
+"""What a worker does: reserve, claim, attempt, settle.
+
+run.py       the install loop: slots -> claims -> attempts -> settlements
+attempt.py   one attempt at one item: look, create the account, install
+judging.py   the retry table: what a call's failure means
+permits.py   each call's slot, and the last check of the claim before it is sent
+releases.py  connectors resolved again when Cyclr publishes a new release
+settler.py   verdicts collected and written in groups
+"""
+
+from worker.installing.judging import Rules
+from worker.installing.run import InstallRun, Limits
+
+__all__ = ["InstallRun", "Limits", "Rules"]

@@ -1,0 +1,106 @@
+"""The last thing before a request is written: the call's slot has come, and the claim still holds for a whole deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from worker.clock import Clock, Moment
+from worker.cyclr.errors import NotStarted
+from worker.cyclr.limiter import Limiter
+from worker.cyclr.slots import Slot
+from worker.installing.judging import Call
+from worker.store.claiming import ClaimedItem, Standing
+
+PROLONG_BEFORE_S = 0.5  # so late that a pause or a cancel before it is seen in time
+
+
+class ClaimRanOut(NotStarted):
+    """The claim ends before a call that starts now would have to: another worker may be about to take the item."""
+
+
+class Stopped(NotStarted):
+    """The job was paused, the claim was lost, or this process ends: nothing more may be sent for the item."""
+
+
+class CalledOff(NotStarted):
+    """The job was cancelled: no install may be sent."""
+
+
+class Permits:
+    """The permits of one attempt's calls: a slot each, and for each the check of the claim.
+
+    `claimed_at`: a moment before the claim was asked for. `prolong` holds the item for another `claim_s`.
+    """
+
+    def __init__(
+        self,
+        item: ClaimedItem,
+        first_slot: Slot,
+        *,
+        claimed_at: Moment,
+        claim_s: float,
+        deadline_s: float,
+        limiter: Limiter,
+        prolong: Callable[[], Awaitable[Standing]],
+        is_stopping: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        self.item = item
+        self.last_call: Call = "account"
+        self.is_calling = False
+        self._first_slot: Slot | None = first_slot
+        self._claimed_at = claimed_at
+        self._sendable_s = claim_s - deadline_s
+        self._limiter = limiter
+        self._prolong = prolong
+        self._is_stopping = is_stopping
+        self._clock = clock
+
+    @property
+    def call_in_flight(self) -> Call:
+        """The call whose failure is to be judged: before its permit was given nothing of it was sent,
+        so what failed then was a mere preparation (a token, say)."""
+        return self.last_call if self.is_calling else "account"
+
+    async def next(self, call: Call) -> "Permit":
+        """A permit for one call. Raises: Stopped, CalledOff, LimiterAway, GateClosed."""
+        self.is_calling = False
+        self.last_call = call
+        if self._is_stopping():
+            raise Stopped
+        if self._first_slot is not None:
+            slot, self._first_slot = self._first_slot, None
+            return Permit(self, slot)
+        slot = await self._limiter.one()
+        await asyncio.sleep(max(0.0, slot.starts_in_s() - PROLONG_BEFORE_S))
+        await self._hold_on(call)
+        return Permit(self, slot)
+
+    async def _hold_on(self, call: Call) -> None:
+        asked_at = self._clock.moment()
+        match await self._prolong():
+            case Standing.HELD:
+                self._claimed_at = asked_at
+            case Standing.CALLED_OFF if call in ("look", "account"):
+                self._claimed_at = asked_at
+            case Standing.CALLED_OFF:
+                raise CalledOff
+            case Standing.LOST | Standing.STOPPED:
+                raise Stopped
+
+    def check_claim(self) -> None:
+        """Raises: ClaimRanOut, unless a call that starts now ends while the claim holds, whatever the machine slept through."""
+        if self._clock.since(self._claimed_at) > self._sendable_s:
+            raise ClaimRanOut
+
+
+class Permit:
+    """Leave to start one call. `ready` returns at the moment of sending, or raises NotStarted."""
+
+    def __init__(self, permits: Permits, slot: Slot) -> None:
+        self._permits = permits
+        self._slot = slot
+
+    async def ready(self) -> None:
+        await self._slot.ready()
+        self._permits.check_claim()
+        self._permits.is_calling = True

@@ -1,0 +1,270 @@
+"""The install loop of one process: reserve slots, claim as many items, call at each slot's time, settle in groups."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from worker.clock import Clock, Moment
+from worker.cyclr.client import CyclrClient
+from worker.cyclr.errors import LimiterAway
+from worker.cyclr.limiter import Limiter
+from worker.cyclr.slots import Slot
+from worker.domain.states import Code
+from worker.domain.verdicts import LookFirst, Verdict, conclude
+from worker.installing.attempt import Attempt
+from worker.installing.judging import Rules
+from worker.installing.permits import Permits
+from worker.installing.releases import Releases
+from worker.installing.settler import Settler
+from worker.store.claiming import ClaimedItem, Standing, claim, count_due, prolong
+from worker.store.sealing import Sealer
+from worker.store.session import Engine
+from worker.store.settling import Settlement, settle
+from worker.telemetry import get_logger
+
+RING_EVERY_S = 1.0
+LONGEST_PAUSE_S = 0.5  # between two questions for slots or work, so that a stop is heard
+DATABASE_AWAY_S = 1.0
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`concurrency`: the most calls in flight in this process. `deadline_s`: of one call. `claim_s`: of one claim."""
+
+    concurrency: int
+    deadline_s: float
+    claim_s: float
+    pause_above_percent: float
+
+
+@dataclass(slots=True)
+class _Account:
+    """What an attempt did for good, to be written with the next prolonging."""
+
+    exists: bool = False
+    created: bool = False
+
+    def note(self, is_new: bool) -> None:
+        self.exists = True
+        self.created = self.created or is_new
+
+
+@dataclass(slots=True)
+class _InHand:
+    attempt: Attempt
+    permits: Permits
+    task: "asyncio.Task[None]" = field(init=False)
+
+
+class InstallRun:
+    """One run of the loop. `ring` sends a ticket when there may be more work than this process takes."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        sealer: Sealer,
+        instance_id: str,
+        client: CyclrClient,
+        limiter: Limiter,
+        rules: Rules,
+        limits: Limits,
+        ring: Callable[[], None],
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._engine = engine
+        self._sealer = sealer
+        self._instance_id = instance_id
+        self._client = client
+        self._limiter = limiter
+        self._rules = rules
+        self._limits = limits
+        self._ring = ring
+        self._clock = clock
+        self._rng = rng
+        self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="database")
+        self._settler = Settler(self._settle)
+        self._releases = Releases(engine, client, self._in_thread)
+        self._in_hand: dict[int, _InHand] = {}
+        self._spare: list[Slot] = []
+        self._stopping = asyncio.Event()
+        self._rang_at: Moment | None = None
+
+    async def run(self, *, for_s: float) -> None:
+        """Work for about `for_s` seconds, or until nothing is due and nothing in flight, or until `stop`."""
+        started_at = self._clock.moment()
+        settling = asyncio.create_task(self._settler.run())
+        try:
+            while not self._stopping.is_set():
+                if self._clock.since(started_at) > for_s:
+                    await self._ring_again()
+                    break
+                if not await self._take_more() and not self._in_hand:
+                    break
+            await self._finish_attempts()
+        finally:
+            self._settler.close()
+            await settling
+            self._threads.shutdown(wait=False)
+
+    def stop(self) -> None:
+        """End soon: unsent items are given back, calls in flight are settled. May be called from a signal handler of the loop."""
+        self._stopping.set()
+        for hand in list(self._in_hand.values()):
+            if not hand.permits.is_calling:
+                hand.task.cancel()
+
+    async def _take_more(self) -> bool:
+        """One turn: slots, claims, attempts. Whether there was anything due."""
+        room = self._limits.concurrency - len(self._in_hand)
+        due = await self._count_due(room) if room else 0
+        if not due:
+            await self._wait_for_a_change(LONGEST_PAUSE_S if self._in_hand else 0)
+            return bool(room == 0 or self._in_hand)
+        slots, retry_in_s = await self._reserve(min(room, due))
+        if not slots:
+            await self._wait_for_a_change(min(retry_in_s, LONGEST_PAUSE_S))
+            return True
+        claimed_at = self._clock.moment()
+        items = await self._claim(len(slots))
+        for item, slot in zip(items, slots, strict=False):
+            self._begin(item, slot, claimed_at)
+        self._spare = slots[len(items) :]
+        if len(items) == len(slots):
+            await self._ring_again()
+        return True
+
+    async def _reserve(self, count: int) -> tuple[list[Slot], float]:
+        """Slots in hand from the last turn, and new ones up to `count`; how long to wait where there are none."""
+        slots = [slot for slot in self._spare if not slot.is_over][:count]
+        self._spare = []
+        retry_in_s = 0.0
+        if len(slots) < count:
+            try:
+                reservation = await self._limiter.reserve(count - len(slots))
+            except LimiterAway:
+                return slots, LONGEST_PAUSE_S
+            slots += reservation.slots
+            retry_in_s = reservation.retry_in_s
+        return slots, retry_in_s
+
+    def _begin(self, item: ClaimedItem, slot: Slot, claimed_at: Moment) -> None:
+        account = _Account(exists=item.account_exists)
+        permits = Permits(
+            item,
+            slot,
+            claimed_at=claimed_at,
+            claim_s=self._limits.claim_s,
+            deadline_s=self._limits.deadline_s,
+            limiter=self._limiter,
+            prolong=lambda: self._prolong(item, account),
+            is_stopping=self._stopping.is_set,
+            clock=self._clock,
+        )
+        attempt = Attempt(
+            item,
+            permits,
+            self._client,
+            self._releases,
+            self._rules,
+            is_outage=self._limiter.is_outage,
+            note_account=account.note,
+            rng=self._rng,
+        )
+        hand = _InHand(attempt, permits)
+        hand.task = asyncio.create_task(self._attend(hand))
+        self._in_hand[item.id] = hand
+
+    async def _attend(self, hand: _InHand) -> None:
+        """See one attempt through to its settlement, whatever happens to it."""
+        item = hand.attempt.item
+        started_at, began = self._clock.now(), self._clock.moment()
+        try:
+            verdict = await hand.attempt.run()
+        except asyncio.CancelledError:
+            verdict = hand.attempt.verdict_if_stopped()
+        except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
+            verdict = self._after_a_crash(item, error)
+        finally:
+            self._in_hand.pop(item.id, None)
+        took_s = self._clock.since(began)
+        self._settler.add(Settlement(item, verdict, started_at, took_s, hand.permits.last_call))
+
+    def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
+        # Only the error's type: its text may hold what was sent.
+        log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
+        reason = f"an internal error ({type(error).__name__})"
+        verdict = LookFirst(self._rules.settle_s, Code.NO_ANSWER, reason)
+        return conclude(
+            verdict, attempts=item.attempts, max_attempts=self._rules.max_attempts, must_look=item.must_look
+        )
+
+    async def _finish_attempts(self) -> None:
+        while self._in_hand:
+            await asyncio.wait([hand.task for hand in self._in_hand.values()])
+
+    async def _wait_for_a_change(self, seconds: float) -> None:
+        """Sleep, but not past the end of an attempt (there is room again) or a stop."""
+        tasks = [hand.task for hand in self._in_hand.values()]
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([*tasks, stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+
+    async def _ring_again(self) -> None:
+        """Once a second at most, so that idle processes wake one after another."""
+        if self._rang_at is None or self._clock.since(self._rang_at) >= RING_EVERY_S:
+            self._rang_at = self._clock.moment()
+            await self._in_thread(self._ring)
+
+    async def _count_due(self, limit: int) -> int:
+        return int(await self._patiently(partial(count_due, self._engine, self._instance_id, limit=limit), 0))
+
+    async def _claim(self, count: int) -> list[ClaimedItem]:
+        work = partial(
+            claim,
+            self._engine,
+            self._sealer,
+            instance_id=self._instance_id,
+            count=count,
+            claim_s=self._limits.claim_s,
+            is_idle=not self._in_hand,
+        )
+        items: list[ClaimedItem] = await self._patiently(work, [])
+        return items
+
+    async def _patiently(self, work: Callable[[], Any], otherwise: Any) -> Any:
+        """What `work` returns, or `otherwise` after a pause while the database is away."""
+        try:
+            return await self._in_thread(work)
+        except Exception as error:  # noqa: BLE001 - a claim that failed is tried again at the next turn
+            log.warning("database_away", error=type(error).__name__)
+            await self._wait_for_a_change(DATABASE_AWAY_S)
+            return otherwise
+
+    async def _prolong(self, item: ClaimedItem, account: _Account) -> Standing:
+        work = partial(
+            prolong,
+            self._engine,
+            item,
+            claim_s=self._limits.claim_s,
+            account_exists=account.exists,
+            account_created=account.created,
+        )
+        standing: Standing = await self._in_thread(work)
+        return standing
+
+    async def _settle(self, group: list[Settlement]) -> int:
+        work = partial(settle, self._engine, group, pause_above_percent=self._limits.pause_above_percent)
+        return int(await self._in_thread(work))
+
+    async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)

@@ -1,0 +1,65 @@
+"""Verdicts collected and written in groups: every 0.25 s, or as soon as there are 500."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from worker.store.settling import Settlement
+from worker.telemetry import get_logger
+
+SETTLE_EVERY_S = 0.25
+SETTLE_AT = 500
+TRY_AGAIN_S = 1.0
+
+log = get_logger()
+
+
+class Settler:
+    """`settle` writes a group; it may fail while the database is away, and is then tried again until `give_up`.
+
+    What is never written costs nothing but time: the claim runs out, and a look tells what happened.
+    """
+
+    def __init__(self, settle: Callable[[list[Settlement]], Awaitable[int]]) -> None:
+        self._settle = settle
+        self._waiting: list[Settlement] = []
+        self._wake = asyncio.Event()
+        self._is_closing = False
+
+    def add(self, settlement: Settlement) -> None:
+        self._waiting.append(settlement)
+        if len(self._waiting) >= SETTLE_AT:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Write until closed and empty."""
+        while self._waiting or not self._is_closing:
+            await self._pause()
+            group, self._waiting = self._waiting[:SETTLE_AT], self._waiting[SETTLE_AT:]
+            if group:
+                await self._write(group)
+
+    def close(self) -> None:
+        """No more are coming: write what is waiting, then end."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(SETTLE_EVERY_S):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        if not self._is_closing:
+            self._wake.clear()
+
+    async def _write(self, group: list[Settlement]) -> None:
+        while True:
+            try:
+                settled = await self._settle(group)
+            except Exception as error:  # noqa: BLE001 - whatever the database says, these verdicts must not be lost
+                log.warning("settle_failed", error=type(error).__name__, items=len(group))
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                if settled < len(group):
+                    log.warning("claims_lost", items=len(group) - settled)
+                return

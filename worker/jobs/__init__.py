@@ -1,0 +1,22 @@
+"""What a person asks for.
+
+checking.py   a file, held against the catalogue, the accounts and our own past; nothing is changed
+loading.py    the checked file becomes a job
+results.py    what came of every line, as a file
+"""
+
+from worker.jobs.checking import Checked, Estimate, Rejected, check_file, check_offline
+from worker.jobs.loading import RunOptions, fingerprint, load_job
+from worker.jobs.results import write_result_file
+
+__all__ = [
+    "Checked",
+    "Estimate",
+    "Rejected",
+    "RunOptions",
+    "check_file",
+    "check_offline",
+    "fingerprint",
+    "load_job",
+    "write_result_file",
+]

@@ -1,0 +1,76 @@
+"""What came of every line of the file, as a file that is itself a valid input."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from worker.domain.rows import Problem
+from worker.domain.states import ItemState
+from worker.intake import ResultRow, write_results
+from worker.store.jobs import find_item, get_job, iter_results
+from worker.store.session import Engine
+
+
+def write_result_file(engine: Engine, job_id: str, path: Path, *, delimiter: str = ",") -> int:
+    """The number of rows written. The file appears whole or not at all, and only its owner may read it."""
+    job = get_job(engine, job_id)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            count = write_results(out, job.columns, _rows(engine, job_id), delimiter=delimiter)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _rows(engine: Engine, job_id: str) -> Iterator[ResultRow]:
+    for row in iter_results(engine, job_id):
+        if hasattr(row, "problems"):
+            yield _unloaded(engine, row)
+        else:
+            yield _result(row, tuple(row.cells))
+
+
+def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
+    is_installed = item.state == ItemState.INSTALLED
+    return ResultRow(
+        cells=cells,
+        job=item.job_id,
+        row=str(item.row_number),
+        state=item.state,
+        outcome=item.outcome or "",
+        code=item.code or "",
+        message=item.message or "",
+        account_connector_id=_text(item.account_connector_id),
+        attempts=str(item.attempts),
+        authenticated=_yes_no(item.is_authenticated) if is_installed else "",
+        differs=", ".join(item.differs or ()),
+        account_created=_yes_no(item.account_created),
+    )
+
+
+def _unloaded(engine: Engine, row: Any) -> ResultRow:
+    cells = tuple(row.cells)
+    if row.problems is None:
+        # Installed by an earlier job: its result stands.
+        item = find_item(engine, row.installed_job_id, row.installed_row_number)
+        if item is not None:
+            return _result(item, cells)
+        return ResultRow(cells, row.installed_job_id, str(row.installed_row_number), ItemState.INSTALLED)
+    problems = [Problem(None, p["column"], p["reason"]) for p in row.problems]
+    message = "; ".join(str(problem) for problem in problems)
+    return ResultRow(
+        cells, row.job_id, str(row.row_number), "refused", code="refused_at_intake", message=message
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _yes_no(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "no"

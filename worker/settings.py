@@ -1,0 +1,169 @@
+"""Settings from the environment or `.env`: read once, checked at start-up, passed down."""
+
+import base64
+import binascii
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.domain.targets import instance_key
+
+CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class InvalidSettings(Exception):
+    """Settings are missing or wrong. `problems`: one line for each, all of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        return f"Settings (environment or .env) need attention:\n{lines}"
+
+
+class CyclrSettings(BaseSettings):
+    """All settings. `cyclr_api_url`, `cyclr_client_id` and `cyclr_client_secret` may be missing: `require_cyclr` asks for them."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True
+    )
+
+    cyclr_api_url: str | None = None
+    cyclr_client_id: str | None = None
+    cyclr_client_secret: SecretStr | None = None
+    cyclr_allow_http_host: str | None = None
+
+    cyclr_calls_per_second: float = Field(10, gt=0, le=10_000)
+    cyclr_burst: int = Field(10, ge=1, le=10_000)
+    cyclr_concurrency: int = Field(250, ge=1, le=5_000)
+    cyclr_timeout_s: float = Field(30, ge=0.2, le=600)
+    cyclr_settle_s: float = Field(60, ge=0, le=3600)
+    cyclr_retry_base_s: float = Field(1, ge=0.01, le=60)
+    cyclr_max_attempts: int = Field(8, ge=1, le=50)
+    cyclr_pause_above_percent: float = Field(20, ge=0, le=100)
+    cyclr_secret_retention_h: float = Field(72, ge=0)
+
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    cyclr_bulk_sealing_keys: Annotated[SecretStr | None, NoDecode] = None
+    cyclr_bulk_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("cyclr-bulk"))
+
+    @field_validator("cyclr_api_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        url = value.strip().rstrip("/").removesuffix("/v1.0")
+        parts = urlsplit(url)
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.path
+            or parts.query
+            or parts.username
+        ):
+            raise ValueError("expected the API domain of your Cyclr instance, such as https://api.cyclr.com")
+        return url
+
+    @field_validator("cyclr_client_id")
+    @classmethod
+    def _is_not_empty(cls, value: str | None) -> str | None:
+        return value.strip() or None if value else None
+
+    @field_validator("cyclr_client_secret")
+    @classmethod
+    def _secret_is_not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value and value.get_secret_value().strip() else None
+
+    @field_validator("cyclr_bulk_sealing_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and value.get_secret_value().strip():
+            parse_sealing_keys(value.get_secret_value())
+            return value
+        return None
+
+    @model_validator(mode="after")
+    def _plain_http_is_for_loopback(self) -> "CyclrSettings":
+        if self.cyclr_api_url and self.cyclr_api_url.startswith("http://"):
+            host = urlsplit(self.cyclr_api_url).hostname or ""
+            if host not in LOOPBACK_HOSTS and host != self.cyclr_allow_http_host:
+                raise ValueError(
+                    f"CYCLR_API_URL: plain http would send credentials unprotected to {host}; use https,"
+                    " or name the host in CYCLR_ALLOW_HTTP_HOST"
+                )
+        return self
+
+    @property
+    def api_host(self) -> str:
+        """The instance's host as people know it, with its port where one is given."""
+        return urlsplit(self.cyclr_api_url or "").netloc
+
+    @property
+    def instance_id(self) -> str:
+        return instance_key(self.cyclr_api_url or "", self.cyclr_client_id or "")
+
+    @property
+    def claim_s(self) -> float:
+        """How long a claim lasts: the limiter's horizon, one call's whole deadline, and a margin."""
+        return 2.0 + self.cyclr_timeout_s + CLAIM_MARGIN_S
+
+    def require_cyclr(self) -> None:
+        """Raises: InvalidSettings, naming every setting that a call of Cyclr needs and that is missing."""
+        wanted = {
+            "CYCLR_API_URL": (
+                self.cyclr_api_url,
+                "the API domain of your instance, such as https://api.cyclr.com",
+            ),
+            "CYCLR_CLIENT_ID": (
+                self.cyclr_client_id,
+                "from Cyclr's console: Settings > OAuth Client Credentials",
+            ),
+            "CYCLR_CLIENT_SECRET": (self.cyclr_client_secret, "shown beside the client id"),
+        }
+        missing = [f"{name} is not set: {hint}" for name, (value, hint) in wanted.items() if not value]
+        if missing:
+            raise InvalidSettings(missing)
+
+
+def parse_sealing_keys(text: str) -> dict[str, bytes]:
+    """`id:base64 of 32 bytes, ...` as an ordered dict; the first key seals. Raises ValueError without showing a key."""
+    keys: dict[str, bytes] = {}
+    for number, part in enumerate(text.split(","), start=1):
+        key_id, colon, encoded = part.strip().partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            key = b""
+        if not colon or not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", key_id) or len(key) != 32:
+            raise ValueError(
+                f"key {number}: expected `id:base64 of 32 bytes`; make one with `cyclr-bulk new-sealing-key`"
+            )
+        if key_id in keys:
+            raise ValueError(f"key {number}: the id {key_id} is used twice")
+        keys[key_id] = key
+    return keys
+
+
+def load_settings(**given: Any) -> CyclrSettings:
+    """The settings of this environment; `given` goes first. Raises: InvalidSettings with all that is wrong at once."""
+    try:
+        return CyclrSettings(**given)
+    except ValidationError as error:
+        raise InvalidSettings(
+            [_in_words(fault) for fault in error.errors(include_input=False, include_url=False)]
+        ) from None
+
+
+def _in_words(fault: Any) -> str:
+    name = ".".join(str(part) for part in fault["loc"]).upper()
+    reason = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{name}: {reason}" if name else reason

@@ -1,0 +1,156 @@
+"""The stand-in's own controls under /_sim/, for tests and demos in other processes. JSON in, JSON out.
+
+Not a part of Cyclr. Calls to it are not in the ledger, and no fault befalls them.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from aiohttp import web
+
+from worker.simulator.catalogue import methods_from_json, parameters_from_json
+from worker.simulator.faults import FAULTS
+from worker.simulator.ledger import Ledger, fingerprint
+from worker.simulator.world import Install, Switches, World
+
+RULE_KEYS = frozenset({"call", "account_id", "share", "count", "seed"})
+
+Controlled = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+class Control:
+    """The controls of one world."""
+
+    def __init__(self, world: World, ledger: Ledger) -> None:
+        self._world = world
+        self._ledger = ledger
+
+    def add_to(self, app: web.Application) -> None:
+        for method, name, control in (
+            ("POST", "faults", self.add_fault),
+            ("DELETE", "faults", self.clear_faults),
+            ("POST", "latency", self.set_latency),
+            ("POST", "switches", self.set_switches),
+            ("POST", "seed", self.seed),
+            ("POST", "release", self.publish),
+            ("POST", "revoke_tokens", self.revoke_tokens),
+            ("GET", "ledger", self.read_ledger),
+            ("GET", "installed", self.installed),
+            ("GET", "counts", self.counts),
+        ):
+            app.router.add_route(method, f"/_sim/{name}", _handler(control))
+
+    def add_fault(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """`{"kind": a name in FAULTS, its arguments, "call"?, "account_id"?, "share"?, "count"?, "seed"?}`."""
+        rule = {key: value for key, value in asked.items() if key in RULE_KEYS}
+        arguments = {key: value for key, value in asked.items() if key not in RULE_KEYS and key != "kind"}
+        if asked.get("kind") not in FAULTS:
+            raise ValueError(f"kind: expected one of {', '.join(sorted(FAULTS))}, got {asked.get('kind')}")
+        return {"id": self._world.faults.add(FAULTS[asked["kind"]](**arguments), **rule).id}
+
+    def clear_faults(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._world.faults.clear()
+        return {}
+
+    def set_latency(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """`{"low_s", "high_s"}`: every call takes a time between them."""
+        self._world.faults.latency_s = (float(asked["low_s"]), float(asked["high_s"]))
+        return {}
+
+    def set_switches(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Sets the fields of `Switches` that are named, and answers all of them."""
+        known = {field.name for field in fields(Switches)}
+        for name in asked:
+            if name not in known:
+                raise ValueError(f"switch: expected one of {', '.join(sorted(known))}, got {name}")
+        if asked.get("away") not in (None, "reset", "503"):
+            raise ValueError(f"away: expected null, reset or 503, got {asked['away']}")
+        for name, value in asked.items():
+            setattr(self._world.switches, name, value)
+        return asdict(self._world.switches)
+
+    def seed(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Adds what is not there: `accounts` [{"id", "name"?}], `connectors` [{"name", "version"?, "status"?,
+        "methods"?, "parameters"?}], `installed` [{"account_id", "connector", "name"?, "auth_value"?, "properties"?}].
+        """
+        world = self._world
+        for entry in asked.get("accounts", ()):
+            world.add_account(entry["id"], entry.get("name"))
+        ids = [self._seed_connector(entry) for entry in asked.get("connectors", ())]
+        for entry in asked.get("installed", ()):
+            release = world.find_release(str(entry["connector"]))
+            if release is None:
+                raise ValueError(f"connector: expected one in the catalogue, got {entry['connector']}")
+            wanted = Install(
+                name=entry.get("name"),
+                auth_value=entry.get("auth_value"),
+                properties=tuple(dict(entry.get("properties", {})).items()),
+            )
+            world.add_installed(entry["account_id"], release, wanted)
+        return {"connector_ids": ids}
+
+    def publish(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """`{"connector": name, "methods"?, "parameters"?}`: a new release; what is not given stays."""
+        name = asked["connector"]
+        release = self._world.publish(
+            name,
+            methods=methods_from_json(name, asked["methods"]) if "methods" in asked else None,
+            parameters=parameters_from_json(asked["parameters"]) if "parameters" in asked else None,
+        )
+        return {"id": release.id}
+
+    def revoke_tokens(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._world.tokens.revoke_all()
+        return {}
+
+    def read_ledger(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Query `since` and `effects_since`: the indexes to begin at."""
+        return self._ledger.since(int(asked.get("since", 0)), int(asked.get("effects_since", 0)))
+
+    def installed(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        """Account id -> what is installed in it, for the accounts that hold something."""
+        return {
+            account.id: [
+                {
+                    "Id": connector.id,
+                    "Name": connector.name,
+                    "connector": connector.release.name,
+                    "authenticated": connector.is_authenticated,
+                    "auth_value_sha256": fingerprint(connector.auth_value),
+                    "properties": [entry.name for entry in connector.properties.values()],
+                }
+                for connector in account.connectors.values()
+            ]
+            for account in self._world.accounts.values()
+            if account.connectors
+        }
+
+    def counts(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **self._ledger.counts(),
+            "accounts": len(self._world.accounts),
+            "doubles": self._world.count_doubles(),
+        }
+
+    def _seed_connector(self, entry: Mapping[str, Any]) -> int:
+        return self._world.add_connector(
+            entry["name"],
+            entry.get("version"),
+            status=entry.get("status", "Approved"),
+            methods=methods_from_json(entry["name"], entry.get("methods", [])),
+            parameters=parameters_from_json(entry.get("parameters", [])),
+            categories=entry.get("categories", ()),
+        ).id
+
+
+def _handler(control: Controlled) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            asked = json.loads(await request.read() or b"{}") if request.method != "GET" else request.query
+            return web.json_response(control(asked))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+
+    return handle

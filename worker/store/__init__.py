@@ -1,0 +1,1 @@
+"""The only place with SQL: tables, queries, sealing, sessions. Synchronous; called through a thread from the loop."""

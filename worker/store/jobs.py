@@ -1,0 +1,258 @@
+"""Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import merge
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, select, update
+
+from worker.domain.states import ItemState, JobState, PauseReason
+from worker.store.loading import HELD_UNTIL
+from worker.store.session import db_now, reading, writing
+from worker.store.settling import pause
+from worker.store.tables import items, job_connectors, jobs, unloaded_rows
+
+PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back."""
+
+    id: str
+    instance_id: str
+    state: JobState
+    pause_reason: PauseReason | None
+    source_name: str
+    columns: tuple[str, ...]
+    total: int
+    held: int
+    installed: int
+    failed: int
+    cancelled: int
+    tried: int
+    refused: int
+    skipped: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def final(self) -> int:
+        return self.installed + self.failed + self.cancelled
+
+    @property
+    def left(self) -> int:
+        return self.total - self.final
+
+    @property
+    def retrying(self) -> int:
+        """Items that were tried and are not final: some in hand, most waiting for their next try."""
+        return max(0, self.tried - self.installed - self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed items with one reason. `example_row`: the row number of the first."""
+
+    code: str
+    message: str
+    count: int
+    example_row: int
+
+
+def get_job(engine: Engine, job_id: str) -> JobStatus:
+    """Raises: NoResultFound."""
+    with reading(engine) as connection:
+        return _to_status(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
+
+
+def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list[JobStatus]:
+    """Jobs that are loading, running or paused, the newest first; of one instance, or of all."""
+    unfinished = select(jobs).where(jobs.c.state.in_([JobState.LOADING, JobState.RUNNING, JobState.PAUSED]))
+    if instance_id:
+        unfinished = unfinished.where(jobs.c.instance_id == instance_id)
+    with reading(engine) as connection:
+        return [_to_status(row) for row in connection.execute(unfinished.order_by(jobs.c.created_at.desc()))]
+
+
+def find_unfinished_job(engine: Engine, instance_id: str, fingerprint: str) -> JobStatus | None:
+    """The running or paused job of the same content, options and instance."""
+    mine = (
+        select(jobs)
+        .where(
+            jobs.c.instance_id == instance_id,
+            jobs.c.fingerprint == fingerprint,
+            jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
+        )
+        .order_by(jobs.c.created_at.desc())
+    )
+    with reading(engine) as connection:
+        row = connection.execute(mine).first()
+    return _to_status(row) if row else None
+
+
+def _to_status(row: Row[Any]) -> JobStatus:
+    return JobStatus(
+        id=row.id,
+        instance_id=row.instance_id,
+        state=JobState(row.state),
+        pause_reason=PauseReason(row.pause_reason) if row.pause_reason else None,
+        source_name=row.source_name,
+        columns=tuple(row.columns),
+        total=row.total,
+        held=row.held,
+        installed=row.installed,
+        failed=row.failed,
+        cancelled=row.cancelled,
+        tried=row.tried,
+        refused=row.refused,
+        skipped=row.skipped,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def count_in_hand(engine: Engine, job_id: str) -> int:
+    """Items that some worker holds right now; bounded by the workers' concurrency, not by the job."""
+    in_hand = (
+        select(func.count())
+        .select_from(items)
+        .where(items.c.job_id == job_id, items.c.state == ItemState.RUNNING)
+    )
+    with reading(engine) as connection:
+        return connection.execute(in_hand).scalar_one()
+
+
+def pause_job(engine: Engine, job_id: str, reason: PauseReason) -> bool:
+    """Pause it if it is running; whether it was."""
+    return writing(engine, lambda connection: pause(connection, job_id, reason))
+
+
+def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
+    """Run it if it is paused; whether it was. `first`: let so many more rows go, hold back the rest; None: all.
+
+    The share of failures counts from here, and the connectors are resolved again before they are used.
+    """
+
+    def work(connection: Connection) -> bool:
+        released = _let_go(connection, job_id, first)
+        resumed = connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
+            .values(
+                state=JobState.RUNNING,
+                pause_reason=None,
+                held=jobs.c.held - released,
+                failed_at_start=jobs.c.failed,
+                tried_at_start=jobs.c.tried,
+            )
+        ).rowcount
+        if not resumed:
+            raise _NotPaused
+        stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
+        connection.execute(stale.values(resolved_at=None))
+        return True
+
+    try:
+        return writing(engine, work)
+    except _NotPaused:
+        return False
+
+
+class _NotPaused(Exception):
+    """Rolls the transaction back: the job was not paused."""
+
+
+def _let_go(connection: Connection, job_id: str, first: int | None) -> int:
+    held = (
+        select(items.c.id)
+        .where(items.c.job_id == job_id, items.c.state == ItemState.QUEUED, items.c.due_at == HELD_UNTIL)
+        .order_by(items.c.id)
+        .limit(first)
+    )
+    now_due = update(items).where(items.c.id.in_(held)).values(due_at=db_now(connection))
+    return connection.execute(now_due).rowcount
+
+
+def cancel_job(engine: Engine, job_id: str) -> bool:
+    """Cancel it if it is running or paused; whether it was. Its queued items follow in pieces (`cancel_queued`)."""
+
+    def work(connection: Connection) -> bool:
+        statement = (
+            update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]))
+            .values(state=JobState.CANCELLED, pause_reason=None)
+        )
+        return bool(connection.execute(statement).rowcount)
+
+    return writing(engine, work)
+
+
+def list_failures(engine: Engine, job_id: str, *, limit: int = 20) -> list[FailureGroup]:
+    """Failed items grouped by reason, the largest group first."""
+    size = func.count().label("size")
+    grouped = (
+        select(items.c.code, items.c.message, size, func.min(items.c.row_number).label("example_row"))
+        .where(items.c.job_id == job_id, items.c.state == ItemState.FAILED)
+        .group_by(items.c.code, items.c.message)
+        .order_by(size.desc(), items.c.code)
+        .limit(limit)
+    )
+    with reading(engine) as connection:
+        return [FailureGroup(r.code, r.message, r.size, r.example_row) for r in connection.execute(grouped)]
+
+
+def count_waiting_for_authorisation(engine: Engine, job_id: str) -> int:
+    """Installed items whose connector the customer has still to authorise."""
+    waiting = (
+        select(func.count())
+        .select_from(items)
+        .where(
+            items.c.job_id == job_id,
+            items.c.state == ItemState.INSTALLED,
+            items.c.is_authenticated.is_(False),
+        )
+    )
+    with reading(engine) as connection:
+        return connection.execute(waiting).scalar_one()
+
+
+def iter_results(engine: Engine, job_id: str) -> Iterator[Row[Any]]:
+    """The job's lines in the order of the file: rows of `items`, and of `unloaded_rows` (these have `problems`).
+
+    Reads page by page: memory does not grow with the job. A refused row has `problems`; a skipped one has none,
+    and `installed_job_id` with `installed_row_number` say which item it is.
+    """
+    return merge(
+        _iter_pages(engine, items, job_id),
+        _iter_pages(engine, unloaded_rows, job_id),
+        key=lambda row: row.row_number,
+    )
+
+
+def _iter_pages(engine: Engine, table: Any, job_id: str) -> Iterator[Row[Any]]:
+    after = 0
+    while True:
+        page = (
+            select(table)
+            .where(table.c.job_id == job_id, table.c.row_number > after)
+            .order_by(table.c.row_number)
+            .limit(PAGE)
+        )
+        with reading(engine) as connection:
+            rows: Sequence[Row[Any]] = connection.execute(page).all()
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        after = rows[-1].row_number
+
+
+def find_item(engine: Engine, job_id: str, row_number: int) -> Row[Any] | None:
+    """The whole row of one item; None where its job is gone."""
+    with reading(engine) as connection:
+        mine = select(items).where(items.c.job_id == job_id, items.c.row_number == row_number)
+        return connection.execute(mine).first()

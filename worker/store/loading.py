@@ -1,0 +1,292 @@
+"""Rows become a job and its items; and what earlier jobs know about the rows of a file."""
+
+import secrets as randomness
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, delete, insert, select, text, tuple_, update
+
+from worker.domain.connectors import Connector
+from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
+from worker.domain.states import ItemState, JobState
+from worker.store.sealing import SealBroken, Sealer
+from worker.store.session import db_now, reading, writing
+from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
+
+PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
+HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # due_at of an item that `--first` holds back
+LOAD_LOCK = 0x6379636C  # PostgreSQL's advisory lock of a load
+JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
+KEYS_PER_QUERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What a job is before its rows. `fingerprint`: of content, options and instance; `first`: hold back all but so many."""
+
+    source_name: str
+    fingerprint: str
+    columns: Sequence[str]
+    look_first: bool
+    skip_if_present: bool
+    first: int | None = None
+
+
+def ensure_instance(engine: Engine, instance_id: str, api_host: str) -> None:
+    """The instance has its row. Safe to repeat."""
+
+    def work(connection: Connection) -> None:
+        known = connection.execute(select(instances.c.id).where(instances.c.id == instance_id)).first()
+        if known is None:
+            connection.execute(insert(instances).values(id=instance_id, api_host=api_host))
+
+    writing(engine, work)
+
+
+def new_job_id(now: datetime) -> str:
+    """Short enough to be read aloud, and sorted by day: `261121-k3x9qd`."""
+    return f"{now:%y%m%d}-" + "".join(randomness.choice(JOB_ID_LETTERS) for _ in range(6))
+
+
+@contextmanager
+def loading_turn(engine: Engine) -> Iterator[None]:
+    """Loads take turns, so that what one checks about live targets holds until it ends."""
+    if engine.dialect.name == "sqlite":
+        with FileLock(f"{engine.url.database}.load.lock", mode=0o600):
+            yield
+        return
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOAD_LOCK})
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOAD_LOCK})
+
+
+class Loader:
+    """Loads one job in pieces. Until `finish` it is `loading` and nothing claims from it; `abandon` undoes it."""
+
+    def __init__(self, engine: Engine, sealer: Sealer, instance_id: str, job: NewJob) -> None:
+        self._engine = engine
+        self._sealer = sealer
+        self._first = job.first
+        self._items: list[dict[str, Any]] = []
+        self._unloaded: list[dict[str, Any]] = []
+        self._connectors: dict[str, int] = {}
+        self._counts = {"total": 0, "held": 0, "refused": 0, "skipped": 0}
+
+        def work(connection: Connection) -> tuple[str, datetime]:
+            now = db_now(connection)
+            job_id = new_job_id(now)
+            connection.execute(
+                insert(jobs).values(
+                    id=job_id,
+                    instance_id=instance_id,
+                    state=JobState.LOADING,
+                    source_name=job.source_name,
+                    fingerprint=job.fingerprint,
+                    columns=list(job.columns),
+                    look_first=job.look_first,
+                    skip_if_present=job.skip_if_present,
+                    created_at=now,
+                    loader_seen_at=now,
+                )
+            )
+            return job_id, now
+
+        self.job_id, self._due_at = writing(engine, work)
+
+    def add_connector(self, key: str, connector: Connector) -> None:
+        """Make the connector of the rows with this `connector_key` known, before the first of them."""
+
+        def work(connection: Connection) -> int:
+            row = insert(job_connectors).values(
+                job_id=self.job_id,
+                key=key,
+                release_id=connector.release_id,
+                definition=connector.to_json(),
+                renamed_methods={},
+                resolved_at=db_now(connection),
+            )
+            return int(connection.execute(row).inserted_primary_key[0])  # type: ignore[index]
+
+        self._connectors[key] = writing(self._engine, work)
+
+    def add(self, row: PlannedRow | RefusedRow | SkippedRow, *, account_exists: bool) -> None:
+        """Take one row; pieces are written as they fill."""
+        match row:
+            case PlannedRow():
+                self._items.append(self._to_item(row, account_exists=account_exists))
+            case RefusedRow():
+                self._counts["refused"] += 1
+                problems = [{"column": p.column, "reason": p.reason} for p in row.problems]
+                self._unloaded.append(self._to_unloaded(row, problems=problems))
+            case SkippedRow():
+                self._counts["skipped"] += 1
+                where = {"installed_job_id": row.job_id, "installed_row_number": row.row_number}
+                self._unloaded.append(self._to_unloaded(row, **where))
+        if len(self._items) + len(self._unloaded) >= PIECE:
+            self._write_piece()
+
+    def finish(self) -> None:
+        """The last step: the job runs. Only after this may a ticket be sent."""
+        self._write_piece()
+
+        def work(connection: Connection) -> None:
+            now = db_now(connection)
+            is_empty = self._counts["total"] == 0
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == self.job_id, jobs.c.state == JobState.LOADING)
+                .values(
+                    **self._counts,
+                    state=JobState.COMPLETED if is_empty else JobState.RUNNING,
+                    started_at=now,
+                    finished_at=now if is_empty else None,
+                    loader_seen_at=None,
+                )
+            )
+
+        writing(self._engine, work)
+
+    def abandon(self) -> None:
+        """Undo the load; nothing of it was ever due."""
+        writing(self._engine, lambda connection: delete_job(connection, self.job_id))
+
+    def _write_piece(self) -> None:
+        new_items, new_unloaded = self._items, self._unloaded
+
+        def work(connection: Connection) -> None:
+            if new_items:
+                connection.execute(insert(items), new_items)
+            if new_unloaded:
+                connection.execute(insert(unloaded_rows), new_unloaded)
+            seen = update(jobs).where(jobs.c.id == self.job_id).values(loader_seen_at=db_now(connection))
+            connection.execute(seen)
+
+        writing(self._engine, work)
+        self._items, self._unloaded = [], []
+
+    def _to_item(self, planned: PlannedRow, *, account_exists: bool) -> dict[str, Any]:
+        row = planned.row
+        self._counts["total"] += 1
+        is_held = self._first is not None and self._counts["total"] > self._first
+        self._counts["held"] += is_held
+        account = row.account
+        return {
+            "job_id": self.job_id,
+            "row_number": row.number,
+            "account_id": row.account_id,
+            "name": planned.name,
+            "target": planned.target,
+            "connector_id": self._connectors[planned.connector_key],
+            "authentication_id": planned.authentication_id,
+            "description": row.description,
+            "account_name": account.name if account else None,
+            "account_description": account.description if account else None,
+            "account_timezone": account.timezone if account else None,
+            "cells": list(planned.cells),
+            "sealed": self._sealer.seal(planned.secrets, job_id=self.job_id, row_number=row.number),
+            "state": ItemState.QUEUED,
+            "due_at": HELD_UNTIL if is_held else self._due_at,
+            "must_look": planned.must_look,
+            "account_exists": account_exists,
+        }
+
+    def _to_unloaded(self, row: RefusedRow | SkippedRow, **more: Any) -> dict[str, Any]:
+        empty = {"problems": None, "installed_job_id": None, "installed_row_number": None}
+        return {"job_id": self.job_id, "row_number": row.number, "cells": list(row.cells)} | empty | more
+
+
+def delete_job(connection: Connection, job_id: str) -> None:
+    """The job and all that hangs on it; foreign keys carry the deletion on."""
+    connection.execute(delete(items).where(items.c.job_id == job_id))
+    connection.execute(delete(jobs).where(jobs.c.id == job_id))
+
+
+def delete_abandoned_loads(engine: Engine, *, older_than_s: float) -> int:
+    """Delete `loading` jobs whose loader was not seen for so long; how many they were."""
+
+    def work(connection: Connection) -> int:
+        last_seen = db_now(connection) - timedelta(seconds=older_than_s)
+        dead = select(jobs.c.id).where(jobs.c.state == JobState.LOADING, jobs.c.loader_seen_at <= last_seen)
+        ids = list(connection.execute(dead).scalars())
+        for job_id in ids:
+            delete_job(connection, job_id)
+        return len(ids)
+
+    return writing(engine, work)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRecord:
+    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before."""
+
+    state: Literal["live", "installed", "tried"]
+    job_id: str
+    row_number: int
+
+
+def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetRecord]:
+    """The targets among these that some job holds or held. Where several did: live before installed before tried."""
+    found: dict[str, TargetRecord] = {}
+    rank = {"live": 0, "installed": 1, "tried": 2}
+    with reading(engine) as connection:
+        for start in range(0, len(targets), KEYS_PER_QUERY):
+            wanted = targets[start : start + KEYS_PER_QUERY]
+            columns = (
+                items.c.target,
+                items.c.state,
+                items.c.tried,
+                items.c.maybe_sent,
+                items.c.job_id,
+                items.c.row_number,
+            )
+            for row in connection.execute(
+                select(*columns).where(items.c.target.in_(wanted)).order_by(items.c.id)
+            ):
+                state = _record_state(row)
+                if state is None:
+                    continue
+                known = found.get(row.target)
+                if known is None or rank[state] <= rank[known.state]:
+                    found[row.target] = TargetRecord(state, row.job_id, row.row_number)
+    return found
+
+
+def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:
+    state = ItemState(row.state)
+    if not state.is_final:
+        return "live"
+    if state is ItemState.INSTALLED:
+        return "installed"
+    return "tried" if row.tried or row.maybe_sent else None
+
+
+def find_stored_secrets(
+    engine: Engine, sealer: Sealer, rows: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], Mapping[str, str] | None]:
+    """(job id, row number) -> the secrets of that item; None where they are wiped or cannot be opened; unknown rows are left out."""
+    wanted = list(rows)
+    found: dict[tuple[str, int], Mapping[str, str] | None] = {}
+    with reading(engine) as connection:
+        for start in range(0, len(wanted), KEYS_PER_QUERY):
+            keys = wanted[start : start + KEYS_PER_QUERY]
+            columns = (items.c.job_id, items.c.row_number, items.c.sealed)
+            held = select(*columns).where(tuple_(items.c.job_id, items.c.row_number).in_(keys))
+            for row in connection.execute(held):
+                found[row.job_id, row.row_number] = _open(row, sealer)
+    return found
+
+
+def _open(row: Any, sealer: Sealer) -> Mapping[str, str] | None:
+    if row.sealed is None:
+        return None
+    try:
+        return sealer.open(row.sealed, job_id=row.job_id, row_number=row.row_number)
+    except SealBroken:
+        return None

@@ -1,0 +1,47 @@
+"""Secrets at rest: AES-256-GCM, the key's id in front, job and row as associated data."""
+
+import json
+import os
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NONCE_BYTES = 12
+
+
+class SealBroken(Exception):
+    """Sealed data cannot be opened: its key is not configured, or it belongs to another row or was changed."""
+
+
+class Sealer:
+    """Seals with the first key, opens with any. `keys`: id -> 32 bytes, ordered."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._keys = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._first = next(iter(keys))
+
+    def seal(self, secrets: Mapping[str, str], *, job_id: str, row_number: int) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        text = json.dumps(dict(secrets), ensure_ascii=False, separators=(",", ":"))
+        sealed = self._keys[self._first].encrypt(
+            nonce, text.encode("utf-8", "surrogatepass"), _belongs_to(job_id, row_number)
+        )
+        return self._first.encode() + b":" + nonce + sealed
+
+    def open(self, sealed: bytes, *, job_id: str, row_number: int) -> dict[str, str]:
+        """Column -> value. Raises: SealBroken."""
+        key_id, _, rest = bytes(sealed).partition(b":")
+        key = self._keys.get(key_id.decode("ascii", "replace"))
+        if key is None:
+            raise SealBroken("sealed with a key that is not configured")
+        try:
+            text = key.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _belongs_to(job_id, row_number))
+        except InvalidTag:
+            raise SealBroken("sealed for another row, or changed") from None
+        opened: dict[str, str] = json.loads(text.decode("utf-8", "surrogatepass"))
+        return opened
+
+
+def _belongs_to(job_id: str, row_number: int) -> bytes:
+    return f"{job_id}/{row_number}".encode()

@@ -1,0 +1,308 @@
+"""Settle: write down how attempts ended, only where the claim in hand still holds."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Boolean, Connection, Engine, bindparam, insert, or_, select, update
+from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
+
+from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.verdicts import (
+    CalledOff,
+    GiveUp,
+    Installed,
+    LookFirst,
+    Released,
+    RetryAt,
+    Verdict,
+    without_texts,
+)
+from worker.store.claiming import ClaimedItem
+from worker.store.session import db_now, writing
+from worker.store.tables import attempts, items, jobs
+
+LEAST_TRIED_FOR_A_PAUSE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one attempt at one item ended. `call`: the last call made (`install`, `look`, ...); `took_s`: the whole attempt."""
+
+    item: ClaimedItem
+    verdict: Verdict
+    started_at: datetime
+    took_s: float
+    call: str
+
+
+def settle(engine: Engine, settlements: Sequence[Settlement], *, pause_above_percent: float) -> int:
+    """Write the settlements whose claims still hold, items and counters in one transaction; how many they were.
+
+    What the database refuses is halved until the bad one stands alone, which is then written without its texts:
+    one unstorable answer never stalls the others. Safe to repeat. Raises: OperationalError when the database is away.
+    """
+    if not settlements:
+        return 0
+    try:
+        return writing(engine, lambda connection: _settle(connection, settlements, pause_above_percent))
+    except (DBAPIError, StatementError, UnicodeError, ValueError) as refusal:
+        if isinstance(refusal, OperationalError):
+            raise
+        if len(settlements) == 1:
+            only = settlements[0]
+            plain = Settlement(
+                only.item, without_texts(only.verdict), only.started_at, only.took_s, only.call
+            )
+            if plain.verdict == only.verdict:
+                raise
+            return settle(engine, [plain], pause_above_percent=pause_above_percent)
+        middle = len(settlements) // 2
+        halves = (settlements[:middle], settlements[middle:])
+        return sum(settle(engine, half, pause_above_percent=pause_above_percent) for half in halves)
+
+
+def _settle(connection: Connection, settlements: Sequence[Settlement], pause_above_percent: float) -> int:
+    now = db_now(connection)
+    held = _still_held(connection, settlements)
+    mine = [s for s in settlements if (s.item.id, s.item.claim_id) in held]
+    if not mine:
+        return 0
+    _write_items(connection, mine, now)
+    tries = [_to_attempt(s) for s in mine if not isinstance(s.verdict, Released)]
+    if tries:
+        connection.execute(insert(attempts), tries)
+    _move_counters(connection, mine, first_tries={key for key, tried in held.items() if not tried})
+    for job_id, reason in sorted(_pauses(mine)):
+        pause(connection, job_id, reason)
+    advance_jobs(connection, sorted({s.item.job_id for s in mine}), now, pause_above_percent)
+    return len(mine)
+
+
+def _still_held(connection: Connection, settlements: Sequence[Settlement]) -> dict[tuple[int, str], bool]:
+    """(item id, claim id) -> whether the item was tried before, of the items whose claim is still the one in hand."""
+    rows = connection.execute(
+        select(items.c.id, items.c.claim_id, items.c.tried)
+        .where(items.c.id.in_([s.item.id for s in settlements]), items.c.state == ItemState.RUNNING)
+        .order_by(items.c.id)
+        .with_for_update()
+    )
+    return {(row.id, row.claim_id): row.tried for row in rows}
+
+
+_BACK_IN_THE_QUEUE = {"state": ItemState.QUEUED, "claim_id": None, "claim_until": None}
+_OVER = {"claim_id": None, "claim_until": None, "tried": True, "attempts": items.c.attempts + 1}
+_IS_HELD = (items.c.id == bindparam("b_id"), items.c.claim_id == bindparam("b_claim_id"))
+
+
+def _write_items(connection: Connection, mine: Sequence[Settlement], now: datetime) -> None:
+    for kind, statement in _STATEMENTS.items():
+        rows = [_to_values(s, now) for s in mine if isinstance(s.verdict, kind)]
+        if rows:
+            connection.execute(statement, rows)
+
+
+# The claim's id stands in every statement too: whatever came before, a lost claim changes nothing.
+_STATEMENTS: dict[type, Any] = {
+    Released: update(items).where(*_IS_HELD).values(**_BACK_IN_THE_QUEUE),
+    RetryAt: update(items)
+    .where(*_IS_HELD)
+    .values(
+        **_BACK_IN_THE_QUEUE,
+        due_at=bindparam("b_due_at"),
+        tried=True,
+        attempts=items.c.attempts + bindparam("b_cost"),
+        code=bindparam("b_code"),
+        message=bindparam("b_message"),
+        http_status=bindparam("b_http_status"),
+    ),
+    LookFirst: update(items)
+    .where(*_IS_HELD)
+    .values(
+        **_BACK_IN_THE_QUEUE,
+        due_at=bindparam("b_due_at"),
+        tried=True,
+        attempts=items.c.attempts + bindparam("b_cost"),
+        code=bindparam("b_code"),
+        message=bindparam("b_message"),
+        http_status=bindparam("b_http_status"),
+        must_look=True,
+        maybe_sent=or_(items.c.maybe_sent, bindparam("b_maybe_sent", type_=Boolean)),
+    ),
+    Installed: update(items)
+    .where(*_IS_HELD)
+    .values(
+        **_OVER,
+        state=ItemState.INSTALLED,
+        sealed=None,  # no secret of an installed item stays in the database
+        must_look=False,
+        outcome=bindparam("b_outcome"),
+        code=bindparam("b_code"),
+        message=bindparam("b_message"),
+        http_status=bindparam("b_http_status"),
+        account_connector_id=bindparam("b_account_connector_id"),
+        is_authenticated=bindparam("b_is_authenticated"),
+        differs=bindparam("b_differs"),
+        settled_at=bindparam("b_now"),
+    ),
+    GiveUp: update(items)
+    .where(*_IS_HELD)
+    .values(
+        **_OVER,
+        state=ItemState.FAILED,
+        must_look=bindparam("b_must_look"),
+        code=bindparam("b_code"),
+        message=bindparam("b_message"),
+        http_status=bindparam("b_http_status"),
+        can_retry_help=bindparam("b_can_retry_help"),
+        settled_at=bindparam("b_now"),
+    ),
+    CalledOff: update(items)
+    .where(*_IS_HELD)
+    .values(
+        **_OVER,
+        state=ItemState.CANCELLED,
+        must_look=False,
+        code=None,
+        message="cancelled; a look found nothing installed",
+        settled_at=bindparam("b_now"),
+    ),
+}
+
+
+def _to_values(settlement: Settlement, now: datetime) -> dict[str, Any]:
+    held = {"b_id": settlement.item.id, "b_claim_id": settlement.item.claim_id}
+    match settlement.verdict:
+        case RetryAt() | LookFirst() as verdict:
+            sent = {"b_maybe_sent": verdict.maybe_sent} if isinstance(verdict, LookFirst) else {}
+            return (
+                held
+                | sent
+                | {
+                    "b_due_at": now + timedelta(seconds=verdict.after_s),
+                    "b_cost": int(verdict.costs_attempt),
+                    "b_code": verdict.code,
+                    "b_message": verdict.reason,
+                    "b_http_status": verdict.http_status,
+                }
+            )
+        case Installed() as verdict:
+            return held | {
+                "b_now": now,
+                "b_outcome": verdict.outcome,
+                "b_code": verdict.code,
+                "b_message": verdict.message,
+                "b_http_status": None,
+                "b_account_connector_id": verdict.account_connector_id,
+                "b_is_authenticated": verdict.is_authenticated,
+                "b_differs": list(verdict.differs),
+            }
+        case GiveUp() as verdict:
+            return held | {
+                "b_now": now,
+                "b_must_look": not verdict.is_absent,
+                "b_code": verdict.code,
+                "b_message": verdict.message,
+                "b_http_status": verdict.http_status,
+                "b_can_retry_help": verdict.can_retry_help,
+            }
+        case CalledOff():
+            return held | {"b_now": now}
+        case Released():
+            return held
+
+
+def _to_attempt(settlement: Settlement) -> dict[str, Any]:
+    verdict = settlement.verdict
+    return {
+        "item_id": settlement.item.id,
+        "started_at": settlement.started_at,
+        "took_s": settlement.took_s,
+        "call": settlement.call,
+        "http_status": getattr(verdict, "http_status", None),
+        "verdict": _VERDICT_NAMES[type(verdict)],
+        "code": getattr(verdict, "code", None),
+        "reason": getattr(verdict, "reason", None) or getattr(verdict, "message", None),
+    }
+
+
+_VERDICT_NAMES: dict[type, str] = {
+    Installed: "installed",
+    RetryAt: "retry",
+    LookFirst: "look_first",
+    GiveUp: "give_up",
+    CalledOff: "called_off",
+}
+_FINAL_COUNTERS: dict[type, str] = {Installed: "installed", GiveUp: "failed", CalledOff: "cancelled"}
+
+
+def _move_counters(
+    connection: Connection, mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]
+) -> None:
+    moves: dict[str, Counter[str]] = {}
+    for settlement in mine:
+        if isinstance(settlement.verdict, Released):
+            continue
+        counters = moves.setdefault(settlement.item.job_id, Counter())
+        final = _FINAL_COUNTERS.get(type(settlement.verdict))
+        if final:
+            counters[final] += 1
+        if (settlement.item.id, settlement.item.claim_id) in first_tries:
+            counters["tried"] += 1
+    for job_id in sorted(moves):  # one order for all, so that two settles cannot block each other
+        changes = {name: jobs.c[name] + by for name, by in moves[job_id].items()}
+        if changes:
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+
+
+def _pauses(mine: Iterable[Settlement]) -> set[tuple[str, PauseReason]]:
+    return {
+        (s.item.job_id, s.verdict.pause) for s in mine if isinstance(s.verdict, RetryAt) and s.verdict.pause
+    }
+
+
+def pause(connection: Connection, job_id: str, reason: PauseReason) -> bool:
+    """Pause the job if it is running; whether it was."""
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == JobState.RUNNING)
+        .values(state=JobState.PAUSED, pause_reason=reason)
+    )
+    return bool(connection.execute(statement).rowcount)
+
+
+def advance_jobs(
+    connection: Connection, job_ids: Sequence[str], now: datetime, pause_above_percent: float
+) -> None:
+    """Complete, or pause, the jobs whose counters say so: guarded updates, safe to repeat."""
+    these = jobs.c.id.in_(job_ids)
+    final = jobs.c.installed + jobs.c.failed + jobs.c.cancelled
+    tried = jobs.c.tried - jobs.c.tried_at_start
+    failed = jobs.c.failed - jobs.c.failed_at_start
+    connection.execute(
+        update(jobs)
+        .where(these, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]), final == jobs.c.total)
+        .values(state=JobState.COMPLETED, pause_reason=None, finished_at=now)
+    )
+    connection.execute(
+        update(jobs)
+        .where(these, jobs.c.state == JobState.RUNNING, jobs.c.held > 0, final == jobs.c.total - jobs.c.held)
+        .values(state=JobState.PAUSED, pause_reason=PauseReason.FIRST_ROWS)
+    )
+    connection.execute(
+        update(jobs)
+        .where(
+            these,
+            jobs.c.state == JobState.RUNNING,
+            tried >= LEAST_TRIED_FOR_A_PAUSE,
+            failed * 100 > pause_above_percent * tried,
+        )
+        .values(state=JobState.PAUSED, pause_reason=PauseReason.TOO_MANY_FAILURES)
+    )
+    connection.execute(
+        update(jobs)
+        .where(these, jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None), final == jobs.c.total)
+        .values(finished_at=now)
+    )

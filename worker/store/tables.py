@@ -1,0 +1,200 @@
+"""The tables. `migrations/` makes them; a test holds both together."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes on both databases; SQLite keeps them as text that sorts by time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        aware: datetime | None = (
+            value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        )
+        return aware
+
+
+# SQLite counts rows itself only for a column of exactly the type INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("api_host", Text, nullable=False),
+    Column("gate_until", UtcDateTime),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("instance_id", String(16), ForeignKey("instances.id"), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("pause_reason", String(24)),
+    Column("source_name", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("look_first", Boolean, nullable=False, server_default=false()),
+    Column("skip_if_present", Boolean, nullable=False, server_default=false()),
+    # Counters move in the transaction that settles: final states and `tried` only.
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("held", Integer, nullable=False, server_default="0"),
+    Column("installed", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("cancelled", Integer, nullable=False, server_default="0"),
+    Column("tried", Integer, nullable=False, server_default="0"),
+    # What the counters were at the last start or resume: the share of failures counts from there.
+    Column("failed_at_start", Integer, nullable=False, server_default="0"),
+    Column("tried_at_start", Integer, nullable=False, server_default="0"),
+    Column("refused", Integer, nullable=False, server_default="0"),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("loader_seen_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Index("ix_jobs_instance_id_state", "instance_id", "state"),
+    Index("ix_jobs_fingerprint", "fingerprint"),
+)
+
+job_connectors = Table(
+    "job_connectors",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("release_id", BigInteger, nullable=False),
+    Column("definition", JSON, nullable=False),
+    # Authentication ids of the rows -> those of the release in use, where a new release changed them.
+    Column("renamed_methods", JSON, nullable=False),
+    Column("resolved_at", UtcDateTime),
+    Index("uq_job_connectors_job_id_key", "job_id", "key", unique=True),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("row_number", Integer, nullable=False),
+    # What is to be installed.
+    Column("account_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("target", String(40), nullable=False),
+    Column("connector_id", Integer, ForeignKey("job_connectors.id"), nullable=False),
+    Column("authentication_id", Text),
+    Column("description", Text),
+    Column("account_name", Text),
+    Column("account_description", Text),
+    Column("account_timezone", Text),
+    Column("cells", JSON, nullable=False),
+    Column("sealed", LargeBinary),
+    # Where it stands.
+    Column("state", String(10), nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("claim_id", String(32)),
+    Column("claim_until", UtcDateTime),
+    Column("must_look", Boolean, nullable=False, server_default=false()),
+    Column("maybe_sent", Boolean, nullable=False, server_default=false()),
+    Column("tried", Boolean, nullable=False, server_default=false()),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+    Column("account_exists", Boolean, nullable=False, server_default=false()),
+    Column("account_created", Boolean, nullable=False, server_default=false()),
+    # How it ended.
+    Column("outcome", String(10)),
+    Column("code", String(32)),
+    Column("message", Text),
+    Column("http_status", Integer),
+    Column("can_retry_help", Boolean),
+    Column("account_connector_id", BigInteger),
+    Column("is_authenticated", Boolean),
+    Column("differs", JSON),
+    Column("settled_at", UtcDateTime),
+    Index("uq_items_job_id_row_number", "job_id", "row_number", unique=True),
+    Index("ix_items_target", "target"),
+)
+
+LIVE = "state IN ('queued', 'running')"
+QUEUED = "state = 'queued'"
+RUNNING = "state = 'running'"
+KEPT = "sealed IS NOT NULL AND state NOT IN ('queued', 'running')"
+CALLED_OFF = "state = 'queued' AND NOT must_look"
+
+
+def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+# A target is live in one item at most: the rule that makes "never twice" independent of how claims go.
+_partial("uq_items_live_target", items.c.target, where=LIVE, unique=True)
+# The claim: the latest due first, so that retries and looks go before fresh rows.
+_partial("ix_items_due", items.c.job_id, items.c.due_at.desc(), items.c.id, where=QUEUED)
+_partial("ix_items_claims", items.c.claim_until, where=RUNNING)
+_partial("ix_items_kept_secrets", items.c.settled_at, where=KEPT)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("item_id", RowId, ForeignKey("items.id", ondelete="CASCADE"), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("took_s", Float, nullable=False),
+    Column("call", String(16), nullable=False),
+    Column("http_status", Integer),
+    Column("verdict", String(12), nullable=False),
+    Column("code", String(32)),
+    Column("reason", Text),
+    Index("ix_attempts_item_id", "item_id"),
+)
+
+# Lines that became no item: refused (with `--skip-invalid`), or installed already (in a result file).
+unloaded_rows = Table(
+    "unloaded_rows",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("row_number", Integer, primary_key=True),
+    Column("cells", JSON, nullable=False),
+    Column("problems", JSON),
+    Column("installed_job_id", String(16)),
+    Column("installed_row_number", Integer),
+)

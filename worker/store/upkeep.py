@@ -1,0 +1,137 @@
+"""What the clock does to the tables: rescue, finish, wipe."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, text, update
+
+from worker.domain.states import Code, ItemState, JobState
+from worker.store.claiming import DEATHS_UNTIL_ALONE
+from worker.store.session import db_now, writing
+from worker.store.settling import advance_jobs
+from worker.store.tables import CALLED_OFF, KEPT, items, jobs
+
+PIECE = 1_000
+
+
+def rescue(engine: Engine, *, due_in_s: float) -> int:
+    """Take back the items of claims that ran out; how many. Each must be looked for, in `due_in_s` at the earliest:
+    a call of the lost worker may still be under way, and Cyclr may still be working on it.
+
+    An item that was claimed alone, because workers had died with it before, fails for good as `worker_lost`.
+    """
+
+    def work(connection: Connection) -> int:
+        now = db_now(connection)
+        lost = list(
+            connection.execute(
+                select(items.c.id, items.c.job_id, items.c.deaths, items.c.tried)
+                .where(items.c.state == ItemState.RUNNING, items.c.claim_until < now)
+                .order_by(items.c.id)
+                .limit(PIECE)
+                .with_for_update(skip_locked=True)
+            )
+        )
+        back = [row.id for row in lost if row.deaths < DEATHS_UNTIL_ALONE]
+        dead = [row for row in lost if row.deaths >= DEATHS_UNTIL_ALONE]
+        may_have_been_sent: dict[str, Any] = {
+            "claim_id": None,
+            "claim_until": None,
+            "must_look": True,
+            "maybe_sent": True,
+            "deaths": items.c.deaths + 1,
+        }
+        if back:
+            due_at = now + timedelta(seconds=due_in_s)
+            queued = {
+                "state": ItemState.QUEUED,
+                "due_at": due_at,
+                "code": Code.RESCUED,
+                "message": "its worker was lost",
+            }
+            connection.execute(
+                update(items).where(items.c.id.in_(back)).values(**may_have_been_sent, **queued)
+            )
+        if dead:
+            failed = {
+                "state": ItemState.FAILED,
+                "tried": True,
+                "code": Code.WORKER_LOST,
+                "message": "may be installed: three workers died while they held this row; look at the account before you retry",
+                "can_retry_help": False,
+                "settled_at": now,
+            }
+            connection.execute(
+                update(items)
+                .where(items.c.id.in_([row.id for row in dead]))
+                .values(**may_have_been_sent, **failed)
+            )
+            _count_failed(connection, dead)
+        return len(lost)
+
+    return writing(engine, work)
+
+
+def _count_failed(connection: Connection, dead: list[Any]) -> None:
+    failed = Counter(row.job_id for row in dead)
+    tried = Counter(row.job_id for row in dead if not row.tried)
+    for job_id in sorted(failed):
+        changes = {"failed": jobs.c.failed + failed[job_id], "tried": jobs.c.tried + tried[job_id]}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+
+
+def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
+    """Complete or pause every job whose counters say so. Usually the settle has done it already."""
+
+    def work(connection: Connection) -> None:
+        unfinished = select(jobs.c.id).where(
+            jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED])
+            | ((jobs.c.state == JobState.CANCELLED) & jobs.c.finished_at.is_(None))
+        )
+        ids = sorted(connection.execute(unfinished).scalars())
+        if ids:
+            advance_jobs(connection, ids, db_now(connection), pause_above_percent)
+
+    writing(engine, work)
+
+
+def cancel_queued(engine: Engine) -> int:
+    """Cancel a piece of the queued items of cancelled jobs that were surely not sent; how many."""
+
+    def work(connection: Connection) -> int:
+        called_off = list(
+            connection.execute(
+                select(items.c.id, items.c.job_id)
+                .join(jobs, jobs.c.id == items.c.job_id)
+                .where(jobs.c.state == JobState.CANCELLED, text(CALLED_OFF.replace("state", "items.state")))
+                .order_by(items.c.id)
+                .limit(PIECE)
+                .with_for_update(of=items, skip_locked=True)
+            )
+        )
+        if called_off:
+            over = {"state": ItemState.CANCELLED, "message": "cancelled", "settled_at": db_now(connection)}
+            connection.execute(
+                update(items).where(items.c.id.in_([row.id for row in called_off])).values(over)
+            )
+        for job_id, count in sorted(Counter(row.job_id for row in called_off).items()):
+            changes = {"cancelled": jobs.c.cancelled + count}
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+        return len(called_off)
+
+    return writing(engine, work)
+
+
+def wipe_old_secrets(engine: Engine, *, retention_h: float) -> int:
+    """Wipe the sealed data of a piece of the items that failed or were cancelled so long ago; how many."""
+
+    def work(connection: Connection) -> int:
+        until = db_now(connection) - timedelta(hours=retention_h)
+        old = select(items.c.id).where(text(KEPT), items.c.settled_at <= until).limit(PIECE)
+        ids = list(connection.execute(old).scalars())
+        if ids:
+            connection.execute(update(items).where(items.c.id.in_(ids)).values(sealed=None))
+        return len(ids)
+
+    return writing(engine, work)

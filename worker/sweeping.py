@@ -1,0 +1,38 @@
+"""What the clock does: rescue, finish, wipe, and ring when something is due."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.store.claiming import count_due
+from worker.store.loading import delete_abandoned_loads
+from worker.store.session import Engine
+from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
+from worker.telemetry import get_logger
+
+SWEEP_EVERY_S = 2.0
+LOADER_GONE_AFTER_S = 120.0
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRules:
+    """`rescue_due_in_s`: how long a call of a lost worker, and Cyclr's work on it, may go on."""
+
+    rescue_due_in_s: float
+    secret_retention_h: float
+    pause_above_percent: float
+
+
+def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[], None]) -> None:
+    """One sweep. Safe to repeat, and to run twice at once. `ring` sends a ticket unless one is waiting."""
+    rescued = rescue(engine, due_in_s=rules.rescue_due_in_s)
+    if rescued:
+        log.warning("items_rescued", items=rescued)
+    cancel_queued(engine)
+    wipe_old_secrets(engine, retention_h=rules.secret_retention_h)
+    if deleted := delete_abandoned_loads(engine, older_than_s=LOADER_GONE_AFTER_S):
+        log.warning("abandoned_loads_deleted", jobs=deleted)
+    finish_jobs(engine, pause_above_percent=rules.pause_above_percent)
+    if count_due(engine, instance_id, limit=1):
+        ring()

@@ -1,0 +1,12 @@
+"""Celery tasks, three lines each."""
+
+from celery import shared_task
+
+from worker import bootstrap
+from worker.tickets import TASK
+
+
+@shared_task(name=TASK, ignore_result=True)
+def install() -> None:
+    """Run the install loop for a while."""
+    bootstrap.run_installs()

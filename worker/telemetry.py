@@ -1,0 +1,35 @@
+"""Logging: fixed snake_case events with fields, one JSON line each, to stderr or a file."""
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+
+SILENCED = ("httpx", "httpcore", "aiohttp", "asyncio", "celery.utils.functional", "kombu")
+
+
+def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
+    """Send structlog's events, and warnings of the libraries, to `stream` (stderr when None). Safe to call twice.
+
+    The libraries are held at WARNING: at INFO httpx names every URL, and account ids are in URLs.
+    """
+    out = stream or sys.stderr
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    for name in SILENCED:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
