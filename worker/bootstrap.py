@@ -4,11 +4,13 @@ import asyncio
 import os
 import random
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from billiard.process import active_children
+from billiard.process import active_children, current_process
+from pydantic import SecretStr
 
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
@@ -27,6 +29,7 @@ from worker.telemetry import configure_logging
 from worker.tickets import Doorbell
 
 RUN_S = 20.0  # of one ticket
+IDLE_S = 0.25  # between two runs where no ticket tells of work
 PROBE_MARGIN_S = 5.0
 
 
@@ -110,6 +113,15 @@ def make_limiter(settings: CyclrSettings, engine: Engine, *, clock: Clock, redis
     )
 
 
+def environment_of(settings: CyclrSettings) -> dict[str, str]:
+    """The settings as a worker process reads them. Holds secrets: for a child's environment only."""
+    values = {name.upper(): value for name, value in settings if value is not None}
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+    }
+
+
 def sweep_rules(settings: CyclrSettings) -> SweepRules:
     return SweepRules(
         rescue_due_in_s=settings.cyclr_timeout_s + settings.cyclr_settle_s,
@@ -175,6 +187,41 @@ class Installer:
             self._doorbell.ring()
 
 
+class InProcessWorker:
+    """Installs in this process, in a thread: where no broker is to be had."""
+
+    def __init__(self, settings: CyclrSettings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="installs", daemon=True)
+        self._running: tuple[asyncio.AbstractEventLoop, InstallRun] | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """Give back what was not sent, settle what is in flight."""
+        self._is_stopping.set()
+        if self._running is not None:
+            loop, run = self._running
+            with suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(run.stop)
+        self._thread.join(within_s)
+
+    def _work(self) -> None:
+        installer = Installer(self._settings, self._database, redis_url=None)
+
+        def remember(loop: asyncio.AbstractEventLoop, run: InstallRun) -> None:
+            self._running = (loop, run)
+            if self._is_stopping.is_set():
+                run.stop()
+
+        while not self._is_stopping.wait(IDLE_S):
+            installer.run(for_s=RUN_S, on_start=remember)
+        installer.close()
+
+
 # One worker process is one of these: made after the fork, since neither loops nor connections survive one.
 _installer: Installer | None = None
 
@@ -182,7 +229,7 @@ _installer: Installer | None = None
 def set_up_worker_process() -> None:
     """Called in each of Celery's prefork processes as it starts."""
     global _installer  # a prefork process has no other place to keep it between two tickets
-    die_with_parent()
+    die_with_parent(current_process()._parent_pid)
     configure_logging()
     settings = load_settings()
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None

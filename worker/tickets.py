@@ -2,6 +2,7 @@
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
+from redis.exceptions import RedisError
 
 from worker.telemetry import get_logger
 
@@ -13,7 +14,7 @@ log = get_logger()
 
 def make_celery(broker_url: str) -> Celery:
     """A Celery app as this product wants it: JSON, no results, early ack, no prefetch, a broker that may go and come back."""
-    app = Celery("cyclr-bulk", broker=broker_url, include=["worker.tasks"], set_as_current=False)
+    app = Celery("cyclr-bulk", broker=_for_celery(broker_url), include=["worker.tasks"], set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
         task_ignore_result=True,
@@ -35,6 +36,13 @@ def make_celery(broker_url: str) -> Celery:
     return app
 
 
+def _for_celery(url: str) -> str:
+    """redis-py says `unix://` for a socket, Celery `redis+socket://`; either may be given."""
+    if not url.startswith("unix://"):
+        return url
+    return f"redis+socket://{url.removeprefix('unix://')}".replace("?db=", "?virtual_host=")
+
+
 class Doorbell:
     """Sends tickets to one broker, and only while its queue holds none."""
 
@@ -48,7 +56,7 @@ class Doorbell:
                 if self._waiting(connection.default_channel):
                     return False
                 self._app.send_task(TASK, queue=QUEUE, connection=connection)
-        except (OperationalError, OSError) as error:
+        except (OperationalError, RedisError, OSError) as error:
             log.warning("broker_away", error=type(error).__name__)
             return False
         return True

@@ -5,12 +5,14 @@ loading.py    the checked file becomes a job
 results.py    what came of every line, as a file
 """
 
-from worker.jobs.checking import Checked, Estimate, Rejected, check_file, check_offline
-from worker.jobs.loading import RunOptions, fingerprint, load_job
+from worker.jobs.checking import Checked, DatabaseMemory, Estimate, Rejected, check_file, check_offline
+from worker.jobs.loading import load_job
+from worker.jobs.options import RunOptions, fingerprint
 from worker.jobs.results import write_result_file
 
 __all__ = [
     "Checked",
+    "DatabaseMemory",
     "Estimate",
     "Rejected",
     "RunOptions",

@@ -1,44 +1,15 @@
 """The checked file becomes a job."""
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from worker.domain.connectors import Connector
 from worker.domain.rows import PlannedRow
 from worker.intake import Findings, connector_key, iter_plan
 from worker.jobs.checking import Checked, DatabaseMemory, Rejected
+from worker.jobs.options import RunOptions, fingerprint
 from worker.store.loading import Loader, NewJob, loading_turn
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a person may ask of a run beside the file. `first`: so many rows, then pause; not part of a job's identity."""
-
-    connector: str | None = None
-    skip_invalid: bool = False
-    look_first: bool = False
-    skip_if_present: bool = False
-    first: int | None = None
-
-    @property
-    def looks_first(self) -> bool:
-        return self.look_first or self.skip_if_present
-
-
-def fingerprint(content_hash: str, options: RunOptions, instance_id: str) -> str:
-    """The identity of a job: `run` goes on with an unfinished one of the same content, options and instance."""
-    parts = (
-        content_hash,
-        options.connector or "",
-        str(options.skip_invalid),
-        str(options.look_first),
-        str(options.skip_if_present),
-        instance_id,
-    )
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
 def load_job(
@@ -48,10 +19,10 @@ def load_job(
     engine: Engine,
     sealer: Sealer,
     instance_id: str,
-    on_loading: Callable[[str], object],
+    job_id: str,
     on_rows: Callable[[int], None],
-) -> str:
-    """The id of the new job, running. `on_loading`: told the id before the first row; `on_rows`: how many so far.
+) -> None:
+    """Load the job `job_id` (from `new_job_id`); it runs when this returns. `on_rows`: told how many rows so far.
 
     Raises: Rejected where rows are refused now that were not before (and bad rows are not to be skipped); FileChanged.
     Nothing of the job is left then.
@@ -64,16 +35,15 @@ def load_job(
             look_first=options.looks_first,
             skip_if_present=options.skip_if_present,
             first=options.first,
+            id=job_id,
         )
         loader = Loader(engine, sealer, instance_id, new_job)
-        on_loading(loader.job_id)
         try:
             _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), on_rows)
         except BaseException:
             loader.abandon()
             raise
         loader.finish()
-    return loader.job_id
 
 
 def _load_rows(

@@ -1,0 +1,172 @@
+"""When "absent" may be said: each account is a list of entries that a stub serves in pages of two."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.integration.cyclr.clients import FreePermit, next_permit, open_client, page_of, paged, with_token
+from tests.raw_server import RawRequest, RawServer, Reply, answer, reset
+from worker.cyclr.errors import CyclrError, OutcomeUnknown, SlotMissed
+from worker.cyclr.looks import Look, look
+
+Entry = tuple[int, str, str]  # id, Name, the connector's name
+
+OTHERS: list[Entry] = [(1, "Sales", "CRM"), (2, "Forms", "Forms"), (3, "Files", "Drive"), (4, "Chat", "Chat")]
+OURS: Entry = (5, "Mail", "MailChimp")
+
+
+def as_json(entries: Sequence[Entry]) -> list[dict[str, object]]:
+    return [{"Id": id_, "Name": name, "Connector": {"Id": 70 + id_, "Name": c}} for id_, name, c in entries]
+
+
+class Account:
+    """`list_at(n)`: what the account holds when the nth page is read, from 0."""
+
+    def __init__(self, list_at: Callable[[int], Sequence[Entry]], *, says_total: bool = True) -> None:
+        self._list_at = list_at
+        self._says_total = says_total
+        self.pages: list[int] = []
+
+    def __call__(self, request: RawRequest) -> Reply:
+        entries = as_json(self._list_at(len(self.pages)))
+        self.pages.append(page_of(request))
+        return paged(entries, self.pages[-1], 2, says_total=self._says_total)
+
+
+def look_at(account: Callable[[RawRequest], Reply], name: str = "Mail", connector: str = "MailChimp") -> Look:
+    async def scenario() -> Look:
+        async with RawServer(with_token(account)) as server, open_client(server.url) as client:
+            return await look(client, next_permit, "acme", name=name, connector_name=connector)
+
+    return asyncio.run(scenario())
+
+
+def test_one_answer_that_holds_the_whole_list_proves_absence() -> None:
+    account = Account(lambda n: OTHERS[:2])
+    assert look_at(account) == Look(None, ())
+    assert account.pages == [1]
+
+
+def test_an_empty_account_proves_absence_without_a_total_too() -> None:
+    account = Account(lambda n: [], says_total=False)
+    assert look_at(account).found is None
+    assert account.pages == [1]
+
+
+def test_several_pages_prove_absence_when_they_read_the_same_twice() -> None:
+    account = Account(lambda n: OTHERS)
+    assert look_at(account).found is None
+    assert account.pages == [1, 2, 1, 2]
+
+
+def test_without_a_total_a_short_page_is_not_the_last() -> None:
+    account = Account(lambda n: [*OTHERS, OURS], says_total=False)
+    found = look_at(account).found
+    assert found is not None
+    assert found.id == 5
+    assert account.pages == [1, 2, 3]
+
+
+def test_without_a_total_it_reads_on_until_a_page_brings_nothing_new() -> None:
+    account = Account(lambda n: OTHERS[:3], says_total=False)
+    assert look_at(account).found is None
+    assert account.pages == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_server_that_repeats_its_last_page_is_read_to_an_end() -> None:
+    pages: list[int] = []
+
+    def account(request: RawRequest) -> Reply:
+        pages.append(page_of(request))
+        return answer(200, as_json(OTHERS[:2]))
+
+    assert look_at(account).found is None
+    assert pages == [1, 2, 1, 2]
+
+
+def test_an_entry_that_slips_between_two_pages_is_found_by_the_next_reading() -> None:
+    # The first entry goes after the first page was read, so ours moves from the second page to the first.
+    before, after = [*OTHERS[:2], OURS, OTHERS[2]], [OTHERS[1], OURS, OTHERS[2]]
+    account = Account(lambda n: before if n == 0 else after)
+    found = look_at(account).found
+    assert found is not None
+    assert found.id == 5
+    assert account.pages == [1, 2, 1]
+
+
+def test_a_list_that_never_stands_still_proves_nothing() -> None:
+    account = Account(lambda n: [(100 + n, "New", "CRM"), *OTHERS])
+    with pytest.raises(OutcomeUnknown) as raised:
+        look_at(account)
+    assert raised.value.reason == "the account's connectors changed during each of 6 readings"
+
+
+def test_a_presence_counts_at_once() -> None:
+    account = Account(lambda n: [OURS, *OTHERS])
+    found = look_at(account).found
+    assert found is not None
+    assert found.id == 5
+    assert account.pages == [1]
+
+
+@pytest.mark.parametrize("name", ["mail", " MAIL ", "ｍａｉｌ"])
+def test_names_are_compared_as_targets_are(name: str) -> None:
+    found = look_at(Account(lambda n: [(5, name, "MAILCHIMP")])).found
+    assert found is not None
+    assert found.id == 5
+
+
+def test_the_name_on_another_connector_is_found_as_that() -> None:
+    found = look_at(Account(lambda n: [(5, "Mail", "Postmark")])).found
+    assert found is not None
+    assert found.connector_name == "Postmark"
+
+
+def test_of_two_with_the_name_the_one_of_the_connector_is_given() -> None:
+    found = look_at(Account(lambda n: [(5, "Mail", "Postmark"), *OTHERS, (6, "mail", "MailChimp")])).found
+    assert found is not None
+    assert found.id == 6
+
+
+def test_the_same_connector_under_other_names_is_told() -> None:
+    seen = look_at(Account(lambda n: [(5, "Mail EU", "MailChimp"), (6, "Mail US", "mailchimp")]))
+    assert seen == Look(None, ("Mail EU", "Mail US"))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        reset,
+        answer(200, b"[]", Content_Length="5"),
+        answer(200, {"Items": []}),
+        answer(200, [{"Id": 1}]),
+        answer(200, [{"Id": 1, "name": "Mail", "connector": {"name": "MailChimp"}}]),
+        answer(200, b"<html>"),
+        answer(404),
+        answer(500),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_no_absence(reply) -> None:
+    with pytest.raises(CyclrError):
+        look_at(lambda request: reply)
+
+
+def test_each_page_takes_a_permit_of_its_own() -> None:
+    permits: list[FreePermit] = []
+
+    async def counted() -> FreePermit:
+        # The third one is missed: the look ends there and says nothing.
+        permits.append(FreePermit(SlotMissed() if len(permits) == 2 else None))
+        return permits[-1]
+
+    account = Account(lambda n: OTHERS)
+
+    async def scenario() -> None:
+        async with RawServer(with_token(account)) as server, open_client(server.url) as client:
+            with pytest.raises(SlotMissed):
+                await look(client, counted, "acme", name="Mail", connector_name="MailChimp")
+
+    asyncio.run(scenario())
+    assert [permit.times_asked for permit in permits] == [1, 1, 1]
+    assert account.pages == [1, 2]

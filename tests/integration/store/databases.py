@@ -1,0 +1,153 @@
+"""What the tests of the store share: a real SQLite file, jobs to put into it, and its rows as they stand."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
+from worker.domain.rows import PlannedRow, RefusedRow, Row, SkippedRow
+from worker.domain.states import JobState
+from worker.domain.verdicts import Verdict
+from worker.store.claiming import ClaimedItem, claim
+from worker.store.loading import Loader, NewJob, ensure_instance, loading_turn
+from worker.store.sealing import Sealer
+from worker.store.session import Engine, open_engine, reading, writing
+from worker.store.settling import Settlement, settle
+from worker.store.tables import attempts, items, jobs
+
+INSTANCE = "instance-a"
+OTHER_INSTANCE = "instance-b"
+SEALER = Sealer({"k1": b"1" * 32})
+NEVER = 1_000.0  # per cent: no share of failures pauses a job
+CONNECTOR = Connector(7, "Acme CRM", "1.0", "Live", (AuthMethod("m1", "Key", "ApiKey"),))
+
+
+def copy_database(template: Path, folder: Path) -> Engine:
+    path = folder / "store.db"
+    shutil.copy(template, path)
+    return open_engine(f"sqlite:///{path}")
+
+
+def planned(number: int, **changes: Any) -> PlannedRow:
+    """A row of account `a<number>`, with the secret `secret-<number>`."""
+    secrets = {"api_key": f"secret-{number}"}
+    account_id = f"a{number}"
+    row = Row(number, account_id, ConnectorRef("Acme CRM"), (account_id, "[not exported]"), secrets)
+    whole = PlannedRow(row, "Acme", f"target-{number}", "acme", "m1", row.cells, secrets)
+    return replace(whole, **changes)
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Puts jobs into one database."""
+
+    engine: Engine
+
+    def job(
+        self,
+        rows: int | Sequence[PlannedRow | RefusedRow | SkippedRow],
+        *,
+        start: int = 2,
+        instance_id: str = INSTANCE,
+        first: int | None = None,
+        **options: Any,
+    ) -> str:
+        """The id of a running job with these rows, or with so many rows numbered from `start`."""
+        ensure_instance(self.engine, instance_id, "api.example.com")
+        with loading_turn(self.engine):
+            loader = self.loader(instance_id=instance_id, first=first, **options)
+            given = [planned(number) for number in range(start, start + rows)] if isinstance(rows, int) else rows
+            for row in given:
+                loader.add(row, account_exists=True)
+            loader.finish()
+        return loader.job_id
+
+    def loader(self, *, instance_id: str = INSTANCE, first: int | None = None, **options: Any) -> Loader:
+        chosen = {"look_first": False, "skip_if_present": False} | options
+        ensure_instance(self.engine, instance_id, "api.example.com")
+        loader = Loader(
+            self.engine,
+            SEALER,
+            instance_id,
+            NewJob("file.csv", "f" * 64, ("account_id", "api_key"), first=first, **chosen),
+        )
+        loader.add_connector("acme", CONNECTOR)
+        return loader
+
+
+def take(engine: Engine, count: int = 100, *, is_idle: bool = False, claim_s: float = 60, **more: Any) -> list[ClaimedItem]:
+    return claim(
+        engine, SEALER, **{"instance_id": INSTANCE, "count": count, "claim_s": claim_s, "is_idle": is_idle} | more
+    )
+
+
+def settlement(item: ClaimedItem, verdict: Verdict) -> Settlement:
+    return Settlement(item, verdict, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 0.5, "install")
+
+
+def end(engine: Engine, *pairs: tuple[ClaimedItem, Verdict], pause_above_percent: float = NEVER) -> int:
+    return settle(
+        engine, [settlement(item, verdict) for item, verdict in pairs], pause_above_percent=pause_above_percent
+    )
+
+
+def item_row(engine: Engine, item_id: int) -> Any:
+    with reading(engine) as connection:
+        return connection.execute(select(items).where(items.c.id == item_id)).one()
+
+
+def rows_of(engine: Engine, job_id: str) -> list[Any]:
+    with reading(engine) as connection:
+        mine = select(items).where(items.c.job_id == job_id).order_by(items.c.row_number)
+        return list(connection.execute(mine))
+
+
+def attempts_of(engine: Engine, item_id: int) -> list[Any]:
+    with reading(engine) as connection:
+        mine = select(attempts).where(attempts.c.item_id == item_id).order_by(attempts.c.id)
+        return list(connection.execute(mine))
+
+
+def change_items(engine: Engine, job_id: str, row_number: int | None = None, **values: Any) -> None:
+    mine = update(items).where(items.c.job_id == job_id).values(values)
+    if row_number is not None:
+        mine = mine.where(items.c.row_number == row_number)
+    writing(engine, lambda connection: connection.execute(mine))
+
+
+def change_job(engine: Engine, job_id: str, **values: Any) -> None:
+    writing(engine, lambda connection: connection.execute(update(jobs).where(jobs.c.id == job_id).values(values)))
+
+
+def set_state(engine: Engine, job_id: str, state: JobState) -> None:
+    change_job(engine, job_id, state=state)
+
+
+def ago(**span: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**span)
+
+
+def assert_counters_hold(engine: Engine) -> None:
+    """The counters of every job are what a GROUP BY of its items says."""
+    with reading(engine) as connection:
+        counted: dict[tuple[str, str], int] = {
+            (row.job_id, row.state): row.n
+            for row in connection.execute(
+                select(items.c.job_id, items.c.state, func.count().label("n")).group_by(items.c.job_id, items.c.state)
+            )
+        }
+        tried = dict(
+            connection.execute(
+                select(items.c.job_id, func.count()).where(items.c.tried).group_by(items.c.job_id)
+            ).all()
+        )
+        for job in connection.execute(select(jobs).where(jobs.c.state != JobState.LOADING)):
+            for state in ("installed", "failed", "cancelled"):
+                assert getattr(job, state) == counted.get((job.id, state), 0), (job.id, state)
+            assert job.tried == tried.get(job.id, 0)
+            assert job.total == sum(n for (job_id, _), n in counted.items() if job_id == job.id)

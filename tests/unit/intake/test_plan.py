@@ -1,0 +1,223 @@
+import io
+
+import pytest
+
+from tests.unit.intake.making import (
+    CATALOGUE,
+    KEY,
+    PATH,
+    Remembered,
+    plan,
+    reasons,
+    warnings,
+)
+from worker.domain.connectors import ConnectorRef
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow
+from worker.domain.targets import target_key
+from worker.intake import FileChanged, Findings, KnownTarget, Options, connector_key, iter_plan, read_source
+
+TARGET = target_key("i1", "acme", "MailChimp")
+ONE = "account_id,connector,api_key\nacme,MailChimp,sesame\n"
+RESULT = "account_id,connector,api_key,property.Dc,_job,_row,_state\n"
+
+
+def test_a_good_row_is_planned_with_all_that_an_item_needs():
+    (row,) = plan(
+        "account_id,connector,api_key,property.Dc,property.Pin,reference\nacme,mailchimp,sesame,us1,1,r1\n",
+        catalogue={ConnectorRef("mailchimp"): CATALOGUE[ConnectorRef("MailChimp")]},
+    )
+    assert isinstance(row, PlannedRow)
+    assert (row.name, row.target, row.connector_key) == ("MailChimp", TARGET, "mailchimp")
+    assert (row.authentication_id, row.must_look) == (KEY.id, False)
+    assert row.secrets == {"api_key": "sesame", "property.Dc": "us1", "property.Pin": "1"}
+    assert row.cells == ("acme", "mailchimp", "[not exported]", "us1", "[not exported]", "r1")
+
+
+def test_an_empty_property_cell_is_not_sent():
+    (row,) = plan("account_id,connector,api_key,property.Dc\nacme,MailChimp,k,\n")
+    assert row.secrets == {"api_key": "k"}
+
+
+def test_comments_and_empty_lines_become_nothing():
+    (row,) = plan("account_id,connector,api_key\n# x\n\n,,\nacme,MailChimp,k\n")
+    assert row.row.number == 5
+
+
+def test_connectors_named_in_different_ways_have_different_keys():
+    assert connector_key(ConnectorRef("Desk", "v2")) != connector_key(ConnectorRef("Desk v2"))
+
+
+def test_an_unresolved_connector_is_refused_with_its_reason():
+    text = "account_id,connector\nacme,Nope\n"
+    assert reasons(text) == ["row 2, column connector: Cyclr has no connector 'Nope'"]
+    assert reasons("account_id\nacme\n", options=Options("i1", "Nope")) == [
+        "row 2: Cyclr has no connector 'Nope'"
+    ]
+    assert reasons("account_id,connector\nacme,Other\n") == ["row 2, column connector: it was not looked up"]
+
+
+def test_all_problems_of_a_row_come_together():
+    text = "account_id,connector,Property.Dcc\nacme,MailChimp,us1\n"
+    assert reasons(text, missing={"acme"}) == [
+        "row 2, column account_id: Cyclr has no account 'acme': correct the id, or fill in account_name "
+        "in this row to have the account created",
+        "row 2, column api_key: the method 'API key' (ApiKey) of MailChimp needs api_key, got no credential; "
+        "or write later in the column authentication",
+        "row 2, column Property.Dcc: MailChimp has no such property; expected one of Dc, Pin",
+    ]
+
+
+def test_a_missing_account_with_account_columns_is_to_be_created():
+    (row,) = plan("account_id,connector,api_key,account_name\nacme,MailChimp,k,Acme\n", missing={"acme"})
+    assert row.row.account.name == "Acme"
+
+
+def test_different_account_values_for_one_account_are_a_problem():
+    text = (
+        "account_id,connector,name,api_key,account_name,account_timezone\n"
+        "acme,MailChimp,a,k,Acme,\nACME,MailChimp,b,k,Acme,\nacme,MailChimp,c,k,Acme,Europe/London\n"
+        "acme,MailChimp,d,k,,\n"
+    )
+    assert reasons(text) == [
+        "row 4, column account_name: expected the same account_name, account_description and account_timezone "
+        "as in row 2, which is of the same account; got others"
+    ]
+
+
+def test_the_same_target_twice_names_the_other_row():
+    text = (
+        "account_id,connector,name,api_key\nacme,MailChimp,,k\nAcme,7, mailchimp ,k\nacme,MailChimp,two,k\n"
+    )
+    assert reasons(text) == [
+        "row 3: it repeats row 2: account 'Acme' gets 'mailchimp' once; remove one of the two, "
+        "or give it another name"
+    ]
+
+
+def test_a_target_that_is_live_elsewhere_names_that_job():
+    memory = Remembered({TARGET: KnownTarget("live", "j7", 12)})
+    assert reasons(ONE, memory=memory) == [
+        "row 2: 'MailChimp' for account 'acme' is still to be done by job j7, row 12: let that job end, or cancel it"
+    ]
+
+
+@pytest.mark.parametrize("state", ["installed", "tried"])
+def test_a_target_that_was_tried_before_is_looked_for_first(state):
+    (row,) = plan(ONE, memory=Remembered({TARGET: KnownTarget(state, "j7", 12)}))
+    assert isinstance(row, PlannedRow)
+    assert row.must_look is True
+
+
+def test_a_row_of_a_result_file_is_skipped_only_when_our_database_says_installed():
+    text = RESULT + "acme,MailChimp,[not exported],us1,j1,2,installed\n"
+    installed = Remembered({TARGET: KnownTarget("installed", "j7", 12)}, {("j1", 2): None})
+    assert plan(text, memory=installed) == [
+        SkippedRow(
+            2, ("acme", "MailChimp", "[not exported]", "[not exported]", "j1", "2", "installed"), "j7", 12
+        )
+    ]
+    tried = Remembered({TARGET: KnownTarget("tried", "j7", 12)}, {("j1", 2): {"api_key": "sesame"}})
+    (row,) = plan(text, memory=tried)
+    assert isinstance(row, PlannedRow)
+
+
+def test_an_installed_row_of_a_result_file_is_skipped_whatever_the_catalogue_says():
+    text = RESULT + "acme,Nope,[not exported],,j1,2,installed\n"
+    memory = Remembered({target_key("i1", "acme", "Nope"): KnownTarget("installed", "j1", 2)})
+    (row,) = plan(text, memory=memory)
+    assert isinstance(row, SkippedRow)
+
+
+def test_withheld_values_come_from_the_item_that_holds_them():
+    text = RESULT + "acme,MailChimp,[not exported],[not exported],j1,9,failed\n"
+    memory = Remembered(secrets={("j1", 9): {"api_key": "sesame", "property.Dc": "us2"}})
+    (row,) = plan(text, memory=memory)
+    assert row.secrets == {"api_key": "sesame", "property.Dc": "us2"}
+    assert row.cells == ("acme", "MailChimp", "[not exported]", "us2", "j1", "9", "failed")
+
+
+def test_a_value_that_was_filled_in_wins_over_the_stored_one():
+    text = RESULT + "acme,MailChimp,new,[not exported],j1,9,failed\n"
+    (row,) = plan(text, memory=Remembered(secrets={("j1", 9): {"api_key": "old", "property.Dc": "us1"}}))
+    assert row.secrets == {"api_key": "new", "property.Dc": "us1"}
+
+
+def test_a_wiped_credential_has_to_be_filled_in():
+    text = RESULT + "# x\n" * 12 + "acme,MailChimp,[not exported],[not exported],j1,9,failed\n"
+    assert reasons(text, memory=Remembered(secrets={("j1", 9): None})) == [
+        "row 14, column api_key: the credential is no longer kept, fill it in",
+        "row 14, column property.Dc: the value is no longer kept, fill it in",
+    ]
+
+
+def test_a_credential_that_was_never_stored_has_to_be_filled_in():
+    text = RESULT + "acme,MailChimp,[not exported],,j1,9,failed\n"
+    message = "row 2, column api_key: row 9 of job j1 has no such credential, fill it in"
+    assert reasons(text, memory=Remembered(secrets={("j1", 9): {}})) == [message]
+    assert reasons(text, memory=Remembered()) == [message]
+
+
+def test_the_stand_in_is_never_sent_even_if_nothing_is_known():
+    text = RESULT + "acme,MailChimp,[not exported],,j1,9,failed\n"
+    source = read_source(PATH, lambda: io.BytesIO(text.encode()))
+    (row,) = iter_plan(
+        source, Options("i1"), catalogue=None, missing_accounts=None, memory=None, findings=Findings()
+    )
+    assert row.secrets == {}
+
+
+def test_without_cyclr_only_the_rules_of_the_file_apply():
+    text = "account_id,connector,property.Dc\nacme,Whatever,x\nacme,Whatever,x\n"
+    planned, repeated = plan(text, catalogue=None, missing=None)
+    assert (planned.name, planned.authentication_id) == ("Whatever", None)
+    assert planned.cells == ("acme", "Whatever", "[not exported]")
+    assert isinstance(repeated, RefusedRow)
+
+
+def test_memory_is_asked_in_batches():
+    text = "account_id,connector,api_key\n" + "".join(f"a{n},MailChimp,k\n" for n in range(2_001))
+    memory = Remembered()
+    assert len(plan(text, memory=memory)) == 2_001
+    assert memory.asked == [1_000, 1_000, 1]
+
+
+def test_a_repeat_is_found_across_batches():
+    text = "account_id,connector,api_key\n" + "".join(f"a{n % 1_500},MailChimp,k\n" for n in range(1_501))
+    assert [row.number for row in plan(text) if isinstance(row, RefusedRow)] == [1_502]
+
+
+def test_keeps_the_first_thousand_problems_and_the_count():
+    findings = Findings()
+    plan("account_id,connector\n" + ",MailChimp\n" * 1_200, findings=findings)
+    assert findings.problem_count == 1_200
+    assert len(findings.problems) == 1_000
+    assert findings.problems[0] == Problem(2, "account_id", "expected an account id, got an empty cell")
+
+
+def test_the_same_warning_of_many_rows_stands_once():
+    text = "account_id,connector,api_key,property.Dc\n" + "".join(
+        f"a{n},MailChimp,k,us9\n" for n in range(1_500)
+    )
+    assert warnings(text) == [
+        "row 2, column property.Dc: expected one of us1, us2, got 'us9' (and 1,499 more)"
+    ]
+
+
+def test_a_refused_row_gives_no_warning():
+    assert warnings("account_id,connector,property.Dc\nacme,MailChimp,us9\n") == []
+
+
+def test_a_file_that_changed_between_the_passes_is_noticed():
+    contents = [ONE.encode()] * 3 + [ONE.replace("acme", "beta").encode()]
+    source = read_source(PATH, lambda: io.BytesIO(contents.pop(0)))
+    with pytest.raises(FileChanged):
+        list(
+            iter_plan(
+                source,
+                Options("i1"),
+                catalogue=CATALOGUE,
+                missing_accounts=frozenset(),
+                memory=None,
+                findings=Findings(),
+            )
+        )

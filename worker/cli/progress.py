@@ -1,0 +1,134 @@
+"""How a run stands, while it runs: a bar on a terminal, a plain line every 10 s elsewhere."""
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.status import Status
+
+from worker.cli.exits import say
+from worker.cli.report import in_words
+from worker.clock import Clock, Moment
+from worker.store.jobs import JobStatus
+
+LINE_EVERY_S = 10.0
+RATE_OVER_S = 15.0
+
+
+class Activity:
+    """A line that says what the command is doing before the run; silent without a terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._status = Status("", console=console) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(text)
+
+
+class Rate:
+    """Rows a second over the last 15 s, from what the job's counters say."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[Moment, int]] = deque()
+
+    def see(self, final: int) -> None:
+        now = self._clock.moment()
+        self._seen.append((now, final))
+        while len(self._seen) > 2 and self._clock.since(self._seen[1][0]) > RATE_OVER_S:
+            self._seen.popleft()
+
+    def per_second(self) -> float:
+        if len(self._seen) < 2:
+            return 0.0
+        (began, first), (ended, last) = self._seen[0], self._seen[-1]
+        elapsed_s = ended.elapsing_s - began.elapsing_s
+        return (last - first) / elapsed_s if elapsed_s > 0 else 0.0
+
+
+def describe(job: JobStatus, per_second: float, note: str) -> str:
+    """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`."""
+    parts = [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
+    parts.append(f"{per_second:.1f}/s")
+    left = job.left - job.held
+    if per_second > 0 and left > 0:
+        parts.append(f"{in_words(left / per_second)} left")
+    if note:
+        parts.append(note)
+    return ", ".join(parts)
+
+
+class Display(Protocol):
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, job: JobStatus, note: str) -> None: ...
+
+
+def open_display(clock: Clock, *, is_terminal: Callable[[], bool] = sys.stderr.isatty) -> Display:
+    return _Bar(clock) if is_terminal() else _Lines(clock)
+
+
+class _Bar:
+    def __init__(self, clock: Clock) -> None:
+        self._rate = Rate(clock)
+        self._progress = Progress(
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            refresh_per_second=5,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, job: JobStatus, note: str) -> None:
+        self._rate.see(job.final)
+        text = describe(job, self._rate.per_second(), note)
+        if self._task is None:
+            self._task = self._progress.add_task(text, total=job.total - job.held)
+        self._progress.update(self._task, description=text, completed=job.final, total=job.total - job.held)
+
+
+class _Lines:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rate = Rate(clock)
+        self._said_at: Moment | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, job: JobStatus, note: str) -> None:
+        self._rate.see(job.final)
+        if self._said_at is None or self._clock.since(self._said_at) >= LINE_EVERY_S:
+            self._said_at = self._clock.moment()
+            text = describe(job, self._rate.per_second(), note)
+            say(f"{job.id}: {job.final:,} of {job.total - job.held:,} done: {text}")

@@ -1,0 +1,241 @@
+"""One command's share in a home: it owns the home's Valkey and workers, or works beside the command that does."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from datetime import datetime
+from typing import Self, TypeVar
+
+from pydantic import SecretStr
+
+from worker import bootstrap
+from worker.cli.exits import say
+from worker.clock import Clock
+from worker.cyclr.client import CyclrClient
+from worker.cyclr.limiter import Limiter
+from worker.domain.states import JobState, PauseReason
+from worker.embedded import EmbeddedModeError, Home, Services, WorkerPlan, find_valkey_binary
+from worker.embedded.files import open_log
+from worker.settings import CyclrSettings
+from worker.store.jobs import list_unfinished_jobs, pause_job
+from worker.store.loading import delete_load
+from worker.store.session import upgrade
+from worker.sweeping import SWEEP_EVERY_S, sweep
+from worker.telemetry import configure_logging, get_logger
+from worker.tickets import Doorbell
+
+WORKER_PROCESSES = 2
+CHECK_EVERY_S = 1.0
+OWNER_STARTS_WITHIN_S = 20.0
+DRAIN_MARGIN_S = 10.0
+OUR_VARIABLES = ("CYCLR_", "DATABASE_URL", "REDIS_URL")
+
+T = TypeVar("T")
+log = get_logger()
+
+
+class HomeBusy(EmbeddedModeError):
+    """Another command owns the home, and there is no way to work beside it."""
+
+
+class Session:
+    """Opened before anything else, closed last. `needs_workers`: whether this command installs.
+
+    `tend` is called often: it keeps the services alive, sweeps, and takes the home over when its owner has ended.
+    All of it from the main thread.
+    """
+
+    def __init__(self, settings: CyclrSettings, *, needs_workers: bool) -> None:
+        self._clock = Clock()
+        self._home = Home(settings.cyclr_bulk_home, self._clock)
+        self._needs_workers = needs_workers
+        configure_logging(os.fdopen(open_log(self._home.logs_path / "command.log"), "w", encoding="utf-8"))
+        self._binary = find_valkey_binary()
+        self._services: Services | None = None
+        self._in_process: bootstrap.InProcessWorker | None = None
+        self._doorbell: Doorbell | None = None
+        self._redis_url: str | None = None
+        self._limiter_is_idle = False
+        self._tended_at = self._swept_at = self._clock.moment()
+        self.settings = settings.model_copy(
+            update={
+                "database_url": SecretStr(f"sqlite:///{self._home.database_path}"),
+                "cyclr_bulk_sealing_keys": SecretStr(self._home.sealing_key()),
+            }
+        )
+        self.database = bootstrap.open_database(self.settings)
+
+    def __enter__(self) -> Self:
+        try:
+            if self._home.try_own():
+                self._begin_as_owner()
+            else:
+                self._begin_as_guest()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_owner(self) -> bool:
+        return self._home.is_owned
+
+    @property
+    def logs_path(self) -> str:
+        return str(self._home.logs_path)
+
+    def ask(self, question: Callable[[CyclrClient, Limiter], Awaitable[T]]) -> T:
+        """Calls of Cyclr by the command itself, under the home's one limiter."""
+
+        async def work() -> T:
+            async with self._open_cyclr() as (client, limiter):
+                return await question(client, limiter)
+
+        return asyncio.run(work())
+
+    def limiter(self) -> Limiter | None:
+        """A limiter of one's own to look at the shared one; None where there is none to share."""
+        if self._redis_url is None:
+            return None
+        return bootstrap.make_limiter(
+            self.settings, self.database.engine, clock=self._clock, redis_url=self._redis_url
+        )
+
+    def watch(self, job_id: str) -> AbstractContextManager[None]:
+        """Be known, while the context lasts, as a command that sees to this job."""
+        return self._home.watch(job_id)
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def ring(self) -> None:
+        """There is work."""
+        if self._doorbell is not None:
+            self._doorbell.ring()
+
+    def tend(self) -> None:
+        """What has to be done now and then; cheap when nothing has."""
+        if self._clock.since(self._tended_at) >= CHECK_EVERY_S:
+            self._tended_at = self._clock.moment()
+            if not self._home.is_owned and self._home.try_own():
+                say("The command that ran the workers has ended: this one goes on.")
+                self._begin_as_owner()
+            if self._services is not None:
+                for restart in self._services.check():
+                    log.warning(
+                        "service_restarted",
+                        service=restart.name,
+                        exit_code=restart.exit_code,
+                        is_up=restart.is_up,
+                    )
+        if self._home.is_owned and self._clock.since(self._swept_at) >= SWEEP_EVERY_S:
+            self._swept_at = self._clock.moment()
+            self._sweep()
+
+    def close(self) -> None:
+        """End what this command started. What the workers hold is settled or given back first."""
+        drain_s = self.settings.cyclr_timeout_s + DRAIN_MARGIN_S
+        if self._in_process is not None:
+            self._in_process.stop(drain_s)
+            self._in_process = None
+        if self._services is not None:
+            self._services.stop(drain_s)
+            self._services = None
+        elif self._home.is_owned:
+            self._home.mark_stopped()
+        self.database.engine.dispose()
+        self._home.release()
+
+    def kill(self) -> None:
+        """End everything now; rows that are in flight are looked for by the next run."""
+        if self._services is not None:
+            self._services.kill()
+            self._services = None
+
+    def _begin_as_owner(self) -> None:
+        for name in self._home.end_leftovers():
+            log.warning("leftover_ended", service=name)
+        self._limiter_is_idle = self._home.was_stopped_cleanly
+        upgrade(self.database.engine)
+        self._put_abandoned_jobs_aside()
+        if self._binary is None:
+            self._begin_in_process()
+            return
+        workers = WORKER_PROCESSES if self._needs_workers else 0
+        plan = WorkerPlan(processes=workers, env=self._worker_environment())
+        self._services = Services(self._home, self._binary, plan, self._clock)
+        self._services.start()
+        self._use_broker(self._services.redis_url)
+        if self._limiter_is_idle:
+            asyncio.run(self._declare_idle())
+            self._limiter_is_idle = False
+
+    def _begin_as_guest(self) -> None:
+        if self._binary is None:
+            raise HomeBusy(
+                f"another command is using the home {self._home.path}, and without a Valkey only one can run:"
+                " wait for it to end"
+            )
+        started = self._clock.moment()
+        while (runtime := self._home.find_runtime()) is None or not runtime.redis_url:
+            if self._home.try_own():
+                self._begin_as_owner()
+                return
+            if self._clock.since(started) > OWNER_STARTS_WITHIN_S:
+                raise HomeBusy(
+                    f"another command owns the home {self._home.path} and does not get ready; wait for it to end"
+                )
+            time.sleep(0.1)
+        upgrade(self.database.engine)
+        self._use_broker(runtime.redis_url)
+
+    def _begin_in_process(self) -> None:
+        if self._needs_workers:
+            say("No Valkey or Redis is to be had here, so the installs run in this process.")
+            self._in_process = bootstrap.InProcessWorker(self.settings, self.database)
+            self._in_process.start()
+
+    def _use_broker(self, redis_url: str) -> None:
+        self._redis_url = redis_url
+        self._doorbell = Doorbell(redis_url)
+
+    async def _declare_idle(self) -> None:
+        async with self._open_cyclr() as (_, limiter):
+            await limiter.declare_idle()
+
+    def _open_cyclr(self) -> AbstractAsyncContextManager[tuple[CyclrClient, Limiter]]:
+        return bootstrap.open_cyclr(
+            self.settings, self.database.engine, clock=self._clock, redis_url=self._redis_url
+        )
+
+    def _put_abandoned_jobs_aside(self) -> None:
+        """What a killed command left: half-loaded jobs go, running ones are paused, since the workers take only
+        what a living command has asked for."""
+        for job in list_unfinished_jobs(self.database.engine):
+            if job.state is JobState.PAUSED or self._home.is_watched(job.id):
+                continue
+            if job.state is JobState.LOADING:
+                delete_load(self.database.engine, job.id)
+            else:
+                pause_job(self.database.engine, job.id, PauseReason.INTERRUPTED)
+
+    def _worker_environment(self) -> dict[str, str]:
+        # Nothing of `.env` or of the environment may reach the workers past the settings that were read here.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OUR_VARIABLES)}
+        return inherited | bootstrap.environment_of(self.settings)
+
+    def _sweep(self) -> None:
+        try:
+            sweep(
+                self.database.engine,
+                self.database.instance_id,
+                bootstrap.sweep_rules(self.settings),
+                self.ring,
+            )
+        except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
+            log.warning("sweep_failed", error=type(error).__name__)

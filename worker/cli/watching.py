@@ -1,0 +1,109 @@
+"""See a job through: keep the home going, show how it stands, and pause it when the command is asked to end."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from worker.cli.exits import say
+from worker.cli.progress import open_display
+from worker.cli.session import Session
+from worker.clock import Clock
+from worker.cyclr.errors import LimiterAway
+from worker.cyclr.limiter import Limiter
+from worker.domain.states import JobState, PauseReason
+from worker.embedded import interrupts
+from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
+
+LOOK_EVERY_S = 0.2
+DRAIN_MARGIN_S = 10.0
+
+
+def see_through(session: Session, job_id: str) -> JobStatus:
+    """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
+    engine = session.database.engine
+    try:
+        with interrupts() as asked, LimiterNote(session) as note, open_display(Clock()) as display:
+            while True:
+                session.tend()
+                job = get_job(engine, job_id)
+                display.show(job, note.read())
+                if job.state is not JobState.RUNNING:
+                    break
+                if asked.is_set:
+                    pause_job(engine, job_id, PauseReason.INTERRUPTED)
+                    continue
+                asked.wait(LOOK_EVERY_S)
+            _drain(session, job_id)
+            job = get_job(engine, job_id)
+            display.show(job, "")
+    except KeyboardInterrupt:
+        session.kill()
+        say("Stopped at once. What was in flight is looked for by the next run.")
+    return get_job(engine, job_id)
+
+
+def _drain(session: Session, job_id: str) -> None:
+    """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
+    clock = Clock()
+    began = clock.moment()
+    with interrupts() as asked:
+        while count_in_hand(session.database.engine, job_id):
+            if clock.since(began) > session.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
+                return
+            session.tend()
+            asked.wait(LOOK_EVERY_S)
+
+
+class LimiterNote:
+    """What the shared limiter has to say to a person: a closed gate, a lowered rate, an outage."""
+
+    READ_EVERY_S = 1.0
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._clock = Clock()
+        self._runner = asyncio.Runner()
+        self._limiter: Limiter | None = None
+        self._text = ""
+        self._read_at = self._clock.moment()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._forget()
+        self._runner.close()
+
+    def read(self) -> str:
+        if self._clock.since(self._read_at) >= self.READ_EVERY_S:
+            self._read_at = self._clock.moment()
+            self._text = self._ask()
+        return self._text
+
+    def _ask(self) -> str:
+        try:
+            return self._runner.run(self._describe())
+        except LimiterAway:
+            self._forget()  # a new owner of the home has a new one
+            return "waiting for the limiter"
+
+    async def _describe(self) -> str:
+        if self._limiter is None:
+            self._limiter = self._session.limiter()
+        if self._limiter is None:
+            return ""
+        state = await self._limiter.state()
+        if state.outage_level:
+            return f"Cyclr does not answer, trying again in {max(1, round(state.gate_closed_for_s))} s"
+        if state.gate_closed_for_s > 0:
+            return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
+        if state.rate_per_second < 0.98 * state.configured_per_second:
+            return f"slowed to {state.rate_per_second:.0f} calls/s for a while, as Cyclr asked"
+        return ""
+
+    def _forget(self) -> None:
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            self._runner.run(limiter.aclose())

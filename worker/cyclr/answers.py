@@ -1,0 +1,196 @@
+"""What an answer of Cyclr means: a value, or the error that the caller must decide about. Pure: no I/O, no clock."""
+
+import html
+import json
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from worker.cyclr.errors import (
+    Busy,
+    CyclrError,
+    NameInUse,
+    NotFound,
+    OutcomeUnknown,
+    Redirected,
+    Refused,
+    Throttled,
+    Unauthorised,
+)
+from worker.cyclr.scrubbing import cleaned, scrubbed
+
+T = TypeVar("T")
+
+MAX_RETRY_AFTER_S = 3600.0
+MAX_MESSAGE_LENGTH = 300
+NO_MESSAGE = "no message"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """A whole answer as read from the wire. Cyclr echoes credentials in clear: never store, log or print it."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer(status={self.status})"
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list. `total_pages`: as Cyclr says it; None where it does not say."""
+
+    items: tuple[T, ...]
+    total_pages: int | None
+
+
+class Unexpected(ValueError):
+    """An answer that is not what was asked for. Its text names the fault, and never a value of the answer."""
+
+
+def read_answer(
+    answer: Answer,
+    expected: Callable[[Any], T],
+    *,
+    token_id: str,
+    now: datetime,
+    secrets: Collection[str] = (),
+) -> T:
+    """What `expected` makes of the JSON of a 200; it raises `Unexpected` for JSON that is something else.
+
+    `secrets`: what was sent in the request's body and must not stand in a message. `now`: used for a Retry-After
+    date where the answer has no `Date`.
+    Raises: the errors of `worker.cyclr.errors` that an answer can mean.
+    """
+    if answer.status != 200:
+        raise _error_of(answer, token_id=token_id, now=now, secrets=secrets)
+    reason = ""
+    try:
+        return expected(read_json(answer.body))
+    except Unexpected as unexpected:
+        reason = str(unexpected)
+    # Raised out here, so that nothing of the answer hangs on the error.
+    raise OutcomeUnknown(f"status 200, but {reason}", 200)
+
+
+def read_page(answer: Answer, item: Callable[[Any], T], *, token_id: str, now: datetime) -> Page[T]:
+    """The page of a list, each entry as `item` makes it. Raises: as `read_answer`."""
+
+    def items(data: Any) -> tuple[T, ...]:
+        if not isinstance(data, list):
+            raise Unexpected("the answer is not a list")
+        return tuple(item(entry) for entry in data)
+
+    return Page(read_answer(answer, items, token_id=token_id, now=now), total_pages(answer.headers))
+
+
+def read_json(body: bytes) -> Any:
+    """The body's JSON without its icons, which make up most of a list. Raises: `Unexpected`."""
+    try:
+        return json.loads(body, object_hook=_without_icon)
+    except (ValueError, RecursionError):
+        pass
+    raise Unexpected("the answer is not JSON")
+
+
+def total_pages(headers: httpx.Headers) -> int | None:
+    """The header `Total-Pages`; None where it is missing or says nothing."""
+    text = headers.get("Total-Pages", "").strip()
+    return (int(text) or None) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def retry_after_s(headers: httpx.Headers, now: datetime) -> float | None:
+    """Seconds until Cyclr wants to be called again, at most an hour; None where no time in the future is named.
+
+    A date counts from the answer's own `Date`, since the clocks of two machines differ.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        seconds = float(text)
+    else:
+        then = _http_date(text)
+        if then is None:
+            return None
+        seconds = (then - (_http_date(headers.get("Date", "")) or now)).total_seconds()
+    return min(seconds, MAX_RETRY_AFTER_S) if seconds > 0 else None
+
+
+def find_wait(answer: Answer, now: datetime) -> Throttled | Busy | None:
+    """The error by which Cyclr asks everybody to wait, if this answer is such a one."""
+    wait_s = retry_after_s(answer.headers, now)
+    if answer.status == 429:
+        return Throttled(wait_s)
+    return Busy(wait_s) if answer.status == 503 and wait_s is not None else None
+
+
+def message_of(body: bytes, secrets: Collection[str] = ()) -> str:
+    """Cyclr's message for people, safe to show and to store: short, without secrets and control characters."""
+    return _shortened(scrubbed(_message(body), secrets))
+
+
+def _error_of(answer: Answer, *, token_id: str, now: datetime, secrets: Collection[str]) -> CyclrError:
+    if wait := find_wait(answer, now):
+        return wait
+    status, message = answer.status, message_of(answer.body, secrets)
+    if 300 <= status < 400:
+        return Redirected(status)
+    if not 400 <= status < 500:
+        return OutcomeUnknown(f"status {status}: {message}", status)
+    # Judged before it is scrubbed: a property's value may be a word of this very sentence.
+    if _says_name_in_use(_message(answer.body)):
+        return NameInUse(message, status)
+    match status:
+        case 401:
+            return Unauthorised(token_id)
+        case 404:
+            return NotFound(message)
+        case 408 | 409:
+            return OutcomeUnknown(f"status {status}: {message}", status)
+    return Refused(status, message)
+
+
+def _says_name_in_use(message: str) -> bool:
+    # Source: reference section 7; how the name in the middle is quoted is not known.
+    return message.startswith("Account connector name ") and message.endswith(" is in use.")
+
+
+def _message(body: bytes) -> str:
+    text = body.decode("utf-8", "replace").removeprefix("\ufeff").strip()
+    try:
+        data = read_json(body)
+    except Unexpected:
+        if text.startswith("<"):
+            return _web_page(text)
+        return cleaned(text) or NO_MESSAGE
+    found = data.get("Message") if isinstance(data, dict) else None
+    return (cleaned(found) if isinstance(found, str) else "") or NO_MESSAGE
+
+
+def _web_page(text: str) -> str:
+    title = re.search(r"<title[^>]*>([^<]*)", text[:20_000], re.IGNORECASE)
+    words = cleaned(html.unescape(title[1])) if title else ""
+    return f"a web page instead of an answer: {words}" if words else "a web page instead of an answer"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[: MAX_MESSAGE_LENGTH - 1]}…"
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return parsed.replace(tzinfo=parsed.tzinfo or UTC)
+
+
+def _without_icon(pairs: dict[str, Any]) -> dict[str, Any]:
+    pairs.pop("Icon", None)
+    return pairs

@@ -1,0 +1,203 @@
+"""What intake asks Cyclr before anything is installed: connectors and accounts. Nothing here changes anything there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from worker.cyclr.answers import Page
+from worker.cyclr.client import CyclrClient
+from worker.cyclr.errors import Refused
+from worker.cyclr.exchange import NextPermit, Permit
+from worker.cyclr.patience import PATIENCE, Patience, read_patiently
+from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.targets import fold
+
+MAX_PAGES = 10_000
+_ACCOUNTS_ASKED_AT_ONCE = 20
+_NAMES_SHOWN = 5
+
+
+async def resolve(
+    client: CyclrClient,
+    next_permit: NextPermit,
+    account_id: str,
+    ref: ConnectorRef,
+    *,
+    patience: Patience = PATIENCE,
+) -> Connector | str:
+    """The release to install for this id, name, or name and version; or, for people, why there is none.
+
+    `account_id`: any account that exists, since the catalogue is read in the name of one.
+    """
+    candidates = await _candidates(client, next_permit, account_id, ref, patience)
+    if not candidates:
+        return f"no connector {ref} in Cyclr's catalogue; `cyclr-bulk connectors` lists what there is"
+    if ref.version is not None:
+        fitting = [c for c in candidates if fold(c.version or "") == fold(ref.version)]
+        if not fitting:
+            return f"connector {ref.name_or_id} has no version {ref.version}; it has {_versions(candidates)}"
+        candidates = fitting
+    released = [c for c in candidates if not c.is_draft]
+    if not released:
+        return f"connector {ref} is a draft, which Cyclr does not install"
+    if len({fold(c.version or "") for c in released}) > 1:
+        return f"connector {ref} has several versions: {_versions(released)}; name one in column connector_version"
+    return max(released, key=lambda c: c.release_id)
+
+
+async def iter_connectors(
+    client: CyclrClient,
+    next_permit: NextPermit,
+    account_id: str,
+    query: str | None = None,
+    *,
+    patience: Patience = PATIENCE,
+) -> AsyncIterator[Connector]:
+    """The whole catalogue as the account sees it, each release once. `query`: Cyclr's own match on names."""
+    seen: set[int] = set()
+    for number in range(1, MAX_PAGES + 1):
+
+        async def read(permit: Permit, number: int = number) -> Page[Connector]:
+            return await client.list_connectors(permit, account_id, number, query)
+
+        page = await read_patiently(client, next_permit, read, account_id=account_id, patience=patience)
+        new = [c for c in page.items if c.release_id not in seen]
+        seen.update(c.release_id for c in new)
+        for connector in new:
+            yield connector
+        if _is_last(page, number, has_new=bool(new)):
+            return
+
+
+async def first_account(
+    client: CyclrClient, next_permit: NextPermit, *, patience: Patience = PATIENCE
+) -> str | None:
+    """The id of some account of the partner; None where there is none."""
+
+    async def read(permit: Permit) -> Page[str]:
+        return await client.list_accounts(permit, 1)
+
+    page = await read_patiently(client, next_permit, read, account_id=None, patience=patience)
+    return next(iter(page.items), None)
+
+
+async def missing_accounts(
+    client: CyclrClient,
+    next_permit: NextPermit,
+    wanted: AbstractSet[str],
+    on_page: Callable[[int, int | None], None] = lambda page, total_pages: None,
+    *,
+    patience: Patience = PATIENCE,
+) -> frozenset[str]:
+    """Which of these accounts Cyclr does not have.
+
+    `on_page`: told the number of each page of accounts read, and of how many where that is known. An account that is
+    not on the list is asked for by its id, since the list may leave out sub-accounts.
+    """
+    unlisted = set(wanted)
+    seen: set[str] = set()
+    for number in range(1, MAX_PAGES + 1):
+        if not unlisted:
+            break
+
+        async def read(permit: Permit, number: int = number) -> Page[str]:
+            return await client.list_accounts(permit, number)
+
+        page = await read_patiently(client, next_permit, read, account_id=None, patience=patience)
+        has_new = not seen.issuperset(page.items)
+        seen.update(page.items)
+        unlisted.difference_update(page.items)
+        on_page(number, page.total_pages)
+        if _is_last(page, number, has_new=has_new):
+            break
+
+    async def is_missing(account_id: str) -> bool:
+        return not await _account_exists(client, next_permit, account_id, patience)
+
+    return frozenset(await _those_where(is_missing, sorted(unlisted)))
+
+
+async def _candidates(
+    client: CyclrClient,
+    next_permit: NextPermit,
+    account_id: str,
+    ref: ConnectorRef,
+    patience: Patience,
+) -> list[Connector]:
+    """All releases of the name (or the one of the id) that Cyclr shows; of the version, if it has that one."""
+    if ref.release_id is not None:
+        found = await _by_path(client, next_permit, account_id, ConnectorRef(ref.name_or_id), patience)
+        return [c for c in found if c.release_id == ref.release_id]
+    by_name = ConnectorRef(ref.name_or_id)
+    # Without the version too, so that the message can name those there are.
+    for asked in [by_name] if ref.version is None else [ref, by_name]:
+        found = await _by_path(client, next_permit, account_id, asked, patience)
+        # Cyclr's match on names may be wider than ours.
+        if exact := [c for c in found if fold(c.name) == fold(ref.name_or_id)]:
+            return exact
+    listed = iter_connectors(client, next_permit, account_id, ref.name_or_id, patience=patience)
+    return [c async for c in listed if fold(c.name) == fold(ref.name_or_id)]
+
+
+async def _by_path(
+    client: CyclrClient,
+    next_permit: NextPermit,
+    account_id: str,
+    ref: ConnectorRef,
+    patience: Patience,
+) -> tuple[Connector, ...]:
+    async def read(permit: Permit) -> tuple[Connector, ...]:
+        return await client.get_connectors(permit, account_id, ref)
+
+    try:
+        return await read_patiently(client, next_permit, read, account_id=account_id, patience=patience)
+    except Refused as refused:
+        # A server may refuse a path that holds certain characters, percent-encoded or not.
+        if refused.status != 400:
+            raise
+    return ()
+
+
+async def _account_exists(
+    client: CyclrClient, next_permit: NextPermit, account_id: str, patience: Patience
+) -> bool:
+    async def read(permit: Permit) -> bool:
+        return await client.find_account(permit, account_id)
+
+    try:
+        return await read_patiently(client, next_permit, read, account_id=None, patience=patience)
+    except Refused as refused:
+        if refused.status != 400:
+            raise
+        return False  # an id that Cyclr cannot even read
+
+
+async def _those_where(is_so: Callable[[str], Awaitable[bool]], account_ids: Iterable[str]) -> list[str]:
+    """Those account ids for which `is_so`, asked some at a time: the limiter sets the pace, not the latency."""
+    found: list[str] = []
+    remaining = iter(account_ids)
+
+    async def work() -> None:
+        for account_id in remaining:
+            if await is_so(account_id):
+                found.append(account_id)
+
+    tasks = [asyncio.create_task(work()) for _ in range(_ACCOUNTS_ASKED_AT_ONCE)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return found
+
+
+def _is_last(page: Page[Any], number: int, *, has_new: bool) -> bool:
+    return number >= page.total_pages if page.total_pages is not None else not has_new
+
+
+def _versions(connectors: Iterable[Connector]) -> str:
+    versions = sorted({c.version or "none" for c in connectors})
+    more = f" and {len(versions) - _NAMES_SHOWN} more" if len(versions) > _NAMES_SHOWN else ""
+    return ", ".join(versions[:_NAMES_SHOWN]) + more

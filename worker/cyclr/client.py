@@ -1,0 +1,232 @@
+"""Calls to Cyclr, each a method: it takes the permit of the one call that it makes and ends as a value or an error."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from worker.clock import Clock
+from worker.cyclr import shapes
+from worker.cyclr.answers import Answer, Page, Unexpected, read_answer, read_page
+from worker.cyclr.errors import (
+    Busy,
+    CredentialsRefused,
+    NameInUse,
+    NeverSent,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Throttled,
+    Unauthorised,
+)
+from worker.cyclr.exchange import Exchange, Limits, Permit
+from worker.cyclr.scrubbing import secrets_of
+from worker.cyclr.tokens import Credentials, Tokens
+from worker.domain.connectors import AccountConnector, Connector, ConnectorRef
+from worker.domain.rows import NewAccount
+from worker.domain.targets import fold
+
+T = TypeVar("T")
+
+_OWN_TOKEN_CALL = ""  # stands for the token's id where the call is the one that fetches it
+_ACCEPTING_STATUSES = frozenset({200, 400, 404})
+
+
+class Blame(StrEnum):
+    """What a 401 was about: its status alone does not tell. Source: reference section 4."""
+
+    TOKEN = "token"  # noqa: S105 - it was refused, and there is a new one
+    ACCOUNT_UNKNOWN = "account_unknown"
+    ACCOUNT_REFUSED = "account_refused"  # though the token is good and the account exists
+
+
+class CyclrClient:
+    """One Cyclr instance, as one process calls it. `http`: from `open_http`; closed by `aclose`.
+
+    `timeout_s`: the whole deadline of one call. Every method that takes a permit may raise any `CyclrError`.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        api_url: str,
+        credentials: Credentials,
+        *,
+        timeout_s: float,
+        clock: Clock,
+        limiter: Limits,
+    ) -> None:
+        self._exchange = Exchange(http, api_url, timeout_s=timeout_s, clock=clock, limiter=limiter)
+        self._credentials = credentials
+        self._clock = clock
+        self._limiter = limiter
+        self._tokens = Tokens(self._fetch_token, clock)
+        self._token_calls = 0
+
+    async def aclose(self) -> None:
+        await self._tokens.aclose()
+        await self._exchange.aclose()
+
+    async def install(
+        self, permit: Permit, account_id: str, release_id: int, body: Mapping[str, Any]
+    ) -> AccountConnector:
+        """The account connector that this call made. Never safe to repeat without a look.
+
+        `body`: Name and whatever else of the reference's section 7. A 200 proves nothing without an integer Id and
+        this Name: OutcomeUnknown.
+        """
+
+        def installed(data: Any) -> AccountConnector:
+            found = shapes.account_connector(data)
+            if fold(found.name) != fold(body["Name"]):
+                raise Unexpected("the account connector has another Name than the one sent")
+            return found
+
+        path = f"/v1.0/connectors/{release_id}/install"
+        request = self._exchange.request("POST", path, account_id=account_id, body=body)
+        return await self._call(permit, request, installed, account_id, secrets=tuple(secrets_of(body)))
+
+    async def list_account_connectors(
+        self, permit: Permit, account_id: str, page: int, page_size: int = 100
+    ) -> Page[AccountConnector]:
+        params = {"page": page, "pageSize": page_size}
+        request = self._exchange.request(
+            "GET", "/v1.0/account/connectors", account_id=account_id, params=params
+        )
+        return await self._call_page(permit, request, shapes.account_connector, account_id)
+
+    async def find_account(self, permit: Permit, account_id: str) -> bool:
+        """Whether Cyclr has this account."""
+        try:
+            request = self._exchange.request("GET", f"/v1.0/accounts/{_segment(account_id)}")
+            await self._call(permit, request, shapes.account_id, account_id)
+        except NotFound:
+            return False
+        return True
+
+    async def create_account(self, permit: Permit, account_id: str, account: NewAccount) -> bool:
+        """Whether this call made the account: False where its id was in use already. Safe to repeat."""
+        body = {"Id": account_id, "Name": account.name}
+        if account.description is not None:
+            body["Description"] = account.description
+        if account.timezone is not None:
+            body["Timezone"] = account.timezone
+
+        def created(data: Any) -> bool:
+            if fold(shapes.account_id(data)) != fold(account_id):
+                raise Unexpected("the account has another Id than the one sent")
+            return True
+
+        request = self._exchange.request("POST", "/v1.0/accounts", body=body)
+        try:
+            return await self._call(permit, request, created, account_id)
+        except Refused as refused:
+            # Source: reference section 5.
+            if fold(refused.message).rstrip(".") == "id already in use":
+                return False
+            raise
+
+    async def list_accounts(self, permit: Permit, page: int, page_size: int = 1000) -> Page[str]:
+        """A page of account ids."""
+        params: dict[str, str | int] = {"page": page, "pageSize": page_size, "sortOrderAsc": "true"}
+        request = self._exchange.request("GET", "/v1.0/accounts", params=params)
+        return await self._call_page(permit, request, shapes.account_id, "")
+
+    async def list_connectors(
+        self, permit: Permit, account_id: str, page: int, query: str | None = None, page_size: int = 100
+    ) -> Page[Connector]:
+        """A page of the catalogue as this account sees it. `query`: Cyclr's own match on names, not an exact one."""
+        params: dict[str, str | int] = {"page": page, "pageSize": page_size}
+        params |= {"orderBy": "Name", "sortOrderAsc": "true"}
+        if query is not None:
+            params["query"] = query
+        request = self._exchange.request("GET", "/v1.0/connectors", account_id=account_id, params=params)
+        return await self._call_page(permit, request, shapes.connector, account_id)
+
+    async def get_connectors(
+        self, permit: Permit, account_id: str, ref: ConnectorRef
+    ) -> tuple[Connector, ...]:
+        """The releases that Cyclr gives for an id or a name, with a version perhaps; () where it knows none."""
+        try:
+            path = f"/v1.0/connectors/{_segment(ref.name_or_id)}"
+            if ref.version is not None and ref.release_id is None:
+                path += f"/{_segment(ref.version)}"
+            request = self._exchange.request("GET", path, account_id=account_id)
+            return await self._call(permit, request, shapes.connectors, account_id)
+        except NotFound:
+            return ()
+
+    async def renew_token(self, refused_token_id: str) -> None:
+        """Fetches a new token if that one is still in use. Many may ask at once; the fetch has a permit of its own."""
+        await self._tokens.renew(refused_token_id)
+
+    async def blame(self, permit: Permit, account_id: str, refused: Unauthorised) -> Blame:
+        """What a 401 of an account's call was about, as `GET /accounts/{id}` shows.
+
+        With TOKEN there is a new token when this returns. Raises: CredentialsRefused where none is to be had.
+        """
+        if not self._tokens.is_current(refused.token_id):
+            return Blame.TOKEN
+        try:
+            exists = await self.find_account(permit, account_id)
+        except Unauthorised as same:
+            await self.renew_token(same.token_id)
+            return Blame.TOKEN
+        return Blame.ACCOUNT_REFUSED if exists else Blame.ACCOUNT_UNKNOWN
+
+    async def _call(
+        self,
+        permit: Permit,
+        request: httpx.Request,
+        expected: Callable[[Any], T],
+        account_id: str,
+        secrets: tuple[str, ...] = (),
+    ) -> T:
+        token_id, answer = await self._authorised(permit, request, account_id)
+        return read_answer(answer, expected, token_id=token_id, now=self._clock.now(), secrets=secrets)
+
+    async def _call_page(
+        self, permit: Permit, request: httpx.Request, item: Callable[[Any], T], account_id: str
+    ) -> Page[T]:
+        token_id, answer = await self._authorised(permit, request, account_id)
+        return read_page(answer, item, token_id=token_id, now=self._clock.now())
+
+    async def _authorised(
+        self, permit: Permit, request: httpx.Request, account_id: str
+    ) -> tuple[str, Answer]:
+        token = await self._tokens.current()
+        request.headers["Authorization"] = f"Bearer {token.value}"
+        answer = await self._exchange.answer(permit, request, account_id)
+        if answer.status in _ACCEPTING_STATUSES:
+            self._tokens.note_accepted(token.id)
+        return token.id, answer
+
+    async def _fetch_token(self) -> shapes.Grant:
+        """Raises: never OutcomeUnknown or Busy, since whoever waits for the token has sent nothing."""
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._credentials.client_id,
+            "client_secret": self._credentials.client_secret,
+        }
+        request = self._exchange.request("POST", "/oauth/token", form=form)
+        permit = await self._limiter.one()
+        # A token that is not to be had stops every account, so to the outage rule each failure is one of another.
+        self._token_calls += 1
+        try:
+            answer = await self._exchange.answer(permit, request, f"token call {self._token_calls}")
+            return read_answer(answer, shapes.grant, token_id=_OWN_TOKEN_CALL, now=self._clock.now())
+        except (Unauthorised, NotFound, Refused, NameInUse):
+            raise CredentialsRefused(answer.status) from None
+        except Busy as busy:
+            raise Throttled(busy.retry_after_s, 503) from None
+        except OutcomeUnknown as unknown:
+            raise NeverSent(f"no token: {unknown.reason}") from None
+
+
+def _segment(text: str) -> str:
+    """The text as one segment of a path. Raises: NotFound for what no path can name."""
+    if text in ("", ".", ".."):
+        raise NotFound(f"there is no such name as {text!r}")
+    return quote(text, safe="", errors="replace")

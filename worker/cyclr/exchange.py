@@ -1,0 +1,149 @@
+"""One request and its whole answer: never without a permit, never past the deadline, always told to the limiter."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import httpx
+
+from worker.clock import Clock, Moment
+from worker.cyclr.answers import Answer, find_wait
+from worker.cyclr.errors import CyclrError, NeverSent, NotStarted, OutcomeUnknown, Refused
+from worker.cyclr.transport import reason_of, was_never_sent
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_CONNECT_S = 10.0
+
+
+class Permit(Protocol):
+    """The right to make one call. `ready` waits for its time and makes the last checks; it raises `NotStarted`."""
+
+    async def ready(self) -> None: ...
+
+
+NextPermit = Callable[[], Awaitable[Permit]]  # waits until there is one
+
+
+class Limits(Protocol):
+    """What is asked of the limiter, and what it is told. `began`: `Clock.moment()` from when the call started."""
+
+    async def one(self) -> Permit: ...
+
+    async def throttled(self, retry_after_s: float | None, began: Moment | None = None) -> None: ...
+
+    async def note_success(self, began: Moment) -> None: ...
+
+    async def note_failure(self, account_id: str, began: Moment) -> None: ...
+
+
+class Exchange:
+    """Sends requests to one Cyclr. `timeout_s`: the whole deadline of one call, to the last byte of its answer."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, api_url: str, *, timeout_s: float, clock: Clock, limiter: Limits
+    ) -> None:
+        self._http = http
+        self._api_url = api_url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._limiter = limiter
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        account_id: str | None = None,
+        params: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> httpx.Request:
+        """A request, not sent yet. Raises: Refused for an account id that no header can carry."""
+        headers = {b"Accept": b"application/json"}
+        if account_id is not None:
+            headers[b"X-Cyclr-Account"] = _header_value(account_id)
+        content = None
+        if body is not None:
+            headers[b"Content-Type"] = b"application/json"
+            content = json.dumps(dict(body)).encode()
+        # Connecting and waiting for a connection end before the deadline does, so that they are told as never sent.
+        connect_s = min(_CONNECT_S, self._timeout_s / 2)
+        return self._http.build_request(
+            method,
+            f"{self._api_url}{path}",
+            headers=headers,
+            params=params,
+            content=content,
+            data=form,
+            timeout=httpx.Timeout(None, connect=connect_s, pool=connect_s),
+        )
+
+    async def answer(self, permit: Permit, request: httpx.Request, account_id: str) -> Answer:
+        """The answer, whatever its status. `account_id`: for the outage rule; "" where there is none.
+
+        Raises: NotStarted, NeverSent, OutcomeUnknown.
+        """
+        # Nothing may come between these two: what `ready` has checked holds for a request that starts at once.
+        await permit.ready()
+        began = self._clock.moment()
+        outcome = await self._send(request)
+        await self._report(outcome, account_id, began)
+        if isinstance(outcome, CyclrError):
+            raise outcome
+        return outcome
+
+    async def _send(self, request: httpx.Request) -> Answer | NeverSent | OutcomeUnknown:
+        """The whole answer, or what it means that there is none.
+
+        Failures are values here, since the transport's exceptions hold the request with its secrets: ours are raised
+        away from them.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._http.send(request, stream=True)
+                async with contextlib.aclosing(response):
+                    return Answer(response.status_code, response.headers, await _read_body(response))
+        except TimeoutError:
+            return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
+        except _TooLarge:
+            return OutcomeUnknown(f"the answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB")
+        except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
+            return NeverSent(reason_of(error)) if was_never_sent(error) else OutcomeUnknown(reason_of(error))
+
+    async def _report(self, outcome: Answer | CyclrError, account_id: str, began: Moment) -> None:
+        # The limiter being away must not hide what became of a call that was made.
+        with contextlib.suppress(NotStarted):
+            if isinstance(outcome, CyclrError):
+                await self._limiter.note_failure(account_id, began)
+            elif wait := find_wait(outcome, self._clock.now()):
+                await self._limiter.throttled(wait.retry_after_s, began)
+            elif outcome.status >= 500:
+                await self._limiter.note_failure(account_id, began)
+            else:
+                await self._limiter.note_success(began)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+async def _read_body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > MAX_ANSWER_BYTES:
+            raise _TooLarge
+    return bytes(body)
+
+
+def _header_value(account_id: str) -> bytes:
+    """UTF-8: for ASCII that is what every server reads. How Cyclr reads other letters in this header is not known."""
+    # Whatever else stands in an id: it must not end the header.
+    if not account_id.strip() or not account_id.isprintable():
+        raise Refused(None, "the account id is empty or holds characters that an account id cannot have")
+    return account_id.encode()

@@ -1,0 +1,156 @@
+"""When may the next calls start? One limit for all processes of an instance, shared in Redis.
+
+`RedisLimiter` is the one for workers; `InProcessLimiter` is the same rule where there is no broker. Both ask
+`limiter_rule.Rule` (or its twin in Redis) and keep what the answers tell of the gate.
+"""
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from worker.clock import Clock, Moment
+from worker.cyclr import limiter_rule as rule
+from worker.cyclr.errors import LimiterAway
+from worker.cyclr.limiter_core import GateStore, LimiterCore
+from worker.cyclr.limiter_rule import SECOND, Reply, Rule
+from worker.cyclr.slots import LimiterState, Reservation, Sleep, Slot
+
+REDIS_TIME = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n"
+_CONSTANTS = (
+    "SECOND",
+    "HORIZON",
+    "LATENESS",
+    "SLOW_DOWN",
+    "FLOOR_PER_SECOND",
+    "GROWTH_PER_S",
+    "FIRST_PAUSE",
+    "FIRST_OUTAGE",
+    "LONGEST_PAUSE",
+    "LONGEST_GATE",
+    "PROBE_QUESTION",
+)
+
+
+class Limiter(Protocol):
+    """What callers know of either limiter. `began`: `Clock.moment()` of when the call was started."""
+
+    async def reserve(self, n: int, *, within_s: float = 1.0) -> Reservation: ...
+
+    async def one(self, within_s: float = 2.0) -> Slot: ...
+
+    async def close_gate(self, seconds: float, *, slow_down: bool) -> None: ...
+
+    async def throttled(self, retry_after_s: float | None, began: Moment | None = None) -> None: ...
+
+    async def note_success(self, began: Moment) -> None: ...
+
+    async def note_failure(self, account_id: str, began: Moment) -> None: ...
+
+    def is_outage(self) -> bool: ...
+
+    async def state(self) -> LimiterState: ...
+
+    async def declare_idle(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class RedisLimiter(LimiterCore):
+    """The limiter that all processes of an instance share.
+
+    `url`: as for redis-py, or Celery's spelling of a socket (`redis+socket://`). `probe_s`: how long the one call
+    that probes after an outage may take before another may. To be closed by the loop that used it; not for use
+    after a fork.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        instance_id: str,
+        *,
+        calls_per_second: float,
+        burst: int,
+        gates: GateStore,
+        probe_s: float = 35.0,
+        clock: Clock,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        super().__init__(
+            calls_per_second=calls_per_second,
+            burst=burst,
+            gates=gates,
+            probe_s=probe_s,
+            clock=clock,
+            sleep=sleep,
+        )
+        self._key = f"cyclr-bulk:{instance_id}:limiter"
+        self._redis = Redis.from_url(
+            redis_url(url), socket_timeout=5, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
+        )
+        self._script = self._redis.register_script(limiter_script())
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._redis.aclose()
+
+    async def ask_rule(self, question: str, *given: float) -> Reply:
+        try:
+            answer = await self._script(
+                keys=[self._key], args=[question, repr(self._calls_per_second), self._burst, *given]
+            )
+        except (RedisError, OSError) as error:
+            raise LimiterAway from error
+        return read_reply(answer)
+
+
+class InProcessLimiter(LimiterCore):
+    """The same limiter for a process that installs alone. One per instance and process."""
+
+    def __init__(
+        self,
+        *,
+        calls_per_second: float,
+        burst: int,
+        gates: GateStore | None,
+        probe_s: float = 35.0,
+        clock: Clock,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        super().__init__(
+            calls_per_second=calls_per_second,
+            burst=burst,
+            gates=gates,
+            probe_s=probe_s,
+            clock=clock,
+            sleep=sleep,
+        )
+        self._rule = Rule()
+
+    async def ask_rule(self, question: str, *given: float) -> Reply:
+        now = math.floor(self._clock.moment().elapsing_s * SECOND)
+        return self._rule.ask(now, question, self._calls_per_second, self._burst, *map(int, given))
+
+
+def redis_url(url: str) -> str:
+    """The URL as redis-py spells it. Celery writes `redis+socket:///path?virtual_host=1` for `unix:///path?db=1`."""
+    if not url.startswith("redis+socket://"):
+        return url
+    return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+
+
+def limiter_script(now: str = REDIS_TIME) -> str:
+    """The whole script for Redis. `now`: Lua that gives `now` in microseconds."""
+    constants = "".join(f"local {name} = {getattr(rule, name)!r}\n" for name in _CONSTANTS)
+    return now + constants + Path(__file__).with_name("limiter.lua").read_text(encoding="utf-8")
+
+
+def read_reply(answer: Any) -> Reply:
+    """What the script answers, as the rule says it."""
+    *numbers, is_fresh, rate_per_second = answer
+    return Reply._make([*map(int, numbers), bool(is_fresh), float(rate_per_second)])

@@ -1,0 +1,269 @@
+"""What both limiters do with the answers of the rule: slots, the gate of this process, the streak of failures."""
+
+import asyncio
+import contextlib
+import math
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from worker.clock import Clock, Moment
+from worker.cyclr.errors import LimiterAway
+from worker.cyclr.limiter_rule import FIRST_PAUSE, SECOND, Reply
+from worker.cyclr.outage import Streak
+from worker.cyclr.slots import (
+    GATE_READ_EVERY_S,
+    LATENESS_S,
+    Gate,
+    LimiterState,
+    Reservation,
+    Sleep,
+    Slot,
+)
+
+_SHORTEST_WAIT_S = 0.01
+_SAVE_GATE_STEP_S = 0.1
+
+
+class GateStore(Protocol):
+    """Where the gate outlives Redis. Called in a thread."""
+
+    def load_gate(self) -> datetime | None:
+        """When the gate opens (or opened), aware; None where there was never one."""
+
+    def save_gate(self, until: datetime) -> None:
+        """Keep this time, unless a later one is kept already."""
+
+
+class _Answer(NamedTuple):
+    reply: Reply
+    asked: Moment
+    answered: Moment
+
+
+class LimiterCore:
+    """Everything but the way in which the rule is asked (`ask_rule`)."""
+
+    def __init__(
+        self,
+        *,
+        calls_per_second: float,
+        burst: int,
+        gates: GateStore | None,
+        probe_s: float,
+        clock: Clock,
+        sleep: Sleep,
+    ) -> None:
+        if not 0.01 <= calls_per_second <= 10_000 or burst < 1:
+            raise ValueError(
+                f"expected 0.01 to 10000 calls a second and a burst of 1 or more, got {calls_per_second} and {burst}"
+            )
+        self._calls_per_second = float(calls_per_second)
+        self._burst = burst
+        self._gates = gates
+        self._probe_s = probe_s
+        self._clock = clock
+        self._sleep = sleep
+        self._gate = Gate(clock)
+        self._streak = Streak()
+        self._turn = asyncio.Lock()
+        self._slots: set[Slot] = set()
+        self._watcher: asyncio.Task[None] | None = None
+        self._is_restored = False
+        self._saved_until: datetime | None = None
+
+    async def reserve(self, n: int, *, within_s: float = 1.0) -> Reservation:
+        """At most `n` slots that start within `within_s` (2 s at most) from now.
+
+        `retry_in_s` lets half of that time's slots come free again, so that a low rate does not mean tiny claims.
+        Raises: LimiterAway.
+        """
+        if n < 1:
+            return Reservation([], 0.0)
+        slots, next_in_s = await self._reserve(n, within_s)
+        return Reservation(slots, max(0.0, next_in_s - within_s / 2))
+
+    async def one(self, within_s: float = 2.0) -> Slot:
+        """A slot for one further call of an attempt; waits until there is one, in the order of the callers.
+
+        Cancelling the wait loses this caller's slot at most. Raises: LimiterAway.
+        """
+        async with self._turn:
+            while True:
+                slots, next_in_s = await self._reserve(1, within_s)
+                if slots:
+                    return slots[0]
+                await self._sleep(max(_SHORTEST_WAIT_S, next_in_s - within_s))
+
+    async def close_gate(self, seconds: float, *, slow_down: bool) -> None:
+        """Nobody calls for so long (1 h at most). It only ever prolongs; safe to repeat.
+
+        `slow_down`: leave 70 % of the rate, once per gate; it grows back by a tenth of the configured rate a minute.
+        Does not raise where Redis is away: the gate holds here at once and is kept in the `GateStore`.
+        """
+        if seconds > 0:
+            await self._close(seconds, slow_down=slow_down, began=None)
+
+    async def throttled(self, retry_after_s: float | None, began: Moment | None = None) -> None:
+        """Close the gate after a 429, or a 503 with Retry-After. No time (or 0) named: 1 s, doubling up to 5 min.
+
+        `began`: when the call was started; a call from before the last gate opened neither doubles nor slows down.
+        Does not raise where Redis is away.
+        """
+        await self._close(max(0.0, retry_after_s or 0.0), slow_down=True, began=began)
+
+    async def note_success(self, began: Moment) -> None:
+        """A call was answered: ends a streak of failures and, if it was the probe, the outage."""
+        self._streak.success()
+        if self._gate.level or self._gate.throttles:
+            with contextlib.suppress(LimiterAway):
+                await self._ask("succeed", self._ago(began))
+
+    async def note_failure(self, account_id: str, began: Moment) -> None:
+        """A call ended with a connect error, a timeout or a 5xx: may close the gate for an outage."""
+        if self._gate.opened_after(began):
+            return
+        is_outage = self._streak.failure(account_id)
+        if is_outage or self._gate.level:
+            with contextlib.suppress(LimiterAway):
+                reply, *_ = await self._ask("fail", int(is_outage), self._ago(began))
+                await self._save_gate(reply.gate_in / SECOND)
+
+    def is_outage(self) -> bool:
+        """Whether Cyclr was down when this process last asked: such failures cost no attempt."""
+        return self._gate.level > 0
+
+    async def state(self) -> LimiterState:
+        """For display. Raises: LimiterAway."""
+        reply, *_ = await self._ask("read")
+        return LimiterState(
+            reply.rate_per_second, self._calls_per_second, reply.gate_in / SECOND, reply.level
+        )
+
+    async def declare_idle(self) -> None:
+        """Say that no reservation is out (all was stopped cleanly): a new Redis need not wait for any.
+
+        Call it before anything else; later it changes nothing. Raises: LimiterAway.
+        """
+        if (await self._exchange("idle")).reply.is_fresh:
+            await self._restore()
+
+    async def aclose(self) -> None:
+        """Stop reading the gate. Safe to repeat."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+            self._watcher = None
+
+    async def ask_rule(self, question: str, *given: float) -> Reply:
+        """Raises: LimiterAway."""
+        raise NotImplementedError
+
+    async def _exchange(self, question: str, *given: float) -> _Answer:
+        asked = self._clock.moment()
+        reply = await self.ask_rule(question, *given)
+        answer = _Answer(reply, asked, self._clock.moment())
+        self._gate.learn(reply, asked=asked, answered=answer.answered)
+        return answer
+
+    async def _ask(self, question: str, *given: float) -> _Answer:
+        if not self._is_restored:
+            await self._restore()
+        answer = await self._exchange(question, *given)
+        if answer.reply.is_fresh:
+            # Redis lost its state: it gives no slot before it has the gate again.
+            await self._restore()
+            answer = await self._exchange(question, *given)
+        return answer
+
+    async def _restore(self) -> None:
+        until = await self._load_gate()
+        left_s = 0.0 if until is None else (until - self._clock.now()).total_seconds()
+        await self._exchange("restore", _microseconds(max(left_s, self._gate.closed_for_s())))
+        self._is_restored = True
+
+    async def _reserve(self, n: int, within_s: float) -> tuple[list[Slot], float]:
+        reply, asked, answered = await self._ask("reserve", n, _microseconds(within_s))
+        if reply.granted and self._clock.since(asked) > LATENESS_S:
+            # Every slot would be forfeited before it starts.
+            raise LimiterAway
+        begin_probe = partial(self._begin_probe, reply.probe) if reply.probe else None
+        slots = [
+            Slot(
+                self._gate,
+                self._clock,
+                self._sleep,
+                asked=asked,
+                answered=answered,
+                wait_s=max(0, reply.first_in + k * reply.interval) / SECOND,
+                begin_probe=begin_probe,
+            )
+            for k in range(reply.granted)
+        ]
+        self._hold(slots)
+        return slots, reply.next_in / SECOND
+
+    async def _begin_probe(self, name: int) -> bool:
+        reply, *_ = await self._ask("probe", name, _microseconds(self._probe_s))
+        return reply.granted == 1
+
+    async def _close(self, seconds: float, *, slow_down: bool, began: Moment | None) -> None:
+        # Here at once; the others learn of it when they read the gate.
+        self._gate.close_for(seconds or FIRST_PAUSE / SECOND)
+        ago = 0 if began is None else self._ago(began)
+        try:
+            reply, *_ = await self._ask("close", _microseconds(seconds), int(slow_down), ago)
+        except LimiterAway:
+            # With the next contact it is brought to Redis.
+            self._is_restored = False
+            await self._save_gate(self._gate.closed_for_s())
+        else:
+            await self._save_gate(reply.gate_in / SECOND)
+
+    def _ago(self, began: Moment) -> int:
+        return max(0, math.floor((self._clock.moment().elapsing_s - began.elapsing_s) * SECOND))
+
+    async def _load_gate(self) -> datetime | None:
+        if self._gates is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._gates.load_gate)
+        except Exception as error:
+            # Whatever ails the store: without the gate nobody may call.
+            raise LimiterAway from error
+
+    async def _save_gate(self, closed_for_s: float) -> None:
+        until = self._clock.now() + timedelta(seconds=closed_for_s)
+        step = timedelta(seconds=_SAVE_GATE_STEP_S)
+        if self._gates is None or closed_for_s <= 0:
+            return
+        if self._saved_until is not None and until < self._saved_until + step:
+            return
+        self._saved_until = until
+        try:
+            await asyncio.to_thread(self._gates.save_gate, until)
+        except Exception as error:  # noqa: BLE001 - the gate stands in Redis; an answer of Cyclr must not become another error
+            self._saved_until = None
+            structlog.get_logger().warning("gate_not_saved", error=type(error).__name__)
+
+    def _hold(self, slots: list[Slot]) -> None:
+        self._slots.update(slots)
+        if slots and (self._watcher is None or self._watcher.done()):
+            self._watcher = asyncio.create_task(self._watch_gate())
+
+    async def _watch_gate(self) -> None:
+        while self._slots:
+            await self._sleep(max(GATE_READ_EVERY_S / 5, GATE_READ_EVERY_S - self._gate.read_ago_s()))
+            self._slots = {slot for slot in self._slots if not slot.is_over}
+            if self._slots and self._gate.read_ago_s() >= GATE_READ_EVERY_S:
+                # A Redis that is away shows in the slots, by the age of the last reading.
+                with contextlib.suppress(LimiterAway, TimeoutError):
+                    async with asyncio.timeout(GATE_READ_EVERY_S):
+                        await self._ask("read")
+
+
+def _microseconds(seconds: float) -> int:
+    return math.ceil(seconds * SECOND)

@@ -1,0 +1,122 @@
+"""httpx's API on aiohttp's connections, and what its errors say about a request: was it never sent?
+
+httpx's own pool walks all of its connections on every request, so it is never used. What aiohttp and `httpx-aiohttp`
+do that a bulk install must not inherit is undone here, in one place.
+"""
+
+import ipaddress
+import ssl
+from http.cookiejar import DefaultCookiePolicy
+from importlib.metadata import version
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+_IDLE_CONNECTION_S = (
+    15  # less than any usual server keeps an idle connection, so that few POSTs meet a dying one
+)
+
+
+def open_http(api_url: str, *, max_connections: int) -> httpx.AsyncClient:
+    """A client for calls to this API URL. Close it with `aclose()`.
+
+    It belongs to the running event loop and to this process: call it inside the loop, and again after a fork.
+    A proxy named by the environment is used, except for a loopback address.
+    """
+    tls = _tls_context()
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=_IDLE_CONNECTION_S, ssl=tls),
+        # Cookies would be shared by all accounts.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # The proxy is settled once, here. With `trust_env=True` aiohttp asks the environment in a thread for every
+        # request, and reads ~/.netrc, where an entry for the host makes every request fail.
+        proxy=find_proxy(httpx.URL(api_url)),
+        trust_env=False,
+        auto_decompress=False,
+    )
+    # aiohttp repeats GET, PUT and DELETE by itself when a kept connection is cut, past the limiter.
+    session._retry_connection = False
+    http = httpx.AsyncClient(
+        transport=AiohttpTransport(verify=tls, client=session),
+        trust_env=False,
+        follow_redirects=False,
+        headers={"User-Agent": f"cyclr-bulk/{version('cyclr-bulk')}", "Accept-Encoding": "gzip"},
+    )
+    # httpx has a cookie jar of its own, above the one of the session.
+    http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return http
+
+
+def find_proxy(url: httpx.URL) -> str | None:
+    """The proxy that the environment (or the system's settings) names for this URL; None: call directly."""
+    if _is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy and "://" not in proxy:
+        return f"http://{proxy}"
+    return proxy
+
+
+def was_never_sent(error: Exception) -> bool:
+    """Whether this failure of a request is certain to have come before any byte of it was written.
+
+    `httpx-aiohttp` names errors wrongly: a connection that is cut after the server has read the request is a
+    `ConnectTimeout`, as is a refused connection. So the cause counts, and only these three causes are certain.
+    """
+    cause = _cause(error)
+    # Refused, name not found, TLS, or the proxy itself not reached: aiohttp raises it before it has a connection.
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return True
+    # No connection in time: neither a free one nor a new one. Raised only while one is waited for.
+    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        return True
+    # The proxy answered CONNECT with a refusal: the request would have followed through the tunnel.
+    return isinstance(cause, aiohttp.ClientHttpProxyError)
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, for people. Never the error's own text, which may hold a proxy's password."""
+    cause = _cause(error)
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused the connection (status {cause.status})"
+    for kind, reason in _REASONS:
+        if isinstance(cause, kind):
+            return reason
+    return f"the answer could not be read ({type(cause).__name__})"
+
+
+# The first that fits counts: the later ones are more general.
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "the name of the host was not found (DNS)"),
+    (aiohttp.ClientConnectorCertificateError, "the host's TLS certificate is not trusted"),
+    (aiohttp.ClientConnectorSSLError, "the TLS handshake failed"),
+    (aiohttp.ClientProxyConnectionError, "the proxy was not reached"),
+    (aiohttp.ClientConnectorError, "no connection to the host, or it was refused"),
+    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (aiohttp.ServerDisconnectedError, "the connection was closed before an answer came"),
+    (aiohttp.ClientOSError, "the connection was reset before an answer came"),
+    (aiohttp.ClientConnectionResetError, "the connection was reset before an answer came"),
+    (aiohttp.ClientPayloadError, "the answer was cut off"),
+)
+
+
+def _cause(error: Exception) -> BaseException:
+    return error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+
+
+def _tls_context() -> ssl.SSLContext:
+    context = httpx.create_ssl_context()  # certifi's roots, or those of SSL_CERT_FILE
+    context.load_default_certs()  # and the machine's own, where companies add theirs
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,27 @@
+"""The embedded mode's processes: a home folder with one owner, and the Valkey and the workers that the owner runs."""
+
+from worker.embedded.children import Child, start_child
+from worker.embedded.errors import EmbeddedModeError, HomeUnusable, LeftoverAlive, ServiceNotStarted
+from worker.embedded.home import Home
+from worker.embedded.interrupts import Interrupts, interrupts
+from worker.embedded.runtime import Runtime
+from worker.embedded.services import Restart, Services, WorkerPlan
+from worker.embedded.valkey import Valkey, find_valkey_binary
+
+__all__ = [
+    "Child",
+    "EmbeddedModeError",
+    "Home",
+    "HomeUnusable",
+    "Interrupts",
+    "LeftoverAlive",
+    "Restart",
+    "Runtime",
+    "ServiceNotStarted",
+    "Services",
+    "Valkey",
+    "WorkerPlan",
+    "find_valkey_binary",
+    "interrupts",
+    "start_child",
+]

@@ -1,0 +1,219 @@
+"""What the owner of a home runs: its Valkey and its Celery workers, kept alive while the command lives."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.clock import Clock, Moment
+from worker.embedded import valkey
+from worker.embedded.children import Child, start_child
+from worker.embedded.errors import ServiceNotStarted
+from worker.embedded.files import limit_log
+from worker.embedded.home import Home
+from worker.embedded.processes import own_mark
+from worker.embedded.runtime import Runtime
+
+LOG_LIMIT_BYTES = 10_000_000
+WORKERS = "workers"
+
+_LONGEST_PAUSE_S = 30.0
+_STEADY_AFTER_S = 60.0  # a service that lived this long has recovered: its next end is a first one
+_VALKEY_ENDS_WITHIN_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """The Celery workers to run. `env`: their whole environment but REDIS_URL; it holds secrets.
+
+    With no `processes` only Valkey runs: for a command that asks Cyclr and installs nothing.
+    """
+
+    processes: int
+    env: Mapping[str, str] = field(repr=False)
+    app: str = "worker.celery_app"
+
+    def argv(self) -> list[str]:
+        """No secret in here: everybody on the machine may read it."""
+        return [
+            # -P: a folder named `worker` or `celery` in the place where we run is not what is meant.
+            *(sys.executable, "-P", "-m", "celery", "-A", self.app, "worker"),
+            *("--pool", "prefork", "--concurrency", str(self.processes)),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            *("--loglevel", "WARNING"),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A service that had ended, and what came of starting it again.
+
+    `exit_code`: of the process that ended; None where it had not even started. `tries`: how many in a row, this one
+    included; the first comes at once, then pauses double from 1 s to 30 s. `is_up`: whether it runs now.
+    """
+
+    name: str
+    exit_code: int | None
+    tries: int
+    is_up: bool
+    log_path: Path
+
+    def __str__(self) -> str:
+        cause = "had not started" if self.exit_code is None else f"ended with exit code {self.exit_code}"
+        result = "was started again" if self.is_up else "could not be started again"
+        return f"{self.name} {cause} and {result} (try {self.tries}); its log is {self.log_path}"
+
+
+class Services:
+    """The owner's Valkey and workers. Every method is called from the main thread; nothing is called before `start`."""
+
+    def __init__(self, home: Home, binary: Path, plan: WorkerPlan, clock: Clock) -> None:
+        """The home is owned by this process, and its leftovers are ended."""
+        self._home = home
+        self._binary = binary
+        self._plan = plan
+        self._clock = clock
+        self._runtime: Runtime | None = None
+        self._kept: list[_Kept] = []
+
+    @property
+    def redis_url(self) -> str:
+        """For redis-py; stays the same over restarts of Valkey. Known once started."""
+        assert self._runtime is not None, "started first"
+        return self._runtime.redis_url
+
+    def start(self) -> None:
+        """Start Valkey, wait for its answer, then start the workers. After a failure nothing is left running.
+
+        Raises: ServiceNotStarted.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.kill()
+            raise
+
+    def check(self) -> tuple[Restart, ...]:
+        """Start again what has ended; what was tried. To be called about every second."""
+        for kept in self._kept:
+            limit_log(kept.log_path, limit_bytes=LOG_LIMIT_BYTES)
+        # Valkey first: workers that find none wait for it, but they start sooner with it.
+        return tuple(restart for kept in self._kept if (restart := kept.check()) is not None)
+
+    def stop(self, drain_s: float) -> bool:
+        """Let the workers end what they hold, for at most `drain_s`, then end everything; whether they did.
+
+        Only then is the home marked as stopped cleanly. A second call is safe, and so is one after half a start.
+        """
+        if self._runtime is None:
+            return True
+        is_drained = self._drain(drain_s)
+        self.kill(valkey_within_s=_VALKEY_ENDS_WITHIN_S)
+        if is_drained:
+            self._home.mark_stopped()
+        return is_drained
+
+    def kill(self, *, valkey_within_s: float = 0.0) -> None:
+        """End everything now. A second call is safe."""
+        for kept in reversed(self._kept):
+            kept.end(within_s=valkey_within_s if kept.name == valkey.NAME else 0.0)
+        self._kept = []
+        if self._runtime is not None:
+            self._home.forget_runtime()
+            self._runtime = None
+
+    def _start(self) -> None:
+        assert self._runtime is None, "started once"
+        log_path = self._home.logs_path / "valkey.log"
+        try:
+            folder = valkey.make_socket_folder(self._home.path, self._plan.env)
+        except OSError as error:
+            raise ServiceNotStarted(valkey.NAME, str(error), log_path) from error
+        server = valkey.Valkey(self._binary, folder, log_path, {"PATH": os.defpath, "LC_ALL": "C"})
+        # Written before anything runs, so that a kill leaves no folder that nobody knows of.
+        self._write(Runtime(own_mark(), socket_folder=folder, redis_url=server.redis_url))
+        self._keep(valkey.NAME, server.launch, log_path)
+        if self._plan.processes:
+            self._keep(WORKERS, self._launch_workers, self._home.logs_path / "workers.log")
+
+    def _launch_workers(self) -> Child:
+        env = {**self._plan.env, "REDIS_URL": self.redis_url}
+        return start_child(
+            self._plan.argv(), env, self._home.logs_path / "workers.log", folder=self._home.path
+        )
+
+    def _keep(self, name: str, launch: Callable[[], Child], log_path: Path) -> None:
+        def launch_and_write() -> Child:
+            child = launch()
+            assert self._runtime is not None
+            self._write(self._runtime.with_child(name, child.mark))
+            return child
+
+        kept = _Kept(name, launch_and_write, log_path, self._clock)
+        self._kept.append(kept)
+        kept.start()
+
+    def _write(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._home.write_runtime(runtime)
+
+    def _drain(self, drain_s: float) -> bool:
+        if not self._plan.processes:
+            return True
+        workers = next((kept.child for kept in self._kept if kept.name == WORKERS), None)
+        if workers is None:
+            return False
+        workers.terminate()
+        return workers.wait(drain_s) and workers.exit_code == 0
+
+
+class _Kept:
+    """A service that is started again when it ends, after a pause that grows while it keeps ending."""
+
+    def __init__(self, name: str, launch: Callable[[], Child], log_path: Path, clock: Clock) -> None:
+        self.name = name
+        self.log_path = log_path
+        self.child: Child | None = None
+        self._launch = launch
+        self._clock = clock
+        self._started: Moment = clock.moment()
+        self._tries = 0
+
+    def start(self) -> None:
+        self._started = self._clock.moment()
+        self.child = self._launch()
+
+    def check(self) -> Restart | None:
+        if self.child is not None and self.child.is_alive:
+            return None
+        since_start_s = self._clock.since(self._started)
+        if since_start_s >= _STEADY_AFTER_S:
+            self._tries = 0
+        if since_start_s < self._pause_s():
+            return None
+        return self._restart()
+
+    def end(self, *, within_s: float) -> None:
+        if self.child is None:
+            return
+        if within_s > 0:
+            self.child.terminate()
+            self.child.wait(within_s)
+        self.child.kill()
+
+    def _restart(self) -> Restart:
+        exit_code = None if self.child is None else self.child.exit_code
+        self._tries += 1
+        self.child = None
+        try:
+            self.start()
+        except ServiceNotStarted:
+            return Restart(self.name, exit_code, self._tries, is_up=False, log_path=self.log_path)
+        return Restart(self.name, exit_code, self._tries, is_up=True, log_path=self.log_path)
+
+    def _pause_s(self) -> float:
+        """Counted from the last start: none before the first try, then 1 s, doubling."""
+        if self._tries == 0:
+            return 0.0
+        return min(_LONGEST_PAUSE_S, 2.0 ** (self._tries - 1))

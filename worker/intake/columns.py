@@ -1,0 +1,214 @@
+"""Which column of a file is which: names are compared without case, spaces and dashes read as underscores."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+from worker.domain.rows import (
+    AUTH_COLUMNS,
+    NOT_EXPORTED,
+    PROPERTY_PREFIX,
+    SECRET_COLUMNS,
+    Problem,
+    Warning_,
+)
+from worker.intake.escapes import unescape
+
+ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")
+INPUT_COLUMNS = (
+    "account_id",
+    "connector",
+    "connector_version",
+    "name",
+    "description",
+    "authentication",
+    *AUTH_COLUMNS,
+    *ACCOUNT_COLUMNS,
+    "reference",
+)
+RESULT_COLUMNS = (
+    "_job",
+    "_row",
+    "_state",
+    "_outcome",
+    "_code",
+    "_message",
+    "_account_connector_id",
+    "_attempts",
+    "_authenticated",
+    "_differs",
+    "_account_created",
+)
+MAX_COLUMNS = 500
+_LISTED_COLUMNS = 30
+
+_KNOWN = frozenset({*INPUT_COLUMNS, *RESULT_COLUMNS})
+_SEPARATORS = re.compile(r"[\s-]+")
+# A credential in a column that was misspelt must not turn up in a result file.
+_LOOKS_SECRET = re.compile(r"key|secret|token|passw|pwd|auth(?!or)|credential|propert")
+_PLAIN_WORDS = re.compile(r"[^\W\d_]+([ _-][^\W\d_]+){0,3}")
+
+Finding = TypeVar("Finding", Problem, Warning_)
+
+
+def canonical(column: str) -> str:
+    """The product's name for a column as typed; after `property.` the TargetName keeps its case."""
+    column = column.strip()
+    prefix, dot, target_name = column.partition(".")
+    if dot and prefix.strip().casefold() == "property":
+        return f"{PROPERTY_PREFIX}{target_name.strip()}"
+    return _SEPARATORS.sub("_", column.casefold())
+
+
+def is_known(column: str) -> bool:
+    name = canonical(column)
+    return name in _KNOWN or name.startswith(PROPERTY_PREFIX)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The columns of a file. `columns`: as typed; `names`: the product's name for each, None where unknown.
+
+    `width`: the cells of the header line, with the empty ones at its end, which are no columns.
+    """
+
+    columns: tuple[str, ...]
+    names: tuple[str | None, ...]
+    width: int
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.names) if name is not None}
+
+    @cached_property
+    def is_result(self) -> bool:
+        return "_state" in self.positions
+
+    @cached_property
+    def properties(self) -> tuple[str, ...]:
+        """The property columns, in the file's order."""
+        return tuple(name for name in self.positions if name.startswith(PROPERTY_PREFIX))
+
+    @cached_property
+    def inputs(self) -> tuple[tuple[str, int], ...]:
+        """Name and position of every column that is read; the result columns are not."""
+        return tuple(
+            (name, position) for name, position in self.positions.items() if name not in RESULT_COLUMNS
+        )
+
+    @cached_property
+    def secrets(self) -> tuple[tuple[str, int], ...]:
+        """Name and position of every column whose values are secrets until the catalogue says otherwise."""
+        return tuple((name, position) for name, position in self.inputs if is_secret(name))
+
+    @cached_property
+    def masked(self) -> frozenset[int]:
+        """The positions whose values are never exported."""
+        unknown = (
+            position
+            for position, name in enumerate(self.names)
+            if name is None and _LOOKS_SECRET.search(canonical(self.columns[position]))
+        )
+        return frozenset({*(position for _, position in self.secrets), *unknown})
+
+    def label(self, name: str) -> str:
+        """The column as the spreadsheet shows it."""
+        position = self.positions.get(name)
+        return name if position is None else self.columns[position]
+
+    def labelled(self, finding: Finding) -> Finding:
+        """The finding with its column as the spreadsheet shows it."""
+        return finding if finding.column is None else replace(finding, column=self.label(finding.column))
+
+    def mask(self, cells: Sequence[str]) -> tuple[str, ...]:
+        """The cells in the file's column order, as many as there are columns, without the secrets."""
+        masked = self.masked
+        padded = (*cells, *("",) * (len(self.columns) - len(cells)))
+        return tuple(
+            NOT_EXPORTED if cell and position in masked else cell for position, cell in enumerate(padded)
+        )
+
+    def mask_shifted(self, cells: Sequence[str]) -> tuple[str, ...]:
+        """As `mask`, for a line with too many cells: a secret may stand in any column right of its own."""
+        first = min(self.masked, default=len(self.columns))
+        return tuple(
+            NOT_EXPORTED if cell and position >= first else cell
+            for position, cell in enumerate(cells[: len(self.columns)])
+        )
+
+
+def is_secret(name: str) -> bool:
+    return name in SECRET_COLUMNS or name.startswith(PROPERTY_PREFIX)
+
+
+def read_header(cells: Sequence[str]) -> tuple[Header, tuple[Problem, ...], tuple[Warning_, ...]]:
+    """The header, what is wrong with it as a whole, and what may be."""
+    typed = _typed(cells)
+    names = tuple(canonical(column) if is_known(column) else None for column in typed)
+    header = Header(typed, names, len(cells))
+    problems = tuple(_problems(header))
+    return header, problems, () if problems else tuple(_warnings(header))
+
+
+def _typed(cells: Sequence[str]) -> tuple[str, ...]:
+    columns = [cell.strip() for cell in cells]
+    while columns and not columns[-1]:
+        columns.pop()
+    if "_state" in map(canonical, columns):
+        columns = [unescape(column) for column in columns]
+    return tuple(columns)
+
+
+def _problems(header: Header) -> Iterator[Problem]:
+    if len(header.columns) > MAX_COLUMNS:
+        yield Problem(None, None, f"expected at most {MAX_COLUMNS} columns, got {len(header.columns):,}")
+        return
+    if "account_id" not in header.positions:
+        yield Problem(None, "account_id", f"expected this column, {_found(header)}")
+    yield from _repeated(header)
+    for name, position in header.positions.items():
+        if name == PROPERTY_PREFIX:
+            yield Problem(
+                None, header.columns[position], "expected the TargetName of a property after the dot"
+            )
+
+
+def _repeated(header: Header) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for name, column in zip(header.names, header.columns, strict=True):
+        if name is None:
+            continue
+        if name in first:
+            yield Problem(None, name, f"expected it once, got it as '{first[name]}' and as '{column}'")
+        first.setdefault(name, column)
+
+
+def _found(header: Header) -> str:
+    columns = header.columns
+    if any(name is not None for name in header.names) or any(_similar(column) for column in columns):
+        shown = ", ".join(column[:40] for column in columns[:_LISTED_COLUMNS])
+        more = len(columns) - _LISTED_COLUMNS
+        return f"got {shown}" + (f" and {more} more" if more > 0 else "")
+    # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
+    begins = f" that begins with '{columns[0]}'" if _PLAIN_WORDS.fullmatch(columns[0][:40]) else ""
+    return (
+        f"got a first line of {len(columns)} cells{begins} and holds no column name; is the header missing?"
+    )
+
+
+def _similar(column: str) -> str | None:
+    return next(iter(difflib.get_close_matches(canonical(column), INPUT_COLUMNS, n=1, cutoff=0.8)), None)
+
+
+def _warnings(header: Header) -> Iterator[Warning_]:
+    for position, name in enumerate(header.names):
+        column = header.columns[position]
+        if name is None and not column:
+            yield Warning_(None, None, f"column {position + 1} has no name and is ignored")
+        elif name is None:
+            hint = f"; did you mean {similar}?" if (similar := _similar(column)) else ""
+            withheld = ", its values are not exported" if position in header.masked else ""
+            yield Warning_(None, column[:80], f"unknown, it is ignored{withheld}{hint}")

@@ -1,0 +1,167 @@
+"""A file becomes lines: encoding, delimiter and header are found once, then every pass streams."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TextIO
+
+from worker.domain.rows import Problem, Warning_
+from worker.intake.columns import Header, read_header
+from worker.intake.encodings import CHUNK_BYTES, Content, detect_content
+from worker.intake.errors import FileChanged, Unreadable
+from worker.intake.escapes import unescape
+from worker.intake.records import Damaged, find_delimiter, is_filler, iter_records
+
+OpenBytes = Callable[[], BinaryIO]
+
+
+class Line(NamedTuple):
+    """A line below the header, cells trimmed. `number`: as a spreadsheet shows it, the header's being 1."""
+
+    number: int
+    cells: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Line(number={self.number})"
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self.cells)
+
+    @property
+    def is_comment(self) -> bool:
+        return bool(self.cells) and self.cells[0].startswith("#")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that can be read as a whole, any number of times, as long as it stays as it is.
+
+    `columns`: as typed. `content_hash`: SHA-256 of the bytes, in hex. `path`: for messages; the bytes come
+    from `open_bytes`, so that an upload is a source too.
+    """
+
+    path: Path
+    encoding: str
+    delimiter: str
+    header: Header
+    content_hash: str
+    warnings: tuple[Warning_, ...]
+    open_bytes: OpenBytes = field(repr=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.header.columns
+
+    def lines(self) -> Iterator[Line]:
+        """The lines below the header, streamed; empty lines and comments too.
+
+        In a file with a `_state` column escaped cells are given as they were before.
+
+        Raises: FileChanged, at the end of the pass at the latest.
+        """
+        try:
+            yield from self._lines()
+        except (OSError, UnicodeError, Damaged):
+            # All of them were ruled out when the file was opened.
+            raise FileChanged(self.path) from None
+
+    def _lines(self) -> Iterator[Line]:
+        clean = _unescaped if self.header.is_result else str.strip
+        hashed = _HashedStream(self.open_bytes())
+        with _decoded(io.BufferedReader(hashed, CHUNK_BYTES), self.encoding) as text:
+            records = iter_records(text, self.delimiter)
+            cells = _find_header(records)
+            if cells is None or read_header(cells)[0] != self.header:
+                raise FileChanged(self.path)
+            for number, cells in records:
+                yield Line(number, tuple(map(clean, cells)))
+            if hashed.hexdigest() != self.content_hash:
+                raise FileChanged(self.path)
+
+
+def open_source(path: Path) -> Source:
+    """The file at `path`, found whole and well-formed. Raises: Unreadable, with all that is wrong."""
+    if path.is_dir():
+        raise Unreadable(path, [Problem(None, None, "expected a CSV file, got a folder")])
+    return read_source(path, lambda: path.open("rb"))
+
+
+def read_source(path: Path, open_bytes: OpenBytes) -> Source:
+    """As `open_source`, for bytes from anywhere; each call of `open_bytes` gives them from the start."""
+    try:
+        with open_bytes() as stream:
+            content = detect_content(stream)
+        if content.encoding is None:
+            raise _unreadable(path, content.fault or "")
+        return _source(path, open_bytes, content, content.encoding)
+    except FileNotFoundError:
+        raise _unreadable(path, "there is no such file") from None
+    except OSError as error:
+        raise _unreadable(path, f"the file cannot be read: {error.strerror}") from None
+    except UnicodeError:
+        raise FileChanged(path) from None
+
+
+def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) -> Source:
+    with _decoded(open_bytes(), encoding) as text:
+        delimiter = find_delimiter(text)
+    damage: list[Problem] = []
+    cells: list[str] | None = None
+    with _decoded(open_bytes(), encoding) as text:
+        records = iter_records(text, delimiter)
+        try:
+            cells = _find_header(records)
+            for _ in records:
+                pass
+        except Damaged as error:
+            damage.append(Problem(error.number, None, error.reason))
+    if cells is None:
+        raise Unreadable(path, damage or [Problem(None, None, "the file is empty: expected a header line")])
+    header, problems, warnings = read_header(cells)
+    if problems or damage:
+        raise Unreadable(path, [*problems, *damage])
+    guess = () if content.warning is None else (Warning_(None, None, content.warning),)
+    return Source(path, encoding, delimiter, header, content.content_hash, (*guess, *warnings), open_bytes)
+
+
+def _find_header(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:
+    return next((cells for _, cells in records if not is_filler(cells)), None)
+
+
+def _unreadable(path: Path, reason: str) -> Unreadable:
+    return Unreadable(path, [Problem(None, None, reason)])
+
+
+def _unescaped(cell: str) -> str:
+    return unescape(cell.strip()).strip()
+
+
+class _HashedStream(io.RawIOBase):
+    """Bytes that are hashed on their way."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._stream.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self._digest.update(chunk)
+        return len(chunk)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _decoded(stream: BinaryIO | io.BufferedReader, encoding: str) -> TextIO:
+    return io.TextIOWrapper(stream, encoding=encoding, newline="")

@@ -1,0 +1,28 @@
+"""What intake asks of our own past: whether a target was tried before, and the secrets still kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+StoredAt = tuple[str, int]  # the job id and the row number of an item
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTarget:
+    """A target that an item had before. `live`: queued or running now; `installed`: that is how it ended;
+    `tried`: ended otherwise. `job_id`, `row_number`: the item.
+    """
+
+    state: Literal["live", "installed", "tried"]
+    job_id: str
+    row_number: int
+
+
+class Memory(Protocol):
+    """The database, as far as intake needs it. Asked for about 1,000 rows at a time."""
+
+    def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
+        """Target key -> what is known of it; a key that is not known is left out."""
+
+    def stored_secrets(self, items: Sequence[StoredAt]) -> Mapping[StoredAt, Mapping[str, str] | None]:
+        """Item -> its secrets by column; None where they are wiped; an item that is not known is left out."""

@@ -1,0 +1,253 @@
+"""The second pass over a file: each row with everything that is known, and what becomes of it."""
+
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.rows import (
+    AUTH_COLUMNS,
+    PROPERTY_PREFIX,
+    PlannedRow,
+    Problem,
+    RefusedRow,
+    Row,
+    SkippedRow,
+)
+from worker.domain.targets import fold, target_key
+from worker.intake.columns import Header
+from worker.intake.compact import FirstRows
+from worker.intake.files import Source
+from worker.intake.findings import Findings
+from worker.intake.fit import Fit, fit_row
+from worker.intake.memory import KnownTarget, Memory, StoredAt
+from worker.intake.rows import Options, read_row, withheld_columns
+
+BATCH_ROWS = 1_000
+
+Catalogue = Mapping[ConnectorRef, Connector | str]
+Outcome = PlannedRow | RefusedRow | SkippedRow
+
+
+def connector_key(ref: ConnectorRef) -> str:
+    """A stable text for the way a file names a connector; different ways have different texts."""
+    # Neither part can hold a tab, whereas a name may end like a version.
+    return ref.name_or_id if ref.version is None else f"{ref.name_or_id}\t{ref.version}"
+
+
+def iter_plan(
+    source: Source,
+    options: Options,
+    *,
+    catalogue: Catalogue | None,
+    missing_accounts: Container[str] | None,
+    memory: Memory | None,
+    findings: Findings,
+) -> Iterator[Outcome]:
+    """What becomes of every line that is neither empty nor a comment, in the file's order, streamed.
+
+    `catalogue`: for every connector that the survey found, what it is, or the reason for people why it is
+    none. `missing_accounts`: the account ids of the file that Cyclr does not have. None for either: Cyclr was
+    not asked, and the rules that need it are left out; None for `memory` likewise, and values that stand in
+    the database stay unread. Rows of such a pass are good for a report, not for an install.
+
+    Problems and warnings go to `findings` too.
+
+    Raises: FileChanged, perhaps after the last row: nothing of the pass may be used then.
+    """
+    planner = _Planner(source.header, options, catalogue, missing_accounts, memory, findings)
+    lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
+    read = (read_row(line, source.header, options) for line in lines)
+    while batch := list(itertools.islice(read, BATCH_ROWS)):
+        yield from planner.judge(batch)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A row that the file's own rules accept, and what is known of it so far."""
+
+    row: Row
+    connector: Connector | None
+    name: str
+    target: str
+    withheld: tuple[str, ...]
+    problems: list[Problem] = field(default_factory=list)
+
+
+class _Planner:
+    """What one pass knows."""
+
+    def __init__(
+        self,
+        header: Header,
+        options: Options,
+        catalogue: Catalogue | None,
+        missing_accounts: Container[str] | None,
+        memory: Memory | None,
+        findings: Findings,
+    ) -> None:
+        self._header = header
+        self._options = options
+        self._catalogue = catalogue
+        self._missing_accounts = missing_accounts
+        self._memory = memory
+        self._findings = findings
+        self._targets = FirstRows()
+        self._accounts = FirstRows()
+        self._account_values = FirstRows()
+
+    def judge(self, batch: Sequence[Row | RefusedRow]) -> Iterator[Outcome]:
+        opened = [row if isinstance(row, RefusedRow) else self._open(row) for row in batch]
+        candidates = [each for each in opened if isinstance(each, _Candidate)]
+        known = self._ask_targets(candidates)
+        stored = self._ask_secrets([each for each in candidates if not self._is_done(known.get(each.target))])
+        for each in opened:
+            outcome = (
+                each if isinstance(each, RefusedRow) else self._close(each, known.get(each.target), stored)
+            )
+            if isinstance(outcome, RefusedRow):
+                for problem in outcome.problems:
+                    self._findings.add_problem(problem)
+            yield outcome
+
+    def _ask_targets(self, candidates: Sequence[_Candidate]) -> Mapping[str, KnownTarget]:
+        keys = list(dict.fromkeys(each.target for each in candidates))
+        return self._memory.targets(keys) if self._memory and keys else {}
+
+    def _ask_secrets(self, candidates: Sequence[_Candidate]) -> Mapping[StoredAt, Mapping[str, str] | None]:
+        items = dict.fromkeys(each.row.stored_at for each in candidates if each.row.stored_at is not None)
+        return self._memory.stored_secrets(list(items)) if self._memory and items else {}
+
+    def _is_done(self, known: KnownTarget | None) -> bool:
+        return self._header.is_result and known is not None and known.state == "installed"
+
+    def _open(self, row: Row) -> _Candidate:
+        found = (
+            None if self._catalogue is None else self._catalogue.get(row.connector, "it was not looked up")
+        )
+        connector = found if isinstance(found, Connector) else None
+        name = row.name or (connector.name if connector else row.connector.name_or_id)
+        target = target_key(self._options.instance_id, row.account_id, name)
+        candidate = _Candidate(row, connector, name, target, withheld_columns(row, self._header))
+        if isinstance(found, str):
+            column = "connector" if self._options.connector is None else None
+            candidate.problems.append(self._problem(row, column, found))
+        candidate.problems.extend(self._account_problems(row))
+        candidate.problems.extend(self._repeated_target(candidate))
+        return candidate
+
+    def _close(
+        self,
+        each: _Candidate,
+        known: KnownTarget | None,
+        stored: Mapping[StoredAt, Mapping[str, str] | None],
+    ) -> Outcome:
+        row = each.row
+        if known is not None and self._is_done(known):
+            return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
+        if known is not None and known.state == "live":
+            each.problems.append(self._live_problem(each, known))
+        secrets = dict(row.secrets)
+        if self._memory is not None:
+            each.problems.extend(self._fill(each, secrets, stored))
+        fit = self._fit(each, secrets)
+        if each.problems:
+            return RefusedRow(row.number, row.cells, tuple(each.problems))
+        for warning in fit.warnings:
+            self._findings.add_warning(self._header.labelled(warning))
+        return PlannedRow(
+            row=row,
+            name=each.name,
+            target=each.target,
+            connector_key=connector_key(row.connector),
+            authentication_id=fit.authentication_id,
+            cells=self._shown_cells(each, secrets),
+            secrets=secrets,
+            must_look=known is not None,
+        )
+
+    def _account_problems(self, row: Row) -> Iterator[Problem]:
+        if row.account is None:
+            if self._missing_accounts is not None and row.account_id in self._missing_accounts:
+                yield self._problem(
+                    row,
+                    "account_id",
+                    f"Cyclr has no account '{row.account_id}': correct the id, or fill in account_name in this row "
+                    "to have the account created",
+                )
+            return
+        account_id = fold(row.account_id)
+        values = "\x1f".join(
+            (account_id, row.account.name, row.account.description or "", row.account.timezone or "")
+        )
+        first = self._accounts.add(account_id, row.number)
+        if first is None:
+            self._account_values.add(values, row.number)
+        elif self._account_values.find(values) is None:
+            yield self._problem(
+                row,
+                "account_name",
+                f"expected the same account_name, account_description and account_timezone as in row {first}, "
+                "which is of the same account; got others",
+            )
+
+    def _repeated_target(self, candidate: _Candidate) -> Iterator[Problem]:
+        row = candidate.row
+        first = self._targets.add(candidate.target, row.number)
+        if first is not None:
+            yield self._problem(
+                row,
+                None,
+                f"it repeats row {first}: account '{row.account_id}' gets '{candidate.name}' once; "
+                "remove one of the two, or give it another name",
+            )
+
+    def _live_problem(self, each: _Candidate, known: KnownTarget) -> Problem:
+        return self._problem(
+            each.row,
+            None,
+            f"'{each.name}' for account '{each.row.account_id}' is still to be done by job {known.job_id}, "
+            f"row {known.row_number}: let that job end, or cancel it",
+        )
+
+    def _fill(
+        self,
+        each: _Candidate,
+        secrets: dict[str, str],
+        stored: Mapping[StoredAt, Mapping[str, str] | None],
+    ) -> Iterator[Problem]:
+        """Puts the stored values into `secrets`; a problem for each that is not to be had."""
+        if each.row.stored_at is None:
+            return
+        job_id, number = each.row.stored_at
+        kept = stored.get(each.row.stored_at, {})
+        for column in each.withheld:
+            what = "credential" if column in AUTH_COLUMNS else "value"
+            if kept is None:
+                yield self._problem(each.row, column, f"the {what} is no longer kept, fill it in")
+            elif column not in kept:
+                reason = f"row {number} of job {job_id} has no such {what}, fill it in"
+                yield self._problem(each.row, column, reason)
+            else:
+                secrets[column] = kept[column]
+
+    def _fit(self, each: _Candidate, secrets: Mapping[str, str]) -> Fit:
+        if each.connector is None:
+            return Fit(None, (), ())
+        values = {**dict.fromkeys(each.withheld), **secrets}
+        fit = fit_row(each.row.number, each.row.authentication, values, each.connector)
+        each.problems.extend(self._header.labelled(problem) for problem in fit.problems)
+        return fit
+
+    def _shown_cells(self, each: _Candidate, secrets: Mapping[str, str]) -> tuple[str, ...]:
+        if each.connector is None:
+            return each.row.cells
+        cells = list(each.row.cells)
+        for parameter in each.connector.account_properties:
+            column = f"{PROPERTY_PREFIX}{parameter.target_name}"
+            if not parameter.is_sensitive and column in secrets:
+                cells[self._header.positions[column]] = secrets[column]
+        return tuple(cells)
+
+    def _problem(self, row: Row, column: str | None, reason: str) -> Problem:
+        return Problem(row.number, None if column is None else self._header.label(column), reason)

@@ -1,0 +1,68 @@
+"""A file ready to fill, made for one connector."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from worker.domain.connectors import AuthMethod, Connector, Parameter
+from worker.domain.rows import PROPERTY_PREFIX
+from worker.domain.targets import fold
+
+_CREDENTIAL_EXAMPLES = {
+    "apikey": {"api_key": "the account's API key"},
+    "basic": {"username": "the account's username", "password": "the account's password"},
+    "oauth2": {"access_token": "", "refresh_token": "", "expires": ""},
+    "oauth1": {},
+    "none": {},
+}
+_CLIENT_CREDENTIALS = {"auth_value": "{}"}
+_OTHER = {"auth_value": ""}
+
+
+def template(connector: Connector) -> str:
+    """CSV text: the columns that the connector can use, and an example line that begins with `#`.
+
+    The example fills in the first method; columns of the others stay empty.
+    """
+    columns = dict(_columns(connector))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerow(columns.values())
+    return out.getvalue()
+
+
+def _columns(connector: Connector) -> Iterator[tuple[str, str]]:
+    yield "account_id", "# example: acme-1"
+    yield "connector", connector.name
+    if connector.version:
+        yield "connector_version", connector.version
+    yield "name", connector.name
+    if len(connector.methods) > 1:
+        yield "authentication", connector.methods[0].name
+    yield from _credentials(connector).items()
+    for parameter in connector.account_properties:
+        yield f"{PROPERTY_PREFIX}{parameter.target_name}", _property_example(parameter)
+    yield "account_name", "Acme Ltd"
+    yield "reference", "your own key for this row"
+
+
+def _credentials(connector: Connector) -> dict[str, str]:
+    examples: dict[str, str] = {}
+    for method in reversed(connector.methods):
+        # Only the first method's examples stand, since a row has one credential; the order is the methods'.
+        blank = dict.fromkeys(examples, "")
+        examples = {**_example(method), **{c: v for c, v in blank.items() if c not in _example(method)}}
+    return examples
+
+
+def _example(method: AuthMethod) -> dict[str, str]:
+    if fold(method.auth_type) == "oauth2" and fold(method.oauth2_type or "") == "clientcredentials":
+        return _CLIENT_CREDENTIALS
+    return _CREDENTIAL_EXAMPLES.get(fold(method.auth_type), _OTHER)
+
+
+def _property_example(parameter: Parameter) -> str:
+    if parameter.choices:
+        return " or ".join(parameter.choices)
+    return f"{parameter.label} ({'may be empty' if parameter.is_optional else 'needed'})"
