@@ -142,7 +142,7 @@ def _add_passing_faults(world: World, seed: int) -> None:
     world.faults.latency_s = (0.04, 0.08)
     world.faults.add(server_error(500), call="install", share=0.01, seed=seed)
     world.faults.add(server_error(500, after_effect=True), call="install", share=0.005, seed=seed + 1)
-    world.faults.add(throttled(1), call="install", share=0.01, count=3, seed=seed + 2)
+    world.faults.add(throttled(1), call="install", share=0.01, count=1, seed=seed + 2)
 
 
 def _rows(accounts: int, seed: int) -> list[SampleRow]:
