@@ -1,6 +1,7 @@
 """Alembic's entry: the engine is handed over by `worker.store.session`, or made from DATABASE_URL."""
 
 import os
+import sys
 
 from alembic import context
 
@@ -9,7 +10,7 @@ from worker.store.tables import metadata
 
 
 def run() -> None:
-    engine = context.config.attributes.get("engine") or open_engine(os.environ["DATABASE_URL"])
+    engine = context.config.attributes.get("engine") or open_engine(_database_url())
     with engine.connect() as connection:
         context.configure(
             connection=connection,
@@ -20,6 +21,13 @@ def run() -> None:
         with context.begin_transaction():
             context.run_migrations()
         connection.commit()
+
+
+def _database_url() -> str:
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        sys.exit("DATABASE_URL is not set: expected the URL of the database whose schema is to be changed")
+    return url
 
 
 run()

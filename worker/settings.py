@@ -1,19 +1,20 @@
 """Settings from the environment or `.env`: read once, checked at start-up, passed down."""
 
 import base64
-import binascii
 import re
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.domain.targets import instance_key
 
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
+DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -33,13 +34,18 @@ class CyclrSettings(BaseSettings):
     """All settings. `cyclr_api_url`, `cyclr_client_id` and `cyclr_client_secret` may be missing: `require_cyclr` asks for them."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
+    cyclr_allow_http_host: str | None = None  # before the URL, whose check asks for it
     cyclr_api_url: str | None = None
     cyclr_client_id: str | None = None
     cyclr_client_secret: SecretStr | None = None
-    cyclr_allow_http_host: str | None = None
 
     cyclr_calls_per_second: float = Field(10, gt=0, le=10_000)
     cyclr_burst: int = Field(10, ge=1, le=10_000)
@@ -49,39 +55,38 @@ class CyclrSettings(BaseSettings):
     cyclr_retry_base_s: float = Field(1, ge=0.01, le=60)
     cyclr_max_attempts: int = Field(8, ge=1, le=50)
     cyclr_pause_above_percent: float = Field(20, ge=0, le=100)
-    cyclr_secret_retention_h: float = Field(72, ge=0)
+    cyclr_secret_retention_h: float = Field(72, ge=0, le=100_000)
 
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
     cyclr_bulk_sealing_keys: Annotated[SecretStr | None, NoDecode] = None
     cyclr_bulk_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("cyclr-bulk"))
 
-    @field_validator("cyclr_api_url")
+    @field_validator("cyclr_allow_http_host", "cyclr_client_id")
     @classmethod
-    def _is_a_url(cls, value: str | None) -> str | None:
-        if not value:
-            return None
-        url = value.strip().rstrip("/").removesuffix("/v1.0")
-        parts = urlsplit(url)
-        if (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.path
-            or parts.query
-            or parts.username
-        ):
-            raise ValueError("expected the API domain of your Cyclr instance, such as https://api.cyclr.com")
-        return url
-
-    @field_validator("cyclr_client_id")
-    @classmethod
-    def _is_not_empty(cls, value: str | None) -> str | None:
-        return value.strip() or None if value else None
+    def _is_trimmed(cls, value: str | None) -> str | None:
+        return (value or "").strip() or None
 
     @field_validator("cyclr_client_secret")
     @classmethod
-    def _secret_is_not_empty(cls, value: SecretStr | None) -> SecretStr | None:
-        return value if value and value.get_secret_value().strip() else None
+    def _secret_is_trimmed(cls, value: SecretStr | None) -> SecretStr | None:
+        trimmed = value.get_secret_value().strip() if value else ""
+        return SecretStr(trimmed) if trimmed else None
+
+    @field_validator("cyclr_api_url")
+    @classmethod
+    def _is_an_api_domain(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value or not value.strip():
+            return None
+        host, url = _api_domain(value)
+        if url.startswith("http://") and host not in LOOPBACK_HOSTS:
+            allowed = info.data.get("cyclr_allow_http_host")
+            if not allowed or allowed.casefold() != host:
+                raise ValueError(
+                    f"plain http would send credentials unprotected to {host}; use https,"
+                    " or name the host in CYCLR_ALLOW_HTTP_HOST"
+                )
+        return url
 
     @field_validator("cyclr_bulk_sealing_keys")
     @classmethod
@@ -91,16 +96,15 @@ class CyclrSettings(BaseSettings):
             return value
         return None
 
-    @model_validator(mode="after")
-    def _plain_http_is_for_loopback(self) -> "CyclrSettings":
-        if self.cyclr_api_url and self.cyclr_api_url.startswith("http://"):
-            host = urlsplit(self.cyclr_api_url).hostname or ""
-            if host not in LOOPBACK_HOSTS and host != self.cyclr_allow_http_host:
-                raise ValueError(
-                    f"CYCLR_API_URL: plain http would send credentials unprotected to {host}; use https,"
-                    " or name the host in CYCLR_ALLOW_HTTP_HOST"
-                )
-        return self
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, DATABASE_SCHEMES, "postgresql://user:password@host/database")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, REDIS_SCHEMES, "redis://host:6379/0")
 
     @property
     def api_host(self) -> str:
@@ -134,6 +138,32 @@ class CyclrSettings(BaseSettings):
             raise InvalidSettings(missing)
 
 
+def _api_domain(text: str) -> tuple[str, str]:
+    """The host in lower case, and the URL spelled in one way only. Raises: ValueError."""
+    try:
+        parts = urlsplit(text.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port or an address that is none
+        host, port = None, None
+        parts = urlsplit("")
+    is_bare = parts.path.rstrip("/") in ("", "/v1.0") and not (
+        parts.query or parts.fragment or "@" in parts.netloc
+    )
+    if parts.scheme not in ("http", "https") or not host or not is_bare:
+        raise ValueError("expected the API domain of your Cyclr instance, such as https://api.cyclr.com")
+    shown = f"[{host}]" if ":" in host else host
+    return host, f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> SecretStr | None:
+    text = value.get_secret_value().strip() if value else ""
+    if not text:
+        return None
+    if text.partition(":")[0] not in schemes or "://" not in text:
+        raise ValueError(f"expected a URL such as {example}")  # never what came: it may hold a password
+    return SecretStr(text)
+
+
 def parse_sealing_keys(text: str) -> dict[str, bytes]:
     """`id:base64 of 32 bytes, ...` as an ordered dict; the first key seals. Raises ValueError without showing a key."""
     keys: dict[str, bytes] = {}
@@ -141,7 +171,7 @@ def parse_sealing_keys(text: str) -> dict[str, bytes]:
         key_id, colon, encoded = part.strip().partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             key = b""
         if not colon or not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", key_id) or len(key) != 32:
             raise ValueError(
@@ -153,17 +183,37 @@ def parse_sealing_keys(text: str) -> dict[str, bytes]:
     return keys
 
 
-def load_settings(**given: Any) -> CyclrSettings:
-    """The settings of this environment; `given` goes first. Raises: InvalidSettings with all that is wrong at once."""
+def load_settings(*, needs_cyclr: bool = False, **given: Any) -> CyclrSettings:
+    """The settings of this environment; `given` goes first. `needs_cyclr`: as if `require_cyclr` were called.
+
+    Raises: InvalidSettings with all that is wrong or missing at once.
+    """
     try:
-        return CyclrSettings(**given)
+        settings = CyclrSettings(**given)
     except ValidationError as error:
-        raise InvalidSettings(
-            [_in_words(fault) for fault in error.errors(include_input=False, include_url=False)]
-        ) from None
+        faults = error.errors(include_input=False, include_url=False)
+        problems = [_in_words(fault) for fault in faults]
+        if needs_cyclr:
+            problems += _missing_beside({str(fault["loc"][0]) for fault in faults}, given)
+        raise InvalidSettings(problems) from None
+    if needs_cyclr:
+        settings.require_cyclr()
+    return settings
+
+
+def _missing_beside(faulty: set[str], given: dict[str, Any]) -> list[str]:
+    """What is not set, apart from the settings that are wrong."""
+    defaults = {
+        name: CyclrSettings.model_fields[name].get_default(call_default_factory=True) for name in faulty
+    }
+    try:
+        CyclrSettings(**(given | defaults)).require_cyclr()
+    except InvalidSettings as missing:
+        return [line for line in missing.problems if line.split()[0].lower() not in faulty]
+    return []
 
 
 def _in_words(fault: Any) -> str:
     name = ".".join(str(part) for part in fault["loc"]).upper()
-    reason = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{name}: {reason}" if name else reason
+    reason = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{name}: {reason}"

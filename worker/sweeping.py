@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
-from worker.store.loading import delete_abandoned_loads
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
 LOADER_GONE_AFTER_S = 120.0
+MOST_PIECES = 20  # of one kind in one sweep, so that a long cancel does not keep the others waiting
 
 log = get_logger()
 
@@ -26,13 +27,24 @@ class SweepRules:
 
 def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[], None]) -> None:
     """One sweep. Safe to repeat, and to run twice at once. `ring` sends a ticket unless one is waiting."""
-    rescued = rescue(engine, due_in_s=rules.rescue_due_in_s)
+    rescued = _in_pieces(lambda: rescue(engine, due_in_s=rules.rescue_due_in_s))
     if rescued:
         log.warning("items_rescued", items=rescued)
-    cancel_queued(engine)
+    _in_pieces(lambda: cancel_queued(engine))
     wipe_old_secrets(engine, retention_h=rules.secret_retention_h)
     if deleted := delete_abandoned_loads(engine, older_than_s=LOADER_GONE_AFTER_S):
         log.warning("abandoned_loads_deleted", jobs=deleted)
     finish_jobs(engine, pause_above_percent=rules.pause_above_percent)
     if count_due(engine, instance_id, limit=1):
         ring()
+
+
+def _in_pieces(work: Callable[[], int]) -> int:
+    """How many items it came to, over as many pieces as one sweep may take."""
+    total = 0
+    for _ in range(MOST_PIECES):
+        done = work()
+        total += done
+        if not done:
+            break
+    return total

@@ -10,7 +10,7 @@ SILENCED = ("httpx", "httpcore", "aiohttp", "asyncio", "celery.utils.functional"
 
 
 def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
-    """Send structlog's events, and warnings of the libraries, to `stream` (stderr when None). Safe to call twice.
+    """Send structlog's events to `stream` (stderr when None). Safe to call twice.
 
     The libraries are held at WARNING: at INFO httpx names every URL, and account ids are in URLs.
     """

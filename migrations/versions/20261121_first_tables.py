@@ -116,6 +116,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_items"),
     )
     op.create_index(
+        "ix_items_alone",
+        "items",
+        [sa.literal_column("due_at DESC"), "id"],
+        postgresql_where=sa.text("state = 'queued' AND deaths >= 2"),
+        sqlite_where=sa.text("state = 'queued' AND deaths >= 2"),
+    )
+    op.create_index(
         "ix_items_claims",
         "items",
         ["claim_until"],
@@ -135,6 +142,13 @@ def upgrade() -> None:
         ["settled_at"],
         postgresql_where=sa.text("sealed IS NOT NULL AND state NOT IN ('queued', 'running')"),
         sqlite_where=sa.text("sealed IS NOT NULL AND state NOT IN ('queued', 'running')"),
+    )
+    op.create_index(
+        "ix_items_looks",
+        "items",
+        ["job_id", sa.literal_column("due_at DESC"), "id"],
+        postgresql_where=sa.text("state = 'queued' AND must_look"),
+        sqlite_where=sa.text("state = 'queued' AND must_look = 1"),
     )
     op.create_index("ix_items_target", "items", ["target"])
     op.create_index("uq_items_job_id_row_number", "items", ["job_id", "row_number"], unique=True)
@@ -171,9 +185,11 @@ def downgrade() -> None:
     op.drop_index("uq_items_live_target", table_name="items")
     op.drop_index("uq_items_job_id_row_number", table_name="items")
     op.drop_index("ix_items_target", table_name="items")
+    op.drop_index("ix_items_looks", table_name="items")
     op.drop_index("ix_items_kept_secrets", table_name="items")
     op.drop_index("ix_items_due", table_name="items")
     op.drop_index("ix_items_claims", table_name="items")
+    op.drop_index("ix_items_alone", table_name="items")
 
     op.drop_table("items")
     op.drop_table("unloaded_rows")

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, exists, func, or_, select, update
 
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
-from worker.store.sealing import SealBroken, Sealer
+from worker.store.sealing import Sealer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import items, jobs
-
-DEATHS_UNTIL_ALONE = 2  # an item whose worker died this often while holding it is claimed alone
+from worker.store.tables import (
+    DEATHS_UNTIL_ALONE,
+    IS_CLAIMED_ALONE,
+    IS_QUEUED,
+    IS_TO_BE_LOOKED_FOR,
+    items,
+    jobs,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class ClaimedItem:
     """An item in hand, with all that an attempt needs. Holds secrets: never log or store it.
 
     `secrets`: column -> value as in `Row`; None when the sealed data cannot be opened.
-    `is_called_off`: its job was cancelled, so it may only be looked for.
+    `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
+    so its process must take nothing else until it has settled.
     """
 
     id: int
@@ -44,6 +50,7 @@ class ClaimedItem:
     look_first: bool
     skip_if_present: bool
     secrets: Mapping[str, str] | None = field(repr=False)
+    is_alone: bool = False
 
 
 class Standing(enum.Enum):
@@ -55,32 +62,18 @@ class Standing(enum.Enum):
     CALLED_OFF = "called off"  # the job was cancelled: no install may be sent
 
 
-def _is_claimable(instance_id: str) -> Any:
-    # After a cancel an item that may have been sent still gets its look.
-    return and_(
-        jobs.c.instance_id == instance_id,
-        or_(
-            jobs.c.state == JobState.RUNNING,
-            and_(jobs.c.state == JobState.CANCELLED, items.c.must_look),
-        ),
-    )
-
-
-def _is_due(now: datetime) -> Any:
-    return and_(items.c.state == ItemState.QUEUED, items.c.due_at <= now)
-
-
-def count_due(engine: Engine, instance_id: str, *, limit: int) -> int:
-    """How many items could be claimed now, counted up to `limit`."""
+def count_due(engine: Engine, instance_id: str, *, limit: int, is_idle: bool = True) -> int:
+    """How many items `claim` could take now, counted up to `limit`. `is_idle`: as there."""
+    counted = 0
     with reading(engine) as connection:
-        due = (
-            select(items.c.id)
-            .join(jobs, jobs.c.id == items.c.job_id)
-            .where(_is_claimable(instance_id), _is_due(db_now(connection)))
-            .limit(limit)
-            .subquery()
-        )
-        return connection.execute(select(func.count()).select_from(due)).scalar_one()
+        now = db_now(connection)
+        kinds = [_is_install(now), _is_look(now), *([_is_alone(now)] if is_idle else [])]
+        for is_due in kinds:
+            if counted < limit:
+                due = select(items.c.id).join(jobs, jobs.c.id == items.c.job_id)
+                due = due.where(jobs.c.instance_id == instance_id, is_due).limit(limit - counted)
+                counted += connection.execute(select(func.count()).select_from(due.subquery())).scalar_one()
+    return counted
 
 
 def claim(
@@ -91,46 +84,75 @@ def claim(
     `is_idle`: the process holds nothing else. Only then is an item given that was held by workers that died,
     and then it alone, so that the next death tells on nobody else.
     """
-
     claim_id = uuid.uuid4().hex  # of its own for every claim statement
 
     def work(connection: Connection) -> list[Row[Any]]:
         now = db_now(connection)
         until = now + timedelta(seconds=claim_s)
         if is_idle:
-            alone = _take(connection, _due_items(instance_id, now, 1, alone=True), claim_id, until)
+            alone = _take(connection, _latest_due(_is_alone(now), instance_id, 1), claim_id, until)
             if alone:
                 return alone
         taken: list[Row[Any]] = []
         waiting = _jobs_with_due_items(connection, instance_id, now)
         while waiting and len(taken) < count:
             share = max(1, (count - len(taken)) // len(waiting))
-            for job_id in list(waiting):
+            for job in list(waiting):
                 wanted = min(share, count - len(taken))
                 if not wanted:
                     break
-                mine = _due_items(instance_id, now, wanted, alone=False).where(items.c.job_id == job_id)
+                is_due = _is_look(now) if job.is_called_off else _is_install(now)
+                mine = _latest_due(and_(is_due, items.c.job_id == job.id), instance_id, wanted)
                 rows = _take(connection, mine, claim_id, until)
                 taken += rows
                 if len(rows) < wanted:
-                    waiting.remove(job_id)
+                    waiting.remove(job)
         return taken
 
     return [_to_item(row, claim_id, sealer) for row in writing(engine, work)]
 
 
-def _jobs_with_due_items(connection: Connection, instance_id: str, now: datetime) -> list[str]:
-    has_due = exists().where(items.c.job_id == jobs.c.id, _is_due(now), _is_claimable(instance_id))
-    open_jobs = select(jobs.c.id).where(jobs.c.instance_id == instance_id, has_due).order_by(func.random())
-    return list(connection.execute(open_jobs).scalars())
+# What is due: one condition for each index that finds it.
+def _is_install(now: datetime) -> Any:
+    return and_(jobs.c.state == JobState.RUNNING, IS_QUEUED, items.c.due_at <= now, _is_innocent())
 
 
-def _due_items(instance_id: str, now: datetime, limit: int, *, alone: bool) -> Any:
-    suspicion = items.c.deaths >= DEATHS_UNTIL_ALONE if alone else items.c.deaths < DEATHS_UNTIL_ALONE
+def _is_look(now: datetime) -> Any:
+    # After a cancel an item that may have been sent still gets its look.
+    is_called_off = and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None))
+    return and_(is_called_off, IS_TO_BE_LOOKED_FOR, items.c.due_at <= now, _is_innocent())
+
+
+def _is_alone(now: datetime) -> Any:
+    is_open = or_(
+        jobs.c.state == JobState.RUNNING, and_(jobs.c.state == JobState.CANCELLED, items.c.must_look)
+    )
+    return and_(is_open, IS_CLAIMED_ALONE, items.c.due_at <= now)
+
+
+def _is_innocent() -> Any:
+    return items.c.deaths < DEATHS_UNTIL_ALONE
+
+
+def _jobs_with_due_items(connection: Connection, instance_id: str, now: datetime) -> list[Row[Any]]:
+    is_mine = items.c.job_id == jobs.c.id
+    waiting = (
+        select(jobs.c.id, (jobs.c.state == JobState.CANCELLED).label("is_called_off"))
+        .where(
+            jobs.c.instance_id == instance_id,
+            jobs.c.state.in_([JobState.RUNNING, JobState.CANCELLED]),
+            or_(exists().where(is_mine, _is_install(now)), exists().where(is_mine, _is_look(now))),
+        )
+        .order_by(func.random())
+    )
+    return list(connection.execute(waiting))
+
+
+def _latest_due(is_due: Any, instance_id: str, limit: int) -> Select[Any]:
     return (
         select(items, jobs.c.state.label("job_state"), jobs.c.look_first, jobs.c.skip_if_present)
         .join(jobs, jobs.c.id == items.c.job_id)
-        .where(_is_claimable(instance_id), _is_due(now), suspicion)
+        .where(jobs.c.instance_id == instance_id, is_due)
         .order_by(items.c.due_at.desc(), items.c.id)
         .limit(limit)
         .with_for_update(of=items, skip_locked=True)
@@ -170,17 +192,9 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         is_called_off=row.job_state == JobState.CANCELLED,
         look_first=row.look_first,
         skip_if_present=row.skip_if_present,
-        secrets=_open(row, sealer),
+        secrets=sealer.find(row.sealed, job_id=row.job_id, row_number=row.row_number),
+        is_alone=row.deaths >= DEATHS_UNTIL_ALONE,
     )
-
-
-def _open(row: Row[Any], sealer: Sealer) -> Mapping[str, str] | None:
-    if row.sealed is None:
-        return None
-    try:
-        return sealer.open(row.sealed, job_id=row.job_id, row_number=row.row_number)
-    except SealBroken:
-        return None
 
 
 def prolong(

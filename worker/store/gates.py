@@ -9,13 +9,14 @@ from worker.store.tables import instances
 
 
 class DatabaseGate:
-    """Until when nobody may call one instance, as the database remembers it."""
+    """Until when nobody may call one instance, as the database remembers it. The instance has its row."""
 
     def __init__(self, engine: Engine, instance_id: str) -> None:
         self._engine = engine
         self._instance_id = instance_id
 
     def load_gate(self) -> datetime | None:
+        """The gate as last saved, be it past or to come; None if there never was one."""
         with reading(self._engine) as connection:
             until = select(instances.c.gate_until).where(instances.c.id == self._instance_id)
             return connection.execute(until).scalar()

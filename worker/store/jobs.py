@@ -6,13 +6,13 @@ from datetime import datetime
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, text, update
 
 from worker.domain.states import ItemState, JobState, PauseReason
 from worker.store.loading import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
-from worker.store.tables import items, job_connectors, jobs, unloaded_rows
+from worker.store.tables import IS_QUEUED, IS_RUNNING, items, job_connectors, jobs, unloaded_rows
 
 PAGE = 1_000
 
@@ -118,11 +118,7 @@ def _to_status(row: Row[Any]) -> JobStatus:
 
 def count_in_hand(engine: Engine, job_id: str) -> int:
     """Items that some worker holds right now; bounded by the workers' concurrency, not by the job."""
-    in_hand = (
-        select(func.count())
-        .select_from(items)
-        .where(items.c.job_id == job_id, items.c.state == ItemState.RUNNING)
-    )
+    in_hand = select(func.count()).select_from(items).where(items.c.job_id == job_id, IS_RUNNING)
     with reading(engine) as connection:
         return connection.execute(in_hand).scalar_one()
 
@@ -170,7 +166,7 @@ class _NotPaused(Exception):
 def _let_go(connection: Connection, job_id: str, first: int | None) -> int:
     held = (
         select(items.c.id)
-        .where(items.c.job_id == job_id, items.c.state == ItemState.QUEUED, items.c.due_at == HELD_UNTIL)
+        .where(items.c.job_id == job_id, IS_QUEUED, items.c.due_at == HELD_UNTIL)
         .order_by(items.c.id)
         .limit(first)
     )
@@ -185,7 +181,7 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
         statement = (
             update(jobs)
             .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]))
-            .values(state=JobState.CANCELLED, pause_reason=None)
+            .values(state=JobState.CANCELLED, pause_reason=None, held=0)
         )
         return bool(connection.execute(statement).rowcount)
 
@@ -199,7 +195,7 @@ def list_failures(engine: Engine, job_id: str, *, limit: int = 20) -> list[Failu
         select(items.c.code, items.c.message, size, func.min(items.c.row_number).label("example_row"))
         .where(items.c.job_id == job_id, items.c.state == ItemState.FAILED)
         .group_by(items.c.code, items.c.message)
-        .order_by(size.desc(), items.c.code)
+        .order_by(size.desc(), text("example_row"))
         .limit(limit)
     )
     with reading(engine) as connection:

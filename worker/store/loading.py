@@ -2,18 +2,21 @@
 
 import secrets as randomness
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, delete, insert, select, text, tuple_, update
+from sqlalchemy import Connection, Engine, Select, insert, select, text, tuple_, update
+from sqlalchemy.exc import IntegrityError
 
 from worker.domain.connectors import Connector
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
 from worker.domain.states import ItemState, JobState
-from worker.store.sealing import SealBroken, Sealer
+from worker.store.abandoned import delete_abandoned_loads
+from worker.store.abandoned import delete_load as delete_load
+from worker.store.sealing import Sealer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
 
@@ -26,7 +29,10 @@ KEYS_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a job is before its rows. `fingerprint`: of content, options and instance; `first`: hold back all but so many."""
+    """What a job is before its rows. `fingerprint`: of content, options and instance; `first`: hold back all but so many.
+
+    `id`: from `new_job_id`; None makes one.
+    """
 
     source_name: str
     fingerprint: str
@@ -34,17 +40,18 @@ class NewJob:
     look_first: bool
     skip_if_present: bool
     first: int | None = None
+    id: str | None = None
 
 
 def ensure_instance(engine: Engine, instance_id: str, api_host: str) -> None:
     """The instance has its row. Safe to repeat."""
 
-    def work(connection: Connection) -> None:
-        known = connection.execute(select(instances.c.id).where(instances.c.id == instance_id)).first()
-        if known is None:
-            connection.execute(insert(instances).values(id=instance_id, api_host=api_host))
-
-    writing(engine, work)
+    with reading(engine) as connection:
+        if connection.execute(select(instances.c.id).where(instances.c.id == instance_id)).first():
+            return
+    new = insert(instances).values(id=instance_id, api_host=api_host)
+    with suppress(IntegrityError):  # another process was first
+        writing(engine, lambda connection: connection.execute(new))
 
 
 def new_job_id(now: datetime) -> str:
@@ -54,12 +61,21 @@ def new_job_id(now: datetime) -> str:
 
 @contextmanager
 def loading_turn(engine: Engine) -> Iterator[None]:
-    """Loads take turns, so that what one checks about live targets holds until it ends."""
+    """Loads take turns, so that what one checks about live targets holds until it ends. What dead loaders left is gone."""
+    with _load_lock(engine):
+        # Nobody else is loading now, so a load that is not done will never be.
+        delete_abandoned_loads(engine, older_than_s=0)
+        yield
+
+
+@contextmanager
+def _load_lock(engine: Engine) -> Iterator[None]:
     if engine.dialect.name == "sqlite":
         with FileLock(f"{engine.url.database}.load.lock", mode=0o600):
             yield
         return
-    with engine.connect() as connection:
+    # No transaction stays open over the load: the lock is the session's.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOAD_LOCK})
         try:
             yield
@@ -67,8 +83,20 @@ def loading_turn(engine: Engine) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOAD_LOCK})
 
 
+class LoadLost(Exception):
+    """The job that was being loaded is gone: its loader was taken for dead."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"job {job_id} was loaded too slowly and was taken for abandoned; nothing of it was installed, run it again"
+        )
+        self.job_id = job_id
+
+
 class Loader:
-    """Loads one job in pieces. Until `finish` it is `loading` and nothing claims from it; `abandon` undoes it."""
+    """Loads one job in pieces, within a `loading_turn`. Until `finish` it is `loading` and nothing claims from it;
+    `abandon` undoes it.
+    """
 
     def __init__(self, engine: Engine, sealer: Sealer, instance_id: str, job: NewJob) -> None:
         self._engine = engine
@@ -81,7 +109,7 @@ class Loader:
 
         def work(connection: Connection) -> tuple[str, datetime]:
             now = db_now(connection)
-            job_id = new_job_id(now)
+            job_id = job.id or new_job_id(now)
             connection.execute(
                 insert(jobs).values(
                     id=job_id,
@@ -117,7 +145,7 @@ class Loader:
         self._connectors[key] = writing(self._engine, work)
 
     def add(self, row: PlannedRow | RefusedRow | SkippedRow, *, account_exists: bool) -> None:
-        """Take one row; pieces are written as they fill."""
+        """Take one row; pieces are written as they fill. Raises: LoadLost."""
         match row:
             case PlannedRow():
                 self._items.append(self._to_item(row, account_exists=account_exists))
@@ -133,43 +161,48 @@ class Loader:
             self._write_piece()
 
     def finish(self) -> None:
-        """The last step: the job runs. Only after this may a ticket be sent."""
+        """The last step: the job runs. Only after this may a ticket be sent. Raises: LoadLost."""
         self._write_piece()
 
         def work(connection: Connection) -> None:
             now = db_now(connection)
             is_empty = self._counts["total"] == 0
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.id == self.job_id, jobs.c.state == JobState.LOADING)
-                .values(
-                    **self._counts,
-                    state=JobState.COMPLETED if is_empty else JobState.RUNNING,
-                    started_at=now,
-                    finished_at=now if is_empty else None,
-                    loader_seen_at=None,
-                )
+            self._change_job(
+                connection,
+                **self._counts,
+                state=JobState.COMPLETED if is_empty else JobState.RUNNING,
+                started_at=now,
+                finished_at=now if is_empty else None,
+                loader_seen_at=None,
             )
 
         writing(self._engine, work)
 
     def abandon(self) -> None:
-        """Undo the load; nothing of it was ever due."""
-        writing(self._engine, lambda connection: delete_job(connection, self.job_id))
+        """Undo the load; nothing of it was ever due. Safe to repeat."""
+        delete_load(self._engine, self.job_id)
 
     def _write_piece(self) -> None:
         new_items, new_unloaded = self._items, self._unloaded
 
         def work(connection: Connection) -> None:
+            self._change_job(connection, loader_seen_at=db_now(connection))
             if new_items:
                 connection.execute(insert(items), new_items)
             if new_unloaded:
                 connection.execute(insert(unloaded_rows), new_unloaded)
-            seen = update(jobs).where(jobs.c.id == self.job_id).values(loader_seen_at=db_now(connection))
-            connection.execute(seen)
 
         writing(self._engine, work)
         self._items, self._unloaded = [], []
+
+    def _change_job(self, connection: Connection, **changes: Any) -> None:
+        loading = update(jobs).where(
+            jobs.c.id == self.job_id,
+            jobs.c.state == JobState.LOADING,
+            jobs.c.loader_seen_at.is_not(None),
+        )
+        if not connection.execute(loading.values(changes)).rowcount:
+            raise LoadLost(self.job_id)
 
     def _to_item(self, planned: PlannedRow, *, account_exists: bool) -> dict[str, Any]:
         row = planned.row
@@ -202,26 +235,6 @@ class Loader:
         return {"job_id": self.job_id, "row_number": row.number, "cells": list(row.cells)} | empty | more
 
 
-def delete_job(connection: Connection, job_id: str) -> None:
-    """The job and all that hangs on it; foreign keys carry the deletion on."""
-    connection.execute(delete(items).where(items.c.job_id == job_id))
-    connection.execute(delete(jobs).where(jobs.c.id == job_id))
-
-
-def delete_abandoned_loads(engine: Engine, *, older_than_s: float) -> int:
-    """Delete `loading` jobs whose loader was not seen for so long; how many they were."""
-
-    def work(connection: Connection) -> int:
-        last_seen = db_now(connection) - timedelta(seconds=older_than_s)
-        dead = select(jobs.c.id).where(jobs.c.state == JobState.LOADING, jobs.c.loader_seen_at <= last_seen)
-        ids = list(connection.execute(dead).scalars())
-        for job_id in ids:
-            delete_job(connection, job_id)
-        return len(ids)
-
-    return writing(engine, work)
-
-
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
     """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before."""
@@ -232,23 +245,15 @@ class TargetRecord:
 
 
 def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetRecord]:
-    """The targets among these that some job holds or held. Where several did: live before installed before tried."""
+    """The targets among these that some job holds or held. Where several did: live before installed before tried.
+
+    A job that is still loading counts for nothing: it waits for its turn's end, or its loader is dead.
+    """
     found: dict[str, TargetRecord] = {}
     rank = {"live": 0, "installed": 1, "tried": 2}
     with reading(engine) as connection:
         for start in range(0, len(targets), KEYS_PER_QUERY):
-            wanted = targets[start : start + KEYS_PER_QUERY]
-            columns = (
-                items.c.target,
-                items.c.state,
-                items.c.tried,
-                items.c.maybe_sent,
-                items.c.job_id,
-                items.c.row_number,
-            )
-            for row in connection.execute(
-                select(*columns).where(items.c.target.in_(wanted)).order_by(items.c.id)
-            ):
+            for row in connection.execute(_with_targets(targets[start : start + KEYS_PER_QUERY])):
                 state = _record_state(row)
                 if state is None:
                     continue
@@ -256,6 +261,22 @@ def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetReco
                 if known is None or rank[state] <= rank[known.state]:
                     found[row.target] = TargetRecord(state, row.job_id, row.row_number)
     return found
+
+
+def _with_targets(targets: Sequence[str]) -> Select[Any]:
+    return (
+        select(
+            items.c.target,
+            items.c.state,
+            items.c.tried,
+            items.c.maybe_sent,
+            items.c.job_id,
+            items.c.row_number,
+        )
+        .join(jobs, jobs.c.id == items.c.job_id)
+        .where(items.c.target.in_(targets), jobs.c.state != JobState.LOADING)
+        .order_by(items.c.id)
+    )
 
 
 def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:
@@ -279,14 +300,7 @@ def find_stored_secrets(
             columns = (items.c.job_id, items.c.row_number, items.c.sealed)
             held = select(*columns).where(tuple_(items.c.job_id, items.c.row_number).in_(keys))
             for row in connection.execute(held):
-                found[row.job_id, row.row_number] = _open(row, sealer)
+                found[row.job_id, row.row_number] = sealer.find(
+                    row.sealed, job_id=row.job_id, row_number=row.row_number
+                )
     return found
-
-
-def _open(row: Any, sealer: Sealer) -> Mapping[str, str] | None:
-    if row.sealed is None:
-        return None
-    try:
-        return sealer.open(row.sealed, job_id=row.job_id, row_number=row.row_number)
-    except SealBroken:
-        return None

@@ -37,10 +37,19 @@ class Sealer:
             raise SealBroken("sealed with a key that is not configured")
         try:
             text = key.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _belongs_to(job_id, row_number))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut off within the nonce
             raise SealBroken("sealed for another row, or changed") from None
         opened: dict[str, str] = json.loads(text.decode("utf-8", "surrogatepass"))
         return opened
+
+    def find(self, sealed: bytes | None, *, job_id: str, row_number: int) -> dict[str, str] | None:
+        """Column -> value; None where the sealed data is wiped or cannot be opened."""
+        if sealed is None:
+            return None
+        try:
+            return self.open(sealed, job_id=job_id, row_number=row_number)
+        except SealBroken:
+            return None
 
 
 def _belongs_to(job_id: str, row_number: int) -> bytes:

@@ -20,6 +20,8 @@ __all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "upgra
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
 TRIES = 8
+# SQLite's BUSY, LOCKED and PROTOCOL: another process was in the way. Its other errors stay as they are.
+PASSING_SQLITE_ERRORS = frozenset({5, 6, 15})
 
 
 def normalise_url(url: str) -> str:
@@ -34,8 +36,9 @@ def open_engine(url: str) -> Engine:
     """An engine for `url`. SQLite: WAL, synchronous=FULL, and every transaction that writes begins IMMEDIATE."""
     parsed = make_url(normalise_url(url))
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=5)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=5, hide_parameters=True)
+    # hide_parameters: what was to be stored stands in no error text.
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -84,10 +87,17 @@ def writing(engine: Engine, work: Callable[[Connection], T]) -> T:
             with engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
-            if not left or not (isinstance(error, OperationalError) or error.connection_invalidated):
+            if not left or not _may_pass(error):
                 raise
             time.sleep(0.05 * 2 ** (TRIES - left - 1))
     raise AssertionError("unreachable")
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return isinstance(error, OperationalError) and (code is None or code & 0xFF in PASSING_SQLITE_ERRORS)
 
 
 def migrations_folder() -> Path:
@@ -96,18 +106,22 @@ def migrations_folder() -> Path:
     return packaged if packaged.is_dir() else packaged.parent.parent / "migrations"
 
 
-def alembic_config(engine: Engine) -> Config:
+def alembic_config(engine: Engine, migrations: Path | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    folder = str(migrations or migrations_folder())
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["engine"] = engine
     return config
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the schema up to date; nothing happens when it is. Raises: NewerSchema."""
-    config = alembic_config(engine)
+def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
+    """Bring the schema up to date; nothing happens when it is. `migrations`: another folder than the product's.
+
+    On SQLite the whole of it is one transaction: it happens, or it does not. Raises: NewerSchema.
+    """
+    config = alembic_config(engine, migrations)
     script = ScriptDirectory.from_config(config)
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
     if current == script.get_current_head():
         return

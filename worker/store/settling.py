@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Engine, bindparam, insert, or_, select, update
-from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 
 from worker.domain.states import ItemState, JobState, PauseReason
 from worker.domain.verdicts import (
@@ -22,9 +22,12 @@ from worker.domain.verdicts import (
 )
 from worker.store.claiming import ClaimedItem
 from worker.store.session import db_now, writing
-from worker.store.tables import attempts, items, jobs
+from worker.store.tables import IS_RUNNING, attempts, items, jobs
+from worker.telemetry import get_logger
 
 LEAST_TRIED_FOR_A_PAUSE = 50
+
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +45,34 @@ def settle(engine: Engine, settlements: Sequence[Settlement], *, pause_above_per
     """Write the settlements whose claims still hold, items and counters in one transaction; how many they were.
 
     What the database refuses is halved until the bad one stands alone, which is then written without its texts:
-    one unstorable answer never stalls the others. Safe to repeat. Raises: OperationalError when the database is away.
+    one unstorable answer never stalls the others. What is refused even so is left to its claim, which runs out.
+    Safe to repeat. Raises: OperationalError when the database is away.
     """
     if not settlements:
         return 0
     try:
         return writing(engine, lambda connection: _settle(connection, settlements, pause_above_percent))
-    except (DBAPIError, StatementError, UnicodeError, ValueError) as refusal:
-        if isinstance(refusal, OperationalError):
-            raise
-        if len(settlements) == 1:
-            only = settlements[0]
-            plain = Settlement(
-                only.item, without_texts(only.verdict), only.started_at, only.took_s, only.call
-            )
-            if plain.verdict == only.verdict:
-                raise
+    except OperationalError:
+        raise
+    except (StatementError, ValueError, OverflowError) as refusal:  # the driver's own errors come as they are
+        if len(settlements) > 1:
+            middle = len(settlements) // 2
+            halves = (settlements[:middle], settlements[middle:])
+            return sum(settle(engine, half, pause_above_percent=pause_above_percent) for half in halves)
+        only = settlements[0]
+        plain = replace(only, verdict=without_texts(only.verdict))
+        if plain.verdict != only.verdict:
             return settle(engine, [plain], pause_above_percent=pause_above_percent)
-        middle = len(settlements) // 2
-        halves = (settlements[:middle], settlements[middle:])
-        return sum(settle(engine, half, pause_above_percent=pause_above_percent) for half in halves)
+        # Only the error's type: its text may hold what was to be stored.
+        error = type(refusal).__name__
+        log.error("settlement_refused", job_id=only.item.job_id, row=only.item.row_number, error=error)
+        return 0
 
 
 def _settle(connection: Connection, settlements: Sequence[Settlement], pause_above_percent: float) -> int:
     now = db_now(connection)
     held = _still_held(connection, settlements)
-    mine = [s for s in settlements if (s.item.id, s.item.claim_id) in held]
+    mine = list({_key(s): s for s in settlements if _key(s) in held}.values())
     if not mine:
         return 0
     _write_items(connection, mine, now)
@@ -81,11 +86,15 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], pause_abo
     return len(mine)
 
 
+def _key(settlement: Settlement) -> tuple[int, str]:
+    return settlement.item.id, settlement.item.claim_id
+
+
 def _still_held(connection: Connection, settlements: Sequence[Settlement]) -> dict[tuple[int, str], bool]:
     """(item id, claim id) -> whether the item was tried before, of the items whose claim is still the one in hand."""
     rows = connection.execute(
         select(items.c.id, items.c.claim_id, items.c.tried)
-        .where(items.c.id.in_([s.item.id for s in settlements]), items.c.state == ItemState.RUNNING)
+        .where(items.c.id.in_([s.item.id for s in settlements]), IS_RUNNING)
         .order_by(items.c.id)
         .with_for_update()
     )
@@ -222,13 +231,13 @@ def _to_attempt(settlement: Settlement) -> dict[str, Any]:
         "took_s": settlement.took_s,
         "call": settlement.call,
         "http_status": getattr(verdict, "http_status", None),
-        "verdict": _VERDICT_NAMES[type(verdict)],
+        "verdict": VERDICT_NAMES[type(verdict)],
         "code": getattr(verdict, "code", None),
         "reason": getattr(verdict, "reason", None) or getattr(verdict, "message", None),
     }
 
 
-_VERDICT_NAMES: dict[type, str] = {
+VERDICT_NAMES: dict[type, str] = {
     Installed: "installed",
     RetryAt: "retry",
     LookFirst: "look_first",
@@ -249,7 +258,7 @@ def _move_counters(
         final = _FINAL_COUNTERS.get(type(settlement.verdict))
         if final:
             counters[final] += 1
-        if (settlement.item.id, settlement.item.claim_id) in first_tries:
+        if _key(settlement) in first_tries:
             counters["tried"] += 1
     for job_id in sorted(moves):  # one order for all, so that two settles cannot block each other
         changes = {name: jobs.c[name] + by for name, by in moves[job_id].items()}

@@ -19,10 +19,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     false,
-    text,
+    literal_column,
 )
 from sqlalchemy.types import TypeDecorator
+
+from worker.domain.states import ItemState
 
 metadata = MetaData(
     naming_convention={
@@ -46,10 +49,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        aware: datetime | None = (
-            value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-        )
-        return aware
+        if value is None:
+            return None
+        read: datetime = value
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 # SQLite counts rows itself only for a column of exactly the type INTEGER.
@@ -153,24 +156,35 @@ items = Table(
     Index("ix_items_target", "target"),
 )
 
-LIVE = "state IN ('queued', 'running')"
-QUEUED = "state = 'queued'"
-RUNNING = "state = 'running'"
-KEPT = "sealed IS NOT NULL AND state NOT IN ('queued', 'running')"
-CALLED_OFF = "state = 'queued' AND NOT must_look"
+DEATHS_UNTIL_ALONE = 2  # an item whose worker died this often while holding it is claimed alone
 
 
-def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> Index:
-    condition = text(where)
-    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+def _is_in(*states: ItemState) -> Any:
+    # Written out, not passed as parameters: a partial index serves only a query that plainly asks for its part.
+    return items.c.state.in_([literal_column(f"'{state}'") for state in states])
+
+
+IS_LIVE = _is_in(ItemState.QUEUED, ItemState.RUNNING)
+IS_QUEUED = items.c.state == literal_column("'queued'")
+IS_RUNNING = items.c.state == literal_column("'running'")
+IS_TO_BE_LOOKED_FOR = and_(IS_QUEUED, items.c.must_look)
+IS_CLAIMED_ALONE = and_(IS_QUEUED, items.c.deaths >= literal_column(str(DEATHS_UNTIL_ALONE)))
+IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
+
+
+def _partial(name: str, *columns: Any, where: Any, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)
 
 
 # A target is live in one item at most: the rule that makes "never twice" independent of how claims go.
-_partial("uq_items_live_target", items.c.target, where=LIVE, unique=True)
+_partial("uq_items_live_target", items.c.target, where=IS_LIVE, unique=True)
 # The claim: the latest due first, so that retries and looks go before fresh rows.
-_partial("ix_items_due", items.c.job_id, items.c.due_at.desc(), items.c.id, where=QUEUED)
-_partial("ix_items_claims", items.c.claim_until, where=RUNNING)
-_partial("ix_items_kept_secrets", items.c.settled_at, where=KEPT)
+_partial("ix_items_due", items.c.job_id, items.c.due_at.desc(), items.c.id, where=IS_QUEUED)
+# Of a cancelled job only these are claimed, whatever else is still waiting to be cancelled.
+_partial("ix_items_looks", items.c.job_id, items.c.due_at.desc(), items.c.id, where=IS_TO_BE_LOOKED_FOR)
+_partial("ix_items_alone", items.c.due_at.desc(), items.c.id, where=IS_CLAIMED_ALONE)
+_partial("ix_items_claims", items.c.claim_until, where=IS_RUNNING)
+_partial("ix_items_kept_secrets", items.c.settled_at, where=IS_KEPT)
 
 attempts = Table(
     "attempts",
@@ -194,7 +208,7 @@ unloaded_rows = Table(
     Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("row_number", Integer, primary_key=True),
     Column("cells", JSON, nullable=False),
-    Column("problems", JSON),
+    Column("problems", JSON(none_as_null=True)),
     Column("installed_job_id", String(16)),
     Column("installed_row_number", Integer),
 )

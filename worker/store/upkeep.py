@@ -4,19 +4,19 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy import Connection, Engine, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
-from worker.store.claiming import DEATHS_UNTIL_ALONE
+from worker.store.loading import HELD_UNTIL
 from worker.store.session import db_now, writing
 from worker.store.settling import advance_jobs
-from worker.store.tables import CALLED_OFF, KEPT, items, jobs
+from worker.store.tables import DEATHS_UNTIL_ALONE, IS_KEPT, IS_QUEUED, IS_RUNNING, items, jobs
 
 PIECE = 1_000
 
 
 def rescue(engine: Engine, *, due_in_s: float) -> int:
-    """Take back the items of claims that ran out; how many. Each must be looked for, in `due_in_s` at the earliest:
+    """Take back a piece of the items whose claims ran out; how many. Each must be looked for, in `due_in_s` at the earliest:
     a call of the lost worker may still be under way, and Cyclr may still be working on it.
 
     An item that was claimed alone, because workers had died with it before, fails for good as `worker_lost`.
@@ -27,7 +27,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
         lost = list(
             connection.execute(
                 select(items.c.id, items.c.job_id, items.c.deaths, items.c.tried)
-                .where(items.c.state == ItemState.RUNNING, items.c.claim_until < now)
+                .where(IS_RUNNING, items.c.claim_until < now)
                 .order_by(items.c.id)
                 .limit(PIECE)
                 .with_for_update(skip_locked=True)
@@ -50,9 +50,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "code": Code.RESCUED,
                 "message": "its worker was lost",
             }
-            connection.execute(
-                update(items).where(items.c.id.in_(back)).values(**may_have_been_sent, **queued)
-            )
+            _update(connection, back, may_have_been_sent | queued)
         if dead:
             failed = {
                 "state": ItemState.FAILED,
@@ -62,11 +60,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "can_retry_help": False,
                 "settled_at": now,
             }
-            connection.execute(
-                update(items)
-                .where(items.c.id.in_([row.id for row in dead]))
-                .values(**may_have_been_sent, **failed)
-            )
+            _update(connection, [row.id for row in dead], may_have_been_sent | failed)
             _count_failed(connection, dead)
         return len(lost)
 
@@ -97,25 +91,32 @@ def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
 
 
 def cancel_queued(engine: Engine) -> int:
-    """Cancel a piece of the queued items of cancelled jobs that were surely not sent; how many."""
+    """Cancel a piece of the queued items of cancelled jobs that were surely not sent; how many.
+
+    One that may have been sent is not cancelled but looked for, now if `--first` held it back.
+    """
 
     def work(connection: Connection) -> int:
         called_off = list(
             connection.execute(
-                select(items.c.id, items.c.job_id)
+                select(items.c.id, items.c.job_id, items.c.must_look)
                 .join(jobs, jobs.c.id == items.c.job_id)
-                .where(jobs.c.state == JobState.CANCELLED, text(CALLED_OFF.replace("state", "items.state")))
-                .order_by(items.c.id)
+                .where(
+                    jobs.c.state == JobState.CANCELLED,
+                    jobs.c.finished_at.is_(None),
+                    IS_QUEUED,
+                    or_(~items.c.must_look, items.c.due_at == HELD_UNTIL),
+                )
                 .limit(PIECE)
                 .with_for_update(of=items, skip_locked=True)
             )
         )
-        if called_off:
-            over = {"state": ItemState.CANCELLED, "message": "cancelled", "settled_at": db_now(connection)}
-            connection.execute(
-                update(items).where(items.c.id.in_([row.id for row in called_off])).values(over)
-            )
-        for job_id, count in sorted(Counter(row.job_id for row in called_off).items()):
+        now = db_now(connection)
+        _update(connection, [r.id for r in called_off if r.must_look], {"due_at": now})
+        over = {"state": ItemState.CANCELLED, "message": "cancelled", "settled_at": now}
+        _update(connection, [r.id for r in called_off if not r.must_look], over)
+        counts = Counter(r.job_id for r in called_off if not r.must_look)
+        for job_id, count in sorted(counts.items()):
             changes = {"cancelled": jobs.c.cancelled + count}
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
         return len(called_off)
@@ -123,15 +124,19 @@ def cancel_queued(engine: Engine) -> int:
     return writing(engine, work)
 
 
+def _update(connection: Connection, ids: list[int], values: dict[str, Any]) -> None:
+    if ids:
+        connection.execute(update(items).where(items.c.id.in_(ids)).values(values))
+
+
 def wipe_old_secrets(engine: Engine, *, retention_h: float) -> int:
     """Wipe the sealed data of a piece of the items that failed or were cancelled so long ago; how many."""
 
     def work(connection: Connection) -> int:
         until = db_now(connection) - timedelta(hours=retention_h)
-        old = select(items.c.id).where(text(KEPT), items.c.settled_at <= until).limit(PIECE)
-        ids = list(connection.execute(old).scalars())
-        if ids:
-            connection.execute(update(items).where(items.c.id.in_(ids)).values(sealed=None))
-        return len(ids)
+        old = select(items.c.id).where(IS_KEPT, items.c.settled_at <= until).limit(PIECE)
+        # Asked again in the update: a row that a person retries meanwhile keeps its secrets.
+        wipe = update(items).where(items.c.id.in_(old), IS_KEPT).values(sealed=None)
+        return connection.execute(wipe).rowcount
 
     return writing(engine, work)

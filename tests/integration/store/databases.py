@@ -61,7 +61,9 @@ class Loads:
         ensure_instance(self.engine, instance_id, "api.example.com")
         with loading_turn(self.engine):
             loader = self.loader(instance_id=instance_id, first=first, **options)
-            given = [planned(number) for number in range(start, start + rows)] if isinstance(rows, int) else rows
+            given = (
+                [planned(number) for number in range(start, start + rows)] if isinstance(rows, int) else rows
+            )
             for row in given:
                 loader.add(row, account_exists=True)
             loader.finish()
@@ -80,9 +82,13 @@ class Loads:
         return loader
 
 
-def take(engine: Engine, count: int = 100, *, is_idle: bool = False, claim_s: float = 60, **more: Any) -> list[ClaimedItem]:
+def take(
+    engine: Engine, count: int = 100, *, is_idle: bool = False, claim_s: float = 60, **more: Any
+) -> list[ClaimedItem]:
     return claim(
-        engine, SEALER, **{"instance_id": INSTANCE, "count": count, "claim_s": claim_s, "is_idle": is_idle} | more
+        engine,
+        SEALER,
+        **{"instance_id": INSTANCE, "count": count, "claim_s": claim_s, "is_idle": is_idle} | more,
     )
 
 
@@ -92,7 +98,9 @@ def settlement(item: ClaimedItem, verdict: Verdict) -> Settlement:
 
 def end(engine: Engine, *pairs: tuple[ClaimedItem, Verdict], pause_above_percent: float = NEVER) -> int:
     return settle(
-        engine, [settlement(item, verdict) for item, verdict in pairs], pause_above_percent=pause_above_percent
+        engine,
+        [settlement(item, verdict) for item, verdict in pairs],
+        pause_above_percent=pause_above_percent,
     )
 
 
@@ -121,7 +129,9 @@ def change_items(engine: Engine, job_id: str, row_number: int | None = None, **v
 
 
 def change_job(engine: Engine, job_id: str, **values: Any) -> None:
-    writing(engine, lambda connection: connection.execute(update(jobs).where(jobs.c.id == job_id).values(values)))
+    writing(
+        engine, lambda connection: connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    )
 
 
 def set_state(engine: Engine, job_id: str, state: JobState) -> None:
@@ -138,7 +148,9 @@ def assert_counters_hold(engine: Engine) -> None:
         counted: dict[tuple[str, str], int] = {
             (row.job_id, row.state): row.n
             for row in connection.execute(
-                select(items.c.job_id, items.c.state, func.count().label("n")).group_by(items.c.job_id, items.c.state)
+                select(items.c.job_id, items.c.state, func.count().label("n")).group_by(
+                    items.c.job_id, items.c.state
+                )
             )
         }
         tried = dict(

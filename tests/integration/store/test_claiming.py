@@ -1,0 +1,316 @@
+import threading
+from collections import Counter
+
+import pytest
+from sqlalchemy import event
+
+from tests.integration.store.databases import (
+    OTHER_INSTANCE,
+    Loads,
+    ago,
+    change_items,
+    change_job,
+    end,
+    item_row,
+    planned,
+    rows_of,
+    set_state,
+    take,
+)
+from worker.domain.rows import NewAccount
+from worker.domain.states import Code, ItemState, JobState, PauseReason
+from worker.domain.verdicts import Released, RetryAt
+from worker.store.claiming import Standing, claim, count_due, prolong
+from worker.store.jobs import cancel_job, pause_job, resume_job
+from worker.store.sealing import Sealer
+from worker.store.session import Engine, reading
+from worker.store.upkeep import rescue
+
+
+def test_a_claimed_item_carries_all_that_an_attempt_needs(engine: Engine, loads: Loads):
+    row = planned(14)
+    with_account = planned(
+        14,
+        row=row.row.__class__(
+            14,
+            "a14",
+            row.row.connector,
+            row.row.cells,
+            row.row.secrets,
+            description="for Ann",
+            account=NewAccount("Ann", "the customer", "Europe/Paris"),
+        ),
+        must_look=True,
+    )
+    job_id = loads.job([with_account], look_first=True, skip_if_present=True)
+    [item] = take(engine)
+    assert (item.job_id, item.row_number, item.account_id, item.name) == (job_id, 14, "a14", "Acme")
+    assert item.secrets == {"api_key": "secret-14"}
+    assert item.account == NewAccount("Ann", "the customer", "Europe/Paris")
+    assert (item.authentication_id, item.description) == ("m1", "for Ann")
+    assert (item.account_exists, item.must_look, item.maybe_sent, item.attempts) == (True, True, False, 0)
+    assert (item.look_first, item.skip_if_present, item.is_called_off, item.is_alone) == (
+        True,
+        True,
+        False,
+        False,
+    )
+    stored = item_row(engine, item.id)
+    assert (stored.state, stored.claim_id) == (ItemState.RUNNING, item.claim_id)
+
+
+def test_no_secret_stands_in_the_repr_of_a_claimed_item(engine: Engine, loads: Loads):
+    loads.job(1)
+    [item] = take(engine)
+    assert "secret-2" not in repr(item)
+
+
+def test_every_claim_has_an_id_of_its_own(engine: Engine, loads: Loads):
+    loads.job(2)
+    [first], [second] = take(engine, 1), take(engine, 1)
+    assert first.claim_id != second.claim_id
+
+
+def test_secrets_that_cannot_be_opened_are_none_and_the_item_is_claimed_all_the_same(
+    engine: Engine, loads: Loads
+):
+    job_id = loads.job(3)
+    change_items(engine, job_id, 3, sealed=b"k1:short")
+    change_items(engine, job_id, 4, sealed=None)
+    items = claim(
+        engine, Sealer({"k1": b"1" * 32}), instance_id="instance-a", count=9, claim_s=60, is_idle=True
+    )
+    assert [(item.row_number, item.secrets) for item in items] == [
+        (2, {"api_key": "secret-2"}),
+        (3, None),
+        (4, None),
+    ]
+
+
+def test_each_running_job_gets_its_share(engine: Engine, loads: Loads):
+    jobs = [loads.job(50, start=2 + 100 * n) for n in range(3)]
+    shares = Counter(item.job_id for item in take(engine, 30))
+    assert shares == {jobs[0]: 10, jobs[1]: 10, jobs[2]: 10}
+
+
+def test_what_a_small_job_leaves_goes_to_the_others(engine: Engine, loads: Loads):
+    small, large = loads.job(2), loads.job(50, start=100)
+    assert Counter(item.job_id for item in take(engine, 30)) == {small: 2, large: 28}
+
+
+def test_with_fewer_slots_than_jobs_no_job_gets_two(engine: Engine, loads: Loads):
+    for n in range(5):
+        loads.job(5, start=2 + 10 * n)
+    assert max(Counter(item.job_id for item in take(engine, 3)).values()) == 1
+
+
+def test_the_latest_due_goes_first(engine: Engine, loads: Loads):
+    job_id = loads.job(4)
+    change_items(engine, job_id, due_at=ago(hours=1))
+    change_items(engine, job_id, 4, due_at=ago(minutes=5))
+    assert [item.row_number for item in take(engine, 3)] == [4, 2, 3]
+
+
+def test_what_is_not_due_yet_is_not_claimed(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    change_items(engine, job_id, 2, due_at=ago(minutes=-5))
+    assert count_due(engine, "instance-a", limit=9) == 1
+    assert [item.row_number for item in take(engine)] == [3]
+
+
+def test_another_instances_work_is_left_alone(engine: Engine, loads: Loads):
+    loads.job(3, instance_id=OTHER_INSTANCE)
+    assert count_due(engine, "instance-a", limit=9) == 0
+    assert take(engine, is_idle=True) == []
+    assert len(take(engine, instance_id=OTHER_INSTANCE)) == 3
+
+
+@pytest.mark.parametrize("state", [JobState.LOADING, JobState.PAUSED, JobState.COMPLETED, JobState.CANCELLED])
+def test_only_a_running_jobs_items_are_claimed(engine: Engine, loads: Loads, state: JobState):
+    set_state(engine, loads.job(3), state)
+    assert count_due(engine, "instance-a", limit=9) == 0
+    assert take(engine, is_idle=True) == []
+
+
+def test_a_cancelled_jobs_item_that_may_have_been_sent_is_claimed_for_its_look(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    change_items(engine, job_id, 3, must_look=True)
+    cancel_job(engine, job_id)
+    assert count_due(engine, "instance-a", limit=9) == 1
+    [item] = take(engine)
+    assert (item.row_number, item.is_called_off) == (3, True)
+
+
+def test_an_item_whose_workers_died_twice_is_given_alone_and_only_to_an_idle_process(
+    engine: Engine, loads: Loads
+):
+    job_id = loads.job(4)
+    change_items(engine, job_id, 3, deaths=2, must_look=True)
+    assert count_due(engine, "instance-a", limit=9, is_idle=False) == 3
+    assert count_due(engine, "instance-a", limit=9, is_idle=True) == 4
+    assert [item.row_number for item in take(engine, 2, is_idle=False)] == [2, 4]
+    [alone] = take(engine, is_idle=True)
+    assert (alone.row_number, alone.is_alone) == (3, True)
+    assert [item.row_number for item in take(engine, is_idle=True)] == [5]
+
+
+def test_an_item_whose_worker_died_once_is_claimed_with_the_others(engine: Engine, loads: Loads):
+    change_items(engine, loads.job(2), 2, deaths=1)
+    assert [item.is_alone for item in take(engine)] == [False, False]
+
+
+def test_a_suspicious_item_of_a_paused_job_is_left_alone(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, deaths=2)
+    pause_job(engine, job_id, PauseReason.PERSON)
+    assert count_due(engine, "instance-a", limit=9) == 0
+    assert take(engine, is_idle=True) == []
+
+
+def test_the_count_of_due_items_ends_at_its_limit(engine: Engine, loads: Loads):
+    loads.job(8)
+    assert count_due(engine, "instance-a", limit=3) == 3
+
+
+def test_two_claimers_never_get_one_item(engine: Engine, loads: Loads):
+    for n in range(3):
+        loads.job(40, start=2 + 100 * n)
+    claimed: list[int] = []
+    begin = threading.Barrier(6)
+
+    def hammer() -> None:
+        begin.wait()
+        while got := take(engine, 3):
+            claimed.extend(item.id for item in got)
+
+    threads = [threading.Thread(target=hammer) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(claimed) == len(set(claimed)) == 120
+
+
+def _plans(engine: Engine, work) -> list[str]:
+    """How SQLite goes about every query of `work` that reads items."""
+    statements: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        if statement.startswith(("SELECT", "UPDATE")) and "items" in statement:
+            statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    work()
+    event.remove(engine, "before_cursor_execute", note)
+    plans = []
+    with reading(engine) as connection:
+        for statement, parameters in statements:
+            explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans += [row.detail for row in explained]
+    return plans
+
+
+@pytest.fixture
+def large_job(engine: Engine, loads: Loads) -> str:
+    """50,000 queued items, all but 10 of them held back by `--first`."""
+    job_id = loads.job(1, first=1)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE jobs SET total = 50000, held = 49990")
+        connection.exec_driver_sql(
+            "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 50001)"
+            " INSERT INTO items (job_id, row_number, account_id, name, target, connector_id, cells, state, due_at)"
+            " SELECT job_id, i, 'a' || i, name, 't' || i, connector_id, cells, state,"
+            " CASE WHEN i < 12 THEN due_at ELSE '9999-01-01 00:00:00.000000' END FROM items, n"
+        )
+    return job_id
+
+
+def test_a_claim_and_a_count_cost_the_same_however_many_items_are_held_back(engine: Engine, large_job: str):
+    plans = _plans(
+        engine, lambda: (count_due(engine, "instance-a", limit=250), take(engine, 5, is_idle=True))
+    )
+    searches = [plan for plan in plans if "items" in plan]
+    assert searches, plans
+    for plan in searches:
+        assert plan.startswith("SEARCH items USING"), plan
+        assert "job_id=? AND due_at<" in plan or "ix_items_alone" in plan or "PRIMARY KEY" in plan, plan
+    assert len(take(engine, 100, is_idle=True)) == 5
+
+
+def test_the_items_of_a_claim_are_found_in_order_and_not_sorted(engine: Engine, large_job: str):
+    resume_everything(engine, large_job)
+    plans = _plans(engine, lambda: take(engine, 50))
+    # The one sort is that of the jobs, by chance.
+    assert sum("TEMP B-TREE" in plan for plan in plans) == 1, plans
+    assert any("ix_items_due" in plan for plan in plans)
+
+
+def resume_everything(engine: Engine, job_id: str) -> None:
+    change_job(engine, job_id, state=JobState.PAUSED)
+    assert resume_job(engine, job_id, first=None)
+    assert count_due(engine, "instance-a", limit=60_000) == 50_000
+
+
+def test_a_cancelled_job_of_many_items_costs_a_claim_nothing(engine: Engine, large_job: str):
+    change_items(engine, large_job, 2, must_look=True)
+    cancel_job(engine, large_job)
+    plans = _plans(engine, lambda: take(engine, 5))
+    assert any("ix_items_looks" in plan for plan in plans), plans
+    assert not any(plan.startswith("SCAN items") for plan in plans)
+
+
+# Prolonging
+
+
+def test_a_prolonged_claim_is_held_and_lasts_longer(engine: Engine, loads: Loads):
+    loads.job(1)
+    [item] = take(engine, claim_s=10)
+    before = item_row(engine, item.id).claim_until
+    assert prolong(engine, item, claim_s=100) is Standing.HELD
+    assert 80 < (item_row(engine, item.id).claim_until - before).total_seconds() < 100
+
+
+def test_what_is_done_for_good_is_written_and_never_taken_back(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, account_exists=False)
+    [item] = take(engine)
+    prolong(engine, item, claim_s=60, account_exists=True, account_created=True)
+    prolong(engine, item, claim_s=60)
+    stored = item_row(engine, item.id)
+    assert (stored.account_exists, stored.account_created) == (True, True)
+
+
+def test_a_prolonged_claim_hears_of_a_pause_and_of_a_cancel(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    [item] = take(engine)
+    pause_job(engine, job_id, PauseReason.PERSON)
+    assert prolong(engine, item, claim_s=60) is Standing.STOPPED
+    cancel_job(engine, job_id)
+    assert prolong(engine, item, claim_s=60) is Standing.CALLED_OFF
+
+
+def test_a_claim_that_was_rescued_is_lost_and_changes_nothing(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, account_exists=False)
+    [item] = take(engine, claim_s=-1)
+    assert rescue(engine, due_in_s=0) == 1
+    before = item_row(engine, item.id)
+    assert prolong(engine, item, claim_s=60, account_exists=True) is Standing.LOST
+    assert item_row(engine, item.id) == before
+
+
+def test_a_stale_claim_of_an_item_that_another_holds_is_lost(engine: Engine, loads: Loads):
+    loads.job(1)
+    [stale] = take(engine)
+    end(engine, (stale, Released()))
+    [held] = take(engine)
+    assert prolong(engine, stale, claim_s=60) is Standing.LOST
+    assert prolong(engine, held, claim_s=60) is Standing.HELD
+
+
+def test_a_settled_claim_is_lost(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    [item] = take(engine)
+    end(engine, (item, RetryAt(0, Code.UNREACHABLE, "refused")))
+    assert prolong(engine, item, claim_s=60) is Standing.LOST
+    assert [row.state for row in rows_of(engine, job_id)] == [ItemState.QUEUED]

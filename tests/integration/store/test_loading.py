@@ -1,0 +1,385 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from tests.integration.store.databases import (
+    SEALER,
+    Loads,
+    ago,
+    assert_counters_hold,
+    change_items,
+    change_job,
+    end,
+    planned,
+    rows_of,
+    take,
+)
+from worker.domain.rows import Problem, RefusedRow, SkippedRow
+from worker.domain.states import Code, JobState, Outcome, PauseReason
+from worker.domain.verdicts import GiveUp, Installed
+from worker.store.abandoned import delete_abandoned_loads
+from worker.store.claiming import count_due
+from worker.store.jobs import get_job, list_unfinished_jobs, pause_job, resume_job
+from worker.store.loading import (
+    HELD_UNTIL,
+    PIECE,
+    LoadLost,
+    TargetRecord,
+    ensure_instance,
+    find_stored_secrets,
+    find_targets,
+    loading_turn,
+    new_job_id,
+)
+from worker.store.sealing import Sealer
+from worker.store.session import Engine, open_engine, reading
+from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
+
+CREATED = Installed(Outcome.CREATED, 6508, True)
+REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
+
+
+def count(engine: Engine, table) -> int:
+    with reading(engine) as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+# A job in pieces
+
+
+def test_a_loaded_job_runs_and_holds_its_rows_in_order(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    job = get_job(engine, job_id)
+    assert (job.state, job.total, job.held, job.refused, job.skipped) == (JobState.RUNNING, 3, 0, 0, 0)
+    assert (job.columns, job.source_name) == (("account_id", "api_key"), "file.csv")
+    assert job.started_at is not None
+    assert [(row.row_number, row.account_id, row.target) for row in rows_of(engine, job_id)] == [
+        (2, "a2", "target-2"),
+        (3, "a3", "target-3"),
+        (4, "a4", "target-4"),
+    ]
+    assert rows_of(engine, job_id)[0].cells == ["a2", "[not exported]"]
+
+
+def test_no_secret_stands_in_the_database_in_clear(engine: Engine, loads: Loads, tmp_path: Path):
+    loads.job(50)
+    engine.dispose()
+    for path in tmp_path.iterdir():
+        assert b"secret-" not in path.read_bytes(), path.name
+
+
+def test_rows_are_written_in_pieces_and_none_is_claimed_before_the_last(engine: Engine, loads: Loads):
+    loader = loads.loader()
+    for number in range(2, PIECE + 3):
+        loader.add(planned(number), account_exists=True)
+    assert count(engine, items) == PIECE
+    assert count_due(engine, "instance-a", limit=9) == 0
+    assert take(engine, is_idle=True) == []
+    loader.finish()
+    assert count(engine, items) == PIECE + 1
+    assert get_job(engine, loader.job_id).total == PIECE + 1
+    assert len(take(engine, 5)) == 5
+
+
+def test_refused_and_skipped_rows_are_kept_beside_the_items(engine: Engine, loads: Loads):
+    problem = Problem(3, "api_key", "expected a value, got an empty cell")
+    rows = [
+        planned(2),
+        RefusedRow(3, ("a3", ""), (problem,)),
+        SkippedRow(4, ("a4", "[not exported]"), "251101-bcdfgh", 9),
+    ]
+    job_id = loads.job(rows)
+    job = get_job(engine, job_id)
+    assert (job.total, job.refused, job.skipped) == (1, 1, 1)
+    with reading(engine) as connection:
+        refused, skipped = connection.execute(select(unloaded_rows).order_by(unloaded_rows.c.row_number))
+    assert (refused.row_number, refused.cells, refused.problems) == (
+        3,
+        ["a3", ""],
+        [{"column": "api_key", "reason": "expected a value, got an empty cell"}],
+    )
+    assert (skipped.problems, skipped.installed_job_id, skipped.installed_row_number) == (
+        None,
+        "251101-bcdfgh",
+        9,
+    )
+    assert_counters_hold(engine)
+
+
+def test_a_job_of_no_items_is_completed_at_once(engine: Engine, loads: Loads):
+    job = get_job(engine, loads.job([SkippedRow(2, ("a2",), "251101-bcdfgh", 9)]))
+    assert (job.state, job.total, job.skipped) == (JobState.COMPLETED, 0, 1)
+    assert job.finished_at is not None
+
+
+def test_an_abandoned_load_leaves_nothing(engine: Engine, loads: Loads):
+    loader = loads.loader()
+    for number in range(2, PIECE + 10):
+        loader.add(planned(number), account_exists=True)
+    loader.add(RefusedRow(9_000, (), (Problem(9_000, None, "no"),)), account_exists=False)
+    loader.abandon()
+    loader.abandon()
+    assert [count(engine, table) for table in (jobs, items, job_connectors, unloaded_rows)] == [0, 0, 0, 0]
+
+
+def test_a_running_job_cannot_be_abandoned(engine: Engine, loads: Loads):
+    loader = loads.loader()
+    loader.add(planned(2), account_exists=True)
+    loader.finish()
+    loader.abandon()
+    assert get_job(engine, loader.job_id).state is JobState.RUNNING
+    assert count(engine, items) == 1
+
+
+def test_only_loads_that_were_not_seen_for_long_are_deleted(engine: Engine, loads: Loads):
+    old, fresh, running = loads.loader(), loads.loader(), loads.loader()
+    running.finish()
+    change_job(engine, old.job_id, loader_seen_at=ago(minutes=5))
+    change_job(engine, running.job_id, loader_seen_at=ago(minutes=5))
+    assert delete_abandoned_loads(engine, older_than_s=120) == 1
+    assert delete_abandoned_loads(engine, older_than_s=120) == 0
+    assert get_job(engine, fresh.job_id).state is JobState.LOADING
+
+
+def test_a_loader_that_was_taken_for_dead_finds_its_load_lost(engine: Engine, loads: Loads):
+    loader = loads.loader()
+    loader.add(planned(2), account_exists=True)
+    change_job(engine, loader.job_id, loader_seen_at=ago(minutes=5))
+    delete_abandoned_loads(engine, older_than_s=120)
+    with pytest.raises(LoadLost, match="was taken for abandoned; nothing of it was installed, run it again"):
+        loader.finish()
+    assert count(engine, items) == 0
+
+
+def test_a_loader_finds_its_load_lost_while_it_is_being_deleted(engine: Engine, loads: Loads):
+    loader = loads.loader()
+    loader.add(planned(2), account_exists=True)
+    change_job(engine, loader.job_id, loader_seen_at=None)
+    with pytest.raises(LoadLost):
+        loader.finish()
+    assert delete_abandoned_loads(engine, older_than_s=120) == 1
+
+
+def test_a_target_is_live_once(engine: Engine, loads: Loads):
+    loads.job(1)
+    loader = loads.loader()
+    loader.add(planned(50, target="target-2"), account_exists=True)
+    with pytest.raises(IntegrityError):
+        loader.finish()
+    loader.abandon()
+    assert count(engine, items) == 1
+
+
+def test_a_final_items_target_may_be_live_again(engine: Engine, loads: Loads):
+    loads.job(1)
+    end(engine, *((item, REFUSED) for item in take(engine)))
+    job_id = loads.job([planned(2, must_look=True)])
+    [item] = take(engine)
+    assert (item.job_id, item.must_look) == (job_id, True)
+
+
+# The first rows
+
+
+def test_rows_beyond_the_first_are_held_back_and_let_go_by_a_resume(engine: Engine, loads: Loads):
+    job_id = loads.job(6, first=2)
+    assert get_job(engine, job_id).held == 4
+    assert [row.due_at == HELD_UNTIL for row in rows_of(engine, job_id)] == [False] * 2 + [True] * 4
+    assert count_due(engine, "instance-a", limit=9) == 2
+    end(engine, *((item, CREATED) for item in take(engine)))
+    assert get_job(engine, job_id).pause_reason is PauseReason.FIRST_ROWS
+    assert resume_job(engine, job_id, first=3)
+    assert get_job(engine, job_id).held == 1
+    assert sorted(item.row_number for item in take(engine)) == [4, 5, 6]
+    pause_job(engine, job_id, PauseReason.PERSON)
+    assert resume_job(engine, job_id, first=None)
+    assert get_job(engine, job_id).held == 0
+    assert [item.row_number for item in take(engine)] == [7]
+
+
+def test_more_first_rows_than_there_are_hold_nothing_back(engine: Engine, loads: Loads):
+    job_id = loads.job(2, first=10)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    job = get_job(engine, job_id)
+    assert (job.held, job.state) == (0, JobState.COMPLETED)
+
+
+# What is known of targets and secrets
+
+
+def test_nothing_is_known_of_new_targets(engine: Engine, loads: Loads):
+    loads.job(1)
+    assert find_targets(engine, ["target-9"]) == {}
+    assert find_targets(engine, []) == {}
+
+
+def test_a_live_target_names_its_job_and_row(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    take(engine, 1)
+    assert find_targets(engine, ["target-2", "target-3"]) == {
+        "target-2": TargetRecord("live", job_id, 2),
+        "target-3": TargetRecord("live", job_id, 3),
+    }
+
+
+def test_what_a_target_came_to_is_known_afterwards(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    first, second = take(engine, 2)
+    end(engine, (first, CREATED), (second, REFUSED))
+    change_items(engine, job_id, 4, state="cancelled")
+    assert find_targets(engine, ["target-2", "target-3", "target-4"]) == {
+        "target-2": TargetRecord("installed", job_id, 2),
+        "target-3": TargetRecord("tried", job_id, 3),
+    }
+
+
+def test_a_cancelled_item_that_may_have_been_sent_counts_as_tried(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, state="cancelled", maybe_sent=True)
+    assert find_targets(engine, ["target-2"])["target-2"].state == "tried"
+
+
+def test_live_goes_before_installed_and_installed_before_tried(engine: Engine, loads: Loads):
+    installed = loads.job(1)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    loads.job(1)
+    end(engine, *((item, REFUSED) for item in take(engine)))
+    assert find_targets(engine, ["target-2"]) == {"target-2": TargetRecord("installed", installed, 2)}
+    live = loads.job(1)
+    assert find_targets(engine, ["target-2"]) == {"target-2": TargetRecord("live", live, 2)}
+
+
+def test_of_several_alike_the_latest_is_named(engine: Engine, loads: Loads):
+    for _ in range(2):
+        latest = loads.job(1)
+        end(engine, *((item, REFUSED) for item in take(engine)))
+    assert find_targets(engine, ["target-2"]) == {"target-2": TargetRecord("tried", latest, 2)}
+
+
+def test_rows_that_are_being_loaded_are_not_live_yet(engine: Engine, loads: Loads):
+    installed = loads.job(1)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    loader = loads.loader()
+    for number in range(2, PIECE + 2):
+        loader.add(planned(number), account_exists=True)
+    assert find_targets(engine, ["target-2", "target-3"]) == {
+        "target-2": TargetRecord("installed", installed, 2)
+    }
+
+
+def test_many_targets_are_asked_for_in_parts(engine: Engine, loads: Loads):
+    loads.job(1_200)
+    assert len(find_targets(engine, [f"target-{number}" for number in range(2, 1_202)])) == 1_200
+
+
+def test_stored_secrets_are_found_by_job_and_row(engine: Engine, loads: Loads):
+    job_id = loads.job(600)
+    change_items(engine, job_id, 3, sealed=None)
+    change_items(engine, job_id, 4, sealed=SEALER.seal({}, job_id="another", row_number=4))
+    found = find_stored_secrets(
+        engine, SEALER, [(job_id, number) for number in range(2, 700)] + [("no-job", 2)]
+    )
+    assert len(found) == 600
+    assert [found[job_id, number] for number in (2, 3, 4)] == [{"api_key": "secret-2"}, None, None]
+    assert (job_id, 650) not in found
+
+
+def test_secrets_under_another_key_cannot_be_found(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    assert find_stored_secrets(engine, Sealer({"k2": b"2" * 32}), [(job_id, 2)]) == {(job_id, 2): None}
+
+
+# Turns
+
+
+@contextmanager
+def turn_holder(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Another process that is in the middle of a load; and its job."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.integration.store.load_turn_holder",
+            f"sqlite:///{tmp_path / 'store.db'}",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        word, job_id = process.stdout.readline().split()
+        assert word == "holding"
+        yield process, job_id
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_load_waits_for_that_of_another_process_and_clears_away_what_it_left(
+    engine: Engine, loads: Loads, tmp_path: Path
+):
+    with turn_holder(tmp_path) as (process, dead_job_id):
+        loaded: list[str] = []
+        thread = threading.Thread(target=lambda: loaded.append(loads.job(3)))
+        thread.start()
+        thread.join(0.3)
+        assert loaded == []
+        assert count(engine, items) == PIECE
+        process.kill()
+        thread.join(20)
+    assert [job.id for job in list_unfinished_jobs(engine)] == loaded
+    assert dead_job_id not in loaded
+    assert count(engine, items) == 3
+
+
+def test_loads_of_several_threads_take_turns(engine: Engine, loads: Loads):
+    inside: list[int] = []
+    most: list[int] = []
+
+    def load(n: int) -> None:
+        with loading_turn(engine):
+            inside.append(n)
+            most.append(len(inside))
+            ensure_instance(engine, f"i{n}", "h")
+            inside.remove(n)
+
+    threads = [threading.Thread(target=load, args=(n,)) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert most == [1, 1, 1, 1, 1]
+
+
+def test_an_instance_is_made_once_however_many_ask(tmp_path: Path, engine: Engine):
+    begin = threading.Barrier(4)
+
+    def ask() -> None:
+        mine = open_engine(f"sqlite:///{tmp_path / 'store.db'}")
+        begin.wait()
+        ensure_instance(mine, "shared", "api.example.com")
+        mine.dispose()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    ensure_instance(engine, "shared", "another.example.com")
+    with reading(engine) as connection:
+        assert connection.execute(select(instances.c.id, instances.c.api_host)).all() == [
+            ("shared", "api.example.com")
+        ]
+
+
+def test_a_job_id_names_its_day_and_fits_its_column():
+    job_id = new_job_id(ago(seconds=0).replace(year=2026, month=11, day=21))
+    assert job_id.startswith("261121-")
+    assert len(job_id) == 13

@@ -1,0 +1,239 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.integration.store.databases import (
+    INSTANCE,
+    Loads,
+    ago,
+    assert_counters_hold,
+    change_items,
+    change_job,
+    end,
+    planned,
+    rows_of,
+    take,
+)
+from worker.domain.states import Code, JobState, Outcome, PauseReason
+from worker.domain.verdicts import GiveUp, Installed
+from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job
+from worker.store.session import Engine
+from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
+from worker.sweeping import LOADER_GONE_AFTER_S, SweepRules, sweep
+
+CREATED = Installed(Outcome.CREATED, 6508, True)
+REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
+RULES = SweepRules(rescue_due_in_s=90, secret_retention_h=72, pause_above_percent=20)
+
+
+# Rescue
+
+
+def test_a_rescued_item_must_be_looked_for_and_waits_until_the_lost_call_is_over(
+    engine: Engine, loads: Loads
+):
+    job_id = loads.job(1)
+    take(engine, claim_s=-1)
+    assert rescue(engine, due_in_s=90) == 1
+    [row] = rows_of(engine, job_id)
+    assert (row.state, row.claim_id, row.claim_until) == ("queued", None, None)
+    assert (row.must_look, row.maybe_sent, row.deaths, row.attempts) == (True, True, 1, 0)
+    assert (row.code, row.message) == ("rescued", "its worker was lost")
+    assert 85 < (row.due_at - ago(seconds=0)).total_seconds() <= 90
+    assert row.sealed is not None
+    assert get_job(engine, job_id).tried == 0
+
+
+def test_a_claim_that_still_holds_is_not_rescued(engine: Engine, loads: Loads):
+    loads.job(2)
+    take(engine, claim_s=60)
+    assert rescue(engine, due_in_s=0) == 0
+
+
+def test_two_deaths_bring_an_item_back_and_the_third_alone_fails_it(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    for _ in range(2):
+        assert len(take(engine, is_idle=True, claim_s=-1)) == 2
+        assert rescue(engine, due_in_s=0) == 2
+    [alone] = take(engine, is_idle=True, claim_s=-1)
+    assert alone.is_alone
+    assert rescue(engine, due_in_s=0) == 1
+    first, second = rows_of(engine, job_id)
+    assert (first.state, first.code, first.must_look, first.deaths) == ("failed", "worker_lost", True, 3)
+    assert first.message.startswith("may be installed: three workers died while they held this row")
+    assert first.settled_at is not None
+    assert (second.state, second.deaths) == ("queued", 2)
+    job = get_job(engine, job_id)
+    assert (job.failed, job.tried, job.state) == (1, 1, JobState.RUNNING)
+    assert_counters_hold(engine)
+
+
+def test_an_item_held_alone_that_settles_is_not_failed(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, deaths=2, must_look=True)
+    [alone] = take(engine, is_idle=True)
+    end(engine, (alone, CREATED))
+    assert rescue(engine, due_in_s=0) == 0
+    assert get_job(engine, job_id).state is JobState.COMPLETED
+
+
+def test_an_item_of_a_cancelled_job_is_rescued_for_its_look(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    take(engine, claim_s=-1)
+    cancel_job(engine, job_id)
+    rescue(engine, due_in_s=0)
+    assert cancel_queued(engine) == 0
+    [look] = take(engine)
+    assert look.is_called_off
+
+
+# After a cancel
+
+
+def test_queued_items_of_a_cancelled_job_are_cancelled_unless_they_may_have_been_sent(
+    engine: Engine, loads: Loads
+):
+    job_id, other = loads.job(4), loads.job(2, start=100)
+    change_items(engine, job_id, 3, must_look=True)
+    cancel_job(engine, job_id)
+    assert cancel_queued(engine) == 3
+    assert cancel_queued(engine) == 0
+    assert [row.state for row in rows_of(engine, job_id)] == ["cancelled", "queued", "cancelled", "cancelled"]
+    assert {row.message for row in rows_of(engine, job_id)} == {"cancelled", None}
+    assert [row.state for row in rows_of(engine, other)] == ["queued", "queued"]
+    assert get_job(engine, job_id).cancelled == 3
+    assert_counters_hold(engine)
+
+
+def test_a_held_item_that_may_have_been_sent_gets_its_look_after_a_cancel(engine: Engine, loads: Loads):
+    rows = [planned(number, must_look=number == 4) for number in (2, 3, 4)]
+    job_id = loads.job(rows, first=1)
+    cancel_job(engine, job_id)
+    while cancel_queued(engine):
+        pass
+    [look] = take(engine)
+    assert (look.row_number, look.is_called_off) == (4, True)
+    end(engine, (look, Installed(Outcome.ADOPTED, 6508, True)))
+    job = get_job(engine, job_id)
+    assert (job.cancelled, job.installed, job.held) == (2, 1, 0)
+    assert job.finished_at is not None
+
+
+def test_a_cancelled_job_with_nothing_in_hand_finishes(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    cancel_job(engine, job_id)
+    cancel_queued(engine)
+    finish_jobs(engine, pause_above_percent=20)
+    job = get_job(engine, job_id)
+    assert (job.state, job.cancelled, job.left) == (JobState.CANCELLED, 3, 0)
+    assert job.finished_at is not None
+
+
+# Finishing
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_job_whose_items_are_all_final_is_completed(engine: Engine, loads: Loads, is_paused: bool):
+    job_id = loads.job(1)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    change_job(engine, job_id, state=JobState.PAUSED if is_paused else JobState.RUNNING, finished_at=None)
+    finish_jobs(engine, pause_above_percent=20)
+    assert get_job(engine, job_id).state is JobState.COMPLETED
+
+
+def test_deaths_alone_can_pause_a_job(engine: Engine, loads: Loads):
+    job_id = loads.job(60)
+    end(engine, *((item, CREATED) for item in take(engine, 40)))
+    items = take(engine, 11, claim_s=-1)
+    change_items(engine, job_id, deaths=2)
+    assert rescue(engine, due_in_s=0) == len(items)
+    finish_jobs(engine, pause_above_percent=20)
+    assert get_job(engine, job_id).pause_reason is PauseReason.TOO_MANY_FAILURES
+    assert_counters_hold(engine)
+
+
+def test_finishing_leaves_unfinished_jobs_alone(engine: Engine, loads: Loads):
+    running, paused = loads.job(2), loads.job(2, start=100)
+    pause_job(engine, paused, PauseReason.PERSON)
+    before = [get_job(engine, running), get_job(engine, paused)]
+    finish_jobs(engine, pause_above_percent=20)
+    assert [get_job(engine, running), get_job(engine, paused)] == before
+
+
+# Secrets
+
+
+def test_secrets_are_wiped_once_they_were_kept_long_enough(engine: Engine, loads: Loads):
+    job_id = loads.job(4)
+    first, second, _ = take(engine, 3)
+    end(engine, (first, REFUSED), (second, REFUSED))
+    change_items(engine, job_id, 2, settled_at=ago(hours=73))
+    change_items(engine, job_id, 3, settled_at=ago(hours=71))
+    change_items(engine, job_id, 4, settled_at=ago(hours=73))
+    change_items(engine, job_id, 5, settled_at=ago(hours=73))
+    assert wipe_old_secrets(engine, retention_h=72) == 1
+    assert wipe_old_secrets(engine, retention_h=72) == 0
+    assert [row.sealed is None for row in rows_of(engine, job_id)] == [True, False, False, False]
+
+
+def test_secrets_of_cancelled_items_are_wiped_too(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    cancel_job(engine, job_id)
+    cancel_queued(engine)
+    assert wipe_old_secrets(engine, retention_h=0) == 2
+    assert [row.sealed for row in rows_of(engine, job_id)] == [None, None]
+
+
+# The whole sweep
+
+
+def test_a_sweep_does_all_of_it_and_rings_when_something_is_due(engine: Engine, loads: Loads):
+    lost, cancelled = loads.job(2), loads.job(2, start=100)
+    take(engine, 1, claim_s=-1)
+    cancel_job(engine, cancelled)
+    rings: list[str] = []
+    change_job(engine, lost, state=JobState.RUNNING)
+    with capture_logs() as logs:
+        sweep(engine, INSTANCE, RULES, lambda: rings.append("ring"))
+    assert rings == ["ring"]
+    assert [entry["event"] for entry in logs] == ["items_rescued"]
+    assert get_job(engine, cancelled).state is JobState.CANCELLED
+
+
+def test_a_sweep_does_not_ring_when_nothing_is_due(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, due_at=ago(minutes=-5))
+    sweep(engine, INSTANCE, RULES, lambda: pytest.fail("nothing is due"))
+
+
+def test_a_sweep_cancels_more_than_one_piece(engine: Engine, loads: Loads):
+    job_id = loads.job(2_500)
+    cancel_job(engine, job_id)
+    sweep(engine, INSTANCE, RULES, lambda: pytest.fail("nothing is due"))
+    job = get_job(engine, job_id)
+    assert job.cancelled == 2_500
+    assert job.finished_at is not None
+
+
+def test_a_sweep_deletes_what_a_dead_loader_left(engine: Engine, loads: Loads):
+    dead, alive = loads.loader(), loads.loader()
+    change_job(engine, dead.job_id, loader_seen_at=ago(seconds=LOADER_GONE_AFTER_S + 1))
+    with capture_logs() as logs:
+        sweep(engine, INSTANCE, RULES, lambda: pytest.fail("nothing is due"))
+    assert [job.id for job in list_unfinished_jobs(engine)] == [alive.job_id]
+    assert logs == [{"event": "abandoned_loads_deleted", "log_level": "warning", "jobs": 1}]
+
+
+def test_two_sweeps_at_once_count_everything_once(engine: Engine, loads: Loads):
+    lost, alone, cancelled = loads.job(30), loads.job(10, start=100), loads.job(1_500, start=1_000)
+    take(engine, 70, claim_s=-1)
+    change_items(engine, alone, deaths=2)
+    cancel_job(engine, cancelled)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: sweep(engine, INSTANCE, RULES, lambda: None), range(4)))
+    assert {row.deaths for row in rows_of(engine, lost)} == {1}
+    assert get_job(engine, alone).failed == 10
+    job = get_job(engine, cancelled)
+    assert job.cancelled + sum(row.state == "queued" for row in rows_of(engine, cancelled)) == 1_500
+    assert_counters_hold(engine)

@@ -1,0 +1,255 @@
+import base64
+import os
+from pathlib import Path
+
+import pytest
+
+from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
+
+KEY = base64.b64encode(b"1" * 32).decode()
+OTHER_KEY = base64.b64encode(b"2" * 32).decode()
+COMPLETE = {
+    "CYCLR_API_URL": "https://api.cyclr.com",
+    "CYCLR_CLIENT_ID": "client-1",
+    "CYCLR_CLIENT_SECRET": "s3cr3t",
+}
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine, and no `.env` of the checkout."""
+    for name in os.environ:
+        if name.upper().startswith(("CYCLR_", "DATABASE_URL", "REDIS_URL")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    def load(needs_cyclr: bool = False, **env: str) -> CyclrSettings:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        return load_settings(needs_cyclr=needs_cyclr)
+
+    return load
+
+
+def problems_of(load, **env: str) -> list[str]:
+    with pytest.raises(InvalidSettings) as caught:
+        load(**env)
+    return caught.value.problems
+
+
+def test_without_any_setting_the_defaults_hold(load):
+    settings = load()
+    assert settings.cyclr_calls_per_second == 10
+    assert (settings.cyclr_burst, settings.cyclr_concurrency, settings.cyclr_timeout_s) == (10, 250, 30)
+    assert (settings.cyclr_settle_s, settings.cyclr_retry_base_s, settings.cyclr_max_attempts) == (60, 1, 8)
+    assert (settings.cyclr_pause_above_percent, settings.cyclr_secret_retention_h) == (20, 72)
+    assert settings.claim_s == 40
+    assert settings.cyclr_api_url is None
+
+
+def test_what_cyclr_needs_is_asked_for_all_at_once(load):
+    with pytest.raises(InvalidSettings) as caught:
+        load().require_cyclr()
+    assert str(caught.value) == (
+        "Settings (environment or .env) need attention:\n"
+        "  CYCLR_API_URL is not set: the API domain of your instance, such as https://api.cyclr.com\n"
+        "  CYCLR_CLIENT_ID is not set: from Cyclr's console: Settings > OAuth Client Credentials\n"
+        "  CYCLR_CLIENT_SECRET is not set: shown beside the client id"
+    )
+
+
+def test_complete_settings_are_enough(load):
+    settings = load(**COMPLETE, needs_cyclr=True)
+    assert settings.api_host == "api.cyclr.com"
+    settings.require_cyclr()
+
+
+def test_what_is_wrong_and_what_is_missing_come_together(load):
+    assert problems_of(load, needs_cyclr=True, CYCLR_API_URL="nonsense", CYCLR_BURST="0") == [
+        "CYCLR_API_URL: expected the API domain of your Cyclr instance, such as https://api.cyclr.com",
+        "CYCLR_BURST: expected greater than or equal to 1",
+        "CYCLR_CLIENT_ID is not set: from Cyclr's console: Settings > OAuth Client Credentials",
+        "CYCLR_CLIENT_SECRET is not set: shown beside the client id",
+    ]
+
+
+def test_every_wrong_setting_is_named_at_once(load):
+    assert problems_of(
+        load,
+        CYCLR_API_URL="http://api.example.com",
+        CYCLR_CALLS_PER_SECOND="nan",
+        CYCLR_BURST="many",
+        CYCLR_CONCURRENCY="0",
+        CYCLR_TIMEOUT_S="0",
+        CYCLR_SETTLE_S="-1",
+        CYCLR_RETRY_BASE_S="100",
+        CYCLR_MAX_ATTEMPTS="1.5",
+        CYCLR_PAUSE_ABOVE_PERCENT="101",
+        CYCLR_SECRET_RETENTION_H="inf",
+        DATABASE_URL="mysql://root:hunter2@db/x",
+        REDIS_URL="hunter2",
+        CYCLR_BULK_SEALING_KEYS="hunter2",
+    ) == [
+        "CYCLR_API_URL: plain http would send credentials unprotected to api.example.com; use https,"
+        " or name the host in CYCLR_ALLOW_HTTP_HOST",
+        "CYCLR_CALLS_PER_SECOND: expected a finite number",
+        "CYCLR_BURST: expected a valid integer, unable to parse string as an integer",
+        "CYCLR_CONCURRENCY: expected greater than or equal to 1",
+        "CYCLR_TIMEOUT_S: expected greater than or equal to 0.2",
+        "CYCLR_SETTLE_S: expected greater than or equal to 0",
+        "CYCLR_RETRY_BASE_S: expected less than or equal to 60",
+        "CYCLR_MAX_ATTEMPTS: expected a valid integer, unable to parse string as an integer",
+        "CYCLR_PAUSE_ABOVE_PERCENT: expected less than or equal to 100",
+        "CYCLR_SECRET_RETENTION_H: expected a finite number",
+        "DATABASE_URL: expected a URL such as postgresql://user:password@host/database",
+        "REDIS_URL: expected a URL such as redis://host:6379/0",
+        "CYCLR_BULK_SEALING_KEYS: key 1: expected `id:base64 of 32 bytes`; make one with"
+        " `cyclr-bulk new-sealing-key`",
+    ]
+
+
+def test_settings_are_read_from_a_dotenv_file_and_the_environment_goes_first(load, tmp_path: Path):
+    (tmp_path / ".env").write_text("CYCLR_CLIENT_ID=from-file\nCYCLR_BURST=7\nOTHER=1\n")
+    settings = load(CYCLR_CLIENT_ID="from-environment")
+    assert (settings.cyclr_client_id, settings.cyclr_burst) == ("from-environment", 7)
+
+
+def test_what_is_given_goes_before_the_environment(load, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CYCLR_BURST", "7")
+    assert load_settings(cyclr_burst=9).cyclr_burst == 9
+
+
+def test_an_empty_setting_is_one_that_is_not_set(load):
+    settings = load(
+        CYCLR_API_URL="", CYCLR_CLIENT_ID="  ", CYCLR_CLIENT_SECRET=" ", CYCLR_BURST="", REDIS_URL=""
+    )
+    assert (settings.cyclr_api_url, settings.cyclr_client_id, settings.cyclr_client_secret) == (
+        None,
+        None,
+        None,
+    )
+    assert (settings.cyclr_burst, settings.redis_url) == (10, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("https://api.cyclr.com", "https://api.cyclr.com"),
+        (" https://api.cyclr.com/ ", "https://api.cyclr.com"),
+        ("https://api.cyclr.com/v1.0", "https://api.cyclr.com"),
+        ("https://api.cyclr.com/v1.0/", "https://api.cyclr.com"),
+        ("HTTPS://API.Cyclr.com", "https://api.cyclr.com"),
+        ("https://api.cyclr.com:8443", "https://api.cyclr.com:8443"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_the_api_url_is_spelled_in_one_way(load, given: str, meant: str):
+    assert load(CYCLR_API_URL=given).cyclr_api_url == meant
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "api.cyclr.com",
+        "ftp://api.cyclr.com",
+        "https://",
+        "https://api.cyclr.com/accounts",
+        "https://api.cyclr.com/?a=b",
+        "https://api.cyclr.com/#a",
+        "https://user:hunter2@api.cyclr.com",
+        "https://@api.cyclr.com",
+        "https://api.cyclr.com:port",
+        "https://[",
+    ],
+)
+def test_what_is_no_api_domain_is_refused_without_being_shown(load, given: str):
+    assert problems_of(load, CYCLR_API_URL=given) == [
+        "CYCLR_API_URL: expected the API domain of your Cyclr instance, such as https://api.cyclr.com"
+    ]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://api.example.com", "HTTP://api.example.com", " http://localhost.example.com"]
+)
+def test_plain_http_is_refused_however_it_is_spelled(load, url: str):
+    [problem] = problems_of(load, CYCLR_API_URL=url)
+    assert problem.startswith("CYCLR_API_URL: plain http would send credentials unprotected to ")
+
+
+def test_plain_http_is_for_the_host_that_was_named(load):
+    env = {"CYCLR_API_URL": "http://stand-in.example:9000", "CYCLR_ALLOW_HTTP_HOST": " Stand-In.example "}
+    assert load(**env).cyclr_api_url == "http://stand-in.example:9000"
+    [problem] = problems_of(load, **env | {"CYCLR_ALLOW_HTTP_HOST": "another.example"})
+    assert "plain http" in problem
+
+
+def test_one_instance_has_one_id_however_its_url_is_spelled(load):
+    one = load(**COMPLETE).instance_id
+    assert load(CYCLR_API_URL="https://API.cyclr.com/v1.0/").instance_id == one
+    assert load(CYCLR_CLIENT_ID="client-2").instance_id != one
+
+
+# Secrets
+
+
+def test_no_secret_is_shown_by_the_settings(load):
+    settings = load(
+        **COMPLETE,
+        DATABASE_URL="postgresql://u:hunter2@h/d",
+        REDIS_URL="redis://:hunter3@h/0",
+        CYCLR_BULK_SEALING_KEYS=f"k1:{KEY}",
+    )
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        for secret in ("s3cr3t", "hunter2", "hunter3", KEY):
+            assert secret not in text
+    assert settings.cyclr_client_secret is not None
+    assert settings.cyclr_client_secret.get_secret_value() == "s3cr3t"
+
+
+def test_sealing_keys_come_in_order(load):
+    assert parse_sealing_keys(f"new:{KEY}, old:{OTHER_KEY}") == {"new": b"1" * 32, "old": b"2" * 32}
+    assert list(parse_sealing_keys(f"b:{KEY},a:{OTHER_KEY}")) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        KEY,
+        f"k 1:{KEY}",
+        f":{KEY}",
+        f"{'k' * 33}:{KEY}",
+        f"k1:{KEY[:-4]}",
+        "k1:not base64 at all",
+        "k1:schlüssel",
+        f"k1;{KEY}",
+    ],
+)
+def test_a_key_that_is_none_is_refused_and_not_shown(text: str):
+    with pytest.raises(ValueError, match=r"^key 1: expected `id:base64 of 32 bytes`") as caught:
+        parse_sealing_keys(text)
+    assert not text or text not in str(caught.value)
+
+
+def test_the_key_that_is_wrong_is_counted(load):
+    [problem] = problems_of(load, CYCLR_BULK_SEALING_KEYS=f"k1:{KEY},k2:hunter2")
+    assert problem.startswith("CYCLR_BULK_SEALING_KEYS: key 2: expected")
+    assert "hunter2" not in problem
+
+
+def test_one_id_for_two_keys_is_refused():
+    with pytest.raises(ValueError, match="key 2: the id k1 is used twice"):
+        parse_sealing_keys(f"k1:{KEY},k1:{OTHER_KEY}")
+
+
+def test_an_error_about_settings_shows_no_secret(load):
+    with pytest.raises(InvalidSettings) as caught:
+        load(DATABASE_URL="mysql://u:hunter2@h/d", CYCLR_BULK_SEALING_KEYS="hunter2", CYCLR_BURST="hunter2")
+    assert "hunter2" not in repr(caught.value) + str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

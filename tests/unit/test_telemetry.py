@@ -1,0 +1,84 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from worker.domain.rows import NewAccount
+from worker.store.claiming import ClaimedItem
+from worker.telemetry import SILENCED, configure_logging, get_logger
+
+
+@pytest.fixture
+def out() -> Iterator[io.StringIO]:
+    levels = {name: logging.getLogger(name).level for name in SILENCED}
+    stream = io.StringIO()
+    configure_logging(stream)
+    yield stream
+    structlog.reset_defaults()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def events(out: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_an_event_is_one_line_of_json_with_its_fields(out: io.StringIO):
+    get_logger().warning("items_rescued", items=3)
+    [event] = events(out)
+    assert str(event.pop("timestamp")).endswith("Z")
+    assert event == {"event": "items_rescued", "level": "warning", "items": 3}
+
+
+def test_a_logger_made_before_the_setting_up_writes_to_the_stream_too():
+    early = get_logger()
+    stream = io.StringIO()
+    configure_logging(stream)
+    early.info("started")
+    structlog.reset_defaults()
+    assert json.loads(stream.getvalue())["event"] == "started"
+
+
+def test_a_text_with_line_breaks_stays_on_one_line(out: io.StringIO):
+    get_logger().info("odd", text="a\nb\r\u2028c")
+    assert len(out.getvalue().splitlines()) == 1
+
+
+def test_events_below_the_level_are_dropped(out: io.StringIO):
+    get_logger().debug("detail")
+    assert out.getvalue() == ""
+
+
+def test_what_holds_secrets_shows_none_when_it_is_logged(out: io.StringIO):
+    item = ClaimedItem(
+        id=1,
+        job_id="j",
+        row_number=2,
+        claim_id="c",
+        account_id="a",
+        name="Acme",
+        connector_id=1,
+        authentication_id=None,
+        description=None,
+        account=NewAccount("Ann"),
+        account_exists=True,
+        must_look=False,
+        maybe_sent=False,
+        attempts=0,
+        is_called_off=False,
+        look_first=False,
+        skip_if_present=False,
+        secrets={"api_key": "hunter2"},
+    )
+    get_logger().info("odd", item=item, key=SecretStr("hunter2"))
+    assert "hunter2" not in out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpcore", "aiohttp", "asyncio", "kombu"])
+def test_libraries_that_would_name_urls_are_held_at_warnings(out: io.StringIO, name: str):
+    assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+    assert logging.getLogger(name).isEnabledFor(logging.WARNING)
