@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from worker.domain.states import Code, Outcome, PauseReason
 
 LONGEST_BACKOFF_S = 300.0
+LARGEST_STORABLE_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,10 @@ def conclude(verdict: Verdict, *, attempts: int, max_attempts: int, must_look: b
     if count < max_attempts:
         return verdict
     if not may_be_there:
-        message = f"not installed: {verdict.reason}, {count} times; nothing was sent"
+        message = f"not installed, and no install was sent, in {count} attempts: {verdict.reason}"
         return GiveUp(Code.UNREACHABLE, message, verdict.http_status, can_retry_help=True)
     if count >= 2 * max_attempts:
-        message = f"may be installed: {verdict.reason}, and no look at the account succeeded; look there before you retry"
+        message = f"may be installed, and no look at the account succeeded in {count} attempts: {verdict.reason}; look there before you retry"
         return GiveUp(
             Code.OUTCOME_UNKNOWN, message, verdict.http_status, can_retry_help=True, is_absent=False
         )
@@ -111,10 +112,13 @@ def is_look_only(*, attempts: int, max_attempts: int, must_look: bool) -> bool:
 
 
 def without_texts(verdict: Verdict) -> Verdict:
-    """The same verdict with none of Cyclr's words in it: for an answer that the database refuses to store."""
+    """The same verdict with nothing of Cyclr's in it that a database may refuse: for an answer that it did refuse."""
     match verdict:
         case Installed():
-            return replace(verdict, message=None, differs=())
+            found_id = verdict.account_connector_id
+            is_storable = found_id is None or abs(found_id) <= LARGEST_STORABLE_ID
+            storable_id = found_id if is_storable else None
+            return replace(verdict, message=None, differs=(), account_connector_id=storable_id)
         case RetryAt() | LookFirst():
             return replace(verdict, reason="an answer that could not be stored")
         case GiveUp():

@@ -1,5 +1,6 @@
 """One attempt at one item: look if it may be there, create the account if asked, install, and say what it came to."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from worker.domain.verdicts import (
     is_look_only,
 )
 from worker.installing.judging import Call, Rules, judge
-from worker.installing.permits import Permit, Permits
+from worker.installing.permits import GivenBack, Permit, Permits
 from worker.installing.releases import Fate, Releases
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import JobConnector
@@ -41,6 +42,8 @@ class Ended(Exception):
 
 
 class Attempt:
+    """`note_account`: told whether this attempt made the account, once it is known to exist."""
+
     def __init__(
         self,
         item: ClaimedItem,
@@ -50,80 +53,67 @@ class Attempt:
         rules: Rules,
         *,
         is_outage: Callable[[], bool],
-        note_account: Callable[[bool], Any],
+        note_account: Callable[[bool], None],
         rng: random.Random,
     ) -> None:
         self.item = item
         self.permits = permits
-        self._must_look_next = False
         self._client = client
         self._releases = releases
         self._rules = rules
         self._is_outage = is_outage
         self._note_account = note_account
         self._rng = rng
+        self._may_be_there = item.must_look
+        self._is_name_in_use = False
 
     async def run(self) -> Verdict:
-        """The verdict; every failure of a call has become one. Cancelled between two calls it still gives one."""
-        item = self.item
+        """The verdict; every failure of a call has become one. Cancelled between two calls, it gives the item back."""
         try:
             verdict = await self._steps()
         except Ended as ended:
             verdict = ended.verdict
+        except GivenBack:
+            verdict = Released()
+        except asyncio.CancelledError:
+            if self.permits.is_calling:
+                raise
+            verdict = Released()
         except CyclrError as error:
-            is_outage = self._is_outage()
             verdict = judge(
-                error, self.permits.call_in_flight, item, self._rules, is_outage=is_outage, rng=self._rng
+                error,
+                self.permits.call_in_flight,
+                self.item,
+                self._rules,
+                may_be_there=self._may_be_there,
+                is_outage=self._is_outage(),
+                rng=self._rng,
             )
-        return self._conclude(verdict)
+        return self._concluded(verdict)
 
-    def verdict_if_stopped(self) -> Verdict:
-        """What holds when the attempt is cut short between two calls."""
-        return self._conclude(Released())
-
-    def _conclude(self, verdict: Verdict) -> Verdict:
-        item = self.item
-        if self._must_look_next and isinstance(verdict, Released):
-            verdict = LookFirst(
-                0, Code.NAME_IN_USE, "the Name is in use", costs_attempt=False, maybe_sent=False
-            )
-        if self._must_look_next and isinstance(verdict, RetryAt):
-            more = {"costs_attempt": verdict.costs_attempt, "maybe_sent": False}
-            verdict = LookFirst(verdict.after_s, verdict.code, verdict.reason, verdict.http_status, **more)
+    def _concluded(self, verdict: Verdict) -> Verdict:
+        if self._is_name_in_use:
+            verdict = _with_a_look(verdict)
         return conclude(
-            verdict, attempts=item.attempts, max_attempts=self._rules.max_attempts, must_look=item.must_look
+            verdict,
+            attempts=self.item.attempts,
+            max_attempts=self._rules.max_attempts,
+            must_look=self.item.must_look,
         )
 
     async def _steps(self) -> Verdict:
         item = self.item
-        if item.secrets is None:
+        if item.secrets is None and not item.must_look:
             return self._credential_lost()
-        connector = await self._connector()
-        may_install = not item.is_called_off and not self._is_last_look()
-        is_new_account = await self._ensure_account(may_create=may_install)
-        # What is in an account that did not exist a moment ago need not be asked.
-        if not is_new_account and (item.must_look or item.look_first or item.skip_if_present):
+        may_install = not (item.is_called_off or self._is_last_look() or item.secrets is None)
+        is_empty = await self._ensure_account(may_create=may_install)
+        connector = await self._connector(for_install=may_install)
+        if not is_empty and (item.must_look or item.look_first or item.skip_if_present):
             there = await self._look(connector)
             if there is not None:
                 return there
-        if not may_install:
-            return self._absent()
-        return await self._install(connector)
-
-    async def _connector(self) -> JobConnector:
-        connector = await self._releases.get(self.item.connector_id)
-        if not connector.is_stale:
-            return connector
-        await self._renew(connector)
-        return await self._releases.get(self.item.connector_id)
-
-    async def _renew(self, connector: JobConnector) -> Fate:
-        fate = await self._releases.renew(connector, self.item.account_id, self._permit("connector"))
-        if fate is Fate.UNFIT:
-            reason = f"the connector {connector.name} has a new release that the rows do not fit, or is gone"
-            pause = PauseReason.RELEASE_CHANGED
-            raise Ended(RetryAt(0, Code.CONNECTOR_GONE, reason, costs_attempt=False, pause=pause))
-        return fate
+        self._may_be_there = False
+        return await self._install(connector) if may_install else self._absent()
 
     async def _ensure_account(self, *, may_create: bool) -> bool:
         """Whether the account is surely empty: it was created just now, or does not exist and may not be created."""
@@ -131,7 +121,7 @@ class Attempt:
         if item.account is None or item.account_exists:
             return False
         if not may_create:
-            return not await self._with_a_good_token(self._account_exists)
+            return not await self._account_exists()
         account = item.account
 
         async def create() -> bool:
@@ -142,17 +132,46 @@ class Attempt:
         self._note_account(is_new)
         return is_new
 
+    async def _connector(self, *, for_install: bool) -> JobConnector:
+        # Before the look, not after it: between an absence and its install nothing else is asked.
+        connector = await self._releases.get(self.item.connector_id)
+        if for_install and connector.is_stale:
+            await self._renew(connector)
+            return await self._releases.get(self.item.connector_id)
+        return connector
+
+    async def _renew(self, connector: JobConnector) -> Fate:
+        try:
+            fate = await self._releases.renew(connector, self.item.account_id, self._permit("connector"))
+        except NotFound:
+            await self._end_if_account_is_gone()
+            raise
+        if fate is Fate.UNFIT:
+            reason = f"the connector {connector.name} has a new release that the rows do not fit, or is gone"
+            pause = PauseReason.RELEASE_CHANGED
+            raise Ended(RetryAt(0, Code.CONNECTOR_GONE, reason, costs_attempt=False, pause=pause))
+        return fate
+
     async def _look(self, connector: JobConnector) -> Verdict | None:
         """The verdict if the target is there; None if a look has shown it absent."""
         item = self.item
-        permit = self._permit("look")
-        seen = await self._with_a_good_token(
-            lambda: look(self._client, permit, item.account_id, name=item.name, connector_name=connector.name)
-        )
+        try:
+            seen = await self._with_a_good_token(
+                lambda: look(
+                    self._client,
+                    self._permit("look"),
+                    item.account_id,
+                    name=item.name,
+                    connector_name=connector.name,
+                )
+            )
+        except NotFound:
+            await self._end_if_account_is_gone()
+            raise
         if seen.found is not None:
             if fold(seen.found.connector_name) == fold(connector.name):
                 return self._found(seen.found)
-            message = f"the Name {item.name!r} is taken in this account by another connector, {seen.found.connector_name}"
+            message = f"the Name {item.name!r} is taken in this account by another connector, {seen.found.connector_name!r}"
             return GiveUp(Code.NAME_IN_USE, message)
         if item.skip_if_present and seen.same_connector_elsewhere:
             names = ", ".join(repr(name) for name in seen.same_connector_elsewhere[:5])
@@ -168,14 +187,6 @@ class Attempt:
         return Installed(outcome, found.id, found.is_authenticated, differing, message=message)
 
     async def _install(self, connector: JobConnector) -> Verdict:
-        try:
-            return await self._send(connector)
-        except NameInUse as refusal:
-            return await self._after_name_in_use(connector, refusal)
-        except NotFound:
-            return await self._after_not_found(connector)
-
-    async def _send(self, connector: JobConnector) -> Verdict:
         item = self.item
         body = _install_body(item, connector)
 
@@ -183,29 +194,42 @@ class Attempt:
             permit = await self.permits.next("install")
             return await self._client.install(permit, item.account_id, connector.release_id, body)
 
-        created = await self._with_a_good_token(send)
+        try:
+            created = await self._with_a_good_token(send)
+        except NameInUse as refusal:
+            return await self._after_name_in_use(connector, refusal)
+        except NotFound:
+            return await self._after_not_found(connector)
         message = None if created.is_authenticated else "waits for the customer's authorisation"
         return Installed(Outcome.CREATED, created.id, created.is_authenticated, message=message)
 
     async def _after_name_in_use(self, connector: JobConnector, refusal: NameInUse) -> Verdict:
         # Whatever stops us now: an earlier call of ours may have put it there, so the next attempt looks too.
-        self._must_look_next = True
+        self._is_name_in_use = self._may_be_there = True
         there = await self._look(connector)
-        if there is not None and not (isinstance(there, Installed) and there.code):
-            return there
-        return GiveUp(Code.NAME_IN_USE, refusal.message, refusal.status)
+        if there is None or (isinstance(there, Installed) and there.code):
+            return GiveUp(Code.NAME_IN_USE, refusal.message, refusal.status)
+        return there
 
     async def _after_not_found(self, connector: JobConnector) -> Verdict:
-        if not await self._with_a_good_token(self._account_exists):
-            return self._account_unknown()
+        await self._end_if_account_is_gone()
         if await self._renew(connector) is Fate.SAME:
             message = f"Cyclr does not find the connector {connector.name} for this account, though its catalogue lists it"
             return GiveUp(Code.CONNECTOR_GONE, message, 404)
-        return await self._send(await self._releases.get(connector.id))
+        # In an attempt of its own, since an absence allows one install only.
+        reason = f"Cyclr has a new release of the connector {connector.name}"
+        return RetryAt(0, Code.CONNECTOR_GONE, reason, 404, costs_attempt=False)
+
+    async def _end_if_account_is_gone(self) -> None:
+        if not await self._account_exists():
+            raise Ended(self._account_unknown())
 
     async def _account_exists(self) -> bool:
-        permit = await self.permits.next("account")
-        return await self._client.find_account(permit, self.item.account_id)
+        async def ask() -> bool:
+            permit = await self.permits.next("account")
+            return await self._client.find_account(permit, self.item.account_id)
+
+        return await self._with_a_good_token(ask)
 
     async def _with_a_good_token(self, make_call: Callable[[], Awaitable[T]]) -> T:
         """The call's answer. A 401 may be about the token or the account: what it was is found out with the same token.
@@ -221,7 +245,9 @@ class Attempt:
                 permit = await self.permits.next("account")
                 match await self._client.blame(permit, self.item.account_id, refusal):
                     case Blame.TOKEN if has_renewed:
-                        raise OutcomeUnknown("Cyclr refuses a token that it has only just given", 401) from None
+                        raise OutcomeUnknown(
+                            "Cyclr refuses a token that it has only just given", 401
+                        ) from None
                     case Blame.TOKEN:
                         has_renewed = True
                     case Blame.ACCOUNT_UNKNOWN if refused_call != "create_account":
@@ -242,21 +268,39 @@ class Attempt:
     def _absent(self) -> Verdict:
         if self.item.is_called_off:
             return CalledOff()
+        if self.item.secrets is None:
+            return self._credential_lost()
         message = f"not installed: Cyclr gave no clear answer in {self.item.attempts} attempts, and a look found nothing"
         return GiveUp(Code.NO_ANSWER, message, can_retry_help=True)
 
-    def _account_unknown(self) -> Verdict:
+    def _account_unknown(self) -> GiveUp:
         return GiveUp(Code.ACCOUNT_UNKNOWN, f"Cyclr has no account {self.item.account_id}", 404)
 
-    def _account_refused(self) -> Verdict:
-        message = "Cyclr knows the account and refuses every call in it"
-        if self.item.must_look:
+    def _account_refused(self) -> GiveUp:
+        message = "Cyclr's token is good, and it refuses every call for this account (status 401)"
+        if self._may_be_there:
             return GiveUp(Code.OUTCOME_UNKNOWN, f"may be installed: {message}", 401, is_absent=False)
         return GiveUp(Code.ACCOUNT_REFUSED, message, 401)
 
-    def _credential_lost(self) -> Verdict:
+    def _credential_lost(self) -> GiveUp:
         message = "the row's sealed data cannot be opened: its key is not configured, or it is wiped"
-        return GiveUp(Code.CREDENTIAL_LOST, message, is_absent=not self.item.must_look)
+        return GiveUp(Code.CREDENTIAL_LOST, message)
+
+
+def _with_a_look(verdict: Verdict) -> Verdict:
+    """The verdict of an attempt that was told that its Name is in use and could not end its look."""
+    if isinstance(verdict, Released):
+        return LookFirst(0, Code.NAME_IN_USE, "the Name is in use", costs_attempt=False, maybe_sent=False)
+    if isinstance(verdict, RetryAt):
+        return LookFirst(
+            verdict.after_s,
+            verdict.code,
+            verdict.reason,
+            verdict.http_status,
+            costs_attempt=verdict.costs_attempt,
+            maybe_sent=False,
+        )
+    return verdict
 
 
 def _install_body(item: ClaimedItem, connector: JobConnector) -> dict[str, Any]:

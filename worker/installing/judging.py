@@ -15,6 +15,14 @@ Call = Literal["look", "account", "create_account", "connector", "install"]
 
 WITHOUT_RETRY_AFTER_S = 1.0
 
+_STEPS: dict[Call, str] = {
+    "look": "the look at what the account has installed",
+    "account": "the question whether the account exists",
+    "create_account": "the creation of the account",
+    "connector": "the look at the catalogue",
+    "install": "the install",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -31,10 +39,14 @@ def judge(
     item: ClaimedItem,
     rules: Rules,
     *,
+    may_be_there: bool,
     is_outage: bool,
     rng: random.Random,
 ) -> Verdict:
-    """The verdict on `item` after `call` failed with `error`. 401, 404 and a name in use need further calls: see `attempt`."""
+    """The verdict on `item` after `call` failed with `error`. 401, 404 and a name in use need further calls: see `attempt`.
+
+    `may_be_there`: an earlier call may have installed it, and no look has shown that it did not.
+    """
     wait_s = backoff_s(item.attempts, rules.retry_base_s, rng)
     match error:
         case errors.NotStarted():
@@ -45,25 +57,24 @@ def judge(
             after_s = WITHOUT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
             return RetryAt(after_s, Code.THROTTLED, str(error), error.status, costs_attempt=False)
         case errors.Redirected():
-            return RetryAt(
-                0,
-                Code.REFUSED,
-                str(error),
-                error.status,
-                costs_attempt=False,
-                pause=PauseReason.WRONG_API_URL,
-            )
+            return _pause(error, PauseReason.WRONG_API_URL, item, wait_s)
         case errors.CredentialsRefused():
-            pause = PauseReason.PARTNER_CREDENTIALS
-            return RetryAt(0, Code.REFUSED, str(error), error.status, costs_attempt=False, pause=pause)
+            return _pause(error, PauseReason.PARTNER_CREDENTIALS, item, wait_s)
         case errors.Busy():
             return _after_silence(error, call, max(wait_s, error.retry_after_s), rules, costs_attempt=False)
+        case errors.Refused() | errors.NotFound() | errors.NameInUse():
+            return _after_refusal(error, call, may_be_there=may_be_there)
         case errors.OutcomeUnknown():
             return _after_silence(error, call, wait_s, rules, costs_attempt=not is_outage)
-        case errors.Refused() | errors.NotFound() | errors.NameInUse():
-            return _after_refusal(error, call, item)
         case _:
             return _after_silence(error, call, wait_s, rules, costs_attempt=True)
+
+
+def _pause(error: errors.CyclrError, reason: PauseReason, item: ClaimedItem, wait_s: float) -> RetryAt:
+    # A cancelled job is not paused any more, so the looks that it still gets must come to an end by themselves.
+    return RetryAt(
+        wait_s, Code.REFUSED, str(error), error.status, costs_attempt=item.is_called_off, pause=reason
+    )
 
 
 def _after_silence(
@@ -73,21 +84,19 @@ def _after_silence(
         # Cyclr may still be working on it: a look before `settle_s` would prove nothing.
         after_s = max(wait_s, rules.settle_s)
         return LookFirst(after_s, Code.NO_ANSWER, str(error), error.status, costs_attempt=costs_attempt)
-    return RetryAt(wait_s, Code.NO_ANSWER, str(error), error.status, costs_attempt=costs_attempt)
+    what = error.reason if isinstance(error, errors.OutcomeUnknown) else str(error)
+    reason = f"{_STEPS[call]} got no clear answer: {what}"
+    return RetryAt(wait_s, Code.NO_ANSWER, reason, error.status, costs_attempt=costs_attempt)
 
 
 def _after_refusal(
-    error: errors.Refused | errors.NotFound | errors.NameInUse, call: Call, item: ClaimedItem
+    error: errors.Refused | errors.NotFound | errors.NameInUse, call: Call, *, may_be_there: bool
 ) -> GiveUp:
-    match call:
-        case "install":
-            # The look that `must_look` asks for came before this call, in the same attempt.
-            return GiveUp(Code.REFUSED, error.message, error.status)
-        case "create_account":
-            message = f"the account could not be created: {error.message}"
-            return GiveUp(Code.REFUSED, message, error.status, is_absent=not item.must_look)
-        case _ if item.must_look:
-            message = f"may be installed: Cyclr refuses a look at the account: {error.message}"
-            return GiveUp(Code.OUTCOME_UNKNOWN, message, error.status, is_absent=False)
-        case _:
-            return GiveUp(Code.REFUSED, f"Cyclr refuses a look at the account: {error.message}", error.status)
+    if call == "install":
+        # The look that `must_look` asks for came before this call, in the same attempt.
+        return GiveUp(Code.REFUSED, error.message, error.status)
+    message = f"Cyclr refused {_STEPS[call]}: {error.message}"
+    if may_be_there:
+        message = f"may be installed: {message}; look there before you retry"
+        return GiveUp(Code.OUTCOME_UNKNOWN, message, error.status, is_absent=False)
+    return GiveUp(Code.REFUSED, message, error.status)

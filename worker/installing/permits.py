@@ -4,24 +4,36 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from worker.clock import Clock, Moment
-from worker.cyclr.errors import NotStarted
+from worker.cyclr.errors import CyclrError
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
 from worker.installing.judging import Call
-from worker.store.claiming import ClaimedItem, Standing
+from worker.store.claiming import Standing
 
 PROLONG_BEFORE_S = 0.5  # so late that a pause or a cancel before it is seen in time
+GIVE_BACK_S = 2.0  # what is left of a claim for giving the item back in time
 
 
-class ClaimRanOut(NotStarted):
+class GivenBack(CyclrError):
+    """Nothing was sent, and nothing more may be sent in this attempt: the item goes back.
+
+    Not a `NotStarted`: whoever reads patiently tries those again, and this would come again for ever.
+    """
+
+
+class ClaimRanOut(GivenBack):
     """The claim ends before a call that starts now would have to: another worker may be about to take the item."""
 
 
-class Stopped(NotStarted):
-    """The job was paused, the claim was lost, or this process ends: nothing more may be sent for the item."""
+class NoSlotInTime(GivenBack):
+    """A closed gate outlasts the claim. An item held on to would look like one whose worker has died."""
 
 
-class CalledOff(NotStarted):
+class Stopped(GivenBack):
+    """The job was paused, the claim was lost, or this process ends."""
+
+
+class CalledOff(GivenBack):
     """The job was cancelled: no install may be sent."""
 
 
@@ -33,7 +45,6 @@ class Permits:
 
     def __init__(
         self,
-        item: ClaimedItem,
         first_slot: Slot,
         *,
         claimed_at: Moment,
@@ -44,11 +55,11 @@ class Permits:
         is_stopping: Callable[[], bool],
         clock: Clock,
     ) -> None:
-        self.item = item
         self.last_call: Call = "account"
         self.is_calling = False
         self._first_slot: Slot | None = first_slot
         self._claimed_at = claimed_at
+        self._claim_s = claim_s
         self._sendable_s = claim_s - deadline_s
         self._limiter = limiter
         self._prolong = prolong
@@ -62,18 +73,25 @@ class Permits:
         return self.last_call if self.is_calling else "account"
 
     async def next(self, call: Call) -> "Permit":
-        """A permit for one call. Raises: Stopped, CalledOff, LimiterAway, GateClosed."""
+        """A permit for one call. Raises: GivenBack, LimiterAway."""
         self.is_calling = False
         self.last_call = call
         if self._is_stopping():
             raise Stopped
-        if self._first_slot is not None:
-            slot, self._first_slot = self._first_slot, None
-            return Permit(self, slot)
-        slot = await self._limiter.one()
-        await asyncio.sleep(max(0.0, slot.starts_in_s() - PROLONG_BEFORE_S))
-        await self._hold_on(call)
+        slot, self._first_slot = self._first_slot, None
+        if slot is None:
+            slot = await self._further_slot()
+            await asyncio.sleep(max(0.0, slot.starts_in_s() - PROLONG_BEFORE_S))
+            await self._hold_on(call)
         return Permit(self, slot)
+
+    async def _further_slot(self) -> Slot:
+        left_s = self._claim_s - self._clock.since(self._claimed_at)
+        try:
+            async with asyncio.timeout(max(GIVE_BACK_S, left_s - GIVE_BACK_S)):
+                return await self._limiter.one()
+        except TimeoutError:
+            raise NoSlotInTime from None
 
     async def _hold_on(self, call: Call) -> None:
         asked_at = self._clock.moment()
@@ -94,7 +112,7 @@ class Permits:
 
 
 class Permit:
-    """Leave to start one call. `ready` returns at the moment of sending, or raises NotStarted."""
+    """Leave to start one call. `ready` returns at the moment of sending, or raises NotStarted or GivenBack."""
 
     def __init__(self, permits: Permits, slot: Slot) -> None:
         self._permits = permits

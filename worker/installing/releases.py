@@ -7,6 +7,8 @@ from typing import Any
 
 from worker.cyclr.catalogue import resolve
 from worker.cyclr.client import CyclrClient
+from worker.cyclr.errors import GateClosed
+from worker.cyclr.patience import Patience
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.installing.permits import Permit
 from worker.store.connectors import JobConnector, fit, get_connector, put_release
@@ -14,6 +16,15 @@ from worker.store.session import Engine
 
 InThread = Callable[..., Awaitable[Any]]
 NextPermit = Callable[[], Awaitable[Permit]]
+
+
+async def _give_back(seconds: float) -> None:
+    if seconds > 0:
+        raise GateClosed(seconds)
+
+
+# An item in hand must not wait for what passes: its claim would run out. The retry table says when it is tried again.
+_IMPATIENT = Patience(pauses_s=(), throttled_tries=0, away_tries=0, sleep=_give_back)
 
 
 class Fate(enum.Enum):
@@ -50,9 +61,8 @@ class Releases:
             current = self._known[connector.id]
             if current is not connector and not current.is_stale:
                 return Fate.SAME if current.release_id == connector.release_id else Fate.REPLACED
-            found = await resolve(
-                self._client, next_permit, account_id, ConnectorRef(connector.name, connector.version)
-            )
+            ref = ConnectorRef(connector.name, connector.version)
+            found = await resolve(self._client, next_permit, account_id, ref, patience=_IMPATIENT)
             if not isinstance(found, Connector):
                 return Fate.UNFIT
             renamed = fit(connector.definition, found)

@@ -58,8 +58,13 @@ class _Account:
 @dataclass(slots=True)
 class _InHand:
     attempt: Attempt
-    permits: Permits
+    has_begun: bool = False
     task: "asyncio.Task[None]" = field(init=False)
+
+    @property
+    def is_between_calls(self) -> bool:
+        # A task that is cancelled before its first step never takes it, and its item would be forgotten.
+        return self.has_begun and not self.attempt.permits.is_calling
 
 
 class InstallRun:
@@ -108,8 +113,11 @@ class InstallRun:
                     break
                 if not await self._take_more() and not self._in_hand:
                     break
-            await self._finish_attempts()
+        except BaseException:
+            self.stop()
+            raise
         finally:
+            await self._finish_attempts()
             self._settler.close()
             await settling
             self._threads.shutdown(wait=False)
@@ -118,12 +126,12 @@ class InstallRun:
         """End soon: unsent items are given back, calls in flight are settled. May be called from a signal handler of the loop."""
         self._stopping.set()
         for hand in list(self._in_hand.values()):
-            if not hand.permits.is_calling:
+            if hand.is_between_calls:
                 hand.task.cancel()
 
     async def _take_more(self) -> bool:
         """One turn: slots, claims, attempts. Whether there was anything due."""
-        room = self._limits.concurrency - len(self._in_hand)
+        room = self._room()
         due = await self._count_due(room) if room else 0
         if not due:
             await self._wait_for_a_change(LONGEST_PAUSE_S if self._in_hand else 0)
@@ -139,7 +147,15 @@ class InstallRun:
         self._spare = slots[len(items) :]
         if len(items) == len(slots):
             await self._ring_again()
+        if not items:
+            # What is due is for another process, or for one that holds nothing else.
+            await self._wait_for_a_change(LONGEST_PAUSE_S)
         return True
+
+    def _room(self) -> int:
+        if any(hand.attempt.item.is_alone for hand in self._in_hand.values()):
+            return 0
+        return self._limits.concurrency - len(self._in_hand)
 
     async def _reserve(self, count: int) -> tuple[list[Slot], float]:
         """Slots in hand from the last turn, and new ones up to `count`; how long to wait where there are none."""
@@ -158,7 +174,6 @@ class InstallRun:
     def _begin(self, item: ClaimedItem, slot: Slot, claimed_at: Moment) -> None:
         account = _Account(exists=item.account_exists)
         permits = Permits(
-            item,
             slot,
             claimed_at=claimed_at,
             claim_s=self._limits.claim_s,
@@ -178,24 +193,23 @@ class InstallRun:
             note_account=account.note,
             rng=self._rng,
         )
-        hand = _InHand(attempt, permits)
+        hand = _InHand(attempt)
         hand.task = asyncio.create_task(self._attend(hand))
         self._in_hand[item.id] = hand
 
     async def _attend(self, hand: _InHand) -> None:
         """See one attempt through to its settlement, whatever happens to it."""
+        hand.has_begun = True
         item = hand.attempt.item
         started_at, began = self._clock.now(), self._clock.moment()
         try:
             verdict = await hand.attempt.run()
-        except asyncio.CancelledError:
-            verdict = hand.attempt.verdict_if_stopped()
         except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
             verdict = self._after_a_crash(item, error)
         finally:
             self._in_hand.pop(item.id, None)
         took_s = self._clock.since(began)
-        self._settler.add(Settlement(item, verdict, started_at, took_s, hand.permits.last_call))
+        self._settler.add(Settlement(item, verdict, started_at, took_s, hand.attempt.permits.last_call))
 
     def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
         # Only the error's type: its text may hold what was sent.
@@ -226,7 +240,9 @@ class InstallRun:
             await self._in_thread(self._ring)
 
     async def _count_due(self, limit: int) -> int:
-        return int(await self._patiently(partial(count_due, self._engine, self._instance_id, limit=limit), 0))
+        is_idle = not self._in_hand
+        work = partial(count_due, self._engine, self._instance_id, limit=limit, is_idle=is_idle)
+        return int(await self._patiently(work, 0))
 
     async def _claim(self, count: int) -> list[ClaimedItem]:
         work = partial(

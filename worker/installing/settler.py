@@ -9,18 +9,25 @@ from worker.telemetry import get_logger
 SETTLE_EVERY_S = 0.25
 SETTLE_AT = 500
 TRY_AGAIN_S = 1.0
+TRIES = 30
+TRIES_WHEN_CLOSING = 2  # each of them is patient already: see `store.session.writing`
 
 log = get_logger()
 
 
 class Settler:
-    """`settle` writes a group; it may fail while the database is away, and is then tried again until `give_up`.
+    """`settle` writes a group; while it fails, as it does where the database is away, it is tried again, but not for ever.
 
     What is never written costs nothing but time: the claim runs out, and a look tells what happened.
     """
 
-    def __init__(self, settle: Callable[[list[Settlement]], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        settle: Callable[[list[Settlement]], Awaitable[int]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._settle = settle
+        self._sleep = sleep
         self._waiting: list[Settlement] = []
         self._wake = asyncio.Event()
         self._is_closing = False
@@ -53,13 +60,16 @@ class Settler:
             self._wake.clear()
 
     async def _write(self, group: list[Settlement]) -> None:
-        while True:
+        tries = 0
+        while tries < (TRIES_WHEN_CLOSING if self._is_closing else TRIES):
+            tries += 1
             try:
                 settled = await self._settle(group)
             except Exception as error:  # noqa: BLE001 - whatever the database says, these verdicts must not be lost
                 log.warning("settle_failed", error=type(error).__name__, items=len(group))
-                await asyncio.sleep(TRY_AGAIN_S)
+                await self._sleep(TRY_AGAIN_S)
             else:
                 if settled < len(group):
                     log.warning("claims_lost", items=len(group) - settled)
                 return
+        log.error("verdicts_dropped", items=len(group))

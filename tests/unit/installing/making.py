@@ -1,0 +1,29 @@
+"""A claimed item, for rules that look at a few of its fields."""
+
+from typing import Any
+
+from worker.store.claiming import ClaimedItem
+
+
+def claimed_item(**fields: Any) -> ClaimedItem:
+    values: dict[str, Any] = {
+        "id": 1,
+        "job_id": "261121-abc",
+        "row_number": 2,
+        "claim_id": "claim-1",
+        "account_id": "acme",
+        "name": "Northwind Mail",
+        "connector_id": 1,
+        "authentication_id": None,
+        "description": None,
+        "account": None,
+        "account_exists": True,
+        "must_look": False,
+        "maybe_sent": False,
+        "attempts": 0,
+        "is_called_off": False,
+        "look_first": False,
+        "skip_if_present": False,
+        "secrets": {},
+    }
+    return ClaimedItem(**(values | fields))

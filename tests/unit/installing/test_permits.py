@@ -1,0 +1,192 @@
+"""The last check before a request is written, on a clock that the test holds."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from tests.clocks import HeldClock
+from worker.cyclr.errors import NotStarted
+from worker.cyclr.limiter import Limiter
+from worker.cyclr.slots import Slot
+from worker.installing.judging import Call
+from worker.installing.permits import CalledOff, ClaimRanOut, GivenBack, NoSlotInTime, Permits, Stopped
+from worker.store.claiming import Standing
+
+CLAIM_S, DEADLINE_S = 40.0, 30.0
+
+
+class OpenSlot:
+    """A slot whose time has come."""
+
+    def starts_in_s(self) -> float:
+        return 0.0
+
+    async def ready(self) -> None:
+        pass
+
+
+class OpenLimiter:
+    """Gives a slot at once; while `is_closed`, never."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    async def one(self, within_s: float = 2.0) -> OpenSlot:
+        if self.is_closed:
+            await asyncio.Event().wait()
+        return OpenSlot()
+
+
+class Desk:
+    """Permits of one attempt, and what they depend on."""
+
+    def __init__(self, *, claim_s: float = CLAIM_S) -> None:
+        self.clock = HeldClock()
+        self.limiter = OpenLimiter()
+        self.standing = Standing.HELD
+        self.prolonged = 0
+        self.is_stopping = False
+        self.permits = Permits(
+            cast(Slot, OpenSlot()),
+            claimed_at=self.clock.moment(),
+            claim_s=claim_s,
+            deadline_s=DEADLINE_S,
+            limiter=cast(Limiter, self.limiter),
+            prolong=self._prolong,
+            is_stopping=lambda: self.is_stopping,
+            clock=self.clock,
+        )
+
+    async def _prolong(self) -> Standing:
+        self.prolonged += 1
+        return self.standing
+
+    async def call(self, call: Call, meanwhile: Callable[[], None] = lambda: None) -> None:
+        permit = await self.permits.next(call)
+        meanwhile()
+        await permit.ready()
+
+
+def test_a_call_starts_while_a_whole_deadline_is_left() -> None:
+    desk = Desk()
+    asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.0)))
+    assert desk.permits.is_calling
+
+
+def test_a_call_does_not_start_with_less_than_a_deadline_left() -> None:
+    desk = Desk()
+    with pytest.raises(ClaimRanOut):
+        asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.001)))
+    assert not desk.permits.is_calling
+
+
+@pytest.mark.parametrize("clock", ["elapsing_s", "wall_s"])
+def test_a_jump_of_either_clock_is_seen(clock: str) -> None:
+    desk = Desk()
+    with pytest.raises(ClaimRanOut):
+        asyncio.run(desk.call("install", lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)))
+
+
+def test_a_wall_clock_that_was_set_back_hides_nothing() -> None:
+    desk = Desk()
+
+    def sleep_and_set_back() -> None:
+        desk.clock.go_on(11.0)
+        desk.clock.wall_s -= 3600
+
+    with pytest.raises(ClaimRanOut):
+        asyncio.run(desk.call("install", sleep_and_set_back))
+
+
+def test_the_first_call_needs_no_prolonging_and_each_further_one_does() -> None:
+    desk = Desk()
+
+    async def three_calls() -> None:
+        for call in ("create_account", "look", "install"):
+            await desk.call(cast(Call, call))
+
+    asyncio.run(three_calls())
+    assert desk.prolonged == 2
+
+
+def test_a_prolonged_claim_counts_from_when_it_was_asked_for() -> None:
+    desk = Desk()
+
+    async def a_look_of_a_whole_deadline_then_an_install() -> None:
+        await desk.call("look")
+        desk.clock.go_on(DEADLINE_S)
+        await desk.call("install", lambda: desk.clock.go_on(10.0))
+
+    asyncio.run(a_look_of_a_whole_deadline_then_an_install())
+    assert desk.permits.is_calling
+
+
+@pytest.mark.parametrize(
+    ("standing", "call", "error"),
+    [
+        (Standing.LOST, "look", Stopped),
+        (Standing.LOST, "install", Stopped),
+        (Standing.STOPPED, "look", Stopped),
+        (Standing.STOPPED, "install", Stopped),
+        (Standing.CALLED_OFF, "install", CalledOff),
+        (Standing.CALLED_OFF, "create_account", CalledOff),
+        (Standing.CALLED_OFF, "connector", CalledOff),
+        (Standing.CALLED_OFF, "look", None),
+        (Standing.CALLED_OFF, "account", None),
+    ],
+)
+def test_a_further_call_is_made_only_while_the_job_wants_it(
+    standing: Standing, call: Call, error: type[GivenBack] | None
+) -> None:
+    desk = Desk()
+
+    async def a_look_and_then() -> None:
+        await desk.call("look")
+        desk.standing = standing
+        await desk.call(call)
+
+    if error is None:
+        asyncio.run(a_look_and_then())
+    else:
+        with pytest.raises(error):
+            asyncio.run(a_look_and_then())
+    assert desk.permits.is_calling is (error is None)
+
+
+def test_nothing_is_begun_once_the_process_is_to_stop() -> None:
+    desk = Desk()
+    desk.is_stopping = True
+    with pytest.raises(Stopped):
+        asyncio.run(desk.call("install"))
+
+
+def test_an_item_is_given_back_before_its_claim_ends_where_no_slot_comes() -> None:
+    desk = Desk(claim_s=2.1)
+
+    async def a_look_and_then_a_closed_gate() -> None:
+        await desk.permits.next("look")
+        desk.limiter.is_closed = True
+        await desk.permits.next("install")
+
+    with pytest.raises(NoSlotInTime):
+        asyncio.run(a_look_and_then_a_closed_gate())
+
+
+def test_giving_back_is_not_tried_again_by_those_who_read_patiently() -> None:
+    for error in (ClaimRanOut, NoSlotInTime, Stopped, CalledOff):
+        assert not issubclass(error, NotStarted)
+
+
+def test_what_fails_before_a_permit_is_given_is_no_failure_of_the_call() -> None:
+    desk = Desk()
+    assert desk.permits.call_in_flight == "account"
+    asyncio.run(desk.permits.next("install"))
+    assert desk.permits.call_in_flight == "account"
+
+
+def test_what_fails_after_it_is_a_failure_of_the_call() -> None:
+    desk = Desk()
+    asyncio.run(desk.call("install"))
+    assert desk.permits.call_in_flight == "install"

@@ -1,0 +1,74 @@
+"""Groups of verdicts, written in order, and a database that is away for a while."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from tests.unit.installing.making import claimed_item
+from worker.domain.verdicts import CalledOff
+from worker.installing.settler import SETTLE_AT, Settler
+from worker.store.settling import Settlement
+
+
+class Book:
+    """Takes groups; fails for the first `failures` of them."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.groups: list[int] = []
+        self.tries = 0
+        self.naps = 0
+
+    async def settle(self, group: list[Settlement]) -> int:
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise ConnectionError("the database is away")
+        self.groups.append(len(group))
+        return len(group)
+
+    async def sleep(self, seconds: float) -> None:
+        self.naps += 1
+
+    async def write(self, count: int, *, is_closed_first: bool = True) -> None:
+        settler = Settler(self.settle, self.sleep)
+        for number in range(count):
+            settler.add(
+                Settlement(
+                    claimed_item(id=number), CalledOff(), datetime(2026, 1, 1, tzinfo=UTC), 0.1, "look"
+                )
+            )
+        running = asyncio.create_task(settler.run())
+        if not is_closed_first:
+            while not self.groups:
+                await asyncio.sleep(0)
+        settler.close()
+        await running
+
+
+def test_writes_what_is_waiting_when_it_is_closed() -> None:
+    book = Book()
+    asyncio.run(book.write(3))
+    assert book.groups == [3]
+
+
+def test_writes_no_group_larger_than_one_transaction_should_be() -> None:
+    book = Book()
+    asyncio.run(book.write(2 * SETTLE_AT + 1))
+    assert book.groups == [500, 500, 1]
+
+
+def test_writes_at_once_when_a_group_is_full() -> None:
+    book = Book()
+    asyncio.run(book.write(SETTLE_AT, is_closed_first=False))
+    assert book.groups == [500]
+
+
+def test_tries_again_while_the_database_is_away() -> None:
+    book = Book(failures=5)
+    asyncio.run(book.write(SETTLE_AT, is_closed_first=False))
+    assert (book.groups, book.tries, book.naps) == ([500], 6, 5)
+
+
+def test_a_process_that_ends_does_not_wait_for_ever_for_a_database_that_is_away() -> None:
+    book = Book(failures=1_000)
+    asyncio.run(book.write(3))
+    assert (book.groups, book.tries) == ([], 2)
