@@ -29,5 +29,6 @@ fi
 
 say "Setting up $VENV ..."
 [ -x "$VENV/bin/python" ] || "$uv" venv --quiet --python "$PYTHON" "$VENV"
-"$uv" pip install --quiet --python "$VENV/bin/python" --require-hashes -r requirements/dev.txt
+# Compiled now, so that no start of a command waits for it (some machines never write bytecode by themselves).
+"$uv" pip install --quiet --compile-bytecode --python "$VENV/bin/python" --require-hashes -r requirements/dev.txt
 "$uv" pip install --quiet --python "$VENV/bin/python" --no-deps --no-build-isolation --editable .

@@ -26,7 +26,7 @@ from worker.settings import CyclrSettings, load_settings
 from worker.simulator.sample import sample_credentials, sample_csv
 
 CALLS_PER_SECOND = 100
-SIMULATOR_STARTS_WITHIN_S = 15.0
+SIMULATOR_STARTS_WITHIN_S = 60.0
 
 
 def run_demo(accounts: int) -> None:

@@ -14,13 +14,14 @@ from worker import bootstrap
 from worker.cli.exits import say
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
+from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import EmbeddedModeError, Home, Services, WorkerPlan, find_valkey_binary
 from worker.embedded.files import open_log
 from worker.settings import CyclrSettings
+from worker.store.abandoned import delete_load
 from worker.store.jobs import list_unfinished_jobs, pause_job
-from worker.store.loading import delete_load
 from worker.store.session import upgrade
 from worker.sweeping import SWEEP_EVERY_S, sweep
 from worker.telemetry import configure_logging, get_logger
@@ -29,6 +30,8 @@ from worker.tickets import Doorbell
 WORKER_PROCESSES = 2
 CHECK_EVERY_S = 1.0
 OWNER_STARTS_WITHIN_S = 20.0
+OWNER_FOLLOWS_WITHIN_S = 5.0
+POLL_S = 0.1
 DRAIN_MARGIN_S = 10.0
 OUR_VARIABLES = ("CYCLR_", "DATABASE_URL", "REDIS_URL")
 
@@ -58,6 +61,7 @@ class Session:
         self._doorbell: Doorbell | None = None
         self._redis_url: str | None = None
         self._limiter_is_idle = False
+        self._is_killed = False
         self._tended_at = self._swept_at = self._clock.moment()
         self.settings = settings.model_copy(
             update={
@@ -96,7 +100,12 @@ class Session:
             async with self._open_cyclr() as (client, limiter):
                 return await question(client, limiter)
 
-        return asyncio.run(work())
+        while True:
+            try:
+                return asyncio.run(work())
+            except LimiterAway:
+                if self._home.is_owned or not self._waited_for_another_owner():
+                    raise
 
     def limiter(self) -> Limiter | None:
         """A limiter of one's own to look at the shared one; None where there is none to share."""
@@ -122,9 +131,8 @@ class Session:
         """What has to be done now and then; cheap when nothing has."""
         if self._clock.since(self._tended_at) >= CHECK_EVERY_S:
             self._tended_at = self._clock.moment()
-            if not self._home.is_owned and self._home.try_own():
-                say("The command that ran the workers has ended: this one goes on.")
-                self._begin_as_owner()
+            if not self._home.is_owned:
+                self._follow_ownership()
             if self._services is not None:
                 for restart in self._services.check():
                     log.warning(
@@ -139,6 +147,22 @@ class Session:
 
     def close(self) -> None:
         """End what this command started. What the workers hold is settled or given back first."""
+        try:
+            self._drain()
+        except KeyboardInterrupt:
+            self.kill()
+        self.database.engine.dispose()
+        self._home.release()
+
+    def kill(self) -> None:
+        """End everything now; rows that are in flight are looked for by the next run."""
+        self._is_killed = True
+        self._in_process = None  # its thread ends with this process
+        if self._services is not None:
+            self._services.kill()
+            self._services = None
+
+    def _drain(self) -> None:
         drain_s = self.settings.cyclr_timeout_s + DRAIN_MARGIN_S
         if self._in_process is not None:
             self._in_process.stop(drain_s)
@@ -146,16 +170,8 @@ class Session:
         if self._services is not None:
             self._services.stop(drain_s)
             self._services = None
-        elif self._home.is_owned:
+        elif self._home.is_owned and not self._is_killed:
             self._home.mark_stopped()
-        self.database.engine.dispose()
-        self._home.release()
-
-    def kill(self) -> None:
-        """End everything now; rows that are in flight are looked for by the next run."""
-        if self._services is not None:
-            self._services.kill()
-            self._services = None
 
     def _begin_as_owner(self) -> None:
         for name in self._home.end_leftovers():
@@ -190,9 +206,30 @@ class Session:
                 raise HomeBusy(
                     f"another command owns the home {self._home.path} and does not get ready; wait for it to end"
                 )
-            time.sleep(0.1)
+            time.sleep(POLL_S)
         upgrade(self.database.engine)
         self._use_broker(runtime.redis_url)
+
+    def _waited_for_another_owner(self) -> bool:
+        """Whether, after a short wait, the home has an owner other than the one whose Valkey is gone."""
+        began = self._clock.moment()
+        while not self._follow_ownership():
+            if self._clock.since(began) > OWNER_FOLLOWS_WITHIN_S:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def _follow_ownership(self) -> bool:
+        """Whether the owner that this command worked beside has ended, and it or a third one follows."""
+        if self._home.try_own():
+            say("The command that ran the workers has ended: this one goes on.")
+            self._begin_as_owner()
+            return True
+        runtime = self._home.find_runtime()
+        if runtime is None or runtime.redis_url in ("", self._redis_url):
+            return False
+        self._use_broker(runtime.redis_url)
+        return True
 
     def _begin_in_process(self) -> None:
         if self._needs_workers:

@@ -1,6 +1,7 @@
 """See a job through: keep the home going, show how it stands, and pause it when the command is asked to end."""
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Self
 
@@ -46,12 +47,12 @@ def _drain(session: Session, job_id: str) -> None:
     """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
     clock = Clock()
     began = clock.moment()
-    with interrupts() as asked:
-        while count_in_hand(session.database.engine, job_id):
-            if clock.since(began) > session.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
-                return
-            session.tend()
-            asked.wait(LOOK_EVERY_S)
+    while count_in_hand(session.database.engine, job_id):
+        if clock.since(began) > session.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
+            return
+        session.tend()
+        # Under the caller's `interrupts`: one that was heard already would not let it wait, a second Ctrl-C ends this.
+        time.sleep(LOOK_EVERY_S)
 
 
 class LimiterNote:
