@@ -1,6 +1,8 @@
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,14 +75,19 @@ def test_a_valkey_that_ends_at_once_is_told_with_its_log(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["long" * 40, "with space", "per%20cent", "ünicode"])
-def test_a_home_whose_path_is_no_path_for_a_socket_has_it_elsewhere(tmp_path, name, server_in):
-    home, place = tmp_path / name, tmp_path / "run"
+def test_a_home_whose_path_is_no_path_for_a_socket_has_it_elsewhere(tmp_path, name, short_folder, server_in):
+    home, place = tmp_path / name, short_folder
     home.mkdir()
-    place.mkdir()
     folder = make_socket_folder(home, {"XDG_RUNTIME_DIR": str(place)})
     assert folder.parent == place
     assert mode_of(folder) == "0o700"
     server_in(folder)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="run-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
