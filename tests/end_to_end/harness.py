@@ -348,7 +348,7 @@ def _settings(folder: Path, api_url: str, given: Mapping[str, Any]) -> CyclrSett
         "cyclr_client_secret": CLIENT_SECRET,
         "cyclr_calls_per_second": 500,
         "cyclr_burst": 100,
-        "cyclr_timeout_s": 1.5,
+        "cyclr_timeout_s": 2.5,
         "cyclr_settle_s": 0.2,
         "cyclr_retry_base_s": 0.02,
         "database_url": f"sqlite:///{folder}/bulk.db",

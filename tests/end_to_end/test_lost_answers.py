@@ -11,7 +11,7 @@ from worker.simulator.exchange import HTML
 from worker.simulator.faults import Fault
 from worker.simulator.server import SimulatorThread
 
-TIMEOUT_S, SETTLE_S = 1.5, 0.2  # as the rig has them
+TIMEOUT_S, SETTLE_S = 2.5, 0.2  # as the rig has them
 
 NOT_APPLIED: dict[str, Fault] = {
     "status-500": faults.server_error(500),

@@ -99,11 +99,15 @@ class PlannedRow:
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A line that became no item. `cells` as in `Row`; `problems` is never empty."""
+    """A line that became no item. `cells` as in `Row`; `problems` is never empty.
+
+    `row`: the line as far as it could be read, so that the rules that come later may add what they find.
+    """
 
     number: int
     cells: tuple[str, ...]
     problems: tuple[Problem, ...]
+    row: Row | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.rows import (
@@ -97,7 +97,7 @@ class _Planner:
         self._account_values = FirstRows()
 
     def judge(self, batch: Sequence[Row | RefusedRow]) -> Iterator[Outcome]:
-        opened = [row if isinstance(row, RefusedRow) else self._open(row) for row in batch]
+        opened = [self._refuse(row) if isinstance(row, RefusedRow) else self._open(row) for row in batch]
         candidates = [each for each in opened if isinstance(each, _Candidate)]
         known = self._ask_targets(candidates)
         stored = self._ask_secrets([each for each in candidates if not self._is_done(known.get(each.target))])
@@ -121,17 +121,40 @@ class _Planner:
     def _is_done(self, known: KnownTarget | None) -> bool:
         return self._header.is_result and known is not None and known.state == "installed"
 
+    def _refuse(self, refused: RefusedRow) -> RefusedRow:
+        """The same with what the catalogue and the accounts say of it too: all of a row's problems come at once.
+
+        A column that has a problem already gets no second one, which may only follow from the first.
+        """
+        row = refused.row
+        if row is None:
+            return refused
+        found = self._find_connector(row)
+        more = list(self._missing_account_problems(row))
+        if isinstance(found, str):
+            more.append(self._connector_problem(row, found))
+        if isinstance(found, Connector):
+            values = {**dict.fromkeys(withheld_columns(row, self._header)), **row.secrets}
+            fit = fit_row(row.number, row.authentication, values, found)
+            more.extend(self._header.labelled(problem) for problem in fit.problems)
+        flawed = {problem.column for problem in refused.problems}
+        new = tuple(problem for problem in more if problem.column not in flawed)
+        return replace(refused, problems=refused.problems + new)
+
+    def _find_connector(self, row: Row) -> Connector | str | None:
+        return None if self._catalogue is None else self._catalogue.get(row.connector, "it was not looked up")
+
+    def _connector_problem(self, row: Row, reason: str) -> Problem:
+        return self._problem(row, "connector" if self._options.connector is None else None, reason)
+
     def _open(self, row: Row) -> _Candidate:
-        found = (
-            None if self._catalogue is None else self._catalogue.get(row.connector, "it was not looked up")
-        )
+        found = self._find_connector(row)
         connector = found if isinstance(found, Connector) else None
         name = row.name or (connector.name if connector else row.connector.name_or_id)
         target = target_key(self._options.instance_id, row.account_id, name)
         candidate = _Candidate(row, connector, name, target, withheld_columns(row, self._header))
         if isinstance(found, str):
-            column = "connector" if self._options.connector is None else None
-            candidate.problems.append(self._problem(row, column, found))
+            candidate.problems.append(self._connector_problem(row, found))
         candidate.problems.extend(self._account_problems(row))
         candidate.problems.extend(self._repeated_target(candidate))
         return candidate
@@ -166,15 +189,19 @@ class _Planner:
             must_look=known is not None,
         )
 
+    def _missing_account_problems(self, row: Row) -> Iterator[Problem]:
+        is_missing = self._missing_accounts is not None and row.account_id in self._missing_accounts
+        if row.account is None and is_missing:
+            yield self._problem(
+                row,
+                "account_id",
+                f"Cyclr has no account '{row.account_id}': correct the id, or fill in account_name in this row "
+                "to have the account created",
+            )
+
     def _account_problems(self, row: Row) -> Iterator[Problem]:
+        yield from self._missing_account_problems(row)
         if row.account is None:
-            if self._missing_accounts is not None and row.account_id in self._missing_accounts:
-                yield self._problem(
-                    row,
-                    "account_id",
-                    f"Cyclr has no account '{row.account_id}': correct the id, or fill in account_name in this row "
-                    "to have the account created",
-                )
             return
         account_id = fold(row.account_id)
         values = "\x1f".join(
@@ -207,7 +234,7 @@ class _Planner:
             each.row,
             None,
             f"'{each.name}' for account '{each.row.account_id}' is still to be done by job {known.job_id}, "
-            f"row {known.row_number}: let that job end, or cancel it",
+            f"row {known.row_number}: run the file of that job to its end first",
         )
 
     def _fill(

@@ -87,7 +87,11 @@ def read_row(line: Line, header: Header, options: Options) -> Row | RefusedRow:
     cells = Cells(line, header)
     masked = header.mask(line.cells[: len(header.columns)])
     problems = tuple(_problems(cells, options))
-    return RefusedRow(line.number, masked, problems) if problems else _row(cells, masked, options)
+    if not problems:
+        return _row(cells, masked, options)
+    flawed = {problem.column for problem in problems}
+    is_known = flawed.isdisjoint(header.label(column) for column in _IDENTIFIERS)
+    return RefusedRow(line.number, masked, problems, _row(cells, masked, options) if is_known else None)
 
 
 def withheld_columns(row: Row, header: Header) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class Use:
 @dataclass(slots=True)
 class Survey:
     """What a file holds. `rows` counts the lines that are neither empty nor comments, `refused` those of them
-    that the file's own rules refuse; connectors and accounts are those of the others.
+    that the file's own rules refuse; connectors and accounts are those of all rows that name both.
 
     `jobs`: job id -> rows that refer to it for their secrets (a result file's), the first 1,000 jobs.
     `problems`: of the whole file.
@@ -61,7 +61,9 @@ def survey(source: Source, options: Options) -> Survey:
 def _count(found: Survey, row: Row | RefusedRow) -> None:
     if isinstance(row, RefusedRow):
         found.refused += 1
-        return
+        if row.row is None:
+            return
+        row = row.row
     found.accounts.add(row.account_id, row.number, has_columns=row.account is not None)
     if row.connector in found.connectors or len(found.connectors) <= MAX_CONNECTORS:
         found.connectors.setdefault(row.connector, Use(row.number)).count += 1

@@ -67,6 +67,17 @@ def test_all_problems_of_a_row_come_together():
     ]
 
 
+def test_the_catalogue_and_the_accounts_are_asked_about_a_row_with_a_problem_of_its_own_too():
+    text = "account_id,connector,api_key,account_timezone,property.Colour\nacme,MailChimp,k,Mars,red\n"
+    assert reasons(text, missing={"acme"}) == [
+        "row 2, column account_name: expected the account's name beside account_timezone, got an empty cell",
+        "row 2, column account_timezone: expected the name of a time zone such as Europe/London, got another text",
+        "row 2, column account_id: Cyclr has no account 'acme': correct the id, or fill in account_name "
+        "in this row to have the account created",
+        "row 2, column property.Colour: MailChimp has no such property; expected one of Dc, Pin",
+    ]
+
+
 def test_a_missing_account_with_account_columns_is_to_be_created():
     (row,) = plan("account_id,connector,api_key,account_name\nacme,MailChimp,k,Acme\n", missing={"acme"})
     assert row.row.account.name == "Acme"
@@ -97,7 +108,7 @@ def test_the_same_target_twice_names_the_other_row():
 def test_a_target_that_is_live_elsewhere_names_that_job():
     memory = Remembered({TARGET: KnownTarget("live", "j7", 12)})
     assert reasons(ONE, memory=memory) == [
-        "row 2: 'MailChimp' for account 'acme' is still to be done by job j7, row 12: let that job end, or cancel it"
+        "row 2: 'MailChimp' for account 'acme' is still to be done by job j7, row 12: run the file of that job to its end first"
     ]
 
 

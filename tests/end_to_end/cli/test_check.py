@@ -1,0 +1,216 @@
+"""`cyclr-bulk check`: what was found, all that is wrong, exit 0 or 2, and nothing changed."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.cli.desk import CLIENT_ID, MAIL, Desk
+
+SHEET = [
+    ["account_id", "connector", "api_key", "property.Region", "reference"],
+    ["acme", "Northwind Mail", "key-1-5f1c", "EU", "Zoë"],
+    ["globex", "Northwind Mail", "key-2-5f1c", "US", ""],
+]
+
+
+def sheet(delimiter: str, line_end: str = "\r\n") -> str:
+    return line_end.join(delimiter.join(cells) for cells in SHEET) + line_end
+
+
+def test_says_what_was_found_and_how_long_it_takes(desk: Desk) -> None:
+    said = desk.say("check", desk.mail_file("acme", "globex"))
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        f"Home folder: {desk.folder}/home",
+        "accounts.csv: 2 rows (UTF-8, comma)",
+        "  connectors: Northwind Mail 3.0 (2)",
+        "  methods:    ApiKey (2)",
+        "  properties: Region (2), WebhookSecret (2)",
+        "  calls:      2 (2 installs); about 1 s at 500 calls/s",
+        "No problems. Install it with:",
+        "  cyclr-bulk run accounts.csv",
+    ]
+    assert said.err == ""
+    assert desk.installs() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (sheet(",", "\n").encode("utf-8-sig"), "UTF-8, comma"),
+        (sheet("\t").encode("utf-16"), "UTF-16, tab"),
+        (sheet(";").encode("cp1252"), "Windows-1252, semicolon"),
+        (sheet("|").encode(), "UTF-8, pipe"),
+    ],
+)
+def test_reads_what_spreadsheets_save(desk: Desk, content: bytes, found: str) -> None:
+    (desk.folder / "sheet.csv").write_bytes(content)
+    said = desk.say("check", "sheet.csv")
+    assert said.code == 0
+    assert f"sheet.csv: 2 rows ({found})" in said.out
+    guessed = "  warning: the file is not UTF-8 (line 2), so it was read as Windows-1252"
+    assert (guessed in said.out) is found.startswith("Windows")
+
+
+def test_lists_every_problem_and_warning_at_once(desk: Desk) -> None:
+    desk.file(
+        "bad.csv",
+        "account id,connector,api key,property.Region,colour\n"
+        "acme,Northwind Mail,k-1-secret,EU,red\n"
+        ",Northwind Mail,k-2-secret,EU,\n"
+        "# globex,Northwind Mail,k-3-secret,EU,\n"
+        "\n"
+        "globex,Beacon Chat,k-4-secret,,\n"
+        "nobody,Northwind Mail,k-5-secret,EU,\n"
+        "initech,Northwind Mail,,EU,\n"
+        "hooli,Northwind Mail,k-6-secret,MOON,\n",
+    )
+    desk.secrets |= {f"k-{n}-secret" for n in range(1, 7)}
+    said = desk.say("check", "bad.csv")
+    assert said.code == 2
+    assert said.err == ""
+    assert said.out.splitlines()[1:] == [
+        "bad.csv: 6 rows (UTF-8, comma)",
+        "  1 comment line left out, 1 empty line left out",
+        "  connectors: Northwind Mail 3.0 (2)",
+        "  methods:    ApiKey (2)",
+        "  properties: Region (2)",
+        "  calls:      2 (2 installs); about 1 s at 500 calls/s",
+        "  warning: column colour: unknown, it is ignored",
+        "  warning: row 9, column property.Region: expected one of EU, US, got 'MOON'",
+        "  row 3, column account id: expected an account id, got an empty cell",
+        "  row 6, column connector: connector Beacon Chat is a draft, which Cyclr does not install",
+        "  row 7, column account id: Cyclr has no account 'nobody': correct the id, or fill in account_name"
+        " in this row to have the account created",
+        "  row 8, column api key: the method 'ApiKey' (ApiKey) of Northwind Mail needs api_key, got no"
+        " credential; or write later in the column authentication",
+        "4 problems.",
+        "Correct the file; or leave 4 rows out and install 2 with:",
+        "  cyclr-bulk run bad.csv --skip-invalid",
+    ]
+
+
+def test_lists_the_first_thousand_problems_and_the_count(desk: Desk) -> None:
+    desk.file("long.csv", "account_id,connector\n" + ",Northwind Mail\n" * 1_200)
+    said = desk.say("check", "long.csv", "--connector", MAIL)
+    lines = said.out.splitlines()
+    assert said.code == 2
+    assert "2,400 problems, of which these are the first 1,000." in lines
+    assert sum(line.startswith("  row ") for line in lines) == 1_000
+    assert lines[-1] == "Correct the file, then check it again."
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (
+            "book.xlsx",
+            b"PK\x03\x04" + bytes(100),
+            "expected a CSV file, got an Excel workbook or a zip archive",
+        ),
+        ("empty.csv", b"", "the file is empty: expected a header line"),
+        ("other.csv", b"id,connector\nx,y\n", "column account_id: expected this column, got id, connector"),
+        ("gone.csv", None, "there is no such file"),
+    ],
+)
+def test_names_the_file_that_is_none(desk: Desk, name: str, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        (desk.folder / name).write_bytes(content)
+    said = desk.say("check", name)
+    assert said.code == 2
+    first, second, *_ = said.out.splitlines()
+    assert (first, second[: len(reason) + 2]) == (f"{name}: this file cannot be used.", f"  {reason}")
+    assert said.err == "Nothing was changed.\n"
+
+
+def test_says_the_files_own_problems_beside_all_that_is_wrong_with_the_settings(desk: Desk) -> None:
+    desk.file("bad.csv", "account_id,connector,api_key\n,Northwind Mail,k-1-secret\n")
+    said = desk.say(
+        "check", "bad.csv", CYCLR_API_URL=None, CYCLR_CLIENT_ID=None, CYCLR_CALLS_PER_SECOND="fast"
+    )
+    assert said.code == 2
+    assert said.out.splitlines() == [
+        "bad.csv: 1 row (UTF-8, comma)",
+        "  row 2, column account_id: expected an account id, got an empty cell",
+        "1 problem.",
+    ]
+    assert said.err.splitlines() == [
+        "Connectors and accounts were not checked, since Cyclr cannot be asked with these settings.",
+        "Settings (environment or .env) need attention:",
+        "  CYCLR_CALLS_PER_SECOND: expected a valid number, unable to parse string as a number",
+        "  CYCLR_API_URL is not set: the API domain of your instance, such as https://api.cyclr.com",
+        "  CYCLR_CLIENT_ID is not set: from Cyclr's console: Settings > OAuth Client Credentials",
+        "Nothing was changed.",
+    ]
+
+
+def test_settings_may_stand_in_a_file(desk: Desk) -> None:
+    desk.file(".env", f"CYCLR_CLIENT_ID={CLIENT_ID}\n")
+    assert desk.say("check", desk.mail_file("acme"), CYCLR_CLIENT_ID=None).code == 0
+
+
+def test_says_that_the_credentials_are_refused(desk: Desk) -> None:
+    said = desk.say("check", desk.mail_file("acme"), CYCLR_CLIENT_SECRET="wrong-secret-77aa01")
+    desk.secrets.add("wrong-secret-77aa01")
+    host = desk.simulator.base_url.removeprefix("http://")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.splitlines() == [
+        f"{host}: Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET (status 400)."
+        " Check both in Cyclr's console, and that they belong to the region of CYCLR_API_URL.",
+        "Nothing was changed.",
+    ]
+
+
+class Redirects(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(302)
+        self.send_header("Location", "https://console.example/login")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def redirecting() -> Iterator[str]:
+    """A host that sends everybody elsewhere."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirects) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_says_that_the_host_is_not_the_api(desk: Desk, redirecting: str) -> None:
+    said = desk.say("check", desk.mail_file("acme"), CYCLR_API_URL=f"http://{redirecting}")
+    assert said.code == 2
+    assert said.err.splitlines() == [
+        f"{redirecting}: Cyclr answers with a redirect (status 302): CYCLR_API_URL is wrong."
+        " Give the API domain of your instance, such as https://api.cyclr.com, not the console's.",
+        "Nothing was changed.",
+    ]
+
+
+def test_sends_no_credential_over_plain_http_to_another_machine(desk: Desk) -> None:
+    said = desk.say("check", desk.mail_file("acme"), CYCLR_API_URL="http://api.cyclr.example")
+    assert said.code == 2
+    assert (
+        "  CYCLR_API_URL: plain http would send credentials unprotected to api.cyclr.example; use https,"
+        " or name the host in CYCLR_ALLOW_HTTP_HOST" in said.err.splitlines()
+    )
+
+
+def test_names_the_home_that_cannot_be_used(desk: Desk) -> None:
+    file = desk.mail_file("acme")
+    said = desk.say("check", file, CYCLR_BULK_HOME=str(Path(file).absolute()))
+    assert said.code == 2
+    assert said.err.splitlines() == [
+        f"home folder {desk.folder}/accounts.csv: expected a folder, got a file; choose another path",
+        "Nothing was changed.",
+    ]

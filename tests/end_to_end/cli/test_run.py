@@ -1,0 +1,246 @@
+"""`cyclr-bulk run`: exit codes, what is said where, the result file, and how to go on."""
+
+import csv
+import shutil
+from pathlib import Path
+
+from tests.end_to_end.cli.desk import MAIL, Desk
+from worker.simulator.faults import refused
+from worker.simulator.world import Install, World
+
+RESULT_HEADER = (
+    "account id;connector;api key;property.Region;property.WebhookSecret;reference;colour;_job;_row;_state;"
+    "_outcome;_code;_message;_account_connector_id;_attempts;_authenticated;_differs;_account_created"
+)
+
+
+def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) -> None:
+    desk.file(
+        "accounts.csv",
+        "account id;connector;api key;property.Region;property.WebhookSecret;reference;colour\r\n"
+        "acme;Northwind Mail;key-1-5f1c;EU;whsec-1-77ab;=1+1;red\r\n"
+        "globex;Northwind Mail;key-2-5f1c;US;whsec-2-77ab;@two;\r\n"
+        "hooli;Harbour CRM;;;;+3;\r\n"
+        "nobody;Northwind Mail;key-4-5f1c;EU;whsec-4-77ab;four;\r\n",
+    )
+    desk.secrets |= {f"key-{n}-5f1c" for n in (1, 2, 4)} | {f"whsec-{n}-77ab" for n in (1, 2, 4)}
+    desk.fault(
+        refused(403, "The plan of this account is full."), call="install", account_id="globex", count=1
+    )
+
+    said = desk.say("run", "accounts.csv", "--yes", "--skip-invalid")
+    assert said.code == 1
+    assert said.out.splitlines() == [
+        "2 installed (1 of them waits for the customer's authorisation), 1 failed, 1 refused at intake.",
+        "Failed, by reason:",
+        "        1  refused: The plan of this account is full. (row 3)",
+        "Results, one line for every row: accounts.results.csv",
+    ]
+    rows = read_rows(desk.folder / "accounts.results.csv", RESULT_HEADER)
+    job_id = rows[0][7]
+    host = desk.simulator.base_url.removeprefix("http://")
+    assert said.err.splitlines() == [
+        "No Valkey or Redis is to be had here, so the installs run in this process.",
+        f"Home folder: {desk.folder}/home",
+        "accounts.csv: 4 rows (UTF-8, semicolon)",
+        "  connectors: Northwind Mail 3.0 (2), Harbour CRM v1 (1)",
+        "  methods:    ApiKey (2), OAuth2 (1)",
+        "  properties: Region (2), WebhookSecret (2)",
+        "  calls:      3 (3 installs); about 1 s at 500 calls/s",
+        "  warning: column colour: unknown, it is ignored",
+        "  row 5, column account id: Cyclr has no account 'nobody': correct the id, or fill in account_name"
+        " in this row to have the account created",
+        "1 problem.",
+        f"Install 3 connectors at {host}. 1 row with a problem is left out."
+        " It takes about 1 s at 500 calls/s.",
+        f"{job_id}: 0 of 3 done: 0 installed, 0 failed, 0 retrying",
+        "To try the failed rows again, mend what their messages name (refused rows need their credentials"
+        " filled in again) and run the result file:",
+        "  cyclr-bulk run accounts.results.csv",
+    ]
+    hidden = "[not exported]"
+    assert [[*row[:7], *row[8:12]] for row in rows] == [
+        ["acme", MAIL, hidden, "EU", hidden, "'=1+1", "red", "2", "installed", "created", ""],
+        ["globex", MAIL, hidden, "US", hidden, "'@two", "", "3", "failed", "", "refused"],
+        ["hooli", "Harbour CRM", "", "", "", "'+3", "", "4", "installed", "created", ""],
+        ["nobody", MAIL, hidden, hidden, hidden, "four", "", "5", "refused", "", "refused_at_intake"],
+    ]
+    assert rows[2][15] == "no"
+    assert rows[3][12] == (
+        "column account id: Cyclr has no account 'nobody': correct the id, or fill in account_name in this row"
+        " to have the account created"
+    )
+
+    again = desk.say("run", "accounts.results.csv", "--yes", "--skip-invalid")
+    assert again.code == 1
+    assert again.out.splitlines() == [
+        "1 installed, 0 failed, 1 refused at intake, 2 installed before.",
+        "Results, one line for every row: accounts.results-2.csv",
+    ]
+    assert sorted(desk.installs()) == ["acme", "globex", "hooli"]
+    later = read_rows(desk.folder / "accounts.results-2.csv", RESULT_HEADER)
+    assert [(row[0], row[5], row[8], row[9]) for row in later] == [
+        ("acme", "'=1+1", "2", "installed"),
+        ("globex", "'@two", "3", "installed"),
+        ("hooli", "'+3", "4", "installed"),
+        ("nobody", "four", "5", "refused"),
+    ]
+
+
+def read_rows(path: Path, header: str) -> list[list[str]]:
+    text = path.read_text(encoding="utf-8-sig")
+    assert text.splitlines()[0] == header
+    return list(csv.reader(text.splitlines()[1:], delimiter=";"))
+
+
+def test_the_first_rows_then_the_rest(desk: Desk) -> None:
+    file = desk.mail_file("acme", "globex", "initech", "umbrella")
+    said = desk.say("run", file, "--first", "2", "--yes", "--results", "out.csv")
+    assert said.code == 3
+    assert said.out.splitlines() == [
+        "2 installed, 0 failed, 2 not done yet.",
+        "Results, one line for every row: out.csv",
+    ]
+    assert [row["_state"] for row in desk.results("out.csv")] == [
+        "installed",
+        "installed",
+        "queued",
+        "queued",
+    ]
+    job_id = desk.results("out.csv")[0]["_job"]
+    assert said.err.splitlines()[-3:] == [
+        f"Job {job_id} is paused: the first rows asked for are done. 2 rows are left.",
+        "Go on with:",
+        "  cyclr-bulk run accounts.csv --results out.csv",
+    ]
+    assert sorted(desk.installs()) == ["acme", "globex"]
+
+    checked = desk.say("check", file)
+    assert checked.code == 0
+    assert checked.out.splitlines()[-2:] == [
+        f"This is job {job_id} of accounts.csv, 2 of 4 rows done. Go on with:",
+        "  cyclr-bulk run accounts.csv",
+    ]
+
+    other = desk.say("run", file, "--look-first", "--yes")
+    assert (other.code, other.out) == (2, "")
+    assert other.err.splitlines()[-3:] == [
+        f"This file was begun with other options: job {job_id} of accounts.csv, 2 of 4 rows done."
+        " Go on with them:",
+        "  cyclr-bulk run accounts.csv",
+        "Nothing was installed.",
+    ]
+
+    edited = desk.say("check", desk.mail_file("umbrella", name="edited.csv"))
+    assert edited.code == 2
+    assert edited.out.splitlines()[-4:] == [
+        f"  row 2: 'Northwind Mail' for account 'umbrella' is still to be done by job {job_id}, row 5: run the file"
+        " of that job to its end first",
+        "1 problem.",
+        f"Left alone: job {job_id} of accounts.csv, 2 of 4 rows done (paused: the first rows asked for are done).",
+        "Correct the file, then check it again.",
+    ]
+
+    last = desk.say("run", file, "--yes", "--results", "out.csv")
+    assert (last.code, last.out.splitlines()[0]) == (0, "4 installed, 0 failed.")
+    assert f"This is job {job_id} of accounts.csv, 2 of 4 rows done." in last.err
+    assert sorted(desk.installs()) == ["acme", "globex", "initech", "umbrella"]
+    assert {row["_job"] for row in desk.results("out.csv")} == {job_id}
+    assert [path.name for path in desk.folder.glob("*results*")] == []
+
+
+def test_leaves_accounts_alone_that_have_the_connector_under_another_name(desk: Desk) -> None:
+    def put_there(world: World) -> None:
+        [release] = world.releases_named(MAIL)
+        world.add_installed("acme", release, Install(name="Old mail", auth_value="made-up"))
+
+    desk.simulator.call(put_there)
+    file = desk.file("bare.csv", "account_id,api_key\nacme,key-1-5f1c\nglobex,key-2-5f1c\n")
+    said = desk.say("run", file, "--yes", "--if-present", "skip", "--connector", MAIL)
+    assert said.code == 0
+    assert desk.installs() == ["globex"]
+    assert "Each account is looked into first, which doubles the calls." in said.err
+    assert [(row["account_id"], row["_outcome"]) for row in desk.results("bare.results.csv")] == [
+        ("acme", "adopted"),
+        ("globex", "created"),
+    ]
+
+
+def test_stops_where_too_many_rows_fail_and_merges_their_reasons(desk: Desk) -> None:
+    account_ids = [f"customer-{number:03d}" for number in range(300)]
+
+    def let_down(world: World) -> None:
+        for account_id in account_ids:
+            world.add_account(account_id)
+            message = f"The plan of '{account_id}' includes 3 connectors."
+            world.faults.add(refused(403, message), call="install", account_id=account_id)
+
+    desk.simulator.call(let_down)
+    said = desk.say(
+        "run", desk.mail_file(*account_ids), "--yes", CYCLR_CALLS_PER_SECOND="100", CYCLR_BURST="10"
+    )
+    job_id = desk.results("accounts.results.csv")[0]["_job"]
+    failed = sum(row["_state"] == "failed" for row in desk.results("accounts.results.csv"))
+    assert said.code == 3
+    assert 50 <= failed < 300
+    assert said.out.splitlines() == [
+        f"0 installed, {failed} failed, {300 - failed} not done yet.",
+        "Failed, by reason:",
+        f"  {failed:>7}  refused: The plan of '…' includes 3 connectors. (row 2 and {failed - 1} more)",
+        "Results, one line for every row: accounts.results.csv",
+    ]
+    assert f"Job {job_id} is paused: too many of the rows tried so far have failed." in said.err
+    assert said.err.endswith(
+        "Look at the reasons above, mend at Cyclr what they name, then go on:\n  cyclr-bulk run accounts.csv\n"
+    )
+
+
+def test_the_results_are_kept_where_their_place_is_gone(desk: Desk) -> None:
+    (desk.folder / "away").mkdir()
+
+    def take_away(world: World) -> None:
+        record = world.record
+
+        def record_and_take_away(*words: object) -> None:
+            shutil.rmtree(desk.folder / "away", ignore_errors=True)
+            record(*words)
+
+        world.record = record_and_take_away
+
+    desk.simulator.call(take_away)
+    said = desk.say("run", desk.mail_file("acme"), "--yes", "--results", "away/out.csv")
+    [kept] = (desk.folder / "home").glob("*.results.csv")
+    assert said.code == 0
+    assert said.out.splitlines() == ["1 installed, 0 failed.", f"Results, one line for every row: {kept}"]
+    assert "The result file away/out.csv could not be written: No such file or directory." in said.err
+    assert [row["account_id"] for row in csv.DictReader(kept.read_text("utf-8-sig").splitlines())] == ["acme"]
+
+
+def test_nothing_is_installed_from_a_file_with_problems(desk: Desk) -> None:
+    file = desk.file("bad.csv", "account_id,connector\nacme,Harbour CRM\nnobody,Harbour CRM\n")
+    said = desk.say("run", file, "--yes")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.splitlines()[-2:] == [
+        "1 problem.",
+        "Nothing was installed. Correct the file, or add --skip-invalid to leave 1 row out.",
+    ]
+    assert desk.installs() == []
+
+
+def test_without_a_terminal_yes_is_needed(desk: Desk) -> None:
+    said = desk.say("run", desk.mail_file("acme"))
+    assert (said.code, said.out) == (2, "")
+    assert said.err.splitlines() == [
+        "There is no terminal to ask on: add --yes to install without a question.",
+        "Nothing was installed.",
+    ]
+
+
+def test_no_other_file_is_lost_to_the_results(desk: Desk) -> None:
+    file = desk.mail_file("acme")
+    said = desk.say("run", file, "--yes", "--results", file)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.splitlines() == [
+        "accounts.csv: this is the input; name another file with --results",
+        "Nothing was installed.",
+    ]

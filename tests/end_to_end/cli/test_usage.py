@@ -1,0 +1,64 @@
+"""`--help`, and what is typed wrongly."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from worker.cli.app import app
+
+COMMANDS = ("demo", "check", "run", "connectors", "template", "simulator")
+
+
+@pytest.mark.parametrize("words", [(), *((command,) for command in COMMANDS)])
+def test_help_fits_a_terminal_of_eighty_columns(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
+
+
+def test_help_names_every_command_in_one_line() -> None:
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout
+    listed = text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert tuple(line.split()[0] for line in listed) == COMMANDS
+    # Shortened ones end with three.
+    assert [line for line in listed if not line.endswith(".") or line.endswith("..")] == []
+
+
+def test_the_help_of_run_lists_its_exit_codes() -> None:
+    text = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "80"}).stdout
+    assert text.endswith(
+        "  Exit codes:\n"
+        "    0  all rows are installed; some may wait for the customer's authorisation\n"
+        "    1  some rows failed or were refused\n"
+        "    2  the file, a setting or the usage is wrong: nothing was installed\n"
+        "    3  stopped before the end, or declined; run it again to go on\n"
+    )
+
+
+def test_help_loads_nothing_that_takes_its_time() -> None:
+    program = (
+        "import sys; from typer.testing import CliRunner; from worker.cli.app import app;"
+        "CliRunner().invoke(app, ['--help']);"
+        "print([name for name in ('sqlalchemy', 'celery', 'httpx', 'aiohttp', 'pydantic_settings', 'cryptography')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["run"], "Missing argument 'FILE'."),
+        (["run", "a.csv", "--first", "0"], "Invalid value for '--first'"),
+        (["run", "a.csv", "--if-present", "guess"], "'guess' is not one of 'install', 'skip'"),
+        (["nonsense"], "No such command 'nonsense'."),
+        (["demo", "--accounts", "0"], "Invalid value for '--accounts'"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what(words: list[str], complaint: str) -> None:
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert complaint in result.stderr

@@ -1,0 +1,50 @@
+from tests.unit.cli.making import job
+from worker.cli.report import counts_line, problem_lines, unfinished_lines, warning_lines
+from worker.domain.rows import Problem, Warning_
+from worker.domain.states import JobState, PauseReason
+
+
+def test_problems_are_listed_and_counted() -> None:
+    assert list(
+        problem_lines([Problem(14, "account_id", "expected an account id, got an empty cell")], 1)
+    ) == [
+        "  row 14, column account_id: expected an account id, got an empty cell",
+        "1 problem.",
+    ]
+
+
+def test_the_first_thousand_problems_are_listed_and_all_are_counted() -> None:
+    lines = list(problem_lines([Problem(n, None, "wrong") for n in range(1_001)], 40_000))
+    assert len(lines) == 1_001
+    assert lines[-2:] == ["  row 999: wrong", "40,000 problems, of which these are the first 1,000."]
+
+
+def test_all_warnings_are_listed_up_to_a_thousand() -> None:
+    lines = list(warning_lines([Warning_(None, f"c{n}", "unknown, it is ignored") for n in range(1_001)]))
+    assert lines[0] == "  warning: column c0: unknown, it is ignored"
+    assert lines[999:] == ["  warning: column c999: unknown, it is ignored", "  and 1 other warning"]
+
+
+def test_counts_name_only_what_there_is() -> None:
+    done = job(total=3, installed=3, state=JobState.COMPLETED)
+    assert counts_line(done, 0) == "3 installed, 0 failed."
+    assert counts_line(done, 1) == "3 installed (1 of them waits for the customer's authorisation), 0 failed."
+
+
+def test_counts_name_everything_there_is() -> None:
+    now = job(total=6_000, installed=2_000, failed=1_000, cancelled=5, refused=7, skipped=1_200)
+    assert counts_line(now, 1_500) == (
+        "2,000 installed (1,500 of them wait for the customer's authorisation), 1,000 failed, 5 cancelled,"
+        " 7 refused at intake, 1,200 installed before, 2,995 not done yet."
+    )
+
+
+def test_an_unfinished_job_is_named_with_its_file_and_why_it_stands() -> None:
+    jobs = [
+        job(total=1, state=JobState.PAUSED, pause_reason=PauseReason.FIRST_ROWS),
+        job(installed=1_000, source_name="other.csv"),
+    ]
+    assert list(unfinished_lines(jobs)) == [
+        "Left alone: job 261121-k3x9qd of accounts.csv, 0 of 1 row done (paused: the first rows asked for are done).",
+        "Left alone: job 261121-k3x9qd of other.csv, 1,000 of 1,500 rows done (running).",
+    ]

@@ -1,0 +1,31 @@
+import pytest
+
+from worker.cli.wording import counted, in_words
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1_234_567, "1,234,567 rows")]
+)
+def test_counts_have_separators_and_the_right_number(count: int, text: str) -> None:
+    assert counted(count, "row") == text
+
+
+def test_a_plural_may_be_given() -> None:
+    assert counted(1, "look before them", "looks before them") == "1 look before them"
+    assert counted(2, "look before them", "looks before them") == "2 looks before them"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1 s"),
+        (8.4, "8 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (125, "2 min 5 s"),
+        (3_600, "1 h"),
+        (12_030, "3 h 20 min"),
+    ],
+)
+def test_durations_are_said_in_two_units_at_most(seconds: float, text: str) -> None:
+    assert in_words(seconds) == text
