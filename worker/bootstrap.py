@@ -4,9 +4,10 @@ import asyncio
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from billiard.process import active_children, current_process
@@ -22,15 +23,18 @@ from worker.lifeline import die_with_parent
 from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
 from worker.store.gates import DatabaseGate
 from worker.store.loading import ensure_instance
+from worker.store.readiness import DatabaseAway, OldSchema, require_ready
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine
 from worker.sweeping import SweepRules
-from worker.telemetry import configure_logging
+from worker.telemetry import configure_logging, get_logger
 from worker.tickets import Doorbell
 
 RUN_S = 20.0  # of one ticket
 IDLE_S = 0.25  # between two runs where no ticket tells of work
 PROBE_MARGIN_S = 5.0
+
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,17 @@ async def open_cyclr(
         await limiter.aclose()
 
 
-def make_limiter(settings: CyclrSettings, engine: Engine, *, clock: Clock, redis_url: str | None) -> Limiter:
-    gates = DatabaseGate(engine, settings.instance_id)
+def make_limiter(
+    settings: CyclrSettings,
+    engine: Engine,
+    *,
+    clock: Clock,
+    redis_url: str | None,
+    instance_id: str | None = None,
+) -> Limiter:
+    """`instance_id`: None for the one of the settings."""
+    instance_id = instance_id or settings.instance_id
+    gates = DatabaseGate(engine, instance_id)
     probe_s = settings.cyclr_timeout_s + PROBE_MARGIN_S
     if redis_url is None:
         return InProcessLimiter(
@@ -104,7 +117,7 @@ def make_limiter(settings: CyclrSettings, engine: Engine, *, clock: Clock, redis
         )
     return RedisLimiter(
         redis_url,
-        settings.instance_id,
+        instance_id,
         calls_per_second=settings.cyclr_calls_per_second,
         burst=settings.cyclr_burst,
         gates=gates,
@@ -140,7 +153,7 @@ class Installer:
         self._doorbell = Doorbell(redis_url) if redis_url else None
         self._clock = Clock()
         self._runner = asyncio.Runner()
-        self._cyclr = open_cyclr(settings, database.engine, clock=self._clock, redis_url=redis_url)
+        self._stack = AsyncExitStack()
         self._opened: tuple[CyclrClient, Limiter] | None = None
 
     def run(self, *, for_s: float, on_start: Callable[[asyncio.AbstractEventLoop, InstallRun], None]) -> None:
@@ -148,20 +161,18 @@ class Installer:
         self._runner.run(self._run(for_s, on_start))
 
     def close(self) -> None:
-        async def close() -> None:
-            if self._opened is not None:
-                await self._cyclr.__aexit__(None, None, None)
-
-        self._runner.run(close())
+        self._runner.run(self._stack.aclose())
         self._runner.close()
 
     async def _run(
         self, for_s: float, on_start: Callable[[asyncio.AbstractEventLoop, InstallRun], None]
     ) -> None:
-        if self._opened is None:
-            self._opened = await self._cyclr.__aenter__()
-        client, limiter = self._opened
         settings = self._settings
+        if self._opened is None:
+            # Opened anew at each try: the database may be away when the process starts.
+            cyclr = open_cyclr(settings, self._database.engine, clock=self._clock, redis_url=self._redis_url)
+            self._opened = await self._stack.enter_async_context(cyclr)
+        client, limiter = self._opened
         run = InstallRun(
             engine=self._database.engine,
             sealer=self._database.sealer,
@@ -224,6 +235,28 @@ class InProcessWorker:
 
 # One worker process is one of these: made after the fork, since neither loops nor connections survive one.
 _installer: Installer | None = None
+
+
+def require_worker_can_start(broker_url: str) -> None:
+    """Called in Celery's main process before it forks: what no process could work with ends it, with one message.
+
+    A database that is away does not: it may come back. Raises: SystemExit.
+    """
+    configure_logging()
+    try:
+        settings = load_settings(needs_cyclr=True, needs_deployment=True)
+        assert settings.redis_url is not None
+        if settings.redis_url.get_secret_value() != broker_url:
+            raise InvalidSettings(["REDIS_URL: expected in the environment, Celery does not read .env"])
+        engine = open_database(settings).engine
+        try:
+            require_ready(engine)
+        finally:
+            engine.dispose()  # no connection may be shared with the processes to come
+    except DatabaseAway as error:
+        log.warning("database_away", database=error.where)
+    except (InvalidSettings, OldSchema) as error:
+        sys.exit(f"The worker does not start. {error}")
 
 
 def set_up_worker_process() -> None:

@@ -3,13 +3,25 @@
 import os
 from typing import Any
 
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import (
+    celeryd_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from worker import bootstrap
 from worker.tickets import make_celery
 
-app = make_celery(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"))
+BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+app = make_celery(BROKER_URL)
 app.set_current()
+
+
+@celeryd_init.connect
+def _check(**_: Any) -> None:
+    bootstrap.require_worker_can_start(BROKER_URL)
 
 
 @worker_process_init.connect

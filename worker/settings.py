@@ -120,8 +120,25 @@ class CyclrSettings(BaseSettings):
         """How long a claim lasts: the limiter's horizon, one call's whole deadline, and a margin."""
         return 2.0 + self.cyclr_timeout_s + CLAIM_MARGIN_S
 
+    @property
+    def is_deployed(self) -> bool:
+        """Whether these settings name a deployment's database; else the home of the embedded mode is meant."""
+        return self.database_url is not None
+
     def require_cyclr(self) -> None:
         """Raises: InvalidSettings, naming every setting that a call of Cyclr needs and that is missing."""
+        self._require(self._missing_for_cyclr())
+
+    def require_deployment(self, *, and_cyclr: bool = False) -> None:
+        """Raises: InvalidSettings, naming every setting that a deployment needs and that is missing."""
+        missing = self._missing_for_cyclr() if and_cyclr else []
+        self._require(missing + self._missing_for_deployment())
+
+    def _require(self, missing: list[str]) -> None:
+        if missing:
+            raise InvalidSettings(missing)
+
+    def _missing_for_cyclr(self) -> list[str]:
         wanted = {
             "CYCLR_API_URL": (
                 self.cyclr_api_url,
@@ -133,9 +150,25 @@ class CyclrSettings(BaseSettings):
             ),
             "CYCLR_CLIENT_SECRET": (self.cyclr_client_secret, "shown beside the client id"),
         }
-        missing = [f"{name} is not set: {hint}" for name, (value, hint) in wanted.items() if not value]
-        if missing:
-            raise InvalidSettings(missing)
+        return _unset(wanted)
+
+    def _missing_for_deployment(self) -> list[str]:
+        wanted = {
+            "DATABASE_URL": (
+                self.database_url,
+                "such as postgresql://user:password@host/database; without a deployment use `cyclr-bulk run`",
+            ),
+            "REDIS_URL": (self.redis_url, "such as redis://host:6379/0"),
+            "CYCLR_BULK_SEALING_KEYS": (
+                self.cyclr_bulk_sealing_keys,
+                "make one with `cyclr-bulk new-sealing-key`",
+            ),
+        }
+        return _unset(wanted)
+
+
+def _unset(wanted: dict[str, tuple[Any, str]]) -> list[str]:
+    return [f"{name} is not set: {hint}" for name, (value, hint) in wanted.items() if not value]
 
 
 def _api_domain(text: str) -> tuple[str, str]:
@@ -159,9 +192,18 @@ def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str
     text = value.get_secret_value().strip() if value else ""
     if not text:
         return None
-    if text.partition(":")[0] not in schemes or "://" not in text:
+    if text.partition(":")[0] not in schemes or "://" not in text or not _can_be_read(text):
         raise ValueError(f"expected a URL such as {example}")  # never what came: it may hold a password
     return SecretStr(text)
+
+
+def _can_be_read(url: str) -> bool:
+    """False where a letter of a password is taken for an end of it: it must be written as %2F, say."""
+    try:
+        urlsplit(url).port  # noqa: B018 - it is read where it is asked for
+    except ValueError:
+        return False
+    return True
 
 
 def parse_sealing_keys(text: str) -> dict[str, bytes]:
@@ -183,34 +225,41 @@ def parse_sealing_keys(text: str) -> dict[str, bytes]:
     return keys
 
 
-def load_settings(*, needs_cyclr: bool = False, **given: Any) -> CyclrSettings:
-    """The settings of this environment; `given` goes first. `needs_cyclr`: as if `require_cyclr` were called.
+def load_settings(
+    *, needs_cyclr: bool = False, needs_deployment: bool | None = False, **given: Any
+) -> CyclrSettings:
+    """The settings of this environment; `given` goes first.
+
+    `needs_cyclr`: as if `require_cyclr` were called. `needs_deployment`: as with `require_deployment`; None: only where
+    DATABASE_URL is set.
 
     Raises: InvalidSettings with all that is wrong or missing at once.
     """
+    faulty: set[str] = set()
+    problems: list[str] = []
     try:
         settings = CyclrSettings(**given)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
+        faulty = {str(fault["loc"][0]) for fault in faults}
         problems = [_in_words(fault) for fault in faults]
-        if needs_cyclr:
-            problems += _missing_beside({str(fault["loc"][0]) for fault in faults}, given)
-        raise InvalidSettings(problems) from None
-    if needs_cyclr:
-        settings.require_cyclr()
-    return settings
-
-
-def _missing_beside(faulty: set[str], given: dict[str, Any]) -> list[str]:
-    """What is not set, apart from the settings that are wrong."""
-    defaults = {
-        name: CyclrSettings.model_fields[name].get_default(call_default_factory=True) for name in faulty
-    }
+        defaults = {
+            name: CyclrSettings.model_fields[name].get_default(call_default_factory=True) for name in faulty
+        }
+        settings = CyclrSettings(**(given | defaults))
+    if needs_deployment is None:
+        needs_deployment = settings.is_deployed or "database_url" in faulty
     try:
-        CyclrSettings(**(given | defaults)).require_cyclr()
+        if needs_deployment:
+            settings.require_deployment(and_cyclr=needs_cyclr)
+        elif needs_cyclr:
+            settings.require_cyclr()
     except InvalidSettings as missing:
-        return [line for line in missing.problems if line.split()[0].lower() not in faulty]
-    return []
+        problems += [line for line in missing.problems if line.split()[0].lower() not in faulty]
+    if problems:
+        # Nothing of what was wrong hangs on this error: it may hold a secret.
+        raise InvalidSettings(problems) from None
+    return settings
 
 
 def _in_words(fault: Any) -> str:

@@ -1,10 +1,23 @@
 """What can be typed. Each command is a few lines: the work is in the module it imports."""
 
-from enum import StrEnum
+# In the texts below \b keeps the lines of a paragraph as they are.
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from worker.cli import job_commands
+from worker.cli.arguments import (
+    ConnectorOption,
+    FileArgument,
+    FirstOption,
+    IfPresent,
+    IfPresentOption,
+    LookFirstOption,
+    SkipInvalidOption,
+    YesOption,
+)
 
 app = typer.Typer(
     help="Install Cyclr connectors into many customer accounts: never twice, never lost, one true result for every row.",
@@ -13,26 +26,62 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Begin with:
+  cyclr-bulk demo                           see it work, with nothing set up
+  cyclr-bulk template NAME > accounts.csv   a file to fill
+  cyclr-bulk check accounts.csv             what is wrong with it, if anything
+  cyclr-bulk run accounts.csv --first 5     the first rows, to begin with
+
+Settings come from the environment or from .env in the current folder: CYCLR_API_URL, CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET are needed.""",
 )
 
-FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A CSV with one row per account.", show_default=False)
-]
-ConnectorOption = Annotated[
-    str | None,
-    typer.Option("--connector", metavar="NAME", help="Name or id of the connector, for all rows."),
-]
+DEMO_EXAMPLES = """\b
+Example:
+  cyclr-bulk demo --accounts 2000"""
+
+CHECK_EXAMPLES = """\b
+Examples:
+  cyclr-bulk check accounts.csv
+  cyclr-bulk check accounts.csv --connector Mailchimp
+
+\b
+Exit codes:
+  0  it can run
+  2  the file or a setting is wrong, or Cyclr cannot be asked"""
+
+RUN_EXAMPLES = """\b
+Examples:
+  cyclr-bulk run accounts.csv --first 5
+  cyclr-bulk run accounts.csv --connector Mailchimp --yes
+  cyclr-bulk run accounts.results.csv     the rows that failed, once more
+
+\b
+Exit codes:
+  0  all rows are installed; some may wait for the customer's authorisation
+  1  some rows failed or were refused
+  2  the file, a setting or the usage is wrong: nothing was installed
+  3  stopped before the end, or declined; run it again to go on"""
+
+CONNECTORS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk connectors mail
+  cyclr-bulk connectors --json > catalogue.json"""
+
+TEMPLATE_EXAMPLES = """\b
+Example:
+  cyclr-bulk template Mailchimp > accounts.csv"""
+
+SIMULATOR_EXAMPLES = """\b
+Example:
+  cyclr-bulk simulator --port 8765 --sample 100"""
 
 
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
-
-
-@app.command(epilog="Example: cyclr-bulk demo --accounts 2000")
+@app.command(short_help="Watch the main job against a simulated Cyclr.", epilog=DEMO_EXAMPLES)
 def demo(
     accounts: Annotated[
-        int, typer.Option(min=1, max=100_000, help="How many accounts the sample file holds.")
+        int,
+        typer.Option(min=1, max=100_000, metavar="N", help="How many accounts the sample file holds."),
     ] = 500,
 ) -> None:
     """Watch the main job run against a simulated Cyclr: nothing to set up, nothing real is touched."""
@@ -41,7 +90,7 @@ def demo(
     run_demo(accounts)
 
 
-@app.command(epilog="Example: cyclr-bulk check accounts.csv --connector Mailchimp")
+@app.command(short_help="Say all that is wrong with a file. Changes nothing.", epilog=CHECK_EXAMPLES)
 def check(
     file: FileArgument,
     connector: ConnectorOption = None,
@@ -49,49 +98,30 @@ def check(
         bool, typer.Option("--look-first", help="Count with a look before every install.")
     ] = False,
 ) -> None:
-    """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing.
-
-    Exit code 0: it can run. 2: it cannot.
-    """
+    """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
     from worker.cli.check import check_command
     from worker.jobs.options import RunOptions
 
     check_command(file, RunOptions(connector=connector, look_first=look_first))
 
 
-@app.command(
-    epilog="Example: cyclr-bulk run accounts.csv --first 5    Exit codes: 0 all installed, 1 some rows failed or were"
-    " refused, 2 file, settings or usage wrong and nothing installed, 3 stopped before the end or declined."
-)
+@app.command(short_help="Install what a file asks for.", epilog=RUN_EXAMPLES)
 def run(
     file: FileArgument,
     connector: ConnectorOption = None,
     results: Annotated[
         Path | None,
         typer.Option(
-            metavar="OUT.csv", help="Where the result file goes. Default: FILE.results.csv beside FILE."
+            metavar="OUT.csv",
+            help="Where the result file goes. An earlier result file there is replaced. Default: beside FILE,"
+            " named NAME.results.csv.",
         ),
     ] = None,
-    first: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Install N rows, then pause; run again to go on.")
-    ] = None,
-    skip_invalid: Annotated[
-        bool,
-        typer.Option(
-            "--skip-invalid", help="Install the good rows; the result file holds the others' problems."
-        ),
-    ] = False,
-    look_first: Annotated[
-        bool,
-        typer.Option("--look-first", help="Look into each account before the install. Doubles the calls."),
-    ] = False,
-    if_present: Annotated[
-        IfPresent,
-        typer.Option(
-            help="What to do where the same connector is there under another Name. `skip` looks first."
-        ),
-    ] = IfPresent.INSTALL,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    first: FirstOption = None,
+    skip_invalid: SkipInvalidOption = False,
+    look_first: LookFirstOption = False,
+    if_present: IfPresentOption = IfPresent.INSTALL,
+    yes: YesOption = False,
 ) -> None:
     """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
 
@@ -110,10 +140,10 @@ def run(
     run_command(file, options, results, is_sure=yes)
 
 
-@app.command(epilog="Example: cyclr-bulk connectors mail --json")
+@app.command(short_help="List Cyclr's catalogue.", epilog=CONNECTORS_EXAMPLES)
 def connectors(
     query: Annotated[
-        str | None, typer.Argument(metavar="[QUERY]", help="Part of a name.", show_default=False)
+        str | None, typer.Argument(metavar="QUERY", help="Part of a name.", show_default=False)
     ] = None,
     account: Annotated[
         str | None,
@@ -127,7 +157,7 @@ def connectors(
     connectors_command(query, account, as_json=as_json)
 
 
-@app.command(epilog="Example: cyclr-bulk template Mailchimp > accounts.csv")
+@app.command(short_help="Write a CSV ready to fill for one connector.", epilog=TEMPLATE_EXAMPLES)
 def template(
     connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Name or id.", show_default=False)],
     account: Annotated[
@@ -141,14 +171,26 @@ def template(
     template_command(connector, account)
 
 
-@app.command(epilog="Example: cyclr-bulk simulator --port 8765 --sample 100")
+@app.command(short_help="Run a stand-in for Cyclr on this machine.", epilog=SIMULATOR_EXAMPLES)
 def simulator(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="On 127.0.0.1. 0: any free one.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65_535, metavar="P", help="0: any free one.")] = 8765,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Where it listens. It has no password: let nobody else reach it."
+        ),
+    ] = "127.0.0.1",
     sample: Annotated[
-        int, typer.Option(min=0, max=100_000, help="Begin with the demo's world of so many accounts.")
+        int,
+        typer.Option(
+            min=0, max=100_000, metavar="N", help="Begin with the demo's world of so many accounts."
+        ),
     ] = 0,
 ) -> None:
     """Run a stand-in for Cyclr on this machine, in memory, until Ctrl-C."""
     from worker.cli.simulator import simulator_command
 
-    simulator_command(port, sample)
+    simulator_command(host, port, sample)
+
+
+app.add_typer(job_commands.app)

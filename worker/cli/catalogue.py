@@ -1,11 +1,14 @@
 """`cyclr-bulk connectors` and `cyclr-bulk template`."""
 
 import json
+from collections.abc import Iterator
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, failures_in_words, say
+from worker.cli.asking import ask
+from worker.cli.exits import NOTHING_DONE, failures_in_words, say, say_all, tell
 from worker.cli.session import Session
+from worker.cli.wording import counted
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
@@ -27,16 +30,17 @@ def connectors_command(query: str | None, account: str | None, *, as_json: bool)
         return [connector async for connector in found]
 
     with failures_in_words(nothing_done="Nothing was listed."), _session() as session:
-        found = session.ask(read)
+        found = ask(session, read)
     if found is None:
         say(NO_ACCOUNT)
         raise typer.Exit(NOTHING_DONE)
     if as_json:
-        typer.echo(json.dumps([connector.to_json() for connector in found], indent=2, ensure_ascii=False))
+        tell(json.dumps([connector.to_json() for connector in found], indent=2, ensure_ascii=False))
         return
     for connector in found:
-        typer.echo(_in_words(connector))
-    typer.echo(f"{len(found):,} {'connector' if len(found) == 1 else 'connectors'}.")
+        say_all(_connector_lines(connector), tell)
+    matching = f" with '{query}' in the name" if query else ""
+    say(f"{counted(len(found), 'connector')}{matching}.")
 
 
 def template_command(name: str, account: str | None) -> None:
@@ -47,7 +51,7 @@ def template_command(name: str, account: str | None) -> None:
         return await resolve(client, limiter.one, account_id, ConnectorRef(name))
 
     with failures_in_words(nothing_done="No template was written."), _session() as session:
-        found = session.ask(read)
+        found = ask(session, read)
     if not isinstance(found, Connector):
         say(found)
         raise typer.Exit(NOTHING_DONE)
@@ -55,19 +59,16 @@ def template_command(name: str, account: str | None) -> None:
 
 
 def _session() -> Session:
-    settings = load_settings()
-    settings.require_cyclr()
-    return Session(settings, needs_workers=False)
+    return Session(load_settings(needs_cyclr=True), needs_workers=False)
 
 
-def _in_words(connector: Connector) -> str:
-    lines = [
-        f"{connector.name}  {connector.version or '(no version)'}  id {connector.release_id}  {connector.status}"
-    ]
-    lines += [f"    method    {m.name or m.auth_type} ({m.auth_type})  {m.id}" for m in connector.methods]
+def _connector_lines(connector: Connector) -> Iterator[str]:
+    version = connector.version or "(no version)"
+    yield f"{connector.name}  {version}  id {connector.release_id}  {connector.status}"
+    for method in connector.methods:
+        yield f"    method    {method.name or method.auth_type} ({method.auth_type})  {method.id}"
     for parameter in connector.account_properties:
         notes = ["optional" if parameter.is_optional else "required"]
         notes += ["sensitive"] if parameter.is_sensitive else []
         choices = f"  one of: {', '.join(parameter.choices)}" if parameter.choices else ""
-        lines.append(f"    property  {parameter.target_name}  {', '.join(notes)}{choices}")
-    return "\n".join(lines)
+        yield f"    property  {parameter.target_name}  {', '.join(notes)}{choices}"

@@ -1,70 +1,130 @@
 """`cyclr-bulk check`: everything up to the question whether to run."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
-from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, failures_in_words, say
+from worker.cli.asking import ask
+from worker.cli.commands import run_again
+from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.progress import Activity
-from worker.cli.report import say_problems, say_warnings, show_estimate, show_found
+from worker.cli.report import (
+    estimate_lines,
+    found_lines,
+    home_lines,
+    problem_lines,
+    standing,
+    unfinished_lines,
+    warning_lines,
+)
 from worker.cli.session import Session
+from worker.cli.wording import counted
+from worker.cli.workplace import Workplace
 from worker.intake import Options, Source, open_source
-from worker.jobs import Checked, DatabaseMemory, RunOptions, check_file, check_offline
+from worker.jobs import (
+    Checked,
+    DatabaseMemory,
+    RunOptions,
+    Unfinished,
+    check_file,
+    check_offline,
+    find_unfinished,
+)
 from worker.settings import CyclrSettings, InvalidSettings, load_settings
+from worker.store.jobs import list_unfinished_jobs
 
 
 def check_command(file: Path, options: RunOptions) -> None:
-    with failures_in_words(nothing_done="Nothing was changed."):
+    with failures_in_words(nothing_done="Nothing was changed.", problems_to=tell):
         source = open_source(file)
-        settings = settings_or_offline_check(source, options)
+        settings = settings_or_offline_check(source, options, to=tell)
         with Session(settings, needs_workers=False) as session:
-            checked = check(session, source, options)
-        show_check(checked, settings.cyclr_calls_per_second)
-    if checked.problem_count:
-        raise typer.Exit(NOTHING_DONE)
-    typer.echo("No problems. `cyclr-bulk run` installs it.")
-    raise typer.Exit(ALL_INSTALLED)
+            database = session.database
+            unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
+            others = [job for job in list_unfinished_jobs(database.engine) if not _is(job.id, unfinished)]
+            checked = check(session, source, options, besides=unfinished)
+        say_all(home_lines(settings), tell)
+        show_check(checked, settings.cyclr_calls_per_second, is_begun=unfinished is not None)
+        say_all(unfinished_lines(others), tell)
+        say_all(_verdict_lines(checked, file, options, unfinished), tell)
+    raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_INSTALLED)
 
 
-def check(session: Session, source: Source, options: RunOptions) -> Checked:
-    """The checked file. Raises what `check_file` raises."""
-    database = session.database
+def check(
+    place: Workplace, source: Source, options: RunOptions, *, besides: Unfinished | None = None
+) -> Checked:
+    """The checked file. `besides`: the job of this very file, whose rows are not in their own way.
+
+    Raises: NotAnswered, FileChanged.
+    """
+    database = place.database
+    memory = DatabaseMemory(database.engine, database.sealer, besides=besides.job.id if besides else None)
     with Activity() as activity:
-        return session.ask(
+        return ask(
+            place,
             lambda client, limiter: check_file(
                 source,
                 Options(database.instance_id, options.connector),
                 client=client,
                 limiter=limiter,
-                memory=DatabaseMemory(database.engine, database.sealer),
+                memory=memory,
                 looks_first=options.looks_first,
                 on_progress=activity.say,
-            )
+            ),
         )
 
 
-def settings_or_offline_check(source: Source, options: RunOptions) -> CyclrSettings:
+def settings_or_offline_check(
+    source: Source, options: RunOptions, *, to: Say = say, needs_deployment: bool = False
+) -> CyclrSettings:
     """The settings; where they are wrong, the file's own problems are said beside it.
 
     Raises: InvalidSettings.
     """
     try:
-        settings = load_settings()
-        settings.require_cyclr()
+        return load_settings(needs_cyclr=True, needs_deployment=needs_deployment)
     except InvalidSettings:
         checked = check_offline(source, Options("", options.connector))
-        show_found(checked)
-        if checked.problem_count:
-            say_problems(checked.problems, checked.problem_count)
-        say("Connectors and accounts were not checked: Cyclr cannot be asked yet.")
+        say_all(found_lines(checked), to)
+        _show_findings(checked, to)
+        say("Connectors and accounts were not checked, since Cyclr cannot be asked with these settings.")
         raise
-    return settings
 
 
-def show_check(checked: Checked, calls_per_second: float) -> None:
-    """What was found, all problems and warnings, the time it will take."""
-    show_found(checked)
-    say_warnings([*checked.source.warnings, *checked.findings.warnings])
+def show_check(checked: Checked, calls_per_second: float, *, is_begun: bool = False, to: Say = tell) -> None:
+    """What was found, all warnings and problems, the time it will take (unless a part of it is done)."""
+    say_all(found_lines(checked), to)
+    if not is_begun:
+        say_all(estimate_lines(checked, calls_per_second), to)
+    _show_findings(checked, to)
+
+
+def _show_findings(checked: Checked, to: Say) -> None:
+    say_all(warning_lines([*checked.source.warnings, *checked.findings.warnings]), to)
     if checked.problem_count:
-        say_problems(checked.problems, checked.problem_count)
-    show_estimate(checked, calls_per_second)
+        say_all(problem_lines(checked.problems, checked.problem_count), to)
+
+
+def _is(job_id: str, unfinished: Unfinished | None) -> bool:
+    return unfinished is not None and unfinished.job.id == job_id
+
+
+def _verdict_lines(
+    checked: Checked, file: Path, options: RunOptions, unfinished: Unfinished | None
+) -> Iterator[str]:
+    """What a person can do now."""
+    if unfinished is not None:
+        yield f"This is {standing(unfinished.job)}. Go on with:"
+        yield f"  {run_again(file, unfinished.options)}"
+    elif not checked.problem_count and not checked.planned:
+        yield "Nothing to do: every row is installed already."
+    elif not checked.problem_count:
+        yield "No problems. Install it with:"
+        yield f"  {run_again(file, options)}"
+    elif checked.survey.problems or not checked.planned:
+        yield "Correct the file, then check it again."
+    else:
+        yield f"Correct the file; or leave {counted(checked.refused, 'row')} out and install {checked.planned:,} with:"
+        yield f"  {run_again(file, replace(options, skip_invalid=True))}"

@@ -1,7 +1,7 @@
 """Exit codes, and how a failure is said to a person."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,53 +12,76 @@ SOME_FAILED = 1
 NOTHING_DONE = 2  # the file, the settings or the usage is wrong, and nothing was installed
 STOPPED = 3  # before the end, or declined
 
+Say = Callable[[str], None]
+
 
 def say(text: str = "") -> None:
     """A line for the person, to stderr: stdout is for what was asked for."""
     typer.echo(text, err=True)
 
 
+def tell(text: str = "") -> None:
+    """A line of what was asked for, to stdout."""
+    typer.echo(text)
+
+
+def say_all(lines: Iterable[str], to: Say = say) -> None:
+    for line in lines:
+        to(line)
+
+
 @contextmanager
-def failures_in_words(*, nothing_done: str = "Nothing was installed.") -> Iterator[None]:
-    """Known failures end the command with their message and exit code 2, an interrupt with 3."""
+def failures_in_words(
+    *, nothing_done: str = "Nothing was installed.", problems_to: Say = say
+) -> Iterator[None]:
+    """Known failures end the command with their message and exit code 2, an interrupt with 3.
+
+    `problems_to`: where problems of the file go; `check` was asked for them.
+    """
+    from worker.cli.asking import NotAnswered
+    from worker.cli.refusals import JobRefusal
     from worker.cyclr.errors import CyclrError
     from worker.embedded import EmbeddedModeError
     from worker.intake import FileChanged, Unreadable
     from worker.jobs import Rejected
     from worker.settings import InvalidSettings
-    from worker.store.session import NewerSchema
+    from worker.store.readiness import DatabaseAway, OldSchema
+    from worker.store.session import NewerSchema, SchemaBusy
 
     try:
-        with _signals_as_interrupts():
+        with interrupts_in_words(nothing_done):
             yield
-    except (Unreadable, Rejected) as error:
-        from worker.cli.report import say_problems
+    except Unreadable as error:
+        from worker.cli.report import problem_lines
 
-        say_problems(error.problems, len(error.problems))
-    except (InvalidSettings, FileChanged, EmbeddedModeError, NewerSchema) as error:
+        problems_to(f"{error.path}: this file cannot be used.")
+        say_all(problem_lines(error.problems, len(error.problems)), problems_to)
+    except Rejected as error:
+        from worker.cli.report import problem_lines
+
+        say("Since the check, rows have got problems that they did not have:")
+        say_all(problem_lines(error.problems, error.count))
+    except (InvalidSettings, FileChanged, EmbeddedModeError, NotAnswered, CyclrError) as error:
         say(str(error))
-    except CyclrError as error:
-        say(_cyclr_in_words(error))
+    except (JobRefusal, DatabaseAway, OldSchema, NewerSchema, SchemaBusy) as error:
+        say(str(error))
     except OSError as error:
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        say(f"Stopped. {nothing_done}")
-        raise typer.Exit(STOPPED) from None
     else:
         return
     say(nothing_done)
     raise typer.Exit(NOTHING_DONE)
 
 
-def _cyclr_in_words(error: Exception) -> str:
-    from worker.cyclr.errors import CredentialsRefused, NeverSent
-
-    hints = {
-        CredentialsRefused: "Check both in Cyclr's console, and that they belong to the region of CYCLR_API_URL.",
-        NeverSent: "Check CYCLR_API_URL and the network.",
-    }
-    hint = hints.get(type(error), "Try again; if it stays so, look at Cyclr's status page.")
-    return f"{error}. {hint}"
+@contextmanager
+def interrupts_in_words(what_now: str) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP end the command with a message and exit code 3."""
+    try:
+        with _signals_as_interrupts():
+            yield
+    except KeyboardInterrupt:
+        say(f"Stopped. {what_now}")
+        raise typer.Exit(STOPPED) from None
 
 
 @contextmanager

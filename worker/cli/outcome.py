@@ -1,20 +1,21 @@
 """How a run ended: the result file, the failures by reason, the exit code, and what to do next."""
 
-import shlex
+from pathlib import Path
 
-import typer
-
-from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say
-from worker.cli.report import show_counts, show_failures
+from worker.cli.commands import file_argument, quoted
+from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
+from worker.cli.failures import MOST_GROUPS, failure_lines
+from worker.cli.report import counts_line
 from worker.cli.result_path import ResultPath
 from worker.cli.session import Session
+from worker.cli.wording import counted
 from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
 from worker.jobs import write_result_file
 from worker.store.jobs import JobStatus, count_waiting_for_authorisation, list_failures
+from worker.store.session import Engine
 
-RETRY = "To try the failed rows again, mend what their messages name and run the result file:"
 WHAT_TO_DO = {
-    PauseReason.TOO_MANY_FAILURES: "Look at the reasons above, mend what they name, then go on:",
+    PauseReason.TOO_MANY_FAILURES: "Look at the reasons above, mend at Cyclr what they name, then go on:",
     PauseReason.PARTNER_CREDENTIALS: "Correct CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET, then go on:",
     PauseReason.WRONG_API_URL: "Correct CYCLR_API_URL and run the file again:",
     PauseReason.RELEASE_CHANGED: "Check the file against the new release (cyclr-bulk check), then go on:",
@@ -35,26 +36,46 @@ def conclude_run(
     `how_to_go_on`: the command for a job that was stopped. `how_to_retry`: what to do about failed rows; None: the usual.
     """
     engine = session.database.engine
-    show_counts(job, count_waiting_for_authorisation(engine, job.id))
-    show_failures(list_failures(engine, job.id))
-    path = result_path.for_job(job.id)
-    try:
-        write_result_file(engine, job.id, path, delimiter=delimiter)
-        typer.echo(f"Results, one line for every row: {path}")
-    except OSError as error:
-        say(
-            f"The result file {path} could not be written: {error.strerror}. Run the same command again to write it."
-        )
+    # Written before anything is said: whoever reads what is said may have gone.
+    path = _write_results(engine, job.id, _places(session, job.id, result_path), delimiter)
+    return say_outcome(
+        engine, job, path, how_to_go_on=how_to_go_on, how_to_retry=how_to_retry or _how_to_retry(job, path)
+    )
+
+
+def say_outcome(
+    engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: str
+) -> int:
+    """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
+    tell(counts_line(job, count_waiting_for_authorisation(engine, job.id)))
+    say_all(failure_lines(list_failures(engine, job.id, limit=MOST_GROUPS), job.failed), tell)
+    if path is not None:
+        tell(f"Results, one line for every row: {path}")
     if job.state is JobState.COMPLETED:
-        return _completed(job, how_to_retry or f"{RETRY}\n  cyclr-bulk run {quoted(path)}")
+        return _completed(job, how_to_retry)
     if job.state is JobState.CANCELLED:
         say(f"Job {job.id} was cancelled.")
         return STOPPED
-    reason = job.pause_reason or PauseReason.INTERRUPTED
-    say(f"Job {job.id} is paused: {PAUSE_MESSAGES[reason]}. {job.left:,} rows are left.")
-    say(WHAT_TO_DO.get(reason, "Go on with:"))
-    say(f"  {how_to_go_on}")
+    _paused(job, how_to_go_on)
     return STOPPED
+
+
+def _places(session: Session, job_id: str, result_path: ResultPath) -> tuple[Path, Path]:
+    """Where the result file goes, and where it goes if it cannot go there."""
+    home = session.settings.cyclr_bulk_home.expanduser()
+    return result_path.for_job(job_id), home / f"{job_id}.results.csv"
+
+
+def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path], delimiter: str) -> Path | None:
+    for path in places:
+        try:
+            write_result_file(engine, job_id, path, delimiter=delimiter)
+        except OSError as error:
+            say(f"The result file {path} could not be written: {error.strerror or error}.")
+        else:
+            return path
+    say("Make room, then run the same file again: what is installed is found, and not installed twice.")
+    return None
 
 
 def _completed(job: JobStatus, how_to_retry: str) -> int:
@@ -64,6 +85,18 @@ def _completed(job: JobStatus, how_to_retry: str) -> int:
     return SOME_FAILED
 
 
-def quoted(word: object) -> str:
-    """The word as it is typed in a shell."""
-    return shlex.quote(str(word))
+def _how_to_retry(job: JobStatus, path: Path | None) -> str:
+    if path is None:
+        return "Some rows are not installed."
+    which = "the failed rows" if job.failed or job.cancelled else "the refused rows"
+    fill = " (refused rows need their credentials filled in again)" if job.refused else ""
+    command = f"cyclr-bulk run {quoted(file_argument(path))}"
+    return f"To try {which} again, mend what their messages name{fill} and run the result file:\n  {command}"
+
+
+def _paused(job: JobStatus, how_to_go_on: str) -> None:
+    reason = job.pause_reason or PauseReason.INTERRUPTED
+    left = f"{counted(job.left, 'row')} {'is' if job.left == 1 else 'are'} left"
+    say(f"Job {job.id} is paused: {PAUSE_MESSAGES[reason]}. {left}.")
+    say(WHAT_TO_DO.get(reason, "Go on with:"))
+    say(f"  {how_to_go_on}")

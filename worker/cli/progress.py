@@ -2,7 +2,6 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -11,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.status import Status
 
 from worker.cli.exits import say
-from worker.cli.report import in_words
+from worker.cli.wording import in_words
 from worker.clock import Clock, Moment
 from worker.store.jobs import JobStatus
 
@@ -62,12 +61,12 @@ class Rate:
 
 
 def describe(job: JobStatus, per_second: float, note: str) -> str:
-    """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`."""
+    """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`; without a rate where none is known yet."""
     parts = [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
-    parts.append(f"{per_second:.1f}/s")
     left = job.left - job.held
-    if per_second > 0 and left > 0:
-        parts.append(f"{in_words(left / per_second)} left")
+    if per_second > 0:
+        parts.append(f"{per_second:.1f}/s")
+        parts += [f"{in_words(left / per_second)} left"] if left > 0 else []
     if note:
         parts.append(note)
     return ", ".join(parts)
@@ -83,8 +82,10 @@ class Display(Protocol):
     def show(self, job: JobStatus, note: str) -> None: ...
 
 
-def open_display(clock: Clock, *, is_terminal: Callable[[], bool] = sys.stderr.isatty) -> Display:
-    return _Bar(clock) if is_terminal() else _Lines(clock)
+def open_display(clock: Clock, *, is_terminal: bool | None = None) -> Display:
+    """`is_terminal`: None asks stderr."""
+    has_bar = sys.stderr.isatty() if is_terminal is None else is_terminal
+    return _Bar(clock) if has_bar else _Lines(clock)
 
 
 class _Bar:

@@ -1,116 +1,130 @@
-"""What a check found, and how a run ended, in words."""
+"""What a check found, and how a run stands at its end, in lines for people."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import typer
-
-from worker.cli.exits import say
+from worker.cli.wording import counted, in_words
 from worker.domain.rows import Problem, Warning_
+from worker.domain.states import PAUSE_MESSAGES
 from worker.jobs import Checked
-from worker.store.jobs import FailureGroup, JobStatus
+from worker.settings import CyclrSettings
+from worker.store.jobs import JobStatus
 
-SHOWN_WARNINGS = 20
+SHOWN_PROBLEMS = 1_000
+SHOWN_WARNINGS = 1_000
 SHOWN_USES = 12
 
+ENCODINGS = {
+    "utf-8": "UTF-8",
+    "utf-8-sig": "UTF-8",
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "cp1252": "Windows-1252",
+}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
-def say_problems(problems: Iterable[Problem], count: int) -> None:
-    """All problems that were kept, and how many there are."""
-    shown = list(problems)
+
+def problem_lines(problems: Sequence[Problem], count: int) -> Iterator[str]:
+    """The first 1,000 problems, and how many there are."""
+    shown = problems[:SHOWN_PROBLEMS]
     for problem in shown:
-        say(f"  {problem}")
+        yield f"  {problem}"
     more = f", of which these are the first {len(shown):,}" if count > len(shown) else ""
-    say(f"{count:,} {'problem' if count == 1 else 'problems'}{more}.")
+    yield f"{counted(count, 'problem')}{more}."
 
 
-def say_warnings(warnings: list[Warning_]) -> None:
+def warning_lines(warnings: Sequence[Warning_]) -> Iterator[str]:
     for warning in warnings[:SHOWN_WARNINGS]:
-        say(f"  warning: {warning}")
-    if len(warnings) > SHOWN_WARNINGS:
-        say(f"  and {len(warnings) - SHOWN_WARNINGS:,} other kinds of warnings")
+        yield f"  warning: {warning}"
+    more = len(warnings) - SHOWN_WARNINGS
+    if more > 0:
+        yield f"  and {counted(more, 'other warning')}"
 
 
-def show_found(checked: Checked) -> None:
+def found_lines(checked: Checked) -> Iterator[str]:
     """What was understood of the file."""
     source, found = checked.source, checked.survey
-    skipped = [
-        f"{count:,} {what}"
-        for count, what in (
-            (found.comments, "comment lines left out"),
-            (found.empty, "empty lines left out"),
-            (checked.skipped, "installed already and left out"),
+    encoding = ENCODINGS.get(source.encoding, source.encoding)
+    delimiter = DELIMITERS.get(source.delimiter, source.delimiter)
+    yield f"{source.path.name}: {counted(found.rows, 'row')} ({encoding}, {delimiter})"
+    left_out = [
+        counted(count, *words)
+        for count, *words in (
+            (found.comments, "comment line left out", "comment lines left out"),
+            (found.empty, "empty line left out", "empty lines left out"),
+            (checked.skipped, "row installed already and left out", "rows installed already and left out"),
         )
         if count
     ]
-    delimiter = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}.get(
-        source.delimiter, source.delimiter
-    )
-    typer.echo(f"{source.path.name}: {found.rows:,} rows ({source.encoding}, {delimiter})")
-    if skipped:
-        typer.echo(f"  {', '.join(skipped)}")
+    if left_out:
+        yield f"  {', '.join(left_out)}"
     for label, uses in (
         ("connectors", checked.connectors),
         ("methods", checked.methods),
         ("properties", checked.properties),
     ):
         if uses:
-            typer.echo(f"  {label + ':':<12}{_in_a_line(uses)}")
+            yield _labelled(label, _in_a_line(uses))
     if checked.estimate.new_accounts:
-        typer.echo(f"  {'accounts:':<12}{checked.estimate.new_accounts:,} to be created first")
+        yield _labelled("accounts", f"{checked.estimate.new_accounts:,} to be created first")
 
 
 def _in_a_line(uses: Mapping[str, int]) -> str:
     ranked = sorted(uses.items(), key=lambda use: (-use[1], use[0]))
     text = ", ".join(f"{name} ({count:,})" for name, count in ranked[:SHOWN_USES])
     more = len(ranked) - SHOWN_USES
-    return f"{text} and {more} more" if more > 0 else text
+    return f"{text} and {more:,} more" if more > 0 else text
 
 
-def show_estimate(checked: Checked, calls_per_second: float) -> None:
+def estimate_lines(checked: Checked, calls_per_second: float) -> Iterator[str]:
+    """The calls that a run takes, and how long; nothing where no row can be installed."""
     estimate = checked.estimate
-    parts = [f"{estimate.installs:,} installs"]
-    if estimate.looks:
-        parts.append(f"{estimate.looks:,} looks before them")
-    if estimate.new_accounts:
-        parts.append(f"{estimate.new_accounts:,} new accounts")
-    duration = in_words(estimate.duration_s(calls_per_second))
-    typer.echo(
-        f"  {'calls:':<12}{estimate.calls:,} ({', '.join(parts)}); about {duration} at {calls_per_second:g} calls/s"
-    )
-
-
-def in_words(seconds: float) -> str:
-    """A duration for people: `8 s`, `2 min 5 s`, `3 h 20 min`."""
-    whole = max(1, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        minutes, rest = divmod(whole, 60)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, rest = divmod(whole // 60, 60)
-    return f"{hours} h {rest} min" if rest else f"{hours} h"
-
-
-def show_failures(groups: list[FailureGroup]) -> None:
-    """Failures by reason, the largest group first."""
-    if not groups:
+    if not estimate.installs:
         return
-    typer.echo("Failed, by reason:")
-    for group in groups:
-        rows = f"row {group.example_row}" if group.count == 1 else f"row {group.example_row} and others"
-        typer.echo(f"  {group.count:>7,}  {group.code}: {group.message} ({rows})")
+    parts = [counted(estimate.installs, "install")]
+    if estimate.looks:
+        parts.append(counted(estimate.looks, "look before them", "looks before them"))
+    if estimate.new_accounts:
+        parts.append(counted(estimate.new_accounts, "new account"))
+    duration = in_words(estimate.duration_s(calls_per_second))
+    text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {calls_per_second:g} calls/s"
+    yield _labelled("calls", text)
 
 
-def show_counts(job: JobStatus, waiting: int) -> None:
-    parts = [f"{job.installed:,} installed"]
+def _labelled(label: str, text: str) -> str:
+    return f"  {label + ':':<12}{text}"
+
+
+def standing(job: JobStatus) -> str:
+    """`job 261121-abc of accounts.csv, 10 of 40 rows done`."""
+    return f"job {job.id} of {job.source_name}, {job.final:,} of {counted(job.total, 'row')} done"
+
+
+def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:
+    """Jobs that are not this command's business; their rows are in the way of the same rows in other files."""
+    for job in jobs:
+        state = f"paused: {PAUSE_MESSAGES[job.pause_reason]}" if job.pause_reason else job.state
+        yield f"Left alone: {standing(job)} ({state})."
+
+
+def home_lines(settings: CyclrSettings) -> Iterator[str]:
+    """The home folder, where it is not the usual one: what was done with another is not known here."""
+    usual = CyclrSettings.model_fields["cyclr_bulk_home"].get_default(call_default_factory=True)
+    if settings.cyclr_bulk_home != usual:
+        yield f"Home folder: {settings.cyclr_bulk_home}"
+
+
+def counts_line(job: JobStatus, waiting: int) -> str:
+    """`waiting`: installed rows whose customer has still to authorise."""
+    installed = f"{job.installed:,} installed"
     if waiting:
-        parts[0] += f" ({waiting:,} of them wait for the customer's authorisation)"
-    parts.append(f"{job.failed:,} failed")
-    for count, what in (
+        verb = "waits" if waiting == 1 else "wait"
+        installed += f" ({waiting:,} of them {verb} for the customer's authorisation)"
+    others: Iterable[tuple[int, str]] = (
         (job.cancelled, "cancelled"),
         (job.refused, "refused at intake"),
         (job.skipped, "installed before"),
         (job.left, "not done yet"),
-    ):
-        if count:
-            parts.append(f"{count:,} {what}")
-    typer.echo(", ".join(parts) + ".")
+    )
+    parts = [installed, f"{job.failed:,} failed", *(f"{count:,} {what}" for count, what in others if count)]
+    return ", ".join(parts) + "."

@@ -1,37 +1,28 @@
-"""Where the result file goes: never over the input, never over what is not ours, never over another job's."""
+"""Where the result file goes: never over the input, never over what is no result file of ours."""
 
 import csv
 import itertools
 import os
 import re
+import tempfile
 from pathlib import Path
 
 
 class ResultPath:
-    """`given`: as named by a person, or None for a name beside the input."""
+    """`given`: as named by a person, or None for a name beside the input.
+
+    A name that was given may be that of an earlier result file, which is replaced; a name of our own choice
+    replaces none but the same job's.
+    """
 
     def __init__(self, file: Path, given: Path | None) -> None:
         """Raises: OSError where nothing can be written there, or something else would be lost."""
         self._file = file
+        self._input = file.stat()
         self._given = given
-        folder = (given or file).absolute().parent
-        if not folder.is_dir():
-            raise OSError(None, "expected an existing folder for the result file", str(folder))
-        if not os.access(folder, os.W_OK):
-            raise OSError(
-                None,
-                "the result file cannot be written there; name another place with --results",
-                str(folder),
-            )
+        _require_writable((given or file).parent, " with --results")
         if given is not None and given.exists():
-            if given.samefile(file):
-                raise OSError(None, "this is the input; name another file with --results", str(given))
-            if given.is_dir() or _jobs_of(given) is None:
-                raise OSError(
-                    None,
-                    "it exists and is no result file of cyclr-bulk; name another with --results",
-                    str(given),
-                )
+            self._require_ours(given)
 
     def for_job(self, job_id: str) -> Path:
         """The path for this job's results. The same job gets the same path again."""
@@ -41,13 +32,47 @@ class ResultPath:
         for number in itertools.count(1):
             suffix = "" if number == 1 else f"-{number}"
             path = self._file.with_name(f"{stem}.results{suffix}.csv")
-            if not path.exists():
-                return path
-            if path.samefile(self._file):
-                continue
-            if job_id in (_jobs_of(path) or ()):
+            if not path.exists() or (not self._is_input(path) and job_id in (_jobs_of(path) or ())):
                 return path
         raise AssertionError("unreachable")
+
+    def _require_ours(self, given: Path) -> None:
+        if self._is_input(given):
+            raise OSError(None, "this is the input; name another file with --results", str(given))
+        if given.is_dir():
+            raise OSError(
+                None, "expected a file for the results, got a folder; name a file in it", str(given)
+            )
+        if _jobs_of(given) is None:
+            raise OSError(
+                None, "it exists and is no result file of cyclr-bulk; name another with --results", str(given)
+            )
+
+    def _is_input(self, path: Path) -> bool:
+        return os.path.samestat(path.stat(), self._input)
+
+
+def require_result_path(path: Path) -> None:
+    """For a job whose input is not at hand. Raises: OSError where nothing can be written there, or something else
+    would be lost."""
+    _require_writable(path.parent)
+    if path.is_dir():
+        raise OSError(None, "expected a file for the results, got a folder; name a file in it", str(path))
+    if path.exists() and _jobs_of(path) is None:
+        reason = "it exists and is no result file of cyclr-bulk; name another"
+        raise OSError(None, reason, str(path))
+
+
+def _require_writable(folder: Path, how: str = "") -> None:
+    if not folder.is_dir():
+        reason = f"there is no such folder for the result file; make it, or name another{how}"
+        raise OSError(None, reason, str(folder))
+    try:
+        # Tried, since the permission bits do not tell it all: a full or foreign disk, a read-only mount.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = f"no result file can be written there ({error.strerror}); name another place{how}"
+        raise OSError(None, reason, str(folder)) from None
 
 
 def _jobs_of(path: Path) -> set[str] | None:

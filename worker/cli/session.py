@@ -39,6 +39,16 @@ T = TypeVar("T")
 log = get_logger()
 
 
+def settings_of_home(settings: CyclrSettings, home: Home) -> CyclrSettings:
+    """The settings with the home's database and sealing key."""
+    return settings.model_copy(
+        update={
+            "database_url": SecretStr(f"sqlite:///{home.database_path}"),
+            "cyclr_bulk_sealing_keys": SecretStr(home.sealing_key()),
+        }
+    )
+
+
 class HomeBusy(EmbeddedModeError):
     """Another command owns the home, and there is no way to work beside it."""
 
@@ -63,12 +73,7 @@ class Session:
         self._limiter_is_idle = False
         self._is_killed = False
         self._tended_at = self._swept_at = self._clock.moment()
-        self.settings = settings.model_copy(
-            update={
-                "database_url": SecretStr(f"sqlite:///{self._home.database_path}"),
-                "cyclr_bulk_sealing_keys": SecretStr(self._home.sealing_key()),
-            }
-        )
+        self.settings = settings_of_home(settings, self._home)
         self.database = bootstrap.open_database(self.settings)
 
     def __enter__(self) -> Self:

@@ -1,28 +1,45 @@
 """`cyclr-bulk simulator`."""
 
+import errno
+import ipaddress
+
 import typer
 
 from worker.cli.exits import NOTHING_DONE, say
 from worker.simulator.sample import sample_credentials, sample_world
 from worker.simulator.server import serve
 
+LOOPBACK = "127.0.0.1"
 LISTENS_ON = "The simulator listens on "
 
 
-def simulator_command(port: int, sample: int) -> None:
+def simulator_command(host: str, port: int, sample: int) -> None:
     def ready(base_url: str) -> None:
         typer.echo(f"{LISTENS_ON}{base_url}")
         if sample:
             credentials = sample_credentials()
-            typer.echo("It accepts only these made-up credentials:")
+            typer.echo("To use it, set these; it accepts no other credentials:")
+            typer.echo(f"  CYCLR_API_URL={base_url}")
             typer.echo(f"  CYCLR_CLIENT_ID={credentials.client_id}")
             typer.echo(f"  CYCLR_CLIENT_SECRET={credentials.client_secret}")
         else:
             typer.echo("It accepts any client id and secret, and is empty: POST /_sim/seed fills it.")
         typer.echo("Ctrl-C ends it, and all that was installed in it is gone.")
+        if not is_loopback(host):
+            say(f"Warning: whoever reaches {host} can read and change it. Put nothing real into it.")
 
     try:
-        serve(port, world=sample_world(sample) if sample else None, ready=ready)
+        serve(port, host=host, world=sample_world(sample) if sample else None, ready=ready)
     except OSError as error:
-        say(f"port {port}: {error.strerror or error}. Choose another: cyclr-bulk simulator --port {port + 1}")
+        reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        where = f"Port {port}" if host == LOOPBACK else f"{host}, port {port},"
+        say(f"{where} cannot be used: {reason}. Name another with --port; 0 takes any free one.")
         raise typer.Exit(NOTHING_DONE) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +12,7 @@ from worker.cli.session import Session
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
+from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
@@ -23,7 +25,7 @@ def see_through(session: Session, job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
     engine = session.database.engine
     try:
-        with interrupts() as asked, LimiterNote(session) as note, open_display(Clock()) as display:
+        with interrupts() as asked, LimiterNote(session.limiter) as note, open_display(Clock()) as display:
             while True:
                 session.tend()
                 job = get_job(engine, job_id)
@@ -60,8 +62,8 @@ class LimiterNote:
 
     READ_EVERY_S = 1.0
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, open_limiter: Callable[[], Limiter | None]) -> None:
+        self._open_limiter = open_limiter
         self._clock = Clock()
         self._runner = asyncio.Runner()
         self._limiter: Limiter | None = None
@@ -92,19 +94,23 @@ class LimiterNote:
 
     async def _describe(self) -> str:
         if self._limiter is None:
-            self._limiter = self._session.limiter()
+            self._limiter = self._open_limiter()
         if self._limiter is None:
             return ""
-        state = await self._limiter.state()
-        if state.outage_level:
-            return f"Cyclr does not answer, trying again in {max(1, round(state.gate_closed_for_s))} s"
-        if state.gate_closed_for_s > 0:
-            return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
-        if state.rate_per_second < 0.98 * state.configured_per_second:
-            return f"slowed to {state.rate_per_second:.0f} calls/s for a while, as Cyclr asked"
-        return ""
+        return limiter_note(await self._limiter.state())
 
     def _forget(self) -> None:
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
             self._runner.run(limiter.aclose())
+
+
+def limiter_note(state: LimiterState) -> str:
+    """What holds the calls back just now; nothing where nothing does."""
+    if state.outage_level:
+        return f"Cyclr does not answer, trying again in {max(1, round(state.gate_closed_for_s))} s"
+    if state.gate_closed_for_s > 0:
+        return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
+    if state.rate_per_second < 0.98 * state.configured_per_second:
+        return f"slowed to {state.rate_per_second:.0f} calls/s for a while, as Cyclr asked"
+    return ""

@@ -72,6 +72,16 @@ class Home:
         """Whether this process owns the home."""
         return self._lock.is_locked
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a living process owns the home, this one or another. Nothing is changed by asking."""
+        if self._lock.is_locked:
+            return True
+        if not _try_lock(self._lock, self.path):
+            return True
+        self._lock.release()
+        return False
+
     def release(self) -> None:
         """Let the home go. A second call is safe. Without `mark_stopped` the next owner takes it for a crash."""
         self._lock.release()

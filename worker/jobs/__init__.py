@@ -2,6 +2,7 @@
 
 checking.py   a file, held against the catalogue, the accounts and our own past; nothing is changed
 loading.py    the checked file becomes a job
+unfinished.py the job of this very file that is not done yet
 results.py    what came of every line, as a file
 """
 
@@ -9,6 +10,7 @@ from worker.jobs.checking import Checked, DatabaseMemory, Estimate, Rejected, ch
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions, fingerprint
 from worker.jobs.results import write_result_file
+from worker.jobs.unfinished import Unfinished, find_unfinished
 
 __all__ = [
     "Checked",
@@ -16,8 +18,10 @@ __all__ = [
     "Estimate",
     "Rejected",
     "RunOptions",
+    "Unfinished",
     "check_file",
     "check_offline",
+    "find_unfinished",
     "fingerprint",
     "load_job",
     "write_result_file",

@@ -61,24 +61,28 @@ class Checked:
 
 
 class Rejected(Exception):
-    """The file as a whole cannot be used. `problems`: why."""
+    """Rows have problems. `problems`: the first of them; `count`: of all, where there are more."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], count: int | None = None) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+        self.count = len(self.problems) if count is None else count
 
 
 class DatabaseMemory:
-    """What intake asks of our own past."""
+    """What intake asks of our own past. `besides`: a job whose live rows do not count."""
 
-    def __init__(self, engine: Engine, sealer: Sealer) -> None:
+    def __init__(self, engine: Engine, sealer: Sealer, *, besides: str | None = None) -> None:
         self._engine = engine
         self._sealer = sealer
+        self._besides = besides
 
     def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
         known = find_targets(self._engine, keys)
         return {
-            key: KnownTarget(record.state, record.job_id, record.row_number) for key, record in known.items()
+            key: KnownTarget(record.state, record.job_id, record.row_number)
+            for key, record in known.items()
+            if record.state != "live" or record.job_id != self._besides
         }
 
     def stored_secrets(self, items: Sequence[StoredAt]) -> Mapping[StoredAt, Mapping[str, str] | None]:
@@ -99,14 +103,12 @@ async def check_file(
     on_progress("reading the file")
     found = survey(source, options)
     wanted = {account.id for account in found.accounts}
-    on_progress(f"asking Cyclr for {len(wanted):,} accounts")
+    on_progress(f"asking Cyclr about its accounts, {len(wanted):,} of them in the file")
     missing = await missing_accounts(
         client,
         limiter.one,
         wanted,
-        lambda page, pages: on_progress(
-            f"asking Cyclr for {len(wanted):,} accounts: page {page} of {pages or '?'}"
-        ),
+        lambda page, pages: on_progress(f"asking Cyclr about its accounts: page {page} of {pages or '?'}"),
     )
     catalogue = await _resolve_all(found, missing, client, limiter, on_progress)
     on_progress("checking every row")
@@ -140,7 +142,7 @@ async def _resolve_all(
     """Each distinct connector of the file, looked up once, in the name of the file's first account that exists."""
     if not found.connectors or found.problems:
         return dict.fromkeys(found.connectors, "it was not looked up")
-    on_progress(f"asking Cyclr for {len(found.connectors)} connectors")
+    on_progress(f"asking Cyclr about the file's connectors ({len(found.connectors):,})")
     existing = (account.id for account in found.accounts if account.id not in missing)
     account_id = next(existing, None) or await first_account(client, limiter.one)
     if account_id is None:

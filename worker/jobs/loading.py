@@ -72,4 +72,4 @@ def _load_rows(
             on_rows(number)
     # Another command may have loaded the same targets since the check.
     if findings.problem_count and not options.skip_invalid:
-        raise Rejected(findings.problems)
+        raise Rejected(findings.problems, findings.problem_count)

@@ -38,8 +38,8 @@ class Simulator:
     def faults(self) -> FaultPlan:
         return self.world.faults
 
-    async def start(self, port: int = 0) -> int:
-        """Listens on 127.0.0.1; 0 takes a free port. Returns the port. Raises: `OSError` where the port is taken."""
+    async def start(self, port: int = 0, host: str = HOST) -> int:
+        """Listens on 127.0.0.1 unless told otherwise; 0 takes a free port. Returns the port. Raises: `OSError` where the port is taken."""
         traffic = Traffic(self.world, self.ledger)
         app = web.Application(client_max_size=MOST_BODY_BYTES)
         Control(self.world, self.ledger).add_to(app)
@@ -49,9 +49,9 @@ class Simulator:
         app.on_cleanup.append(traffic.drop_late_effects)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=END_WITHIN_S)
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, port, reuse_address=True).start()
+        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
         bound_port: int = self._runner.addresses[0][1]
-        self.base_url = f"http://{HOST}:{bound_port}"
+        self.base_url = f"http://{host}:{bound_port}"
         return bound_port
 
     async def stop(self) -> None:
@@ -123,6 +123,7 @@ class SimulatorThread:
 def serve(
     port: int,
     *,
+    host: str = HOST,
     world: World | None = None,
     latency_s: float = 0.0,
     ready: Callable[[str], None] | None = None,
@@ -135,16 +136,16 @@ def serve(
     if latency_s:
         simulator.faults.latency_s = (latency_s, latency_s)
     with suppress(KeyboardInterrupt):  # where the loop cannot handle signals
-        asyncio.run(_serve(simulator, port, ready))
+        asyncio.run(_serve(simulator, host, port, ready))
 
 
-async def _serve(simulator: Simulator, port: int, ready: Callable[[str], None] | None) -> None:
+async def _serve(simulator: Simulator, host: str, port: int, ready: Callable[[str], None] | None) -> None:
     ended = asyncio.Event()
     with suppress(NotImplementedError):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
     try:
-        await simulator.start(port)
+        await simulator.start(port, host)
         if ready is not None:
             ready(simulator.base_url)
         await ended.wait()

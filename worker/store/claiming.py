@@ -2,25 +2,20 @@
 
 import enum
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, select, update
 
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
+from worker.store import due
 from worker.store.sealing import Sealer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import (
-    DEATHS_UNTIL_ALONE,
-    IS_CLAIMED_ALONE,
-    IS_QUEUED,
-    IS_TO_BE_LOOKED_FOR,
-    items,
-    jobs,
-)
+from worker.store.tables import DEATHS_UNTIL_ALONE, items, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +59,8 @@ class Standing(enum.Enum):
 
 def count_due(engine: Engine, instance_id: str, *, limit: int, is_idle: bool = True) -> int:
     """How many items `claim` could take now, counted up to `limit`. `is_idle`: as there."""
-    counted = 0
     with reading(engine) as connection:
-        now = db_now(connection)
-        kinds = [_is_install(now), _is_look(now), *([_is_alone(now)] if is_idle else [])]
-        for is_due in kinds:
-            if counted < limit:
-                due = select(items.c.id).join(jobs, jobs.c.id == items.c.job_id)
-                due = due.where(jobs.c.instance_id == instance_id, is_due).limit(limit - counted)
-                counted += connection.execute(select(func.count()).select_from(due.subquery())).scalar_one()
-    return counted
+        return due.count(connection, instance_id, db_now(connection), limit=limit, is_idle=is_idle)
 
 
 def claim(
@@ -90,77 +77,24 @@ def claim(
         now = db_now(connection)
         until = now + timedelta(seconds=claim_s)
         if is_idle:
-            alone = _take(connection, _latest_due(_is_alone(now), instance_id, 1), claim_id, until)
+            alone = due.lock_alone(connection, instance_id, now)
             if alone:
-                return alone
+                return _hold(connection, alone, claim_id, until)
         taken: list[Row[Any]] = []
-        waiting = _jobs_with_due_items(connection, instance_id, now)
-        while waiting and len(taken) < count:
-            share = max(1, (count - len(taken)) // len(waiting))
-            for job in list(waiting):
-                wanted = min(share, count - len(taken))
-                if not wanted:
-                    break
-                is_due = _is_look(now) if job.is_called_off else _is_install(now)
-                mine = _latest_due(and_(is_due, items.c.job_id == job.id), instance_id, wanted)
-                rows = _take(connection, mine, claim_id, until)
-                taken += rows
-                if len(rows) < wanted:
-                    waiting.remove(job)
+        waiting = due.list_open_jobs(connection, instance_id, now)
+        while waiting and (room := count - len(taken)):
+            share = max(1, room // len(waiting))
+            asked = waiting[:room]
+            rows = _hold(connection, due.lock_shares(connection, asked, share, now), claim_id, until)
+            taken += rows
+            given = Counter(row.job_id for row in rows)
+            waiting = waiting[room:] + [job for job in asked if given[job.id] == share]
         return taken
 
     return [_to_item(row, claim_id, sealer) for row in writing(engine, work)]
 
 
-# What is due: one condition for each index that finds it.
-def _is_install(now: datetime) -> Any:
-    return and_(jobs.c.state == JobState.RUNNING, IS_QUEUED, items.c.due_at <= now, _is_innocent())
-
-
-def _is_look(now: datetime) -> Any:
-    # After a cancel an item that may have been sent still gets its look.
-    is_called_off = and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None))
-    return and_(is_called_off, IS_TO_BE_LOOKED_FOR, items.c.due_at <= now, _is_innocent())
-
-
-def _is_alone(now: datetime) -> Any:
-    is_open = or_(
-        jobs.c.state == JobState.RUNNING, and_(jobs.c.state == JobState.CANCELLED, items.c.must_look)
-    )
-    return and_(is_open, IS_CLAIMED_ALONE, items.c.due_at <= now)
-
-
-def _is_innocent() -> Any:
-    return items.c.deaths < DEATHS_UNTIL_ALONE
-
-
-def _jobs_with_due_items(connection: Connection, instance_id: str, now: datetime) -> list[Row[Any]]:
-    is_mine = items.c.job_id == jobs.c.id
-    waiting = (
-        select(jobs.c.id, (jobs.c.state == JobState.CANCELLED).label("is_called_off"))
-        .where(
-            jobs.c.instance_id == instance_id,
-            jobs.c.state.in_([JobState.RUNNING, JobState.CANCELLED]),
-            or_(exists().where(is_mine, _is_install(now)), exists().where(is_mine, _is_look(now))),
-        )
-        .order_by(func.random())
-    )
-    return list(connection.execute(waiting))
-
-
-def _latest_due(is_due: Any, instance_id: str, limit: int) -> Select[Any]:
-    return (
-        select(items, jobs.c.state.label("job_state"), jobs.c.look_first, jobs.c.skip_if_present)
-        .join(jobs, jobs.c.id == items.c.job_id)
-        .where(jobs.c.instance_id == instance_id, is_due)
-        .order_by(items.c.due_at.desc(), items.c.id)
-        .limit(limit)
-        .with_for_update(of=items, skip_locked=True)
-    )
-
-
-def _take(connection: Connection, due: Any, claim_id: str, until: datetime) -> list[Row[Any]]:
-    rows = list(connection.execute(due))
+def _hold(connection: Connection, rows: list[Row[Any]], claim_id: str, until: datetime) -> list[Row[Any]]:
     if rows:
         connection.execute(
             update(items)

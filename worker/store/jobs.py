@@ -3,18 +3,20 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, text, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, select, text, update
 
 from worker.domain.states import ItemState, JobState, PauseReason
-from worker.store.loading import HELD_UNTIL
+from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
 from worker.store.tables import IS_QUEUED, IS_RUNNING, items, job_connectors, jobs, unloaded_rows
 
 PAGE = 1_000
+RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class FailureGroup:
 def get_job(engine: Engine, job_id: str) -> JobStatus:
     """Raises: NoResultFound."""
     with reading(engine) as connection:
-        return _to_status(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
+        return to_status(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
 
 def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list[JobStatus]:
@@ -75,7 +77,7 @@ def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list
     if instance_id:
         unfinished = unfinished.where(jobs.c.instance_id == instance_id)
     with reading(engine) as connection:
-        return [_to_status(row) for row in connection.execute(unfinished.order_by(jobs.c.created_at.desc()))]
+        return [to_status(row) for row in connection.execute(unfinished.order_by(jobs.c.created_at.desc()))]
 
 
 def find_unfinished_job(engine: Engine, instance_id: str, fingerprint: str) -> JobStatus | None:
@@ -91,10 +93,11 @@ def find_unfinished_job(engine: Engine, instance_id: str, fingerprint: str) -> J
     )
     with reading(engine) as connection:
         row = connection.execute(mine).first()
-    return _to_status(row) if row else None
+    return to_status(row) if row else None
 
 
-def _to_status(row: Row[Any]) -> JobStatus:
+def to_status(row: Row[Any]) -> JobStatus:
+    """`row`: a whole one of `jobs`."""
     return JobStatus(
         id=row.id,
         instance_id=row.instance_id,
@@ -132,46 +135,61 @@ def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
     """Run it if it is paused; whether it was. `first`: let so many more rows go, hold back the rest; None: all.
 
     The share of failures counts from here, and the connectors are resolved again before they are used.
+    Rows are let go in pieces while the job is still paused: cut off between two of them, it is resumed once more.
     """
 
-    def work(connection: Connection) -> bool:
-        released = _let_go(connection, job_id, first)
-        resumed = connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
-            .values(
-                state=JobState.RUNNING,
-                pause_reason=None,
-                held=jobs.c.held - released,
-                failed_at_start=jobs.c.failed,
-                tried_at_start=jobs.c.tried,
-            )
-        ).rowcount
-        if not resumed:
-            raise _NotPaused
+    def run(connection: Connection) -> bool:
+        running = {
+            "state": JobState.RUNNING,
+            "pause_reason": None,
+            "failed_at_start": jobs.c.failed,
+            "tried_at_start": jobs.c.tried,
+        }
+        if not _change_paused(connection, job_id, running):
+            return False
         stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
         connection.execute(stale.values(resolved_at=None))
         return True
 
+    last_id = _last_to_go(engine, job_id, first)
     try:
-        return writing(engine, work)
+        while last_id is not None and writing(engine, partial(_let_go, job_id=job_id, last_id=last_id)):
+            pass
     except _NotPaused:
         return False
+    return writing(engine, run)
 
 
 class _NotPaused(Exception):
     """Rolls the transaction back: the job was not paused."""
 
 
-def _let_go(connection: Connection, job_id: str, first: int | None) -> int:
-    held = (
-        select(items.c.id)
-        .where(items.c.job_id == job_id, IS_QUEUED, items.c.due_at == HELD_UNTIL)
-        .order_by(items.c.id)
-        .limit(first)
-    )
-    now_due = update(items).where(items.c.id.in_(held)).values(due_at=db_now(connection))
-    return connection.execute(now_due).rowcount
+def _change_paused(connection: Connection, job_id: str, changes: dict[str, Any]) -> bool:
+    paused = update(jobs).where(jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
+    return bool(connection.execute(paused.values(changes)).rowcount)
+
+
+def _held(job_id: str) -> Select[Any]:
+    is_held = and_(items.c.job_id == job_id, IS_QUEUED, items.c.due_at == HELD_UNTIL)
+    return select(items.c.id).where(is_held).order_by(items.c.id)
+
+
+def _last_to_go(engine: Engine, job_id: str, first: int | None) -> int | None:
+    """The id up to which held items go: settled before the first of them goes, so that each piece may be repeated."""
+    going = _held(job_id).limit(first).subquery()
+    with reading(engine) as connection:
+        last_id: int | None = connection.execute(select(func.max(going.c.id))).scalar_one()
+    return last_id
+
+
+def _let_go(connection: Connection, job_id: str, last_id: int) -> int:
+    piece = _held(job_id).where(items.c.id <= last_id).limit(RELEASED_AT_ONCE).with_for_update()
+    ids = list(connection.execute(piece).scalars())
+    if ids:
+        connection.execute(update(items).where(items.c.id.in_(ids)).values(due_at=db_now(connection)))
+        if not _change_paused(connection, job_id, {"held": jobs.c.held - len(ids)}):
+            raise _NotPaused
+    return len(ids)
 
 
 def cancel_job(engine: Engine, job_id: str) -> bool:

@@ -4,24 +4,24 @@ import secrets as randomness
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, Select, insert, select, text, tuple_, update
+from sqlalchemy import Connection, Engine, Select, Table, insert, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.domain.connectors import Connector
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
 from worker.domain.states import ItemState, JobState
-from worker.store.abandoned import delete_abandoned_loads
-from worker.store.abandoned import delete_load as delete_load
+from worker.store.abandoned import delete_abandoned_loads, delete_load
+from worker.store.bulk import insert_rows
+from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, storable
 from worker.store.sealing import Sealer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
 
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
-HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # due_at of an item that `--first` holds back
 LOAD_LOCK = 0x6379636C  # PostgreSQL's advisory lock of a load
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
 KEYS_PER_QUERY = 500
@@ -54,6 +54,14 @@ def ensure_instance(engine: Engine, instance_id: str, api_host: str) -> None:
         writing(engine, lambda connection: connection.execute(new))
 
 
+def _begun_at(connection: Connection, job_id: str, fingerprint: str) -> datetime | None:
+    begun = select(jobs.c.created_at).where(
+        jobs.c.id == job_id, jobs.c.fingerprint == fingerprint, jobs.c.state == JobState.LOADING
+    )
+    at: datetime | None = connection.execute(begun).scalar()
+    return at
+
+
 def new_job_id(now: datetime) -> str:
     """Short enough to be read aloud, and sorted by day: `261121-k3x9qd`."""
     return f"{now:%y%m%d}-" + "".join(randomness.choice(JOB_ID_LETTERS) for _ in range(6))
@@ -74,13 +82,17 @@ def _load_lock(engine: Engine) -> Iterator[None]:
         with FileLock(f"{engine.url.database}.load.lock", mode=0o600):
             yield
         return
-    # No transaction stays open over the load: the lock is the session's.
+    # The lock is the session's, so that no transaction stays open over the load; the session ends with the load,
+    # so that nothing keeps the lock.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOAD_LOCK})
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOAD_LOCK})
+        connection.detach()
+        for statement in (
+            "SET lock_timeout = 0",  # the load before may take as long as it likes
+            "SET statement_timeout = 0",
+            f"SELECT pg_advisory_lock({LOAD_LOCK})",
+        ):
+            connection.execute(text(statement))
+        yield
 
 
 class LoadLost(Exception):
@@ -96,6 +108,8 @@ class LoadLost(Exception):
 class Loader:
     """Loads one job in pieces, within a `loading_turn`. Until `finish` it is `loading` and nothing claims from it;
     `abandon` undoes it.
+
+    Every transaction of it may be repeated: after a lost connection nobody knows whether the commit came to pass.
     """
 
     def __init__(self, engine: Engine, sealer: Sealer, instance_id: str, job: NewJob) -> None:
@@ -110,12 +124,14 @@ class Loader:
         def work(connection: Connection) -> tuple[str, datetime]:
             now = db_now(connection)
             job_id = job.id or new_job_id(now)
+            if begun_at := _begun_at(connection, job_id, job.fingerprint):
+                return job_id, begun_at
             connection.execute(
                 insert(jobs).values(
                     id=job_id,
                     instance_id=instance_id,
                     state=JobState.LOADING,
-                    source_name=job.source_name,
+                    source_name=storable(job.source_name),
                     fingerprint=job.fingerprint,
                     columns=list(job.columns),
                     look_first=job.look_first,
@@ -132,6 +148,12 @@ class Loader:
         """Make the connector of the rows with this `connector_key` known, before the first of them."""
 
         def work(connection: Connection) -> int:
+            known = select(job_connectors.c.id).where(
+                job_connectors.c.job_id == self.job_id, job_connectors.c.key == key
+            )
+            known_id: int | None = connection.execute(known).scalar()
+            if known_id is not None:
+                return known_id
             row = insert(job_connectors).values(
                 job_id=self.job_id,
                 key=key,
@@ -145,18 +167,16 @@ class Loader:
         self._connectors[key] = writing(self._engine, work)
 
     def add(self, row: PlannedRow | RefusedRow | SkippedRow, *, account_exists: bool) -> None:
-        """Take one row; pieces are written as they fill. Raises: LoadLost."""
+        """Take one row; pieces are written as they fill. Raises: LoadLost, UnstorableText."""
         match row:
             case PlannedRow():
                 self._items.append(self._to_item(row, account_exists=account_exists))
             case RefusedRow():
                 self._counts["refused"] += 1
-                problems = [{"column": p.column, "reason": p.reason} for p in row.problems]
-                self._unloaded.append(self._to_unloaded(row, problems=problems))
+                self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
             case SkippedRow():
                 self._counts["skipped"] += 1
-                where = {"installed_job_id": row.job_id, "installed_row_number": row.row_number}
-                self._unloaded.append(self._to_unloaded(row, **where))
+                self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
         if len(self._items) + len(self._unloaded) >= PIECE:
             self._write_piece()
 
@@ -165,6 +185,8 @@ class Loader:
         self._write_piece()
 
         def work(connection: Connection) -> None:
+            if self._has_finished(connection):
+                return
             now = db_now(connection)
             is_empty = self._counts["total"] == 0
             self._change_job(
@@ -187,13 +209,27 @@ class Loader:
 
         def work(connection: Connection) -> None:
             self._change_job(connection, loader_seen_at=db_now(connection))
-            if new_items:
-                connection.execute(insert(items), new_items)
-            if new_unloaded:
-                connection.execute(insert(unloaded_rows), new_unloaded)
+            if self._is_written(connection, items, new_items[:1]):
+                return
+            if self._is_written(connection, unloaded_rows, new_unloaded[:1]):
+                return
+            insert_rows(connection, items, new_items)
+            insert_rows(connection, unloaded_rows, new_unloaded)
 
         writing(self._engine, work)
         self._items, self._unloaded = [], []
+
+    def _is_written(self, connection: Connection, table: Table, first: list[dict[str, Any]]) -> bool:
+        """Whether the piece of this row is there already: a piece comes whole or not at all."""
+        numbers = [row["row_number"] for row in first]
+        mine = select(table.c.row_number).where(
+            table.c.job_id == self.job_id, table.c.row_number.in_(numbers)
+        )
+        return connection.execute(mine).first() is not None
+
+    def _has_finished(self, connection: Connection) -> bool:
+        state = connection.execute(select(jobs.c.state).where(jobs.c.id == self.job_id)).scalar()
+        return state is not None and state != JobState.LOADING
 
     def _change_job(self, connection: Connection, **changes: Any) -> None:
         loading = update(jobs).where(
@@ -205,34 +241,17 @@ class Loader:
             raise LoadLost(self.job_id)
 
     def _to_item(self, planned: PlannedRow, *, account_exists: bool) -> dict[str, Any]:
-        row = planned.row
         self._counts["total"] += 1
         is_held = self._first is not None and self._counts["total"] > self._first
         self._counts["held"] += is_held
-        account = row.account
-        return {
-            "job_id": self.job_id,
-            "row_number": row.number,
-            "account_id": row.account_id,
-            "name": planned.name,
-            "target": planned.target,
-            "connector_id": self._connectors[planned.connector_key],
-            "authentication_id": planned.authentication_id,
-            "description": row.description,
-            "account_name": account.name if account else None,
-            "account_description": account.description if account else None,
-            "account_timezone": account.timezone if account else None,
-            "cells": list(planned.cells),
-            "sealed": self._sealer.seal(planned.secrets, job_id=self.job_id, row_number=row.number),
-            "state": ItemState.QUEUED,
-            "due_at": HELD_UNTIL if is_held else self._due_at,
-            "must_look": planned.must_look,
-            "account_exists": account_exists,
-        }
-
-    def _to_unloaded(self, row: RefusedRow | SkippedRow, **more: Any) -> dict[str, Any]:
-        empty = {"problems": None, "installed_job_id": None, "installed_row_number": None}
-        return {"job_id": self.job_id, "row_number": row.number, "cells": list(row.cells)} | empty | more
+        return new_item(
+            planned,
+            self._sealer,
+            job_id=self.job_id,
+            connector_id=self._connectors[planned.connector_key],
+            due_at=HELD_UNTIL if is_held else self._due_at,
+            account_exists=account_exists,
+        )
 
 
 @dataclass(frozen=True, slots=True)

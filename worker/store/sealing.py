@@ -29,6 +29,10 @@ class Sealer:
         )
         return self._first.encode() + b":" + nonce + sealed
 
+    def is_sealed_with_first(self, sealed: bytes) -> bool:
+        """Whether it was the first key that sealed this."""
+        return bytes(sealed).partition(b":")[0] == self._first.encode()
+
     def open(self, sealed: bytes, *, job_id: str, row_number: int) -> dict[str, str]:
         """Column -> value. Raises: SealBroken."""
         key_id, _, rest = bytes(sealed).partition(b":")

@@ -1,5 +1,6 @@
 """Engines and transactions for both databases."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -20,8 +21,36 @@ __all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "upgra
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
 TRIES = 8
+WAL_TRIES = 100  # every 0.05 s
 # SQLite's BUSY, LOCKED and PROTOCOL: another process was in the way. Its other errors stay as they are.
 PASSING_SQLITE_ERRORS = frozenset({5, 6, 15})
+STATEMENT_TIMED_OUT = "57014"
+LOCK_TIMED_OUT = "55P03"
+
+# A process has three threads for the database, and one connection that may wait for its turn to load.
+POOL_SIZE = 4
+POOL_OVERFLOW = 2
+POSTGRES_SETTINGS = {
+    # A process that is frozen in the middle of a settle would hold up all others of its job.
+    "idle_in_transaction_session_timeout": "10s",
+    # Longer than that, so that those who wait outlast it.
+    "lock_timeout": "15s",
+    # No statement of ours takes a second: one that takes so long waits for what will not come.
+    "statement_timeout": "60s",
+    # A plan made once for all values would outlive what it was made for: a queue is empty now and full later.
+    "plan_cache_mode": "force_custom_plan",
+}
+POSTGRES_CONNECTION = {
+    "application_name": "cyclr-bulk",
+    "connect_timeout": 5,
+    # A server that vanished without a word is noticed within 15-20 s; the system's default is hours.
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "options": " ".join(f"-c {name}={value}" for name, value in POSTGRES_SETTINGS.items()),
+}
 
 
 def normalise_url(url: str) -> str:
@@ -33,27 +62,59 @@ def normalise_url(url: str) -> str:
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `url`. SQLite: WAL, synchronous=FULL, and every transaction that writes begins IMMEDIATE."""
+    """An engine for `url`. SQLite: WAL, synchronous=FULL, and every transaction that writes begins IMMEDIATE.
+
+    PostgreSQL: a small pool for each process, and limits on how long anything may wait; what the URL says goes first.
+    """
     parsed = make_url(normalise_url(url))
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=5, hide_parameters=True)
     # hide_parameters: what was to be stored stands in no error text.
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        parsed,
+        connect_args=_unless_given(POSTGRES_CONNECTION, parsed),
+        pool_pre_ping=True,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        hide_parameters=True,
+    )
+
+
+def _unless_given(arguments: dict[str, Any], url: URL) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name not in url.query}
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; `_begin_sqlite` does
+    _keep_private(connection)
+    _use_wal(connection)
     # FULL: with NORMAL a power cut can lose a claim whose call was sent.
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "foreign_keys=ON",
-    ):
+    for pragma in ("synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _keep_private(connection: sqlite3.Connection) -> None:
+    # Before the first write: SQLite gives its other files the mode of the database. By its name: to open and close
+    # the file a second time would lose the locks that this process has on it.
+    [(_, _, path)] = connection.execute("PRAGMA database_list").fetchall()
+    if path and Path(path).stat().st_mode & 0o077:
+        Path(path).chmod(0o600)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Two processes that make a new database at once: for this one change SQLite does not wait by itself.
+    for left in reversed(range(WAL_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not left or error.sqlite_errorcode & 0xFF not in PASSING_SQLITE_ERRORS:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -96,8 +157,12 @@ def writing(engine: Engine, work: Callable[[Connection], T]) -> T:
 def _may_pass(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
+    if not isinstance(error, OperationalError):
+        return False
+    if getattr(error.orig, "sqlstate", None) == STATEMENT_TIMED_OUT:
+        return False  # it would take as long again
     code = getattr(error.orig, "sqlite_errorcode", None)
-    return isinstance(error, OperationalError) and (code is None or code & 0xFF in PASSING_SQLITE_ERRORS)
+    return code is None or code & 0xFF in PASSING_SQLITE_ERRORS
 
 
 def migrations_folder() -> Path:
@@ -117,7 +182,7 @@ def alembic_config(engine: Engine, migrations: Path | None = None) -> Config:
 def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
     """Bring the schema up to date; nothing happens when it is. `migrations`: another folder than the product's.
 
-    On SQLite the whole of it is one transaction: it happens, or it does not. Raises: NewerSchema.
+    The whole of it is one transaction: it happens, or it does not. Two at once take turns. Raises: NewerSchema, SchemaBusy.
     """
     config = alembic_config(engine, migrations)
     script = ScriptDirectory.from_config(config)
@@ -127,7 +192,21 @@ def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
         return
     if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
         raise NewerSchema(current)
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == LOCK_TIMED_OUT:
+            raise SchemaBusy from error
+        raise
+
+
+class SchemaBusy(Exception):
+    """The tables are in use for so long that they could not be changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database's tables are in use (by a backup, perhaps) and could not be changed; nothing was changed, try again"
+        )
 
 
 class NewerSchema(Exception):

@@ -79,10 +79,16 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], pause_abo
     tries = [_to_attempt(s) for s in mine if not isinstance(s.verdict, Released)]
     if tries:
         connection.execute(insert(attempts), tries)
-    _move_counters(connection, mine, first_tries={key for key, tried in held.items() if not tried})
-    for job_id, reason in sorted(_pauses(mine)):
+    moves = _moves(mine, first_tries={key for key, tried in held.items() if not tried})
+    pauses = _pauses(mine)
+    changed = sorted({*moves, *(job_id for job_id, _ in pauses)})
+    _lock_jobs(connection, changed)
+    for job_id, counters in moves.items():
+        changes = {name: jobs.c[name] + by for name, by in counters.items()}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+    for job_id, reason in pauses:
         pause(connection, job_id, reason)
-    advance_jobs(connection, sorted({s.item.job_id for s in mine}), now, pause_above_percent)
+    advance_jobs(connection, changed, now, pause_above_percent)
     return len(mine)
 
 
@@ -247,23 +253,22 @@ VERDICT_NAMES: dict[type, str] = {
 _FINAL_COUNTERS: dict[type, str] = {Installed: "installed", GiveUp: "failed", CalledOff: "cancelled"}
 
 
-def _move_counters(
-    connection: Connection, mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]
-) -> None:
+def _moves(mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]) -> dict[str, Counter[str]]:
+    """Job id -> by how much its counters move; jobs whose counters stand still are left out."""
     moves: dict[str, Counter[str]] = {}
     for settlement in mine:
-        if isinstance(settlement.verdict, Released):
-            continue
-        counters = moves.setdefault(settlement.item.job_id, Counter())
-        final = _FINAL_COUNTERS.get(type(settlement.verdict))
-        if final:
-            counters[final] += 1
-        if _key(settlement) in first_tries:
-            counters["tried"] += 1
-    for job_id in sorted(moves):  # one order for all, so that two settles cannot block each other
-        changes = {name: jobs.c[name] + by for name, by in moves[job_id].items()}
-        if changes:
-            connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+        moved = [_FINAL_COUNTERS.get(type(settlement.verdict))]
+        if _key(settlement) in first_tries and not isinstance(settlement.verdict, Released):
+            moved.append("tried")
+        for name in filter(None, moved):
+            moves.setdefault(settlement.item.job_id, Counter())[name] += 1
+    return moves
+
+
+def _lock_jobs(connection: Connection, job_ids: Sequence[str]) -> None:
+    # In one order, whatever is changed of them afterwards: two settles must not wait for each other.
+    rows = select(jobs.c.id).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
+    connection.execute(rows.with_for_update(key_share=True)).all()
 
 
 def _pauses(mine: Iterable[Settlement]) -> set[tuple[str, PauseReason]]:
@@ -285,7 +290,12 @@ def pause(connection: Connection, job_id: str, reason: PauseReason) -> bool:
 def advance_jobs(
     connection: Connection, job_ids: Sequence[str], now: datetime, pause_above_percent: float
 ) -> None:
-    """Complete, or pause, the jobs whose counters say so: guarded updates, safe to repeat."""
+    """Complete, or pause, the jobs whose counters say so: guarded updates, safe to repeat.
+
+    The caller has locked these jobs in id order.
+    """
+    if not job_ids:
+        return
     these = jobs.c.id.in_(job_ids)
     final = jobs.c.installed + jobs.c.failed + jobs.c.cancelled
     tried = jobs.c.tried - jobs.c.tried_at_start

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
-from worker.store.loading import HELD_UNTIL
+from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, writing
 from worker.store.settling import advance_jobs
 from worker.store.tables import DEATHS_UNTIL_ALONE, IS_KEPT, IS_QUEUED, IS_RUNNING, items, jobs
@@ -79,13 +79,18 @@ def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
     """Complete or pause every job whose counters say so. Usually the settle has done it already."""
 
     def work(connection: Connection) -> None:
-        unfinished = select(jobs.c.id).where(
-            jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED])
-            | ((jobs.c.state == JobState.CANCELLED) & jobs.c.finished_at.is_(None))
+        unfinished = (
+            select(jobs.c.id)
+            .where(
+                jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED])
+                | ((jobs.c.state == JobState.CANCELLED) & jobs.c.finished_at.is_(None))
+            )
+            .order_by(jobs.c.id)
+            # One that is locked is being settled, and moved on by that.
+            .with_for_update(skip_locked=True, key_share=True)
         )
-        ids = sorted(connection.execute(unfinished).scalars())
-        if ids:
-            advance_jobs(connection, ids, db_now(connection), pause_above_percent)
+        ids = list(connection.execute(unfinished).scalars())
+        advance_jobs(connection, ids, db_now(connection), pause_above_percent)
 
     writing(engine, work)
 
@@ -134,9 +139,16 @@ def wipe_old_secrets(engine: Engine, *, retention_h: float) -> int:
 
     def work(connection: Connection) -> int:
         until = db_now(connection) - timedelta(hours=retention_h)
-        old = select(items.c.id).where(IS_KEPT, items.c.settled_at <= until).limit(PIECE)
-        # Asked again in the update: a row that a person retries meanwhile keeps its secrets.
-        wipe = update(items).where(items.c.id.in_(old), IS_KEPT).values(sealed=None)
-        return connection.execute(wipe).rowcount
+        old = (
+            select(items.c.id)
+            .where(IS_KEPT, items.c.settled_at <= until)
+            .order_by(items.c.settled_at)
+            .limit(PIECE)
+            # One that a person retries at this moment keeps its secrets.
+            .with_for_update(skip_locked=True)
+        )
+        ids = list(connection.execute(old).scalars())
+        _update(connection, ids, {"sealed": None})
+        return len(ids)
 
     return writing(engine, work)

@@ -1,27 +1,37 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.integration.store.databases import Loads, copy_database
-from worker.store.session import Engine, open_engine, upgrade
+from tests.integration.store.databases import Loads, PostgresStores, SqliteStores, Stores
+from tests.postgres import open_databases
+from worker.store.session import Engine
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database at head, made once and copied for every test."""
-    path = tmp_path_factory.mktemp("template") / "store.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    engine.dispose()
-    return path
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """Where databases at head come from, as many as a test needs; every test runs on both kinds."""
+    if request.param == "sqlite":
+        yield SqliteStores(tmp_path_factory.mktemp("stores"))
+        return
+    with open_databases() as databases:
+        stores = PostgresStores(databases)
+        yield stores
+        stores.close()
 
 
 @pytest.fixture
-def engine(template: Path, tmp_path: Path) -> Iterator[Engine]:
-    opened = copy_database(template, tmp_path)
+def engine(stores: Stores) -> Iterator[Engine]:
+    opened = stores.new()
     yield opened
-    opened.dispose()
+    stores.drop(opened)
+
+
+@pytest.fixture
+def empty(stores: Stores) -> Iterator[Engine]:
+    """A database without a single table."""
+    opened = stores.empty()
+    yield opened
+    stores.drop(opened)
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@ import threading
 from collections import Counter
 
 import pytest
-from sqlalchemy import event
 
 from tests.integration.store.databases import (
     OTHER_INSTANCE,
     Loads,
     ago,
     change_items,
-    change_job,
     end,
     item_row,
     planned,
@@ -21,9 +19,9 @@ from worker.domain.rows import NewAccount
 from worker.domain.states import Code, ItemState, JobState, PauseReason
 from worker.domain.verdicts import Released, RetryAt
 from worker.store.claiming import Standing, claim, count_due, prolong
-from worker.store.jobs import cancel_job, pause_job, resume_job
+from worker.store.jobs import cancel_job, pause_job
 from worker.store.sealing import Sealer
-from worker.store.session import Engine, reading
+from worker.store.session import Engine
 from worker.store.upkeep import rescue
 
 
@@ -189,74 +187,6 @@ def test_two_claimers_never_get_one_item(engine: Engine, loads: Loads):
     for thread in threads:
         thread.join(30)
     assert len(claimed) == len(set(claimed)) == 120
-
-
-def _plans(engine: Engine, work) -> list[str]:
-    """How SQLite goes about every query of `work` that reads items."""
-    statements: list[tuple[str, object]] = []
-
-    def note(_connection, _cursor, statement, parameters, _context, _many):
-        if statement.startswith(("SELECT", "UPDATE")) and "items" in statement:
-            statements.append((statement, parameters))
-
-    event.listen(engine, "before_cursor_execute", note)
-    work()
-    event.remove(engine, "before_cursor_execute", note)
-    plans = []
-    with reading(engine) as connection:
-        for statement, parameters in statements:
-            explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            plans += [row.detail for row in explained]
-    return plans
-
-
-@pytest.fixture
-def large_job(engine: Engine, loads: Loads) -> str:
-    """50,000 queued items, all but 10 of them held back by `--first`."""
-    job_id = loads.job(1, first=1)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE jobs SET total = 50000, held = 49990")
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 50001)"
-            " INSERT INTO items (job_id, row_number, account_id, name, target, connector_id, cells, state, due_at)"
-            " SELECT job_id, i, 'a' || i, name, 't' || i, connector_id, cells, state,"
-            " CASE WHEN i < 12 THEN due_at ELSE '9999-01-01 00:00:00.000000' END FROM items, n"
-        )
-    return job_id
-
-
-def test_a_claim_and_a_count_cost_the_same_however_many_items_are_held_back(engine: Engine, large_job: str):
-    plans = _plans(
-        engine, lambda: (count_due(engine, "instance-a", limit=250), take(engine, 5, is_idle=True))
-    )
-    searches = [plan for plan in plans if "items" in plan]
-    assert searches, plans
-    for plan in searches:
-        assert plan.startswith("SEARCH items USING"), plan
-        assert "job_id=? AND due_at<" in plan or "ix_items_alone" in plan or "PRIMARY KEY" in plan, plan
-    assert len(take(engine, 100, is_idle=True)) == 5
-
-
-def test_the_items_of_a_claim_are_found_in_order_and_not_sorted(engine: Engine, large_job: str):
-    resume_everything(engine, large_job)
-    plans = _plans(engine, lambda: take(engine, 50))
-    # The one sort is that of the jobs, by chance.
-    assert sum("TEMP B-TREE" in plan for plan in plans) == 1, plans
-    assert any("ix_items_due" in plan for plan in plans)
-
-
-def resume_everything(engine: Engine, job_id: str) -> None:
-    change_job(engine, job_id, state=JobState.PAUSED)
-    assert resume_job(engine, job_id, first=None)
-    assert count_due(engine, "instance-a", limit=60_000) == 50_000
-
-
-def test_a_cancelled_job_of_many_items_costs_a_claim_nothing(engine: Engine, large_job: str):
-    change_items(engine, large_job, 2, must_look=True)
-    cancel_job(engine, large_job)
-    plans = _plans(engine, lambda: take(engine, 5))
-    assert any("ix_items_looks" in plan for plan in plans), plans
-    assert not any(plan.startswith("SCAN items") for plan in plans)
 
 
 # Prolonging

@@ -1,4 +1,5 @@
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import NoResultFound
 
 from tests.integration.store.databases import (
@@ -33,6 +34,7 @@ from worker.store.jobs import (
 )
 from worker.store.loading import HELD_UNTIL
 from worker.store.session import Engine
+from worker.store.tables import job_connectors
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
@@ -147,9 +149,10 @@ def test_a_connector_is_stale_after_a_day(engine: Engine, loads: Loads):
     loader.finish()
     [item] = take(engine)
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE job_connectors SET resolved_at = ? WHERE id = ?",
-            (f"{ago(hours=25):%Y-%m-%d %H:%M:%S}.000000", item.connector_id),
+        connection.execute(
+            update(job_connectors)
+            .where(job_connectors.c.id == item.connector_id)
+            .values(resolved_at=ago(hours=25))
         )
     connector = get_connector(engine, item.connector_id)
     assert (connector.name, connector.version, connector.is_stale) == ("Other", None, True)

@@ -3,7 +3,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -17,9 +16,12 @@ from tests.integration.store.databases import (
     change_items,
     change_job,
     end,
+    only_sqlite,
+    path_of,
     planned,
     rows_of,
     take,
+    url_of,
 )
 from worker.domain.rows import Problem, RefusedRow, SkippedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
@@ -40,7 +42,7 @@ from worker.store.loading import (
 )
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
-from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
+from worker.store.tables import instances, items, job_connectors, jobs, metadata, unloaded_rows
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
@@ -68,10 +70,18 @@ def test_a_loaded_job_runs_and_holds_its_rows_in_order(engine: Engine, loads: Lo
     assert rows_of(engine, job_id)[0].cells == ["a2", "[not exported]"]
 
 
-def test_no_secret_stands_in_the_database_in_clear(engine: Engine, loads: Loads, tmp_path: Path):
+def test_no_secret_stands_in_the_database_in_clear(engine: Engine, loads: Loads):
+    loads.job(50)
+    with reading(engine) as connection:
+        for table in metadata.sorted_tables:
+            assert "secret-" not in repr(connection.execute(select(table)).all()), table.name
+
+
+@only_sqlite
+def test_no_secret_stands_in_any_file_of_the_database(engine: Engine, loads: Loads):
     loads.job(50)
     engine.dispose()
-    for path in tmp_path.iterdir():
+    for path in path_of(engine).parent.iterdir():
         assert b"secret-" not in path.read_bytes(), path.name
 
 
@@ -300,15 +310,10 @@ def test_secrets_under_another_key_cannot_be_found(engine: Engine, loads: Loads)
 
 
 @contextmanager
-def turn_holder(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def turn_holder(engine: Engine) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Another process that is in the middle of a load; and its job."""
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.integration.store.load_turn_holder",
-            f"sqlite:///{tmp_path / 'store.db'}",
-        ],
+        [sys.executable, "-m", "tests.integration.store.load_turn_holder", url_of(engine)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -322,10 +327,8 @@ def turn_holder(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
-def test_a_load_waits_for_that_of_another_process_and_clears_away_what_it_left(
-    engine: Engine, loads: Loads, tmp_path: Path
-):
-    with turn_holder(tmp_path) as (process, dead_job_id):
+def test_a_load_waits_for_that_of_another_process_and_clears_away_what_it_left(engine: Engine, loads: Loads):
+    with turn_holder(engine) as (process, dead_job_id):
         loaded: list[str] = []
         thread = threading.Thread(target=lambda: loaded.append(loads.job(3)))
         thread.start()
@@ -358,11 +361,11 @@ def test_loads_of_several_threads_take_turns(engine: Engine, loads: Loads):
     assert most == [1, 1, 1, 1, 1]
 
 
-def test_an_instance_is_made_once_however_many_ask(tmp_path: Path, engine: Engine):
+def test_an_instance_is_made_once_however_many_ask(engine: Engine):
     begin = threading.Barrier(4)
 
     def ask() -> None:
-        mine = open_engine(f"sqlite:///{tmp_path / 'store.db'}")
+        mine = open_engine(url_of(engine))
         begin.wait()
         ensure_instance(mine, "shared", "api.example.com")
         mine.dispose()

@@ -3,22 +3,33 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from alembic import command
-from sqlalchemy import insert, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from tests.integration.store.databases import Loads
+from tests.integration.store.databases import (
+    Loads,
+    Stores,
+    only_postgres,
+    only_sqlite,
+    path_of,
+    url_of,
+    wait_until_blocked,
+)
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
 from worker.installing.judging import Call
 from worker.store.session import (
     Engine,
     NewerSchema,
+    SchemaBusy,
     alembic_config,
     db_now,
     migrations_folder,
@@ -48,13 +59,6 @@ def downgrade() -> None:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_engine(f"sqlite:///{tmp_path / 'empty.db'}")
-    yield opened
-    opened.dispose()
-
-
-@pytest.fixture
 def later_migrations(tmp_path: Path) -> Path:
     """The product's migrations and one more."""
     folder = shutil.copytree(migrations_folder(), tmp_path / "migrations")
@@ -63,9 +67,21 @@ def later_migrations(tmp_path: Path) -> Path:
 
 
 def schema(engine: Engine) -> dict[str, str]:
+    """Every table and index as the database itself writes it down."""
     with reading(engine) as connection:
-        made = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        return {row.name: row.sql for row in made if row.name != "alembic_version"}
+        if engine.dialect.name == "sqlite":
+            made = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+            found = {row.name: row.sql for row in made}
+        else:
+            found = dict(connection.execute(POSTGRES_SCHEMA).all())
+    return {name: sql for name, sql in found.items() if "alembic" not in name}
+
+
+POSTGRES_SCHEMA = text(
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    " UNION ALL SELECT table_name, string_agg(column_name || ' ' || data_type || coalesce(column_default, ''), ', '"
+    " ORDER BY column_name) FROM information_schema.columns WHERE table_schema = 'public' GROUP BY table_name"
+)
 
 
 def revision(engine: Engine) -> str:
@@ -76,6 +92,7 @@ def revision(engine: Engine) -> str:
 # SQLite as we need it
 
 
+@only_sqlite
 def test_sqlite_is_safe_against_power_cuts_and_keeps_its_references(engine: Engine):
     with reading(engine) as connection:
         found = {
@@ -85,8 +102,9 @@ def test_sqlite_is_safe_against_power_cuts_and_keeps_its_references(engine: Engi
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 15_000}
 
 
-def test_a_transaction_that_writes_locks_at_once_and_one_that_reads_does_not(engine: Engine, tmp_path: Path):
-    other = sqlite3.connect(tmp_path / "store.db", timeout=0, isolation_level=None)
+@only_sqlite
+def test_a_transaction_that_writes_locks_at_once_and_one_that_reads_does_not(engine: Engine):
+    other = sqlite3.connect(path_of(engine), timeout=0, isolation_level=None)
 
     def is_locked() -> bool:
         try:
@@ -106,6 +124,121 @@ def test_a_transaction_that_writes_locks_at_once_and_one_that_reads_does_not(eng
     other.close()
 
 
+@only_sqlite
+def test_nobody_else_may_read_the_files_of_the_database(engine: Engine, loads: Loads):
+    path_of(engine).chmod(0o644)  # as an earlier version made it
+    loads.job(1)
+    with reading(engine):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in path_of(engine).parent.glob("store.db*")}
+    assert modes.pop("store.db") == 0o600
+    assert set(modes) >= {"store.db-wal", "store.db-shm"}
+
+
+@only_sqlite
+def test_a_new_database_and_all_that_lies_beside_it_is_private(empty: Engine):
+    upgrade(empty)
+    with reading(empty):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in path_of(empty).parent.iterdir()}
+    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
+
+
+# PostgreSQL as we need it
+
+
+@only_postgres
+def test_nothing_may_wait_for_ever(engine: Engine):
+    names = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout", "application_name")
+    with reading(engine) as connection:
+        found = [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+    assert found == ["10s", "15s", "1min", "cyclr-bulk"]
+
+
+@only_postgres
+def test_what_the_url_says_goes_first(engine: Engine):
+    url = engine.url.update_query_dict({"application_name": "ours", "options": "-c lock_timeout=7s"})
+    other = open_engine(url.render_as_string(hide_password=False))
+    with reading(other) as connection:
+        assert connection.execute(text("SHOW application_name")).scalar_one() == "ours"
+        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "7s"
+    other.dispose()
+
+
+@only_postgres
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_spelling_of_the_url_opens_the_database(engine: Engine, loads: Loads, scheme: str):
+    job_id = loads.job(1)
+    other = open_engine(url_of(engine).replace("postgresql+psycopg://", f"{scheme}://"))
+    with reading(other) as connection:
+        assert connection.execute(select(jobs.c.id)).scalar_one() == job_id
+    other.dispose()
+
+
+@only_postgres
+def test_connections_that_were_cut_are_replaced_without_an_error(engine: Engine, loads: Loads):
+    cut = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    surgeon = open_engine(url_of(engine))
+    tries: list[int] = []
+
+    def work(connection) -> str:
+        tries.append(1)
+        connection.execute(insert(instances).values(id="i", api_host="h"))
+        if len(tries) == 1:
+            with surgeon.connect() as other:
+                other.execute(cut)
+        return connection.execute(select(instances.c.id)).scalar_one()
+
+    assert writing(engine, work) == "i"
+    assert len(tries) == 2
+    with surgeon.connect() as other:
+        other.execute(cut)
+    surgeon.dispose()
+    loads.job(1)
+
+
+@only_postgres
+def test_a_deadlock_is_settled_by_trying_again(engine: Engine):
+    for name in ("a", "b"):
+        new = insert(instances).values(id=name, api_host="h")
+        writing(engine, lambda connection, new=new: connection.execute(new))
+    both_hold_one = threading.Barrier(2)
+    tries: list[str] = []
+
+    def work(connection, first: str, second: str) -> str:
+        tries.append(first)
+        for name in (first, second):
+            connection.execute(update(instances).where(instances.c.id == name).values(api_host="changed"))
+            if name == first and len(tries) <= 2:
+                both_hold_one.wait(10)
+        return "done"
+
+    with ThreadPoolExecutor(2) as threads:
+        ends = threads.map(
+            lambda pair: writing(engine, partial(work, first=pair[0], second=pair[1])), ["ab", "ba"]
+        )
+        assert list(ends) == ["done", "done"]
+    assert len(tries) == 3
+
+
+@only_postgres
+def test_a_statement_that_took_too_long_is_not_tried_again(engine: Engine):
+    tries: list[int] = []
+
+    def work(connection) -> None:
+        tries.append(1)
+        connection.execute(text("SET LOCAL statement_timeout = '20ms'"))
+        connection.execute(text("SELECT pg_sleep(5)"))
+
+    with pytest.raises(OperationalError, match="statement timeout"):
+        writing(engine, work)
+    assert len(tries) == 1
+
+
+# Transactions
+
+
 def test_work_that_raises_changes_nothing(engine: Engine):
     def work(connection) -> None:
         connection.execute(insert(instances).values(id="i", api_host="h"))
@@ -117,6 +250,7 @@ def test_work_that_raises_changes_nothing(engine: Engine):
         assert connection.execute(select(instances.c.id)).all() == []
 
 
+@only_sqlite
 def test_work_is_tried_again_after_a_passing_error(engine: Engine):
     tries: list[int] = []
 
@@ -142,7 +276,7 @@ def test_an_error_that_will_not_pass_is_raised_at_once(engine: Engine):
         tries.append(1)
         connection.execute(text("SELECT * FROM nowhere"))
 
-    with pytest.raises(OperationalError, match="no such table: nowhere"):
+    with pytest.raises(DBAPIError, match="nowhere"):
         writing(engine, work)
     assert len(tries) == 1
 
@@ -169,6 +303,7 @@ def test_an_empty_database_gets_the_whole_schema(empty: Engine):
     upgrade(empty)
     assert revision(empty) == "0001"
     assert {table.name for table in metadata.sorted_tables} <= set(schema(empty))
+    upgrade(empty)
 
 
 def test_a_database_at_head_is_left_alone(engine: Engine, loads: Loads):
@@ -209,15 +344,15 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(engine: Engine, lat
         LATER.replace("def downgrade", '    op.execute("SELECT * FROM nowhere")\n\n\ndef downgrade')
     )
     before = schema(engine)
-    with pytest.raises(OperationalError, match="no such table: nowhere"):
+    with pytest.raises(DBAPIError, match="nowhere"):
         upgrade(engine, migrations=later_migrations)
     assert (schema(engine), revision(engine)) == (before, "0001")
 
 
-def test_two_processes_that_upgrade_at_once_do_no_harm(empty: Engine, tmp_path: Path):
+def test_two_processes_that_upgrade_at_once_do_no_harm(empty: Engine):
     upgraders = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.store.upgrader", f"sqlite:///{tmp_path / 'empty.db'}"],
+            [sys.executable, "-m", "tests.integration.store.upgrader", url_of(empty)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -238,12 +373,55 @@ def test_two_processes_that_upgrade_at_once_do_no_harm(empty: Engine, tmp_path: 
     command.check(alembic_config(empty))
 
 
+@only_postgres
+def test_an_upgrade_waits_for_another_and_then_finds_nothing_to_do(empty: Engine):
+    with empty.connect() as other:
+        other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": 0x6379636D})
+        thread = threading.Thread(target=lambda: upgrade(empty))
+        thread.start()
+        wait_until_blocked(empty)
+        metadata.create_all(other)
+        other.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
+        other.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
+        other.commit()
+        other.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": 0x6379636D})
+        thread.join(20)
+    assert not thread.is_alive()
+    assert revision(empty) == "0001"
+
+
+@only_postgres
+def test_an_upgrade_does_not_wait_for_ever_for_a_table_in_use(
+    engine: Engine, loads: Loads, later_migrations: Path
+):
+    env = later_migrations / "env.py"
+    env.write_text(env.read_text().replace("lock_timeout = '5s'", "lock_timeout = '100ms'"))
+    before = schema(engine)
+    with engine.begin() as backup:
+        backup.execute(select(jobs.c.id)).all()
+        with pytest.raises(SchemaBusy, match="in use"):
+            upgrade(engine, migrations=later_migrations)
+    assert (schema(engine), revision(engine)) == (before, "0001")
+    upgrade(engine, migrations=later_migrations)
+    assert revision(engine) == "0002"
+
+
+@only_postgres
+def test_an_upgrade_lets_go_of_all_it_set(engine: Engine, later_migrations: Path):
+    upgrade(engine, migrations=later_migrations)
+    with reading(engine) as connection:
+        held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        assert connection.execute(held).scalar_one() == 0
+        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "15s"
+
+
 def test_a_downgrade_leaves_no_table(engine: Engine):
     command.downgrade(alembic_config(engine), "base")
-    assert set(schema(engine)) <= {"alembic_version"}
+    assert schema(engine) == {}
 
 
-def test_alembic_without_a_database_says_what_to_set(tmp_path: Path):
+@only_sqlite
+def test_alembic_without_a_database_says_what_to_set(stores: Stores):
     env = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     done = subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
@@ -275,6 +453,7 @@ def test_the_migrations_make_exactly_the_indexes_that_the_tables_declare(engine:
     def plain(sql: str) -> str:
         return sql.replace("(state NOT IN ('queued', 'running'))", "state NOT IN ('queued', 'running')")
 
+    assert {"uq_items_live_target", "ix_items_due", "ix_items_alone"} <= set(migrated)
     assert {name: plain(sql) for name, sql in migrated.items()} == {
         name: plain(sql) for name, sql in declared.items()
     }

@@ -2,10 +2,10 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from tests.integration.store.databases import (
@@ -16,10 +16,13 @@ from tests.integration.store.databases import (
     change_items,
     end,
     item_row,
+    only_postgres,
+    only_sqlite,
+    path_of,
     rows_of,
     take,
 )
-from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
+from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem
 from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
@@ -470,18 +473,37 @@ def test_what_can_never_be_stored_is_left_to_its_claim_and_stalls_nobody(engine:
     assert_counters_hold(engine)
 
 
+@only_sqlite
 def test_texts_with_nul_are_stored_as_they_are_where_the_database_takes_them(engine: Engine, loads: Loads):
     item = one(engine, loads)
     assert end(engine, (item, GiveUp(Code.REFUSED, "a\x00b"))) == 1
-    assert item_row(engine, item.id).state == ItemState.FAILED
+    assert columns_of(item_row(engine, item.id), "state", "code", "message") == (
+        "failed",
+        "refused",
+        "a\x00b",
+    )
+
+
+@only_postgres
+def test_an_answer_with_nul_stands_alone_and_the_others_are_settled(engine: Engine, loads: Loads):
+    job_id = loads.job(9)
+    bad = GiveUp(Code.REFUSED, "a\x00b", 400)
+    assert end(engine, *((item, bad if item.row_number == 6 else CREATED) for item in take(engine))) == 9
+    codes = {row.row_number: row.code for row in rows_of(engine, job_id)}
+    assert codes == {2: None, 3: None, 4: None, 5: None, 6: "unstorable_answer"} | dict.fromkeys(
+        (7, 8, 9, 10)
+    )
+    assert get_job(engine, job_id).state is JobState.COMPLETED
+    assert_counters_hold(engine)
 
 
 # A database that is busy
 
 
-def test_a_locked_database_is_waited_for(engine: Engine, loads: Loads, tmp_path: Path):
+@only_sqlite
+def test_a_locked_database_is_waited_for(engine: Engine, loads: Loads):
     item = one(engine, loads)
-    blocker = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
+    blocker = sqlite3.connect(path_of(engine), isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")
     settled: list[int] = []
     thread = threading.Thread(target=lambda: settled.append(end(engine, (item, CREATED))))
@@ -510,5 +532,5 @@ def test_settles_of_several_threads_keep_the_counters_right(engine: Engine, load
 
 def test_no_error_of_the_database_shows_what_was_to_be_stored(engine: Engine):
     with engine.begin() as connection, pytest.raises(Exception, match="hide_parameters") as caught:
-        connection.exec_driver_sql("INSERT INTO nowhere VALUES (?)", ("secret-2",))
+        connection.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "secret-2"})
     assert "secret-2" not in str(caught.value)

@@ -1,0 +1,27 @@
+"""Commands as a person types them, for the messages that say what to do next."""
+
+import shlex
+from pathlib import Path
+
+from worker.jobs.options import RunOptions
+
+
+def run_again(file: Path, options: RunOptions, results: Path | None = None) -> str:
+    """The command that goes on with the same job: the same options, all of its rows."""
+    words = ["cyclr-bulk", "run", file_argument(file)]
+    words += ["--connector", options.connector] if options.connector else []
+    words += ["--results", str(results)] if results else []
+    words += ["--skip-invalid"] if options.skip_invalid else []
+    words += ["--look-first"] if options.look_first else []
+    words += ["--if-present", "skip"] if options.skip_if_present else []
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: object) -> str:
+    """The word as it is typed in a shell."""
+    return shlex.quote(str(word))
+
+
+def file_argument(file: Path) -> str:
+    """The path so that no command takes it for an option."""
+    return f"./{file}" if str(file).startswith("-") else str(file)

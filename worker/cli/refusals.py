@@ -1,0 +1,64 @@
+"""Why a command about a job changes nothing, in words."""
+
+from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.store.jobs import JobStatus
+
+WHAT_THEN = {
+    JobState.LOADING: "Its rows are still being written: wait a moment.",
+    JobState.RUNNING: "See how it goes with `cyclr-bulk watch {id}`, or stop it with `cyclr-bulk pause {id}`.",
+    JobState.PAUSED: "It goes on with `cyclr-bulk resume {id}`, and ends with `cyclr-bulk cancel {id}`.",
+    JobState.COMPLETED: "Nothing is left to do; `cyclr-bulk retry {id}` tries its failed rows again.",
+    JobState.CANCELLED: "`cyclr-bulk retry {id}` tries its failed and cancelled rows again.",
+}
+STILL_ENDING = (
+    "Its last rows are still being cancelled or looked for; `cyclr-bulk watch {id}` tells when they are."
+)
+
+
+class JobRefusal(Exception):
+    """A command about a job cannot be carried out; nothing was changed."""
+
+
+class UnknownJob(JobRefusal):
+    """There is no job of this id in the database that the command works on."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id} here. `cyclr-bulk jobs` lists those that are.")
+        self.job_id = job_id
+
+
+class NotInThisState(JobRefusal):
+    """The job is in a state in which this cannot be done. `deed`: as in "it cannot be paused"."""
+
+    def __init__(self, job: JobStatus, deed: str) -> None:
+        super().__init__(f"Job {job.id} cannot be {deed}: it is {state_in_words(job)}. {_hint(job)}")
+        self.job = job
+
+
+class OtherInstance(JobRefusal):
+    """The job is of another Cyclr than the one of the settings, so no worker started with these would take it."""
+
+    def __init__(self, job: JobStatus, api_host: str) -> None:
+        super().__init__(
+            f"Job {job.id} is of {api_host}, with the client id that it was begun with:"
+            " set CYCLR_API_URL and CYCLR_CLIENT_ID to those."
+        )
+        self.job = job
+
+
+def state_in_words(job: JobStatus) -> str:
+    """`running`, `paused (paused by a person)`, `cancelled, and not all of its rows are`."""
+    if job.pause_reason is not None:
+        return f"paused ({PAUSE_MESSAGES[job.pause_reason]})"
+    if is_ending(job):
+        return "cancelled, and some of its rows are not final yet"
+    return job.state
+
+
+def is_ending(job: JobStatus) -> bool:
+    return job.state is JobState.CANCELLED and job.finished_at is None
+
+
+def _hint(job: JobStatus) -> str:
+    hint = STILL_ENDING if is_ending(job) else WHAT_THEN[job.state]
+    return hint.format(id=job.id)

@@ -1,0 +1,220 @@
+"""`cyclr-bulk jobs`, `status`, `items` and `results`: what there is and how it stands, for people and for programs."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from worker.cli.exits import failures_in_words, say, say_all, tell
+from worker.cli.failures import MOST_GROUPS, Reason, failure_lines, merge
+from worker.cli.refusals import state_in_words
+from worker.cli.report import counts_line
+from worker.cli.result_path import require_result_path
+from worker.cli.watching import limiter_note
+from worker.cli.wording import counted
+from worker.cli.workplace import Place, opened_place, require_job
+from worker.clock import Clock
+from worker.cyclr.errors import LimiterAway
+from worker.cyclr.slots import LimiterState
+from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
+from worker.jobs import write_result_file
+from worker.store.jobs import (
+    FailureGroup,
+    JobStatus,
+    count_in_hand,
+    count_waiting_for_authorisation,
+    list_failures,
+)
+from worker.store.listing import iter_items, list_api_hosts, list_jobs
+
+LAST_ENDED = 20
+NOTHING_CHANGED = "Nothing was changed."
+COUNTERS = ("total", "installed", "failed", "cancelled", "retrying", "left", "held", "refused", "skipped")
+
+
+def jobs_command(*, as_json: bool) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        jobs = list_jobs(place.database.engine, ended=LAST_ENDED)
+        hosts = list_api_hosts(place.database.engine)
+        if as_json:
+            tell(_json([_job_fields(job, hosts) for job in jobs], indent=2))
+            return
+        say_all((_job_line(job) for job in jobs), tell)
+        if not jobs:
+            say("There are no jobs here yet.")
+
+
+def status_command(job_id: str, *, as_json: bool) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        engine = place.database.engine
+        job = require_job(place, job_id)
+        host = list_api_hosts(engine)
+        in_hand = count_in_hand(engine, job_id)
+        failures = list_failures(engine, job_id, limit=MOST_GROUPS)
+        limiter = _limiter_state(place, job.instance_id)
+        if as_json:
+            found = _job_fields(job, host) | {
+                "in_hand": in_hand,
+                "rows_per_second": _per_second(job),
+                "limiter": _limiter_fields(limiter),
+                "failures": [_reason_fields(reason) for reason in merge(failures)],
+            }
+            tell(_json(found, indent=2))
+            return
+        waiting = count_waiting_for_authorisation(engine, job_id)
+        say_all(_status_lines(job, host[job.instance_id], in_hand, waiting, limiter, failures), tell)
+
+
+def items_command(
+    job_id: str,
+    *,
+    state: ItemState | None,
+    codes: Sequence[Code],
+    account_id: str | None,
+    as_json: bool,
+) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        require_job(place, job_id)
+        found = 0
+        for item in iter_items(
+            place.database.engine, job_id, state=state, codes=codes, account_id=account_id
+        ):
+            found += 1
+            tell(_json(_item_fields(item)) if as_json else _item_line(item))
+        say(f"{counted(found, 'item')}.")
+
+
+def results_command(job_id: str, path: Path) -> None:
+    with failures_in_words(nothing_done="No result file was written."), opened_place() as place:
+        require_job(place, job_id)
+        require_result_path(path)
+        count = write_result_file(place.database.engine, job_id, path)
+    tell(f"{counted(count, 'row')} written to {path}")
+
+
+def _job_line(job: JobStatus) -> str:
+    parts = [f"{job.final:,} of {counted(job.total, 'row')} done"]
+    parts += [f"{job.failed:,} failed"] if job.failed else []
+    return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {state_in_words(job)}, {', '.join(parts)}"
+
+
+def _status_lines(
+    job: JobStatus,
+    host: str,
+    in_hand: int,
+    waiting: int,
+    limiter: LimiterState | str | None,
+    failures: Sequence[FailureGroup],
+) -> Iterator[str]:
+    yield f"Job {job.id} of {job.source_name} at {host}: {state_in_words(job)}"
+    yield f"  {counts_line(job, waiting)}"
+    if job.left:
+        held = f", {job.held:,} held back by --first" if job.held else ""
+        yield f"  left:      {in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
+    yield f"  begun:     {_moment(job.started_at)}{_until(job)}"
+    if per_second := _per_second(job):
+        yield f"  pace:      {per_second:g} rows/s since it was begun"
+    if limiter is not None:
+        yield f"  calls:     {limiter if isinstance(limiter, str) else _limiter_line(limiter)}"
+    yield from failure_lines(failures, job.failed)
+
+
+def _until(job: JobStatus) -> str:
+    return "" if job.finished_at is None else f", ended: {_moment(job.finished_at)}"
+
+
+def _limiter_line(state: LimiterState) -> str:
+    note = limiter_note(state)
+    rate = f"{state.rate_per_second:g} of {state.configured_per_second:g} a second"
+    return f"{rate}; {note}" if note else rate
+
+
+def _limiter_state(place: Place, instance_id: str) -> LimiterState | str | None:
+    """How the limiter stands; a text where it cannot be asked; None where none runs."""
+
+    async def ask() -> LimiterState | str | None:
+        limiter = place.limiter(instance_id)
+        if limiter is None:
+            return None
+        try:
+            return await limiter.state()
+        except LimiterAway:
+            return "the limiter's Redis does not answer, so nobody calls"
+        finally:
+            with suppress(LimiterAway):
+                await limiter.aclose()
+
+    return asyncio.run(ask())
+
+
+def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "state": job.state,
+        "pause_reason": job.pause_reason,
+        "pause_message": PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
+        "source_name": job.source_name,
+        "api_host": hosts[job.instance_id],
+        **{name: getattr(job, name) for name in COUNTERS},
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def _limiter_fields(state: LimiterState | str | None) -> dict[str, Any] | None:
+    if not isinstance(state, LimiterState):
+        return None
+    return {
+        "calls_per_second": state.rate_per_second,
+        "configured_per_second": state.configured_per_second,
+        "gate_closed_for_s": state.gate_closed_for_s,
+        "outage_level": state.outage_level,
+    }
+
+
+def _reason_fields(reason: Reason) -> dict[str, Any]:
+    return {
+        "code": reason.code,
+        "message": reason.message,
+        "count": reason.count,
+        "example_row": reason.example_row,
+    }
+
+
+def _item_fields(item: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = dict(item._mapping)
+    return {"row": fields.pop("row_number"), **fields}
+
+
+def _item_line(item: Any) -> str:
+    how = item.outcome or item.code or ""
+    parts = [f"row {item.row_number}", item.account_id, item.name, item.state, how, item.message or ""]
+    return "  ".join(part for part in parts if part)
+
+
+def _per_second(job: JobStatus) -> float:
+    """Rows that became final a second, from the start to now or to the end."""
+    if job.started_at is None:
+        return 0.0
+    elapsed_s = ((job.finished_at or Clock().now()) - job.started_at).total_seconds()
+    return round(job.final / elapsed_s, 1) if elapsed_s > 0 else 0.0
+
+
+def _moment(at: datetime | None) -> str:
+    return "not yet" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _day(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _json(value: Any, *, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=_in_iso)
+
+
+def _in_iso(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat()

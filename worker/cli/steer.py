@@ -1,0 +1,179 @@
+"""`cyclr-bulk pause`, `resume`, `cancel`, `retry` and `forget`: what a person may ask of a job.
+
+In a deployment its workers see to what follows. In a home, `resume` and `retry` bring workers and see the job through.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import typer
+
+from worker import bootstrap
+from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say
+from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
+from worker.cli.report import standing
+from worker.cli.session import Session
+from worker.cli.watch import say_end
+from worker.cli.watching import see_through
+from worker.cli.wording import counted
+from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job
+from worker.domain.states import Code, JobState, PauseReason
+from worker.settings import load_settings
+from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.store.listing import find_job, list_api_hosts
+from worker.store.session import Engine
+from worker.store.steering import Retried, WrongState, forget_job, retry_job
+from worker.sweeping import sweep
+
+NOTHING_CHANGED = "Nothing was changed."
+
+
+def pause_command(job_id: str) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        engine = place.database.engine
+        job = require_job(place, job_id)
+        if not pause_job(engine, job_id, PauseReason.PERSON):
+            raise NotInThisState(require_job(place, job_id), "paused")
+        in_hand = count_in_hand(engine, job_id)
+        say(f"Paused: {standing(job)}.")
+        if in_hand:
+            say(f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back.")
+        say(f"It goes on with `cyclr-bulk resume {job_id}`.")
+
+
+def resume_command(job_id: str, *, first: int | None) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        job = require_job(place, job_id)
+        if isinstance(place, Deployment):
+            _resume(place.database.engine, job_id, first)
+            place.ring()
+            say(f"Resumed: {standing(job)}. Watch it with `cyclr-bulk watch {job_id}`.")
+            return
+    _see_through_here(job, lambda engine: _resume(engine, job_id, first))
+
+
+def cancel_command(job_id: str) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        require_job(place, job_id)
+        if not cancel_job(place.database.engine, job_id):
+            raise NotInThisState(require_job(place, job_id), "cancelled")
+        if isinstance(place, HomePlace):
+            _finish_cancelling(place, job_id)
+        job = require_job(place, job_id)
+        say(f"Cancelled: {standing(job)}.")
+        if job.finished_at is None:
+            say(
+                f"{counted(job.left, 'row')} left: those not sent are cancelled, the others are settled first."
+            )
+        say(f"What is installed stays. The results: cyclr-bulk results {job_id} -o FILE")
+
+
+def retry_command(job_id: str, codes: Sequence[Code]) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        job = require_job(place, job_id)
+        if isinstance(place, Deployment):
+            with _wrong_state_in_words(place.database.engine, "retried"):
+                retried = retry_job(place.database.engine, job_id, codes=codes)
+            place.ring()
+            _say_retried(retried, require_job(place, job_id))
+            say(f"Watch it with `cyclr-bulk watch {job_id}`.")
+            return
+    _see_through_here(job, lambda engine: _retry(engine, job_id, codes))
+
+
+def forget_command(job_id: str, *, is_sure: bool) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        job = require_job(place, job_id)
+        question = (
+            f"Forget {standing(job)}? Its rows, results and kept credentials are deleted here; what it installed"
+            " stays in Cyclr, and is not remembered."
+        )
+        _require_consent(question, is_sure=is_sure)
+        with _wrong_state_in_words(place.database.engine, "forgotten"):
+            forget_job(place.database.engine, job_id)
+        say(f"Forgotten: job {job_id}.")
+
+
+def _require_consent(question: str, *, is_sure: bool) -> None:
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        say("There is no terminal to ask on: add --yes to forget it without a question.")
+        say(NOTHING_CHANGED)
+        raise typer.Exit(NOTHING_DONE)
+    if not typer.confirm(question, err=True):
+        say(f"Declined. {NOTHING_CHANGED}")
+        raise typer.Exit(STOPPED)
+
+
+def _resume(engine: Engine, job_id: str, first: int | None) -> None:
+    if not resume_job(engine, job_id, first=first):
+        raise _refusal(engine, job_id, "resumed")
+
+
+def _retry(engine: Engine, job_id: str, codes: Sequence[Code]) -> None:
+    with _wrong_state_in_words(engine, "retried"):
+        retried = retry_job(engine, job_id, codes=codes)
+    job = find_job(engine, job_id)
+    if job is None:
+        raise UnknownJob(job_id)
+    _say_retried(retried, job)
+
+
+def _say_retried(retried: Retried, job: JobStatus) -> None:
+    """What was queued and what was not. Raises: typer.Exit where nothing was."""
+    if retried.wiped:
+        say(
+            f"{counted(retried.wiped, 'row')} left out: the credentials are no longer kept. Fill them in again in"
+            f" the result file (cyclr-bulk results {job.id} -o FILE), and hand that in."
+        )
+    if retried.live:
+        say(f"{counted(retried.live, 'row')} left out: another unfinished job has the account and Name.")
+    if not retried.queued:
+        say(f"There is nothing to try again in job {job.id}. {NOTHING_CHANGED}")
+        raise typer.Exit(NOTHING_DONE)
+    say(f"{counted(retried.queued, 'row')} will be tried again; each account is looked into first.")
+    if job.state is JobState.PAUSED:
+        say(f"Job {job.id} is paused. It goes on with `cyclr-bulk resume {job.id}`.")
+        raise typer.Exit
+
+
+def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
+    """Change the job of a home with the home's workers at hand, and stay until it ends."""
+    with ExitStack() as stack:
+        with failures_in_words(nothing_done=NOTHING_CHANGED):
+            settings = load_settings(needs_cyclr=True)
+            session = stack.enter_context(Session(settings, needs_workers=True))
+            engine = session.database.engine
+            if job.instance_id != session.database.instance_id:
+                raise OtherInstance(job, list_api_hosts(engine)[job.instance_id])
+            stack.enter_context(session.watch(job.id))
+            change(engine)
+            session.ring()
+        ended = see_through(session, job.id)
+        with failures_in_words(nothing_done=f"Job {job.id} is kept."):
+            code = say_end(session.database.engine, ended)
+    raise typer.Exit(code)
+
+
+def _finish_cancelling(place: HomePlace, job_id: str) -> None:
+    """What the sweep of a deployment does: cancel the rows that were surely not sent."""
+    rules = bootstrap.sweep_rules(place.settings)
+    left = -1
+    while (job := require_job(place, job_id)).left != left and job.finished_at is None:
+        left = job.left
+        sweep(place.database.engine, place.database.instance_id, rules, lambda: None)
+
+
+@contextmanager
+def _wrong_state_in_words(engine: Engine, deed: str) -> Iterator[None]:
+    try:
+        yield
+    except WrongState as error:
+        raise _refusal(engine, error.job_id, deed) from None
+
+
+def _refusal(engine: Engine, job_id: str, deed: str) -> NotInThisState | UnknownJob:
+    job = find_job(engine, job_id)
+    return UnknownJob(job_id) if job is None else NotInThisState(job, deed)

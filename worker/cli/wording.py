@@ -1,0 +1,18 @@
+"""Counts and durations as people write them."""
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `1,200 rows`. `many`: where an s does not make it."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: `8 s`, `2 min 5 s`, `3 h 20 min`."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, rest = divmod(whole // 60, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

@@ -1,0 +1,154 @@
+"""Where a command about jobs works: the database and Redis of a deployment, or the home of the embedded mode."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from worker import bootstrap
+from worker.bootstrap import Database
+from worker.cli.refusals import UnknownJob
+from worker.cli.session import settings_of_home
+from worker.clock import Clock
+from worker.cyclr.client import CyclrClient
+from worker.cyclr.limiter import Limiter
+from worker.embedded import Home
+from worker.settings import CyclrSettings, load_settings
+from worker.store.jobs import JobStatus
+from worker.store.listing import find_job
+from worker.store.readiness import lost_database_in_words, require_ready
+from worker.store.session import upgrade
+from worker.telemetry import configure_logging
+from worker.tickets import Doorbell
+
+T = TypeVar("T")
+
+
+class Workplace(Protocol):
+    """What a command that checks and loads a file needs to know of the place."""
+
+    settings: CyclrSettings
+    database: Database
+
+    def ask(self, question: Callable[[CyclrClient, Limiter], Awaitable[T]]) -> T: ...
+
+    def watch(self, job_id: str) -> AbstractContextManager[None]: ...
+
+    def now(self) -> datetime: ...
+
+    def ring(self) -> None: ...
+
+
+class Deployment:
+    """A database and a Redis, and workers that belong to nobody's command."""
+
+    def __init__(self, settings: CyclrSettings) -> None:
+        settings.require_deployment()
+        assert settings.redis_url is not None
+        self._clock = Clock()
+        self._redis_url = settings.redis_url.get_secret_value()
+        self._doorbell = Doorbell(self._redis_url)
+        self.settings = settings
+        self.database = bootstrap.open_database(settings)
+        self.has_workers = True
+
+    def ask(self, question: Callable[[CyclrClient, Limiter], Awaitable[T]]) -> T:
+        """Calls of Cyclr by the command itself, under the limit that all of the deployment's processes share."""
+
+        async def work() -> T:
+            opened = bootstrap.open_cyclr(
+                self.settings, self.database.engine, clock=self._clock, redis_url=self._redis_url
+            )
+            async with opened as (client, limiter):
+                return await question(client, limiter)
+
+        return asyncio.run(work())
+
+    def limiter(self, instance_id: str) -> Limiter | None:
+        """A limiter of one's own to look at the shared one of this instance."""
+        return bootstrap.make_limiter(
+            self.settings,
+            self.database.engine,
+            clock=self._clock,
+            redis_url=self._redis_url,
+            instance_id=instance_id,
+        )
+
+    def watch(self, _job_id: str) -> AbstractContextManager[None]:
+        """The workers see to it, whether a command watches or not."""
+        return nullcontext()
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def ring(self) -> None:
+        self._doorbell.ring()
+
+
+class HomePlace:
+    """A home's database, beside whatever command owns the home. Nothing is started, and Cyclr is not asked."""
+
+    def __init__(self, settings: CyclrSettings) -> None:
+        home = Home(settings.cyclr_bulk_home, Clock())
+        self.has_workers = home.is_in_use
+        self._runtime = home.find_runtime() if self.has_workers else None
+        self.settings = settings_of_home(settings, home)
+        self.database = bootstrap.open_database(self.settings)
+
+    def limiter(self, instance_id: str) -> Limiter | None:
+        """None where no command runs a Valkey here."""
+        if self._runtime is None or not self._runtime.redis_url:
+            return None
+        return bootstrap.make_limiter(
+            self.settings,
+            self.database.engine,
+            clock=Clock(),
+            redis_url=self._runtime.redis_url,
+            instance_id=instance_id,
+        )
+
+
+Place = Deployment | HomePlace
+
+
+def open_place(stack: ExitStack, *, needs_cyclr: bool = False) -> Place:
+    """The deployment that DATABASE_URL names, else the home. Raises: InvalidSettings, DatabaseAway, OldSchema."""
+    settings = load_settings(needs_cyclr=needs_cyclr, needs_deployment=None)
+    return open_deployment(stack, settings) if settings.is_deployed else _open_home(stack, settings)
+
+
+def open_deployment(stack: ExitStack, settings: CyclrSettings) -> Deployment:
+    """Raises: DatabaseAway, OldSchema."""
+    # To stderr, and only what matters to a person: stdout is for what was asked for.
+    configure_logging(level=logging.WARNING)
+    deployment = Deployment(settings)
+    stack.callback(deployment.database.engine.dispose)
+    stack.enter_context(lost_database_in_words(deployment.database.engine))
+    require_ready(deployment.database.engine)
+    return deployment
+
+
+def _open_home(stack: ExitStack, settings: CyclrSettings) -> HomePlace:
+    configure_logging(level=logging.WARNING)
+    place = HomePlace(settings)
+    stack.callback(place.database.engine.dispose)
+    stack.enter_context(lost_database_in_words(place.database.engine))
+    upgrade(place.database.engine)
+    return place
+
+
+@contextmanager
+def opened_place(*, needs_cyclr: bool = False) -> Iterator[Place]:
+    """`open_place`, closed at the end."""
+    with ExitStack() as stack:
+        yield open_place(stack, needs_cyclr=needs_cyclr)
+
+
+def require_job(place: Place, job_id: str) -> JobStatus:
+    """Raises: UnknownJob."""
+    job = find_job(place.database.engine, job_id)
+    if job is None:
+        raise UnknownJob(job_id)
+    return job

@@ -1,0 +1,63 @@
+"""Many new rows at once: COPY on PostgreSQL, where it costs a tenth of as many INSERTs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert
+from sqlalchemy.exc import DBAPIError
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all have the same columns, in the transaction of `connection`.
+
+    Raises: DBAPIError as an INSERT would; UnicodeEncodeError for half a character.
+    """
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table, rows)
+    else:
+        connection.execute(insert(table), list(rows))
+
+
+def _copy(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    driver: Any = connection.connection.driver_connection
+    names = list(rows[0])
+    quoted = connection.dialect.identifier_preparer
+    columns = ", ".join(quoted.quote(name) for name in names)
+    statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
+    # The values as the types of the columns would bind them: times as UTC, JSON as JSON.
+    binds = [(name, table.c[name].type.dialect_impl(connection.dialect)) for name in names]
+    processors = [(name, kind.bind_processor(connection.dialect) or _as_it_is) for name, kind in binds]
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row([process(row[name]) for name, process in processors])
+    except _driver_errors(connection) as error:
+        raise _as_sqlalchemy_says_it(connection, driver, statement, error) from error
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _driver_errors(connection: Connection) -> Any:
+    return connection.dialect.loaded_dbapi.Error
+
+
+def _as_sqlalchemy_says_it(
+    connection: Connection, driver: Any, statement: str, error: Exception
+) -> BaseException:
+    """The error that an INSERT would raise: callers tell them apart, and a lost connection must leave the pool."""
+    is_lost = connection.dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+    if is_lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        statement,
+        None,
+        error,
+        _driver_errors(connection),
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=connection.dialect,
+    )

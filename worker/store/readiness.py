@@ -1,0 +1,56 @@
+"""Whether the database can be used: it answers, and its schema is the one that this code knows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from worker.store.session import alembic_config, reading
+
+
+class DatabaseAway(Exception):
+    """The database does not answer, or refuses us. `where`: host and name of the database, nothing secret."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"the database {where} cannot be used: {reason}. Check DATABASE_URL and the server.")
+        self.where = where
+
+
+class OldSchema(Exception):
+    """The schema is older than this code, or not there at all."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"the database {where} is not of this version of cyclr-bulk yet: bring it up to date with"
+            " `alembic upgrade head` (the `release` of the Procfile), then try again."
+        )
+        self.where = where
+
+
+def require_ready(engine: Engine) -> None:
+    """Raises: DatabaseAway, OldSchema. A newer schema is fine: a release changes it before the code follows."""
+    script = ScriptDirectory.from_config(alembic_config(engine))
+    older = {revision.revision for revision in script.walk_revisions()} - set(script.get_heads())
+    with lost_database_in_words(engine), reading(engine) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current is None or current in older:
+        raise OldSchema(_where(engine))
+
+
+@contextmanager
+def lost_database_in_words(engine: Engine) -> Iterator[None]:
+    """Raises: DatabaseAway instead of the driver's errors."""
+    try:
+        yield
+    except (InterfaceError, OperationalError) as error:
+        # The first line: what follows are hints, and the statement.
+        reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
+        raise DatabaseAway(_where(engine), reason) from None
+
+
+def _where(engine: Engine) -> str:
+    url = engine.url
+    return f"{url.database} at {url.host}" if url.host else str(url.database)

@@ -1,0 +1,225 @@
+"""What a person may do to a job after its run: retry it, forget it, seal it anew, distrust what is unfinished."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, exists, func, not_, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from worker.domain.states import ItemState, JobState
+from worker.store.abandoned import delete_load
+from worker.store.sealing import SealBroken, Sealer
+from worker.store.session import db_now, reading, writing
+from worker.store.tables import IS_LIVE, items, job_connectors, jobs
+
+PIECE = 1_000
+TRIES = 5
+_live = items.alias("live")
+_IS_LIVE_ELSEWHERE = exists().where(
+    _live.c.target == items.c.target, _live.c.state.in_([ItemState.QUEUED, ItemState.RUNNING])
+)
+_HAS_ENDED = or_(
+    jobs.c.state == JobState.COMPLETED,
+    and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_not(None)),
+)
+_CAN_BE_RETRIED = or_(jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]), _HAS_ENDED)
+
+
+class WrongState(Exception):
+    """The job is not in a state in which this can be done. `state`: the one it is in; None: there is no such job.
+
+    `is_ending`: it is cancelled, and some of its rows are still to be cancelled or looked for.
+    """
+
+    def __init__(self, job_id: str, state: JobState | None, *, is_ending: bool = False) -> None:
+        super().__init__(f"there is no job {job_id}" if state is None else f"job {job_id} is {state}")
+        self.job_id = job_id
+        self.state = state
+        self.is_ending = is_ending
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """`queued`: items that will be tried again. `wiped`: their credentials are no longer kept. `live`: another job has their target."""
+
+    queued: int
+    wiped: int
+    live: int
+
+
+def retry_job(engine: Engine, job_id: str, *, codes: Sequence[str] = ()) -> Retried:
+    """Queue the job's failed and cancelled items again, or the failed ones with these codes, and let it run unless it
+    is paused.
+
+    Each begins anew, with a look first: whatever happened to it before. Safe to repeat. Raises: WrongState.
+    """
+    wanted = and_(items.c.job_id == job_id, items.c.state.in_([ItemState.FAILED, ItemState.CANCELLED]))
+    if codes:
+        wanted = and_(wanted, items.c.state == ItemState.FAILED, items.c.code.in_(codes))
+    _require(engine, job_id, _CAN_BE_RETRIED)
+    can = and_(wanted, items.c.sealed.is_not(None), not_(_IS_LIVE_ELSEWHERE))
+    queued = 0
+    while moved := _requeue(engine, job_id, can):
+        queued += moved
+    # What is left is what cannot be retried.
+    with reading(engine) as connection:
+        wiped = _count(connection, and_(wanted, items.c.sealed.is_(None)))
+        live = _count(connection, and_(wanted, items.c.sealed.is_not(None), _IS_LIVE_ELSEWHERE))
+    return Retried(queued, wiped, live)
+
+
+def _requeue(engine: Engine, job_id: str, can: Any) -> int:
+    """A piece of them; how many."""
+    for left in reversed(range(TRIES)):
+        try:
+            return writing(engine, lambda connection: _requeue_piece(connection, job_id, can))
+        except IntegrityError:
+            # A load has taken one of the targets in this moment: from now on it is seen.
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
+    # The job first, and held: it must not be forgotten or end while its items come back.
+    _lock_job(connection, job_id, _CAN_BE_RETRIED)
+    piece = select(items.c.id, items.c.state, items.c.tried).where(can).order_by(items.c.id).limit(PIECE)
+    rows = list(connection.execute(piece.with_for_update()))
+    if not rows:
+        return 0
+    anew = {
+        "state": ItemState.QUEUED,
+        "must_look": True,
+        "tried": False,
+        "attempts": 0,
+        "deaths": 0,
+        "due_at": db_now(connection),
+        "code": None,
+        "message": None,
+        "http_status": None,
+        "can_retry_help": None,
+        "settled_at": None,
+    }
+    connection.execute(update(items).where(items.c.id.in_([row.id for row in rows])).values(anew))
+    failed = sum(row.state == ItemState.FAILED for row in rows)
+    counters = {
+        "failed": jobs.c.failed - failed,
+        "cancelled": jobs.c.cancelled - (len(rows) - failed),
+        "tried": jobs.c.tried - sum(row.tried for row in rows),
+    }
+    this_job = update(jobs).where(jobs.c.id == job_id)
+    connection.execute(this_job.values(counters))
+    # The share of failures counts from here, and the connectors are resolved again.
+    connection.execute(this_job.values(failed_at_start=jobs.c.failed, tried_at_start=jobs.c.tried))
+    running = {"state": JobState.RUNNING, "pause_reason": None, "finished_at": None}
+    connection.execute(this_job.where(_HAS_ENDED).values(running))
+    stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
+    connection.execute(stale.values(resolved_at=None))
+    return len(rows)
+
+
+def forget_job(engine: Engine, job_id: str) -> None:
+    """Delete all data of a job that has ended: what it installed stays in Cyclr, and is not remembered here.
+
+    Safe to repeat, and to be cut off. Raises: WrongState.
+    """
+
+    def give_up(connection: Connection) -> None:
+        _lock_job(connection, job_id, _HAS_ENDED)
+        # From here on it is a load that came to nothing: whoever comes across one deletes the rest of it.
+        abandoned = {"state": JobState.LOADING, "loader_seen_at": None}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(abandoned))
+
+    _require(engine, job_id, _HAS_ENDED)
+    writing(engine, give_up)
+    delete_load(engine, job_id)
+
+
+def reseal(engine: Engine, sealer: Sealer, on_rows: Callable[[int], None]) -> tuple[int, int]:
+    """Seal everything that is kept with the first key; how many rows were, and how many cannot be opened with any key.
+
+    `on_rows`: told how many so far. Safe to repeat, to be cut off, and to run beside workers.
+    """
+    done = broken = 0
+    after = 0
+    while rows := _sealed_rows(engine, after):
+        after = rows[-1].id
+        fresh = []
+        for row in rows:
+            if sealer.is_sealed_with_first(row.sealed):
+                continue
+            try:
+                secrets = sealer.open(row.sealed, job_id=row.job_id, row_number=row.row_number)
+            except SealBroken:
+                broken += 1
+                continue
+            fresh.append((row, sealer.seal(secrets, job_id=row.job_id, row_number=row.row_number)))
+        done += writing(engine, partial(_replace_sealed, fresh=fresh))
+        on_rows(done)
+    return done, broken
+
+
+def _sealed_rows(engine: Engine, after: int) -> list[Any]:
+    kept = select(items.c.id, items.c.job_id, items.c.row_number, items.c.sealed)
+    page = kept.where(items.c.sealed.is_not(None), items.c.id > after).order_by(items.c.id).limit(PIECE)
+    with reading(engine) as connection:
+        return list(connection.execute(page))
+
+
+def _replace_sealed(connection: Connection, fresh: Sequence[tuple[Any, bytes]]) -> int:
+    count = 0
+    for row, sealed in fresh:
+        # Wiped meanwhile: it stays wiped.
+        same = update(items).where(items.c.id == row.id, items.c.sealed == row.sealed)
+        count += connection.execute(same.values(sealed=sealed)).rowcount
+    return count
+
+
+def distrust(engine: Engine) -> int:
+    """Have every unfinished item looked for before anything is sent; how many they are.
+
+    For after a failover that may have lost commits: what the database believes unsent may have been sent. To be done
+    before the workers start again: what they have in hand by then was claimed in good faith.
+    """
+    after, total = 0, 0
+    while True:
+        with reading(engine) as connection:
+            page = select(items.c.id).where(items.c.id > after, IS_LIVE)
+            ids = list(connection.execute(page.order_by(items.c.id).limit(PIECE)).scalars())
+        if not ids:
+            return total
+        after = ids[-1]
+        marked = update(items).where(items.c.id.in_(ids), IS_LIVE).values(must_look=True, maybe_sent=True)
+        total += writing(engine, partial(_count_changed, statement=marked))
+
+
+def _count_changed(connection: Connection, statement: Any) -> int:
+    return connection.execute(statement).rowcount
+
+
+def _require(engine: Engine, job_id: str, condition: Any) -> None:
+    with reading(engine) as connection:
+        _check(connection, job_id, condition)
+
+
+def _lock_job(connection: Connection, job_id: str, condition: Any) -> None:
+    connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update()).all()
+    _check(connection, job_id, condition)
+
+
+def _check(connection: Connection, job_id: str, condition: Any) -> None:
+    """Raises: WrongState."""
+    job = connection.execute(
+        select(jobs.c.state, jobs.c.finished_at, condition.label("is_fit")).where(jobs.c.id == job_id)
+    ).first()
+    if job is None:
+        raise WrongState(job_id, None)
+    if not job.is_fit:
+        is_ending = job.state == JobState.CANCELLED and job.finished_at is None
+        raise WrongState(job_id, JobState(job.state), is_ending=is_ending)
+
+
+def _count(connection: Connection, condition: Any) -> int:
+    return connection.execute(select(func.count()).select_from(items).where(condition)).scalar_one()
