@@ -1,6 +1,7 @@
 """`cyclr-bulk demo`: the main job against the simulator, in a home of its own; nothing real is read or touched."""
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -108,4 +109,6 @@ def _say_what_next(file: Path) -> None:
     say("  cyclr-bulk connectors                   what can be installed")
     say("  cyclr-bulk template NAME > accounts.csv a file to fill")
     say("  cyclr-bulk run accounts.csv --first 5   the first rows, after a check and a question")
+    if shutil.which("cyclr-bulk") is None:
+        say(f"Here cyclr-bulk is {sys.argv[0]}.")
     say(f"The demo's own file, as an example: {file}")
