@@ -122,7 +122,11 @@ def _find_job_by_job(
 
 
 def count(connection: Connection, instance_id: str, now: datetime, *, limit: int, is_idle: bool) -> int:
-    """How many items are due, counted up to `limit`. `is_idle`: with those that are claimed alone."""
+    """How many items a claim would take, counted up to `limit`. `is_idle`: for a process that holds nothing, which is
+    given an item that is claimed alone before any other, and only that one.
+    """
+    if is_idle and _count(connection, select(items.c.id).where(_is_alone(now, instance_id)).limit(1)):
+        return 1  # slots reserved for more would keep its further calls waiting
     counted = 0
     kinds = [(_IS_RUNNING, _is_install(now)), (_IS_CALLED_OFF, _is_look(now))]
     for is_open, is_due in kinds:
@@ -130,9 +134,6 @@ def count(connection: Connection, instance_id: str, now: datetime, *, limit: int
             counted += _count_of_jobs(
                 connection, and_(jobs.c.instance_id == instance_id, is_open), is_due, limit - counted
             )
-    if is_idle and counted < limit:
-        alone = select(items.c.id).where(_is_alone(now, instance_id))
-        counted += _count(connection, alone.limit(limit - counted))
     return counted
 
 

@@ -36,10 +36,12 @@ only_postgres = pytest.mark.parametrize("stores", ["postgresql"], indirect=True,
 
 
 class Stores(Protocol):
-    """Databases of one kind. `new`: at head; `untouched`: never used before; `empty`: without a table; `drop`: any of these."""
+    """Databases of one kind. `new`: at head; `copy`: like that one, in a database never used before;
+    `empty`: without a table; `drop`: any of these.
+    """
 
     def new(self) -> Engine: ...
-    def untouched(self) -> Engine: ...
+    def copy(self, engine: Engine) -> Engine: ...
     def empty(self) -> Engine: ...
     def drop(self, engine: Engine) -> None: ...
 
@@ -50,17 +52,17 @@ class SqliteStores:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._idle: list[Engine] = []
-        template = self.empty()
-        upgrade(template)
-        template.dispose()
-        self._template = path_of(template)
+        self._template = self.empty()
+        upgrade(self._template)
 
     def new(self) -> Engine:
-        opened = self.empty()
-        shutil.copy(self._template, path_of(opened))
-        return opened
+        return self.copy(self._template)
 
-    untouched = new
+    def copy(self, engine: Engine) -> Engine:
+        engine.dispose()  # the last to leave writes all into the one file
+        opened = self.empty()
+        shutil.copy(path_of(engine), path_of(opened))
+        return opened
 
     def empty(self) -> Engine:
         if self._idle:
@@ -81,18 +83,17 @@ class PostgresStores:
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
-        template = self.empty()
-        upgrade(template)
-        self._schema = _fingerprint(template)
-        template.dispose()
-        self._template = url_of(template)
+        self._template = self.empty()
+        upgrade(self._template)
+        self._schema = _fingerprint(self._template)
         self._idle: list[Engine] = []
 
     def new(self) -> Engine:
-        return self._idle.pop() if self._idle else self.untouched()
+        return self._idle.pop() if self._idle else self.copy(self._template)
 
-    def untouched(self) -> Engine:
-        return open_engine(self._databases.new(self._template))
+    def copy(self, engine: Engine) -> Engine:
+        engine.dispose()  # nobody may be in it
+        return open_engine(self._databases.new(url_of(engine)))
 
     def empty(self) -> Engine:
         return open_engine(self._databases.new())
@@ -112,9 +113,8 @@ class PostgresStores:
         self._databases.drop(url_of(engine))
 
     def close(self) -> None:
-        for engine in self._idle:
+        for engine in [*self._idle, self._template]:
             self._drop(engine)
-        self._databases.drop(self._template)
 
 
 def _fingerprint(engine: Engine) -> Any:

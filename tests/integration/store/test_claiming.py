@@ -145,7 +145,7 @@ def test_an_item_whose_workers_died_twice_is_given_alone_and_only_to_an_idle_pro
     job_id = loads.job(4)
     change_items(engine, job_id, 3, deaths=2, must_look=True)
     assert count_due(engine, "instance-a", limit=9, is_idle=False) == 3
-    assert count_due(engine, "instance-a", limit=9, is_idle=True) == 4
+    assert count_due(engine, "instance-a", limit=9, is_idle=True) == 1
     assert [item.row_number for item in take(engine, 2, is_idle=False)] == [2, 4]
     [alone] = take(engine, is_idle=True)
     assert (alone.row_number, alone.is_alone) == (3, True)

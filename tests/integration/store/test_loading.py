@@ -3,12 +3,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from tests.integration.store.databases import (
+    CONNECTOR,
     SEALER,
     Loads,
     ago,
@@ -32,7 +34,9 @@ from worker.store.jobs import get_job, list_unfinished_jobs, pause_job, resume_j
 from worker.store.loading import (
     HELD_UNTIL,
     PIECE,
+    Loader,
     LoadLost,
+    NewJob,
     TargetRecord,
     ensure_instance,
     find_stored_secrets,
@@ -40,6 +44,7 @@ from worker.store.loading import (
     loading_turn,
     new_job_id,
 )
+from worker.store.new_rows import UnstorableText
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
 from worker.store.tables import instances, items, job_connectors, jobs, metadata, unloaded_rows
@@ -193,6 +198,51 @@ def test_a_final_items_target_may_be_live_again(engine: Engine, loads: Loads):
     job_id = loads.job([planned(2, must_look=True)])
     [item] = take(engine)
     assert (item.job_id, item.must_look) == (job_id, True)
+
+
+# Texts that no database takes
+
+
+@pytest.mark.parametrize("bad", ["a\x00b", "half \ud800 a character"])
+@pytest.mark.parametrize("column", ["account_id", "description", "name"])
+def test_a_row_with_a_text_that_cannot_be_kept_is_named_and_nothing_is_left(
+    engine: Engine, loads: Loads, column: str, bad: str
+):
+    row = planned(14)
+    bad_row = (
+        replace(row, name=bad) if column == "name" else replace(row, row=replace(row.row, **{column: bad}))
+    )
+    loader = loads.loader()
+    loader.add(planned(2), account_exists=True)
+    with pytest.raises(UnstorableText) as caught:
+        loader.add(bad_row, account_exists=True)
+    assert str(caught.value) == (
+        f"row 14, column {column}: expected text, got a NUL or half a character; nothing was installed"
+    )
+    loader.abandon()
+    assert [count(engine, table) for table in (jobs, items)] == [0, 0]
+
+
+def test_cells_and_secrets_may_hold_any_text_and_a_files_name_any_byte(engine: Engine, loads: Loads):
+    odd = "a\x00b\ud800\t\\N\n\\."
+    row = planned(2, cells=("a2", odd), secrets={"api_key": odd})
+    ensure_instance(engine, "instance-a", "api.example.com")
+    new_job = NewJob("caf\udce9\x00.csv", "f" * 64, ("account_id", odd), False, False)
+    loader = Loader(engine, SEALER, "instance-a", new_job)
+    loader.add_connector("acme", CONNECTOR)
+    loader.add(row, account_exists=True)
+    loader.finish()
+    job = get_job(engine, loader.job_id)
+    assert (job.source_name, job.columns) == ("caf??.csv", ("account_id", odd))
+    assert [stored.cells for stored in rows_of(engine, loader.job_id)] == [["a2", odd]]
+    assert [item.secrets for item in take(engine)] == [{"api_key": odd}]
+
+
+@pytest.mark.parametrize("odd", ["\\N", "\\.", "tab\there", "line\nbreak", "back\\slash", "", "ü€𝄞"])
+def test_texts_come_back_as_they_were(engine: Engine, loads: Loads, odd: str):
+    row = planned(2)
+    job_id = loads.job([replace(row, row=replace(row.row, description=odd))])
+    assert [stored.description for stored in rows_of(engine, job_id)] == [odd]
 
 
 # The first rows

@@ -34,11 +34,15 @@ REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
 
 @contextmanager
 def answers_of_commits_lost(engine: Engine, count: int = 1) -> Iterator[None]:
-    """The next `count` commits of work that writes come to pass, and then the connection is gone."""
+    """So many commits of work that writes come to pass, and then the connection is gone: every second from the next on."""
     left = [count]
+    commits: list[int] = []
 
     def cut(connection) -> None:
-        if left[0] and not connection.get_execution_options().get("reads_only"):
+        if connection.get_execution_options().get("reads_only"):
+            return
+        commits.append(1)
+        if left[0] and len(commits) % 2:
             left[0] -= 1
             connection.connection.dbapi_connection.commit()
             raise OperationalError(
