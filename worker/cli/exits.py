@@ -45,6 +45,8 @@ def failures_in_words(
     from worker.intake import FileChanged, Unreadable
     from worker.jobs import Rejected
     from worker.settings import InvalidSettings
+    from worker.store.loading import LoadLost
+    from worker.store.new_rows import UnstorableText
     from worker.store.readiness import DatabaseAway, OldSchema
     from worker.store.session import NewerSchema, SchemaBusy
 
@@ -63,7 +65,7 @@ def failures_in_words(
         say_all(problem_lines(error.problems, error.count))
     except (InvalidSettings, FileChanged, EmbeddedModeError, NotAnswered, CyclrError) as error:
         say(str(error))
-    except (JobRefusal, DatabaseAway, OldSchema, NewerSchema, SchemaBusy) as error:
+    except (JobRefusal, DatabaseAway, OldSchema, NewerSchema, SchemaBusy, LoadLost, UnstorableText) as error:
         say(str(error))
     except OSError as error:
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -98,6 +98,7 @@ class InstallRun:
         self._settler = Settler(self._settle)
         self._releases = Releases(engine, client, self._in_thread)
         self._in_hand: dict[int, _InHand] = {}
+        self._has_one_alone = False  # what was claimed last, and alone
         self._spare: list[Slot] = []
         self._stopping = asyncio.Event()
         self._rang_at: Moment | None = None
@@ -134,14 +135,14 @@ class InstallRun:
         room = self._room()
         due = await self._count_due(room) if room else 0
         if not due:
-            await self._wait_for_a_change(LONGEST_PAUSE_S if self._in_hand else 0)
-            return bool(room == 0 or self._in_hand)
+            return await self._has_more_after_a_while()
         slots, retry_in_s = await self._reserve(min(room, due))
         if not slots:
             await self._wait_for_a_change(min(retry_in_s, LONGEST_PAUSE_S))
             return True
         claimed_at = self._clock.moment()
         items = await self._claim(len(slots))
+        self._has_one_alone = any(item.is_alone for item in items)
         for item, slot in zip(items, slots, strict=False):
             self._begin(item, slot, claimed_at)
         self._spare = slots[len(items) :]
@@ -152,8 +153,20 @@ class InstallRun:
             await self._wait_for_a_change(LONGEST_PAUSE_S)
         return True
 
+    async def _has_more_after_a_while(self) -> bool:
+        """Nothing can be taken now. Whether that may change once what is held is done and written."""
+        if self._is_idle:
+            return False
+        await self._wait_for_a_change(LONGEST_PAUSE_S)
+        return True
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether a death of this process would cost no item a life."""
+        return not self._in_hand and self._settler.is_empty
+
     def _room(self) -> int:
-        if any(hand.attempt.item.is_alone for hand in self._in_hand.values()):
+        if self._has_one_alone and not self._is_idle:
             return 0
         return self._limits.concurrency - len(self._in_hand)
 
@@ -225,13 +238,16 @@ class InstallRun:
             await asyncio.wait([hand.task for hand in self._in_hand.values()])
 
     async def _wait_for_a_change(self, seconds: float) -> None:
-        """Sleep, but not past the end of an attempt (there is room again) or a stop."""
-        tasks = [hand.task for hand in self._in_hand.values()]
-        stopping = asyncio.create_task(self._stopping.wait())
+        """Sleep, but not past the end of an attempt (there is room again), the moment when all is settled, or a stop."""
+        changes: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+        if not self._settler.is_empty:
+            changes.append(asyncio.create_task(self._settler.wait_until_empty()))
+        attempts = [hand.task for hand in self._in_hand.values()]
         try:
-            await asyncio.wait([*tasks, stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*attempts, *changes], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
+            for change in changes:
+                change.cancel()
 
     async def _ring_again(self) -> None:
         """Once a second at most, so that idle processes wake one after another."""
@@ -240,8 +256,7 @@ class InstallRun:
             await self._in_thread(self._ring)
 
     async def _count_due(self, limit: int) -> int:
-        is_idle = not self._in_hand
-        work = partial(count_due, self._engine, self._instance_id, limit=limit, is_idle=is_idle)
+        work = partial(count_due, self._engine, self._instance_id, limit=limit, is_idle=self._is_idle)
         return int(await self._patiently(work, 0))
 
     async def _claim(self, count: int) -> list[ClaimedItem]:
@@ -252,7 +267,7 @@ class InstallRun:
             instance_id=self._instance_id,
             count=count,
             claim_s=self._limits.claim_s,
-            is_idle=not self._in_hand,
+            is_idle=self._is_idle,
         )
         items: list[ClaimedItem] = await self._patiently(work, [])
         return items

@@ -30,12 +30,24 @@ class Settler:
         self._sleep = sleep
         self._waiting: list[Settlement] = []
         self._wake = asyncio.Event()
+        self._has_written = asyncio.Event()
+        self._has_written.set()
         self._is_closing = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was added is written (or given up)."""
+        return self._has_written.is_set()
+
     def add(self, settlement: Settlement) -> None:
+        """To be written soon; at once where its process must wait for that."""
         self._waiting.append(settlement)
-        if len(self._waiting) >= SETTLE_AT:
+        self._has_written.clear()
+        if len(self._waiting) >= SETTLE_AT or settlement.item.is_alone:
             self._wake.set()
+
+    async def wait_until_empty(self) -> None:
+        await self._has_written.wait()
 
     async def run(self) -> None:
         """Write until closed and empty."""
@@ -44,6 +56,8 @@ class Settler:
             group, self._waiting = self._waiting[:SETTLE_AT], self._waiting[SETTLE_AT:]
             if group:
                 await self._write(group)
+            if not self._waiting:
+                self._has_written.set()
 
     def close(self) -> None:
         """No more are coming: write what is waiting, then end."""

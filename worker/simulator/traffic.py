@@ -131,6 +131,8 @@ class Traffic:
             call.auth_value_sha256 = fingerprint(asked.find_text("authvalue"))
             call.property_names = tuple(name for name, _ in asked.find_pairs("properties"))
         call.page = asked.query.get("page")
+        if request.transport is not None:
+            call.caller_port = request.transport.get_extra_info("peername")[1]
         return call
 
 

@@ -8,7 +8,12 @@ from typer.testing import CliRunner
 
 from worker.cli.app import app
 
-COMMANDS = ("demo", "check", "run", "connectors", "template", "simulator")
+COMMANDS = (
+    *("demo", "check", "run", "connectors", "template", "simulator"),
+    *("submit", "watch", "jobs", "status", "items", "results"),
+    *("pause", "resume", "cancel", "retry", "forget"),
+    *("new-sealing-key", "reseal", "distrust", "sweep"),
+)
 
 
 @pytest.mark.parametrize("words", [(), *((command,) for command in COMMANDS)])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from tests.unit.installing.making import claimed_item
 from worker.domain.verdicts import CalledOff
-from worker.installing.settler import SETTLE_AT, Settler
+from worker.installing.settler import SETTLE_AT, SETTLE_EVERY_S, Settler
 from worker.store.settling import Settlement
 
 
@@ -72,3 +72,26 @@ def test_a_process_that_ends_does_not_wait_for_ever_for_a_database_that_is_away(
     book = Book(failures=1_000)
     asyncio.run(book.write(3))
     assert (book.groups, book.tries) == ([], 2)
+
+
+def test_what_was_held_alone_is_written_at_once_and_is_held_until_then() -> None:
+    async def scene() -> list[object]:
+        book = Book(failures=1)
+        settler = Settler(book.settle, book.sleep)
+        running = asyncio.create_task(settler.run())
+        await asyncio.sleep(0)
+        seen: list[object] = [settler.is_empty]
+        began = asyncio.get_running_loop().time()
+        settler.add(
+            Settlement(
+                claimed_item(is_alone=True), CalledOff(), datetime(2026, 1, 1, tzinfo=UTC), 0.1, "look"
+            )
+        )
+        seen.append(settler.is_empty)
+        await settler.wait_until_empty()
+        seen += [settler.is_empty, book.groups, asyncio.get_running_loop().time() - began < SETTLE_EVERY_S]
+        settler.close()
+        await running
+        return seen
+
+    assert asyncio.run(scene()) == [True, False, True, [1], True]
