@@ -12,7 +12,9 @@ from worker.simulator.ledger import Call
 from worker.store.session import reading
 from worker.store.tables import items, jobs
 
-SLACK_S = 0.5
+# The product keeps to 0.5 s, which the limiter's own tests hold it to. Here the simulator shares an interpreter with
+# the test, so a busy machine stamps calls late that were sent in time; a lost limit would show as 2 s and more.
+SLACK_S = 1.0
 
 
 def assert_all_installed(site: Site, accounts: int, *, job_count: int = 1) -> None:

@@ -17,7 +17,7 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store import steering
+from worker.store import listing, steering
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.jobs import cancel_job, get_job, pause_job
 from worker.store.listing import find_job, iter_items, list_api_hosts, list_jobs
@@ -72,7 +72,7 @@ def test_failed_items_begin_anew_with_a_look_and_the_job_runs_again(engine: Engi
 
 def test_only_failed_items_with_the_codes_asked_for_are_tried_again(engine: Engine, loads: Loads):
     job_id = ended_job(engine, loads)
-    assert retry_job(engine, job_id, codes=[Code.CONNECTOR_GONE, Code.NO_ANSWER]) == Retried(1, 0, 0)
+    assert retry_job(engine, job_id, codes=[Code.NO_ANSWER, Code.CONNECTOR_GONE]) == Retried(1, 0, 0)
     assert [row.state for row in rows_of(engine, job_id)] == ["failed", "failed", "queued", "installed"]
 
 
@@ -121,8 +121,9 @@ def test_a_long_job_is_tried_again_in_pieces(engine: Engine, loads: Loads, monke
 
 
 def test_the_share_of_failures_counts_anew_from_a_retry(engine: Engine, loads: Loads):
-    job_id = loads.job(60)
-    end(engine, *((item, REFUSED) for item in take(engine)))
+    job_id = loads.job(300)
+    verdicts = [INSTALLED] * 240 + [REFUSED] * 60
+    end(engine, *zip(take(engine, 300), verdicts, strict=True))
     assert get_job(engine, job_id).state is JobState.COMPLETED
     assert retry_job(engine, job_id).queued == 60
     some = take(engine, 55)
@@ -224,7 +225,10 @@ def test_jobs_are_listed_unfinished_first_then_the_last_that_ended(engine: Engin
     assert list_api_hosts(engine) == {INSTANCE: "api.example.com"}
 
 
-def test_items_are_listed_in_the_order_of_the_file_as_asked_for(engine: Engine, loads: Loads):
+def test_items_are_listed_in_the_order_of_the_file_as_asked_for(
+    engine: Engine, loads: Loads, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(listing, "PAGE", 2)
     job_id = ended_job(engine, loads)
     loads.job(1, start=40)
 
