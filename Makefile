@@ -16,7 +16,7 @@ $(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
 	@touch $(STAMP)
 
 test: setup
-	@$(VENV)/bin/pytest -n 5 --dist worksteal
+	@$(VENV)/bin/pytest -n 3 --dist worksteal
 
 check: setup
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
