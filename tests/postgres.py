@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.engine import make_url
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 90.0
 PR_SET_PDEATHSIG = 1
 
 

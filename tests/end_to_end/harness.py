@@ -47,7 +47,7 @@ from worker.telemetry import configure_logging
 
 T = TypeVar("T")
 
-DEADLINE_S = 20.0
+DEADLINE_S = 90.0  # for anything: generous, since the machine may be busy with other things
 CLIENT_ID, CLIENT_SECRET = "partner-1", "partner-secret-8d21f0"
 MAIL, CRM = "Northwind Mail", "Harbour CRM"
 API_KEY = method("ApiKey", seed="tests")

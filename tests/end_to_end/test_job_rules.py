@@ -21,6 +21,9 @@ both_name_checks = pytest.mark.parametrize(
 )
 
 
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
 def many(count: int) -> list[str]:
     return [f"account-{n:03d}" for n in range(count)]
 
@@ -163,8 +166,10 @@ def test_a_stop_gives_back_what_was_not_sent_and_settles_what_was(make_rig: Make
         await running
         return time.monotonic() - stopped_at
 
-    assert rig.play(stop_with_calls_in_flight()) < 2.0
+    # What a drain may take; the rows would take longer than that, one after another.
+    assert rig.play(stop_with_calls_in_flight()) < rig.settings.cyclr_timeout_s + 10
     sent = rig.kinds().count("install")
+    assert sent < 50
     job = rig.job(job_id)
     assert (job.installed, job.tried) == (sent, sent)
     assert states(rig, accounts).count("running") == 0
@@ -185,7 +190,7 @@ def test_a_stop_that_comes_with_a_claim_gives_its_items_back(rig: Rig) -> None:
         run.stop()
 
     run._begin = begin_and_stop  # type: ignore[method-assign]
-    rig.play(asyncio.wait_for(run.run(for_s=60), 10))
+    rig.play(asyncio.wait_for(run.run(for_s=60), 60))
     assert rig.kinds() == []
     assert states(rig, ["acme", "globex"]) == ["queued", "queued"]
     assert rig.run(job_id).installed == 2
@@ -196,14 +201,14 @@ def test_a_stop_during_a_look_at_the_catalogue_ends_the_run(rig: Rig) -> None:
     rig.run(job_id)
     assert resume_job(rig.engine, job_id, first=None)
     rig.fault(faults.refused(401, "No."), call="connectors", count=1)
-    rig.simulator.call(lambda world: setattr(world.faults, "latency_s", (0.2, 0.2)))
+    rig.simulator.call(lambda world: setattr(world.faults, "latency_s", (1.0, 1.0)))
 
     async def stop_during_the_look() -> None:
         run = rig.new_run()
         running = asyncio.create_task(run.run(for_s=60))
         await until(lambda: "connectors" in rig.kinds())
         run.stop()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
 
     rig.play(stop_during_the_look())
     assert rig.item("globex").state == "queued"
@@ -212,7 +217,7 @@ def test_a_stop_during_a_look_at_the_catalogue_ends_the_run(rig: Rig) -> None:
 
 def test_a_run_that_is_cancelled_settles_what_is_in_flight(rig: Rig) -> None:
     job_id = rig.load(row("acme"))
-    rig.simulator.call(lambda world: setattr(world.faults, "latency_s", (0.2, 0.2)))
+    rig.simulator.call(lambda world: setattr(world.faults, "latency_s", (1.0, 1.0)))
 
     async def cancel_with_a_call_in_flight() -> None:
         running = asyncio.create_task(rig.new_run().run(for_s=60))
@@ -228,7 +233,7 @@ def test_a_run_that_is_cancelled_settles_what_is_in_flight(rig: Rig) -> None:
 @both_name_checks
 def test_a_call_that_is_torn_down_in_flight_is_not_given_back_as_unsent(rig: Rig) -> None:
     job_id = rig.load(row("acme"))
-    rig.fault(faults.slow(0.3), call="install", account_id="acme", count=1)
+    rig.fault(faults.slow(1.5), call="install", account_id="acme", count=1)
 
     async def tear_down_the_call() -> None:
         run = rig.new_run()
@@ -240,7 +245,7 @@ def test_a_call_that_is_torn_down_in_flight_is_not_given_back_as_unsent(rig: Rig
 
     rig.play(tear_down_the_call())
     assert rig.item("acme").state == "running"
-    change(rig, claim_until=datetime(2020, 1, 1, tzinfo=UTC))
+    change(rig, claim_until=LONG_AGO)
     assert rig.run(job_id).installed == 1
     assert rig.kinds("acme") == ["install", "look"]
     assert rig.item("acme").outcome == "recovered"
@@ -263,12 +268,12 @@ def test_nothing_is_sent_under_a_claim_that_may_have_run_out(rig: Rig) -> None:
 @both_name_checks
 def test_an_answer_that_comes_after_a_rescue_changes_nothing(rig: Rig) -> None:
     job_id = rig.load(row("acme"))
-    rig.fault(faults.slow(0.3), call="install", account_id="acme", count=1)
+    rig.fault(faults.slow(1.5), call="install", account_id="acme", count=1)
 
     async def rescue_during_the_install() -> None:
         running = asyncio.create_task(rig.new_run().run(for_s=60))
         await until(lambda: rig.kinds("acme") == ["install"])
-        change(rig, claim_until=datetime(2020, 1, 1, tzinfo=UTC))
+        change(rig, claim_until=LONG_AGO)
         await asyncio.to_thread(rig.sweep)
         await running
 
@@ -285,7 +290,7 @@ def test_an_answer_that_comes_after_a_rescue_changes_nothing(rig: Rig) -> None:
 @both_name_checks
 def test_a_rescued_item_that_was_never_sent_is_looked_for_and_installed(rig: Rig) -> None:
     job_id = rig.load(row("acme"))
-    change(rig, state="running", claim_id="lost", claim_until=datetime(2020, 1, 1, tzinfo=UTC))
+    change(rig, state="running", claim_id="lost", claim_until=LONG_AGO)
     assert rig.run(job_id).installed == 1
     assert rig.kinds("acme") == ["look", "install"]
 
@@ -335,12 +340,13 @@ def test_a_row_whose_credential_cannot_be_opened_fails_without_a_call(rig: Rig) 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["there", "absent"])
 def test_a_row_that_may_be_installed_is_looked_for_also_without_its_credential(
-    rig: Rig, is_there: bool
+    make_rig: MakeRig, is_there: bool
 ) -> None:
+    rig = make_rig(cyclr_settle_s=3600)
     job_id = rig.load(row("acme"))
     rig.fault(faults.server_error(500, after_effect=is_there), call="install", count=1)
-    rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
-    change(rig, sealed=None)
+    rig.run(job_id, until=lambda _: rig.item("acme").must_look)
+    change(rig, sealed=None, due_at=LONG_AGO)
     rig.run(job_id)
     assert rig.kinds("acme") == ["install", "look"]
     item = rig.item("acme")

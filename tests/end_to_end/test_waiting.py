@@ -38,7 +38,7 @@ def a_failed_attempt(rig: Rig, job_id: str) -> None:
 
 def _short_claims(rig: Rig) -> Limits:
     return Limits(
-        concurrency=10, deadline_s=rig.settings.cyclr_timeout_s, claim_s=3.0, pause_above_percent=20
+        concurrency=10, deadline_s=rig.settings.cyclr_timeout_s, claim_s=8.0, pause_above_percent=20
     )
 
 
@@ -162,9 +162,9 @@ def test_an_item_is_given_back_where_a_gate_outlasts_its_claim(rig: Rig) -> None
     job_id = rig.load(row("acme"), row("globex"), look_first=True)
     rig.fault(faults.throttled(3600), call="install", account_id="acme", count=1)
     # Its look ends when the gate is closed already.
-    rig.fault(faults.slow(0.3), call="look", account_id="globex", count=1)
+    rig.fault(faults.slow(1.5), call="look", account_id="globex", count=1)
     run = rig.new_run(limits=_short_claims(rig))
-    rig.play(asyncio.wait_for(run.run(for_s=0.5), 10))
+    rig.play(asyncio.wait_for(run.run(for_s=0.5), 60))
     assert rig.kinds("globex") == ["look"]
     item = rig.item("globex")
     assert (item.state, item.claim_id, item.deaths, item.must_look) == ("queued", None, 0, False)

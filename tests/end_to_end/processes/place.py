@@ -63,7 +63,7 @@ class Place:
     def wait_until_nothing_runs(self) -> None:
         """Those that are killed may take a moment to go."""
         try:
-            eventually(lambda: not self.processes(), "no process is left", within_s=30, every_s=0.1)
+            eventually(lambda: not self.processes(), "no process is left", within_s=90, every_s=0.1)
         except AssertionError as failure:
             failure.add_note(f"left: {self.processes()}")
             raise

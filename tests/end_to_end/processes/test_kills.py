@@ -49,7 +49,7 @@ class Run:
         self.in_valkey += self.site.valkey_contents()
         match victim:
             case "worker":
-                busy = eventually(self.site.busy_children, "a worker calls Cyclr", within_s=10)
+                busy = eventually(self.site.busy_children, "a worker calls Cyclr")
                 pid = self.rng.choice(busy).pid
             case "celery":
                 pid = self.site.celery_main().pid

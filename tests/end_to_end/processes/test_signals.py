@@ -79,7 +79,7 @@ def test_a_second_ctrl_c_does_not_wait_for_calls_in_flight(tmp_path):
         command.send(signal.SIGINT)
         eventually(lambda: [job.state for job in site.jobs()] == ["paused"], "the job is paused")
         command.send(signal.SIGINT)
-        assert command.wait(within_s=20) == 3
+        assert command.wait(within_s=45) == 3
         assert "Stopped at once. What was in flight is looked for by the next run." in command.err
         assert "Traceback" not in command.err
         [job] = site.jobs()

@@ -28,7 +28,7 @@ class HeldClock(Clock):
         return datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def wait_for(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], within_s: float = 90.0) -> Any:
     """What the condition gives as soon as it is true."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):

@@ -13,7 +13,7 @@ from worker.simulator.catalogue import Parameter, method
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
 
-DEADLINE_S = 10.0
+DEADLINE_S = 90.0
 
 API_KEY = method("ApiKey", seed="tests")
 BASIC = method("Basic", seed="tests")

@@ -23,7 +23,7 @@ def test_serves_on_loopback_until_a_signal_and_ends_clean(number: signal.Signals
         assert call["status"] == 401
         assert call["answered_at"] - call["received_at"] >= 0.04
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=90)
         assert (process.returncode, errors) == (0, "")
     finally:
         process.kill()

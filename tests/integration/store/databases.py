@@ -134,7 +134,7 @@ def path_of(engine: Engine) -> Path:
     return Path(engine.url.database)
 
 
-def wait_until(is_true: Callable[[], bool], *, within_s: float = 20) -> None:
+def wait_until(is_true: Callable[[], bool], *, within_s: float = 90) -> None:
     deadline = time.monotonic() + within_s
     while not is_true():
         assert time.monotonic() < deadline, f"not within {within_s} s"
