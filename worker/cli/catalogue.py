@@ -8,11 +8,11 @@ import typer
 from worker.cli.asking import ask
 from worker.cli.exits import NOTHING_DONE, failures_in_words, say, say_all, tell
 from worker.cli.session import Session
-from worker.cli.wording import counted
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.wording import counted
 from worker.intake import template
 from worker.settings import load_settings
 

@@ -20,8 +20,8 @@ from worker.cli.report import (
     warning_lines,
 )
 from worker.cli.session import Session
-from worker.cli.wording import counted
 from worker.cli.workplace import Workplace
+from worker.domain.wording import counted
 from worker.intake import Options, Source, open_source
 from worker.jobs import (
     Checked,

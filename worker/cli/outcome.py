@@ -8,8 +8,8 @@ from worker.cli.failures import MOST_GROUPS, failure_lines
 from worker.cli.report import counts_line
 from worker.cli.result_path import ResultPath
 from worker.cli.session import Session
-from worker.cli.wording import counted
 from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
+from worker.domain.wording import counted
 from worker.jobs import write_result_file
 from worker.store.jobs import JobStatus, count_waiting_for_authorisation, list_failures
 from worker.store.session import Engine

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.status import Status
 
 from worker.cli.exits import say
-from worker.cli.wording import in_words
 from worker.clock import Clock, Moment
+from worker.domain.wording import in_words
 from worker.store.jobs import JobStatus
 
 LINE_EVERY_S = 10.0

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from worker.cli.wording import counted, in_words
 from worker.domain.rows import Problem, Warning_
 from worker.domain.states import PAUSE_MESSAGES
+from worker.domain.wording import counted, in_words
 from worker.jobs import Checked
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
@@ -12,16 +12,6 @@ from worker.store.jobs import JobStatus
 SHOWN_PROBLEMS = 1_000
 SHOWN_WARNINGS = 1_000
 SHOWN_USES = 12
-
-ENCODINGS = {
-    "utf-8": "UTF-8",
-    "utf-8-sig": "UTF-8",
-    "utf-16": "UTF-16",
-    "utf-16-le": "UTF-16",
-    "utf-16-be": "UTF-16",
-    "cp1252": "Windows-1252",
-}
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 
 def problem_lines(problems: Sequence[Problem], count: int) -> Iterator[str]:
@@ -44,9 +34,8 @@ def warning_lines(warnings: Sequence[Warning_]) -> Iterator[str]:
 def found_lines(checked: Checked) -> Iterator[str]:
     """What was understood of the file."""
     source, found = checked.source, checked.survey
-    encoding = ENCODINGS.get(source.encoding, source.encoding)
-    delimiter = DELIMITERS.get(source.delimiter, source.delimiter)
-    yield f"{source.path.name}: {counted(found.rows, 'row')} ({encoding}, {delimiter})"
+    form = f"{source.encoding_in_words}, {source.delimiter_in_words}"
+    yield f"{source.path.name}: {counted(found.rows, 'row')} ({form})"
     left_out = [
         counted(count, *words)
         for count, *words in (

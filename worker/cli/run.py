@@ -24,9 +24,9 @@ from worker.cli.report import home_lines, standing, unfinished_lines
 from worker.cli.result_path import ResultPath
 from worker.cli.session import Session
 from worker.cli.watching import see_through
-from worker.cli.wording import counted, in_words
 from worker.cli.workplace import Workplace
 from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.wording import counted, in_words
 from worker.intake import Source, open_source
 from worker.jobs import Checked, RunOptions, Unfinished, find_unfinished, load_job
 from worker.settings import CyclrSettings

@@ -14,12 +14,12 @@ from worker.cli.refusals import state_in_words
 from worker.cli.report import counts_line
 from worker.cli.result_path import require_result_path
 from worker.cli.watching import limiter_note
-from worker.cli.wording import counted
 from worker.cli.workplace import Place, opened_place, require_job
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
+from worker.domain.wording import counted
 from worker.jobs import write_result_file
 from worker.store.jobs import (
     FailureGroup,

@@ -16,9 +16,9 @@ from worker.cli.report import standing
 from worker.cli.session import Session
 from worker.cli.watch import say_end
 from worker.cli.watching import see_through
-from worker.cli.wording import counted
 from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job
 from worker.domain.states import Code, JobState, PauseReason
+from worker.domain.wording import counted
 from worker.settings import load_settings
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
 from worker.store.listing import find_job, list_api_hosts

@@ -8,9 +8,9 @@ import typer
 
 from worker.cli.exits import SOME_FAILED, failures_in_words, say, tell
 from worker.cli.progress import Activity
-from worker.cli.wording import counted
 from worker.cli.workplace import opened_place
 from worker.clock import Clock
+from worker.domain.wording import counted
 from worker.store.steering import distrust, reseal
 
 NOTHING_CHANGED = "Nothing was changed."

@@ -16,6 +16,16 @@ from worker.intake.records import Damaged, find_delimiter, is_filler, iter_recor
 
 OpenBytes = Callable[[], BinaryIO]
 
+ENCODINGS = {
+    "utf-8": "UTF-8",
+    "utf-8-sig": "UTF-8",
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "cp1252": "Windows-1252",
+}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+
 
 class Line(NamedTuple):
     """A line below the header, cells trimmed. `number`: as a spreadsheet shows it, the header's being 1."""
@@ -54,6 +64,14 @@ class Source:
     @property
     def columns(self) -> tuple[str, ...]:
         return self.header.columns
+
+    @property
+    def encoding_in_words(self) -> str:
+        return ENCODINGS.get(self.encoding, self.encoding)
+
+    @property
+    def delimiter_in_words(self) -> str:
+        return DELIMITERS.get(self.delimiter, self.delimiter)
 
     def lines(self) -> Iterator[Line]:
         """The lines below the header, streamed; empty lines and comments too.

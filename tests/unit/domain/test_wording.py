@@ -1,6 +1,6 @@
 import pytest
 
-from worker.cli.wording import counted, in_words
+from worker.domain.wording import counted, in_words
 
 
 @pytest.mark.parametrize(
