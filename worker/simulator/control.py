@@ -29,6 +29,7 @@ class Control:
 
     def add_to(self, app: web.Application) -> None:
         for method, name, control in (
+            ("GET", "faults", self.list_faults),
             ("POST", "faults", self.add_fault),
             ("DELETE", "faults", self.clear_faults),
             ("POST", "latency", self.set_latency),
@@ -49,6 +50,22 @@ class Control:
         if asked.get("kind") not in FAULTS:
             raise ValueError(f"kind: expected one of {', '.join(sorted(FAULTS))}, got {asked.get('kind')}")
         return {"id": self._world.faults.add(FAULTS[asked["kind"]](**arguments), **rule).id}
+
+    def list_faults(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        """The rules in force: what they do to which calls, how often they did, and how often they will."""
+        return {
+            "faults": [
+                {
+                    "id": rule.id,
+                    "kind": rule.fault.kind,
+                    "call": rule.call,
+                    "account_id": rule.account_id,
+                    "hits": rule.hits,
+                    "left": rule.left,
+                }
+                for rule in self._world.faults.rules()
+            ]
+        }
 
     def clear_faults(self, _: Mapping[str, Any]) -> dict[str, Any]:
         self._world.faults.clear()

@@ -207,6 +207,11 @@ class FaultPlan:
         (self._for_all if account_id is None else self._by_account.setdefault(account_id, [])).append(rule)
         return rule
 
+    def rules(self) -> list[Rule]:
+        """Those in force, in the order in which they were added."""
+        own = [rule for rules in self._by_account.values() for rule in rules]
+        return sorted([*own, *self._for_all], key=lambda rule: rule.id)
+
     def clear(self) -> None:
         self._by_account.clear()
         self._for_all.clear()

@@ -17,7 +17,8 @@ class Call:
     `answered_at`: when a whole answer was handed over, None where none was (reset, cut body, silence, client gone).
     `ended_at`: when the stand-in was done with it, None while it is at work. `fault`: the kind of the fault that
     was applied. `connector`: the id or name in the path of an install. `name`: the Name in the body of an install or
-    of a new account. `page`: as asked. `caller_port`: where the connection that it came by begins.
+    of a new account. `page`: as asked. `caller_port`: where the connection that it came by begins. `retry_after`: the
+    header of the answer, as it was sent.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Call:
     answered_at: float | None = None
     ended_at: float | None = None
     caller_port: int | None = None
+    retry_after: str | None = None
 
     @property
     def target(self) -> tuple[str, str] | None:

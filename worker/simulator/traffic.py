@@ -98,6 +98,7 @@ class Traffic:
     def _written(self, request: web.Request, call: Call, reply: Reply) -> web.StreamResponse:
         if request.transport is not None:
             call.status, call.answered_at = reply.status, self._world.now()
+            call.retry_after = reply.headers.get("Retry-After")
         return web.Response(
             status=reply.status,
             body=reply.body.encode("utf-8", "replace"),

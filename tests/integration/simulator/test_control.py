@@ -60,6 +60,25 @@ def test_counts_tell_calls_effects_and_faults_apart(cyclr: Cyclr) -> None:
     }
 
 
+def test_the_faults_in_force_tell_how_often_they_struck(cyclr: Cyclr) -> None:
+    cyclr.control("faults", kind="throttled", retry_after=2, count=3, call="install")
+    cyclr.control("faults", kind="silence", account_id="globex")
+    cyclr.install(Name="Mail")
+    assert cyclr.http.get("/_sim/faults").json() == {
+        "faults": [
+            {"id": 1, "kind": "throttled", "call": "install", "account_id": None, "hits": 1, "left": 2},
+            {"id": 2, "kind": "silence", "call": "any", "account_id": "globex", "hits": 0, "left": None},
+        ]
+    }
+
+
+def test_the_ledger_keeps_the_time_for_which_a_caller_was_told_to_wait(cyclr: Cyclr) -> None:
+    cyclr.control("faults", kind="throttled", retry_after=2, count=1, call="install")
+    cyclr.install(Name="Mail")
+    cyclr.install(Name="Mail")
+    assert [call.retry_after for call in cyclr.ledger.calls_of("install")] == ["2", None]
+
+
 def test_an_unknown_switch_is_refused_and_nothing_is_set(cyclr: Cyclr) -> None:
     answer = cyclr.http.post("/_sim/switches", json={"name_check": False, "nmae_check": True})
     assert answer.status_code == 400
