@@ -53,7 +53,6 @@ def run_demo(accounts: int) -> None:
             session,
             job,
             ResultPath(file, None),
-            delimiter=",",
             how_to_go_on=f"cyclr-bulk demo --accounts {accounts}",
             how_to_retry="The failed rows were meant to fail: the result file says for each what to do.",
         )

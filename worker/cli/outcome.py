@@ -27,7 +27,6 @@ def conclude_run(
     job: JobStatus,
     result_path: ResultPath,
     *,
-    delimiter: str,
     how_to_go_on: str,
     how_to_retry: str | None = None,
 ) -> int:
@@ -37,7 +36,7 @@ def conclude_run(
     """
     engine = session.database.engine
     # Written before anything is said: whoever reads what is said may have gone.
-    path = _write_results(engine, job.id, _places(session, job.id, result_path), delimiter)
+    path = _write_results(engine, job.id, _places(session, job.id, result_path))
     return say_outcome(
         engine, job, path, how_to_go_on=how_to_go_on, how_to_retry=how_to_retry or _how_to_retry(job, path)
     )
@@ -66,10 +65,10 @@ def _places(session: Session, job_id: str, result_path: ResultPath) -> tuple[Pat
     return result_path.for_job(job_id), home / f"{job_id}.results.csv"
 
 
-def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path], delimiter: str) -> Path | None:
+def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Path | None:
     for path in places:
         try:
-            write_result_file(engine, job_id, path, delimiter=delimiter)
+            write_result_file(engine, job_id, path)
         except OSError as error:
             say(f"The result file {path} could not be written: {error.strerror or error}.")
         else:

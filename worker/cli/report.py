@@ -97,7 +97,9 @@ def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:
 
 
 def home_lines(settings: CyclrSettings) -> Iterator[str]:
-    """The home folder, where it is not the usual one: what was done with another is not known here."""
+    """Where this is done, if that is not plain: what was done in another home, or in a deployment, is not known here."""
+    if settings.is_deployed:
+        yield "DATABASE_URL is left aside: this command works on this machine. `cyclr-bulk submit` hands a file to the deployment."
     usual = CyclrSettings.model_fields["cyclr_bulk_home"].get_default(call_default_factory=True)
     if settings.cyclr_bulk_home != usual:
         yield f"Home folder: {settings.cyclr_bulk_home}"

@@ -41,6 +41,7 @@ def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sur
             result_path = ResultPath(file, results)
             settings = settings_or_offline_check(source, options)
             require_an_answer(is_sure=is_sure)
+            say_all(home_lines(settings))
             session = stack.enter_context(Session(settings, needs_workers=True))
             job_id = _prepare(stack, session, source, options, is_sure=is_sure)
         job = see_through(session, job_id)
@@ -49,7 +50,6 @@ def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sur
                 session,
                 job,
                 result_path,
-                delimiter=source.delimiter,
                 how_to_go_on=run_again(file, options, results),
             )
     raise typer.Exit(code)
@@ -68,7 +68,6 @@ def _prepare(
     """The id of a job that runs and is watched: the unfinished one of this file, or a new one."""
     database = session.database
     unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
-    say_all(home_lines(session.settings))
     jobs = list_unfinished_jobs(database.engine)
     say_all(unfinished_lines(job for job in jobs if unfinished is None or job.id != unfinished.job.id))
     if unfinished is not None:

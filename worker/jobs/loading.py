@@ -32,6 +32,7 @@ def load_job(
             source_name=checked.source.path.name,
             fingerprint=fingerprint(checked.source.content_hash, options, instance_id),
             columns=checked.source.columns,
+            delimiter=checked.source.delimiter,
             look_first=options.looks_first,
             skip_if_present=options.skip_if_present,
             first=options.first,

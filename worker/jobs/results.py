@@ -13,13 +13,13 @@ from worker.store.jobs import find_item, get_job, iter_results
 from worker.store.session import Engine
 
 
-def write_result_file(engine: Engine, job_id: str, path: Path, *, delimiter: str = ",") -> int:
+def write_result_file(engine: Engine, job_id: str, path: Path) -> int:
     """The number of rows written. The file appears whole or not at all, and only its owner may read it."""
     job = get_job(engine, job_id)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            count = write_results(out, job.columns, _rows(engine, job_id), delimiter=delimiter)
+            count = write_results(out, job.columns, _rows(engine, job_id), delimiter=job.delimiter)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

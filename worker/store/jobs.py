@@ -29,6 +29,7 @@ class JobStatus:
     pause_reason: PauseReason | None
     source_name: str
     columns: tuple[str, ...]
+    delimiter: str
     total: int
     held: int
     installed: int
@@ -105,6 +106,7 @@ def to_status(row: Row[Any]) -> JobStatus:
         pause_reason=PauseReason(row.pause_reason) if row.pause_reason else None,
         source_name=row.source_name,
         columns=tuple(row.columns),
+        delimiter=row.delimiter,
         total=row.total,
         held=row.held,
         installed=row.installed,

@@ -31,7 +31,7 @@ KEYS_PER_QUERY = 500
 class NewJob:
     """What a job is before its rows. `fingerprint`: of content, options and instance; `first`: hold back all but so many.
 
-    `id`: from `new_job_id`; None makes one.
+    `delimiter`: between the cells of the file. `id`: from `new_job_id`; None makes one.
     """
 
     source_name: str
@@ -41,6 +41,7 @@ class NewJob:
     skip_if_present: bool
     first: int | None = None
     id: str | None = None
+    delimiter: str = ","
 
 
 def ensure_instance(engine: Engine, instance_id: str, api_host: str) -> None:
@@ -134,6 +135,7 @@ class Loader:
                     source_name=storable(job.source_name),
                     fingerprint=job.fingerprint,
                     columns=list(job.columns),
+                    delimiter=job.delimiter,
                     look_first=job.look_first,
                     skip_if_present=job.skip_if_present,
                     created_at=now,

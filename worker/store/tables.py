@@ -76,6 +76,7 @@ jobs = Table(
     Column("source_name", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("columns", JSON, nullable=False),
+    Column("delimiter", String(1), nullable=False, server_default=","),
     Column("look_first", Boolean, nullable=False, server_default=false()),
     Column("skip_if_present", Boolean, nullable=False, server_default=false()),
     # Counters move in the transaction that settles: final states and `tried` only.

@@ -37,6 +37,16 @@ def test_says_what_was_found_and_how_long_it_takes(desk: Desk) -> None:
     assert desk.installs() == []
 
 
+def test_says_that_it_works_on_this_machine_where_a_deployment_is_set_up(desk: Desk) -> None:
+    elsewhere = {"DATABASE_URL": "postgresql://db.example/bulk", "REDIS_URL": "redis://redis.example/0"}
+    said = desk.say("check", desk.mail_file("acme"), **elsewhere, CYCLR_BULK_SEALING_KEYS=f"k1:{'A' * 43}=")
+    assert said.code == 0
+    assert said.out.splitlines()[0] == (
+        "DATABASE_URL is left aside: this command works on this machine."
+        " `cyclr-bulk submit` hands a file to the deployment."
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [

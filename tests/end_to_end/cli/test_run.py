@@ -40,8 +40,8 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
     job_id = rows[0][7]
     host = desk.simulator.base_url.removeprefix("http://")
     assert said.err.splitlines() == [
-        "No Valkey or Redis is to be had here, so the installs run in this process.",
         f"Home folder: {desk.folder}/home",
+        "No Valkey or Redis is to be had here, so the installs run in this process.",
         "accounts.csv: 4 rows (UTF-8, semicolon)",
         "  connectors: Northwind Mail 3.0 (2), Harbour CRM v1 (1)",
         "  methods:    ApiKey (2), OAuth2 (1)",
@@ -70,6 +70,9 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
         "column account id: Cyclr has no account 'nobody': correct the id, or fill in account_name in this row"
         " to have the account created"
     )
+
+    assert desk.say("results", job_id, "-o", "exported.csv").code == 0
+    assert read_rows(desk.folder / "exported.csv", RESULT_HEADER) == rows
 
     again = desk.say("run", "accounts.results.csv", "--yes", "--skip-invalid")
     assert again.code == 1

@@ -14,6 +14,7 @@ JOB = JobStatus(
     pause_reason=None,
     source_name="accounts.csv",
     columns=("account_id",),
+    delimiter=",",
     total=1_500,
     held=0,
     installed=0,
