@@ -15,6 +15,8 @@ from worker.domain.targets import instance_key
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
+MOST_USERNAME_CHARACTERS = 200
+ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each account's own
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -57,6 +59,10 @@ class CyclrSettings(BaseSettings):
     cyclr_pause_above_percent: float = Field(20, ge=0, le=100)
     cyclr_secret_retention_h: float = Field(72, ge=0, le=100_000)
 
+    cyclr_service_url: str | None = None
+    cyclr_signin_username: str | None = None
+    cyclr_bulk_public_url: str | None = None
+
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
     cyclr_bulk_sealing_keys: Annotated[SecretStr | None, NoDecode] = None
@@ -79,14 +85,35 @@ class CyclrSettings(BaseSettings):
         if not value or not value.strip():
             return None
         host, url = _api_domain(value)
-        if url.startswith("http://") and host not in LOOPBACK_HOSTS:
-            allowed = info.data.get("cyclr_allow_http_host")
-            if not allowed or allowed.casefold() != host:
-                raise ValueError(
-                    f"plain http would send credentials unprotected to {host}; use https,"
-                    " or name the host in CYCLR_ALLOW_HTTP_HOST"
-                )
-        return url
+        return _protected(host, url, info, "credentials")
+
+    @field_validator("cyclr_service_url")
+    @classmethod
+    def _is_a_service_domain(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value or not value.strip():
+            return None
+        expected = "the service domain of your Cyclr instance, such as https://acme-h.cyclr.com"
+        return _protected(*_bare_url(value, expected), info, "sign-in tokens")
+
+    @field_validator("cyclr_bulk_public_url")
+    @classmethod
+    def _is_an_address_of_ours(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value or not value.strip():
+            return None
+        expected = "where customers reach these pages, without a path, such as https://connect.example.com"
+        return _protected(*_bare_url(value, expected), info, "links")
+
+    @field_validator("cyclr_signin_username")
+    @classmethod
+    def _is_a_username(cls, value: str | None) -> str | None:
+        name = (value or "").strip()
+        if len(name) > MOST_USERNAME_CHARACTERS or not name.isprintable():
+            raise ValueError(
+                f"expected a username of at most {MOST_USERNAME_CHARACTERS} printable characters"
+            )
+        if re.sub(re.escape(ACCOUNT_ID_HERE), "", name).count("{"):
+            raise ValueError(f"expected no braces but those of {ACCOUNT_ID_HERE}")
+        return name or None
 
     @field_validator("cyclr_bulk_sealing_keys")
     @classmethod
@@ -134,6 +161,25 @@ class CyclrSettings(BaseSettings):
         missing = self._missing_for_cyclr() if and_cyclr else []
         self._require(missing + self._missing_for_deployment())
 
+    def missing_for_desk(self) -> list[str]:
+        """What links for customers need and what is not set: one line for each, in words."""
+        wanted = {
+            "CYCLR_SERVICE_URL": (
+                self.cyclr_service_url,
+                "the service domain of your instance, such as https://acme-h.cyclr.com"
+                " (Cyclr's console: Settings > General Settings)",
+            ),
+            "CYCLR_SIGNIN_USERNAME": (
+                self.cyclr_signin_username,
+                f"whom Cyclr signs a customer in as, such as connect+{ACCOUNT_ID_HERE}@example.com",
+            ),
+            "CYCLR_BULK_PUBLIC_URL": (
+                self.cyclr_bulk_public_url,
+                "where customers reach these pages, such as https://connect.example.com",
+            ),
+        }
+        return _unset(wanted)
+
     def _require(self, missing: list[str]) -> None:
         if missing:
             raise InvalidSettings(missing)
@@ -172,6 +218,12 @@ def _unset(wanted: dict[str, tuple[Any, str]]) -> list[str]:
 
 
 def _api_domain(text: str) -> tuple[str, str]:
+    return _bare_url(
+        text, "the API domain of your Cyclr instance, such as https://api.cyclr.com", paths=("", "/v1.0")
+    )
+
+
+def _bare_url(text: str, expected: str, *, paths: tuple[str, ...] = ("",)) -> tuple[str, str]:
     """The host in lower case, and the URL spelled in one way only. Raises: ValueError."""
     try:
         parts = urlsplit(text.strip())
@@ -179,13 +231,23 @@ def _api_domain(text: str) -> tuple[str, str]:
     except ValueError:  # a port or an address that is none
         host, port = None, None
         parts = urlsplit("")
-    is_bare = parts.path.rstrip("/") in ("", "/v1.0") and not (
-        parts.query or parts.fragment or "@" in parts.netloc
-    )
+    is_bare = parts.path.rstrip("/") in paths and not (parts.query or parts.fragment or "@" in parts.netloc)
     if parts.scheme not in ("http", "https") or not host or not is_bare:
-        raise ValueError("expected the API domain of your Cyclr instance, such as https://api.cyclr.com")
+        raise ValueError(f"expected {expected}")
     shown = f"[{host}]" if ":" in host else host
     return host, f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _protected(host: str, url: str, info: ValidationInfo, what: str) -> str:
+    """The URL, where nobody on the way can read what goes there. Raises: ValueError."""
+    if url.startswith("http://") and host not in LOOPBACK_HOSTS:
+        allowed = info.data.get("cyclr_allow_http_host")
+        if not allowed or allowed.casefold() != host:
+            raise ValueError(
+                f"plain http would send {what} unprotected to {host}; use https,"
+                " or name the host in CYCLR_ALLOW_HTTP_HOST"
+            )
+    return url
 
 
 def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> SecretStr | None:

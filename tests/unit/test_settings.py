@@ -188,6 +188,44 @@ def test_plain_http_is_for_the_host_that_was_named(load):
     assert "plain http" in problem
 
 
+def test_the_addresses_of_authorisation_links_are_bare_and_protected(load):
+    settings = load(
+        CYCLR_SERVICE_URL="https://Acme-H.cyclr.com/", CYCLR_BULK_PUBLIC_URL="http://127.0.0.1:8080"
+    )
+    assert settings.cyclr_service_url == "https://acme-h.cyclr.com"
+    assert settings.cyclr_bulk_public_url == "http://127.0.0.1:8080"
+    assert problems_of(
+        load, CYCLR_SERVICE_URL="https://acme-h.cyclr.com/v1.0", CYCLR_BULK_PUBLIC_URL="http://example.com"
+    ) == [
+        "CYCLR_SERVICE_URL: expected the service domain of your Cyclr instance, such as https://acme-h.cyclr.com",
+        "CYCLR_BULK_PUBLIC_URL: plain http would send links unprotected to example.com; use https,"
+        " or name the host in CYCLR_ALLOW_HTTP_HOST",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (" jo@example.com ", "jo@example.com"),
+        ("connect+{account_id}@example.com", "connect+{account_id}@example.com"),
+        ("  ", None),
+    ],
+)
+def test_a_sign_in_username_is_trimmed_and_may_hold_the_account_id(load, text: str, name: str | None):
+    assert load(CYCLR_SIGNIN_USERNAME=text).cyclr_signin_username == name
+
+
+@pytest.mark.parametrize("text", ["{account}@example.com", "a\tb", "x" * 201])
+def test_a_sign_in_username_that_cannot_be_one_is_refused(load, text: str):
+    [problem] = problems_of(load, CYCLR_SIGNIN_USERNAME=text)
+    assert problem.startswith("CYCLR_SIGNIN_USERNAME: expected ")
+
+
+def test_what_authorisation_links_need_is_told_by_name(load):
+    missing = load(CYCLR_SERVICE_URL="https://acme-h.cyclr.com").missing_for_desk()
+    assert [line.split()[0] for line in missing] == ["CYCLR_SIGNIN_USERNAME", "CYCLR_BULK_PUBLIC_URL"]
+
+
 def test_one_instance_has_one_id_however_its_url_is_spelled(load):
     one = load(**COMPLETE).instance_id
     assert load(CYCLR_API_URL="https://API.cyclr.com/v1.0/").instance_id == one

@@ -27,6 +27,22 @@ def grant(data: Any) -> Grant:
     return Grant(token.strip(), _seconds(data.get("expires_in")))
 
 
+class SignIn(NamedTuple):
+    """A sign-in token: whoever holds it is signed in, so it goes to the customer's browser and nowhere else."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "SignIn()"
+
+
+def sign_in(data: Any) -> SignIn:
+    token = _text(_object(data, "sign-in token"), "Token", "sign-in token")
+    if not token.isascii() or not token.isprintable() or not token.strip():
+        raise Unexpected("the sign-in token is empty or holds characters that no token has")
+    return SignIn(token)
+
+
 def account_id(data: Any) -> str:
     return _text(_object(data, "account"), "Id", "account")
 

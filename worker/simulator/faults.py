@@ -14,7 +14,19 @@ from enum import StrEnum
 from worker.simulator.exchange import HTML, JSON, Refused, Reply
 
 CALL_KINDS = frozenset(
-    {"token", "install", "look", "account", "accounts", "create_account", "connectors", "other"}
+    {
+        "token",
+        "install",
+        "look",
+        "account",
+        "accounts",
+        "create_account",
+        "connectors",
+        "account_connector",
+        "sign_in",
+        "authorise",
+        "other",
+    }
 )
 ANY = "any"
 

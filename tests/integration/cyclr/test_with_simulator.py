@@ -4,18 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 
 from worker.clock import Clock
 from worker.cyclr.catalogue import missing_accounts, resolve
 from worker.cyclr.client import Blame, CyclrClient
-from worker.cyclr.errors import NameInUse, OutcomeUnknown, Unauthorised
+from worker.cyclr.errors import NameInUse, NotFound, OutcomeUnknown, Unauthorised
 from worker.cyclr.limiter import InProcessLimiter
 from worker.cyclr.looks import look
 from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.rows import NewAccount
+from worker.simulator.catalogue import method
 from worker.simulator.faults import cut_body
 from worker.simulator.server import Simulator
 
@@ -91,5 +93,37 @@ def test_an_account_is_missing_until_it_is_created() -> None:
             assert await client.create_account(await limiter.one(), "new", NewAccount("New Ltd"))
             assert not await client.create_account(await limiter.one(), "new", NewAccount("New Ltd"))
             assert await missing_accounts(client, limiter.one, {"acme", "new"}) == frozenset()
+
+    asyncio.run(scenario())
+
+
+def test_a_customer_who_used_a_minted_token_is_seen_as_authenticated() -> None:
+    async def scenario() -> None:
+        async with setting() as (client, limiter, simulator):
+            oauth = method("OAuth2", seed="tests", oauth2_type="AuthorisationCode")
+            release = simulator.world.add_connector("Harbour CRM", methods=[oauth])
+            made = await client.install(await limiter.one(), "acme", release.id, {"Name": "CRM"})
+            minted = await client.mint_sign_in(await limiter.one(), "acme", "jo@example.com")
+            waiting = await client.get_account_connector(await limiter.one(), "acme", made.id)
+            assert not waiting.is_authenticated
+            async with httpx.AsyncClient(base_url=simulator.base_url, trust_env=False) as browser:
+                asked = {"id": str(made.id), "token": minted.token, "targetOrigin": "http://127.0.0.1:1/done"}
+                page = "/connectorauth/updateaccountconnectoroauth"
+                answer = await browser.get(page, params=asked, follow_redirects=False)
+                assert answer.headers["location"] == "http://127.0.0.1:1/done"
+                assert (await browser.get(page, params=asked)).status_code == 403
+            after = await client.get_account_connector(await limiter.one(), "acme", made.id)
+            assert after.is_authenticated
+
+    asyncio.run(scenario())
+
+
+def test_an_account_or_account_connector_that_is_not_there_is_not_found() -> None:
+    async def scenario() -> None:
+        async with setting() as (client, limiter, _):
+            with pytest.raises(NotFound):
+                await client.mint_sign_in(await limiter.one(), "nobody", "jo@example.com")
+            with pytest.raises(NotFound):
+                await client.get_account_connector(await limiter.one(), "acme", 999)
 
     asyncio.run(scenario())

@@ -185,7 +185,7 @@ def test_a_fault_befalls_its_account_and_its_kind_of_call_only(cyclr: Cyclr) -> 
         ("connectors", lambda c: c.get("/connectors/501")),
         ("look", lambda c: c.get("/account/connectors")),
         ("install", lambda c: c.install(Name="Mail")),
-        ("other", lambda c: c.get("/account/connectors/1")),
+        ("account_connector", lambda c: c.get("/account/connectors/1")),
     ],
 )
 def test_every_call_has_its_kind(cyclr: Cyclr, kind: str, call: Callable[[Cyclr], httpx.Response]) -> None:

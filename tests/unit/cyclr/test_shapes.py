@@ -29,6 +29,18 @@ def test_an_account_connector_keeps_what_is_compared() -> None:
     assert "in-clear" not in repr(found)
 
 
+def test_a_sign_in_token_is_kept_and_never_shown() -> None:
+    found = shapes.sign_in({"Token": "a/b+c=", "ExpiresAtUtc": "2017-12-08T11:02:48.7436471Z"})
+    assert found.token == "a/b+c="
+    assert "a/b" not in repr(found)
+
+
+@pytest.mark.parametrize("data", [{}, {"Token": None}, {"Token": " "}, {"Token": "a\nb"}, ["a"]])
+def test_what_is_no_sign_in_token_is_not_taken_for_one(data: Any) -> None:
+    with pytest.raises(Unexpected):
+        shapes.sign_in(data)
+
+
 @pytest.mark.parametrize(
     "change",
     [
