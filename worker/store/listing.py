@@ -1,14 +1,15 @@
-"""Lists for people and programs: the jobs of a database, and the items of one job."""
+"""Lists for people and programs: the jobs of a database, the items of one job, the attempts of one item."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, select
+from sqlalchemy import Engine, Row, Select, and_, or_, select
 
-from worker.domain.states import JobState
+from worker.domain.states import ItemState, JobState
 from worker.store.jobs import JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
-from worker.store.tables import instances, items, jobs
+from worker.store.tables import attempts, instances, items, jobs
 
 PAGE = 1_000
 _ENDED = (JobState.COMPLETED, JobState.CANCELLED)
@@ -24,6 +25,7 @@ _SHOWN = (
     items.c.http_status,
     items.c.can_retry_help,
     items.c.attempts,
+    items.c.tried,
     items.c.due_at,
     items.c.must_look,
     items.c.account_connector_id,
@@ -54,6 +56,48 @@ def list_api_hosts(engine: Engine) -> dict[str, str]:
         return {row.id: row.api_host for row in connection.execute(select(instances))}
 
 
+def list_job_page(
+    engine: Engine, *, states: Sequence[JobState] = (), text: str = "", before: str | None = None, limit: int
+) -> list[JobStatus]:
+    """So many jobs, the newest first. `text`: part of the file's name, or a job's whole id, in any case.
+
+    `before`: the id of the last job of the page before this one.
+    """
+    wanted = select(jobs)
+    if states:
+        wanted = wanted.where(jobs.c.state.in_(states))
+    if text:
+        has_name = jobs.c.source_name.icontains(text, autoescape=True)
+        wanted = wanted.where(or_(has_name, jobs.c.id == text.strip().lower()))
+    if before is not None:
+        last = select(jobs.c.created_at).where(jobs.c.id == before).scalar_subquery()
+        same_time = and_(jobs.c.created_at == last, jobs.c.id < before)
+        wanted = wanted.where(or_(jobs.c.created_at < last, same_time))
+    page = wanted.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+    with reading(engine) as connection:
+        return [to_status(row) for row in connection.execute(page)]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """Which items of a job. `tried`: whether an attempt at them has ended; `account_begins`: in any case of letters."""
+
+    state: ItemState | str | None = None
+    codes: Sequence[str] = ()
+    account_id: str | None = None
+    account_begins: str | None = None
+    tried: bool | None = None
+
+
+def list_items(
+    engine: Engine, job_id: str, wanted: ItemFilter, *, after: int = 0, limit: int = PAGE
+) -> Sequence[Row[Any]]:
+    """So many of the job's items, in the order of the file. `after`: the last row number of the page before this one."""
+    page = _items(job_id, wanted).where(items.c.row_number > after).order_by(items.c.row_number).limit(limit)
+    with reading(engine) as connection:
+        return connection.execute(page).all()
+
+
 def iter_items(
     engine: Engine,
     job_id: str,
@@ -63,19 +107,38 @@ def iter_items(
     account_id: str | None = None,
 ) -> Iterator[Row[Any]]:
     """The job's items in the order of the file, page by page: memory does not grow with the job."""
-    wanted: Select[Any] = select(*_SHOWN).where(items.c.job_id == job_id)
-    if state is not None:
-        wanted = wanted.where(items.c.state == state)
-    if codes:
-        wanted = wanted.where(items.c.code.in_(codes))
-    if account_id is not None:
-        wanted = wanted.where(items.c.account_id == account_id)
+    wanted = ItemFilter(state=state, codes=codes, account_id=account_id)
     after = 0
     while True:
-        page = wanted.where(items.c.row_number > after).order_by(items.c.row_number).limit(PAGE)
-        with reading(engine) as connection:
-            rows: Sequence[Row[Any]] = connection.execute(page).all()
+        rows = list_items(engine, job_id, wanted, after=after)
         yield from rows
         if len(rows) < PAGE:
             return
         after = rows[-1].row_number
+
+
+def _items(job_id: str, wanted: ItemFilter) -> Select[Any]:
+    found = select(*_SHOWN).where(items.c.job_id == job_id)
+    if wanted.state is not None:
+        found = found.where(items.c.state == wanted.state)
+    if wanted.codes:
+        found = found.where(items.c.code.in_(wanted.codes))
+    if wanted.account_id is not None:
+        found = found.where(items.c.account_id == wanted.account_id)
+    if wanted.account_begins is not None:
+        found = found.where(items.c.account_id.istartswith(wanted.account_begins, autoescape=True))
+    if wanted.tried is not None:
+        found = found.where(items.c.tried.is_(wanted.tried))
+    return found
+
+
+def list_attempts(engine: Engine, job_id: str, row_number: int) -> Sequence[Row[Any]]:
+    """The attempts at one item whose end was written down, in their order. Bounded by the attempts an item may cost."""
+    mine = (
+        select(attempts)
+        .join(items, attempts.c.item_id == items.c.id)
+        .where(items.c.job_id == job_id, items.c.row_number == row_number)
+        .order_by(attempts.c.id)
+    )
+    with reading(engine) as connection:
+        return connection.execute(mine).all()
