@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -43,12 +44,14 @@ def first_cells(text: str, heading: str) -> list[str]:
 
 
 def commands() -> dict[str, set[str]]:
-    """Subcommand -> its options."""
+    """Subcommand -> its options; of a group, those of all of its commands."""
     group = typer.main.get_command(app)
-    return {
-        name: {option for parameter in command.params for option in parameter.opts}
-        for name, command in group.commands.items()  # type: ignore[attr-defined]
-    }
+    return {name: options(command) for name, command in group.commands.items()}  # type: ignore[attr-defined]
+
+
+def options(command: Any) -> set[str]:
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*map(options, getattr(command, "commands", {}).values()))
 
 
 def typed_commands(text: str) -> Iterator[list[str]]:

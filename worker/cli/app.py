@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import job_commands
+from worker.cli import job_commands, web_commands
 from worker.cli.arguments import (
     ConnectorOption,
     FileArgument,
@@ -194,3 +194,4 @@ def simulator(
 
 
 app.add_typer(job_commands.app)
+app.add_typer(web_commands.app)

@@ -56,14 +56,16 @@ class HomeBusy(EmbeddedModeError):
 class Session:
     """Opened before anything else, closed last. `needs_workers`: whether this command installs.
 
+    `keeps_jobs`: whether it goes on with the running jobs that it finds, watched or not.
     `tend` is called often: it keeps the services alive, sweeps, and takes the home over when its owner has ended.
     All of it from the main thread.
     """
 
-    def __init__(self, settings: CyclrSettings, *, needs_workers: bool) -> None:
+    def __init__(self, settings: CyclrSettings, *, needs_workers: bool, keeps_jobs: bool = False) -> None:
         self._clock = Clock()
         self._home = Home(settings.cyclr_bulk_home, self._clock)
         self._needs_workers = needs_workers
+        self._keeps_jobs = keeps_jobs
         configure_logging(os.fdopen(open_log(self._home.logs_path / "command.log"), "w", encoding="utf-8"))
         self._binary = find_valkey_binary()
         self._services: Services | None = None
@@ -93,6 +95,11 @@ class Session:
     @property
     def is_owner(self) -> bool:
         return self._home.is_owned
+
+    @property
+    def redis_url(self) -> str | None:
+        """Of the home's Valkey just now: a new owner of the home has another. None where there is none."""
+        return self._redis_url
 
     @property
     def logs_path(self) -> str:
@@ -263,7 +270,7 @@ class Session:
                 continue
             if job.state is JobState.LOADING:
                 delete_load(self.database.engine, job.id)
-            else:
+            elif not self._keeps_jobs or job.instance_id != self.database.instance_id:
                 pause_job(self.database.engine, job.id, PauseReason.INTERRUPTED)
 
     def _worker_environment(self) -> dict[str, str]:

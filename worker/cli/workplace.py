@@ -76,6 +76,10 @@ class Deployment:
             instance_id=instance_id,
         )
 
+    @property
+    def redis_url(self) -> str:
+        return self._redis_url
+
     def watch(self, _job_id: str) -> AbstractContextManager[None]:
         """The workers see to it, whether a command watches or not."""
         return nullcontext()

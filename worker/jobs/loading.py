@@ -21,8 +21,11 @@ def load_job(
     instance_id: str,
     job_id: str,
     on_rows: Callable[[int], None],
+    api_key_id: str | None = None,
 ) -> None:
     """Load the job `job_id` (from `new_job_id`); it runs when this returns. `on_rows`: told how many rows so far.
+
+    `api_key_id`: of the API key that hands it in; None: a command does.
 
     Raises: Rejected where rows are refused now that were not before (and bad rows are not to be skipped); FileChanged.
     Nothing of the job is left then.
@@ -37,6 +40,7 @@ def load_job(
             skip_if_present=options.skip_if_present,
             first=options.first,
             id=job_id,
+            api_key_id=api_key_id,
         )
         loader = Loader(engine, sealer, instance_id, new_job)
         try:

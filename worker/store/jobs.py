@@ -21,7 +21,10 @@ RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back."""
+    """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
+
+    `api_key_id`: of the API key that handed it in; None: a command did.
+    """
 
     id: str
     instance_id: str
@@ -41,6 +44,7 @@ class JobStatus:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    api_key_id: str | None = None
 
     @property
     def final(self) -> int:
@@ -118,6 +122,7 @@ def to_status(row: Row[Any]) -> JobStatus:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        api_key_id=row.api_key_id,
     )
 
 

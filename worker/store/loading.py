@@ -31,7 +31,8 @@ KEYS_PER_QUERY = 500
 class NewJob:
     """What a job is before its rows. `fingerprint`: of content, options and instance; `first`: hold back all but so many.
 
-    `delimiter`: between the cells of the file. `id`: from `new_job_id`; None makes one.
+    `delimiter`: between the cells of the file. `id`: from `new_job_id`; None makes one. `api_key_id`: of the API key
+    that hands it in; None: a command does.
     """
 
     source_name: str
@@ -42,6 +43,7 @@ class NewJob:
     first: int | None = None
     id: str | None = None
     delimiter: str = ","
+    api_key_id: str | None = None
 
 
 def ensure_instance(engine: Engine, instance_id: str, api_host: str) -> None:
@@ -133,6 +135,7 @@ class Loader:
                     instance_id=instance_id,
                     state=JobState.LOADING,
                     source_name=storable(job.source_name),
+                    api_key_id=job.api_key_id,
                     fingerprint=job.fingerprint,
                     columns=list(job.columns),
                     delimiter=job.delimiter,

@@ -54,3 +54,8 @@ def lost_database_in_words(engine: Engine) -> Iterator[None]:
 def _where(engine: Engine) -> str:
     url = engine.url
     return f"{url.database} at {url.host}" if url.host else str(url.database)
+
+
+def is_database_away(error: Exception) -> bool:
+    """Whether this is a driver's error of a database that does not answer."""
+    return isinstance(error, InterfaceError | OperationalError)

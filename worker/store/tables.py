@@ -66,6 +66,18 @@ instances = Table(
     Column("gate_until", UtcDateTime),
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", String(8), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -74,6 +86,8 @@ jobs = Table(
     Column("state", String(12), nullable=False),
     Column("pause_reason", String(24)),
     Column("source_name", Text, nullable=False),
+    # The API key that handed it in (one of `api_keys`, which keeps all); None: a command did.
+    Column("api_key_id", String(8)),
     Column("fingerprint", String(64), nullable=False),
     Column("columns", JSON, nullable=False),
     Column("delimiter", String(1), nullable=False, server_default=","),

@@ -1,0 +1,93 @@
+"""`cyclr-bulk api-keys create`, `list` and `revoke`."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+from worker.cli.exits import NOTHING_DONE, failures_in_words, say, tell
+from worker.cli.workplace import opened_place
+from worker.domain.scopes import Scope
+from worker.domain.wording import counted
+from worker.store.api_keys import LONGEST_NAME, ApiKey, create_key, list_keys, revoke_key
+
+NOTHING_CHANGED = "Nothing was changed."
+NEVER = "never"
+UNITS = {"h": "hours", "d": "days"}
+
+
+def create_command(name: str, scope: Scope, expires: str) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED):
+        name, lasts = _checked_name(name), _lasts(expires)
+        with opened_place() as place:
+            key, text = create_key(place.database.engine, name=name, scope=scope, lasts=lasts)
+        until = f"until {_day(key.expires_at)}" if key.expires_at else "until it is revoked"
+        say(f"API key {key.id} for '{key.name}', scope {key.scope}, {until}.")
+        say("It is shown this once, and only its hash is kept: put it where secrets belong.")
+        tell(text)
+
+
+def list_command(*, as_json: bool) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        keys = list_keys(place.database.engine)
+    if as_json:
+        tell(json.dumps([_fields(key) for key in keys], indent=2, ensure_ascii=False))
+        return
+    for key in keys:
+        tell(f"{key.id}  {key.scope:<5}  {_standing(key):<22}  {key.name}")
+    say(f"{counted(len(keys), 'API key')}.")
+
+
+def revoke_command(key_id: str) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        was_there = revoke_key(place.database.engine, key_id)
+    if not was_there:
+        say(
+            f"There is no API key {key_id} here. `cyclr-bulk api-keys list` lists those that are. {NOTHING_CHANGED}"
+        )
+        raise typer.Exit(NOTHING_DONE)
+    say(f"API key {key_id} is revoked: it opens nothing any more, and the sessions begun with it have ended.")
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise typer.BadParameter(
+            f"expected a name of 1 to {LONGEST_NAME} printable characters", param_hint="NAME"
+        )
+    return name
+
+
+def _lasts(expires: str) -> timedelta | None:
+    """Raises: typer.BadParameter."""
+    if expires == NEVER:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})([hd])", expires)
+    if found is None:
+        raise typer.BadParameter(f"expected 90d, 12h or never, got '{expires}'", param_hint="--expires")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def _standing(key: ApiKey) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {_day(key.revoked_at)}"
+    if key.expires_at is None:
+        return "does not expire"
+    has_expired = not key.is_valid(datetime.now(UTC))
+    return f"{'expired' if has_expired else 'until'} {_day(key.expires_at)}"
+
+
+def _fields(key: ApiKey) -> dict[str, str | None]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scope": key.scope,
+        "created_at": key.created_at.isoformat(),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+    }
+
+
+def _day(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -1,0 +1,114 @@
+"""API keys: shown once, stored as a hash. They are revoked, never deleted: a job names the one that handed it in."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, insert, select, update
+
+from worker.domain.scopes import Scope
+from worker.store.session import db_now, reading, writing
+from worker.store.tables import api_keys
+
+PREFIX = "cbk"
+LONGEST_NAME = 100
+ID_BYTES = 5
+SECRET_BYTES = 32  # so many that a plain hash is enough: nobody can try them all
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What may be known of a key. `expires_at` None: never."""
+
+    id: str
+    name: str
+    scope: Scope
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+def create_key(engine: Engine, *, name: str, scope: Scope, lasts: timedelta | None) -> tuple[ApiKey, str]:
+    """The new key, and its text: nobody can show it a second time. `lasts` None: it does not expire."""
+    key_id = base64.b32encode(secrets.token_bytes(ID_BYTES)).decode().lower()
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+
+    def work(connection: Connection) -> ApiKey:
+        made = _find(connection, key_id)
+        if made is None:
+            now = db_now(connection)
+            values = {
+                "id": key_id,
+                "name": name,
+                "scope": scope,
+                "hash": _hashed(secret),
+                "created_at": now,
+                "expires_at": None if lasts is None else now + lasts,
+            }
+            connection.execute(insert(api_keys).values(values))
+            made = _find(connection, key_id)
+        assert made is not None
+        return _to_key(made)
+
+    return writing(engine, work), f"{PREFIX}_{key_id}_{secret}"
+
+
+def find_key_of_text(engine: Engine, text: str) -> ApiKey | None:
+    """The valid key with this text; None where there is none, or where it has expired or was revoked."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    with reading(engine) as connection:
+        row = (
+            _find(connection, key_id)
+            if prefix == PREFIX and key_id.isascii() and "\0" not in key_id
+            else None
+        )
+        now = db_now(connection)
+    # The hash is made in any case, so that an unknown id takes as long as a known one.
+    is_right = hmac.compare_digest(_hashed(secret), "" if row is None else row.hash)
+    return _to_key(row) if row is not None and is_right and _to_key(row).is_valid(now) else None
+
+
+def find_key(engine: Engine, key_id: str) -> ApiKey | None:
+    """The valid key with this id; None where there is none, or where it has expired or was revoked."""
+    with reading(engine) as connection:
+        row = _find(connection, key_id)
+        now = db_now(connection)
+    return _to_key(row) if row is not None and _to_key(row).is_valid(now) else None
+
+
+def list_keys(engine: Engine) -> list[ApiKey]:
+    """All there ever were, the newest first."""
+    with reading(engine) as connection:
+        rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.id))
+        return [_to_key(row) for row in rows]
+
+
+def revoke_key(engine: Engine, key_id: str) -> bool:
+    """From now on it opens nothing; whether there was such a key. A second call is safe, and keeps the first time."""
+
+    def work(connection: Connection) -> bool:
+        valid = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        connection.execute(valid.values(revoked_at=db_now(connection)))
+        return _find(connection, key_id) is not None
+
+    return writing(engine, work)
+
+
+def _find(connection: Connection, key_id: str) -> Row[Any] | None:
+    return connection.execute(select(api_keys).where(api_keys.c.id == key_id)).first()
+
+
+def _to_key(row: Row[Any]) -> ApiKey:
+    return ApiKey(row.id, row.name, Scope(row.scope), row.created_at, row.expires_at, row.revoked_at)
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

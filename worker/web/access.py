@@ -1,0 +1,109 @@
+"""Who calls: an API key in a header, or a session that was begun with one."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+
+from worker.clock import Clock, Moment
+from worker.domain.scopes import Scope
+from worker.settings import CyclrSettings, parse_sealing_keys
+from worker.store.api_keys import ApiKey, find_key, find_key_of_text
+from worker.store.session import Engine
+from worker.store.signing import Signer
+
+SESSION_LASTS = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The API key that a request comes with. `name`: for people; nothing here is secret."""
+
+    key_id: str
+    name: str
+    scope: Scope
+
+    @property
+    def can_write(self) -> bool:
+        return self.scope.can_write
+
+
+class Access:
+    """Knows callers. A session is a signed text that names its key and its end: nothing of it is stored."""
+
+    def __init__(self, engine: Engine, settings: CyclrSettings, clock: Clock) -> None:
+        assert settings.cyclr_bulk_sealing_keys is not None
+        keys = parse_sealing_keys(settings.cyclr_bulk_sealing_keys.get_secret_value())
+        self._engine = engine
+        self._clock = clock
+        self._sessions = Signer(keys, "session")
+        self._forms = Signer(keys, "form")
+        self.brake = Brake(clock)
+
+    def find_caller(self, key_text: str) -> Caller | None:
+        """The caller with this API key; None where it is wrong, has expired or was revoked."""
+        return _caller(find_key_of_text(self._engine, key_text))
+
+    def begin_session(self, caller: Caller) -> str:
+        """The cookie's value: good for 12 hours, and for as long as the API key is."""
+        until = self._clock.now() + SESSION_LASTS
+        return self._sessions.sign(f"{caller.key_id} {int(until.timestamp())}")
+
+    def find_session_caller(self, cookie: str) -> Caller | None:
+        """The caller whose session this is; None where it has ended, or its API key has."""
+        text = self._sessions.find(cookie)
+        if text is None:
+            return None
+        key_id, until = text.split(" ")
+        if self._clock.now().timestamp() >= int(until):
+            return None
+        return _caller(find_key(self._engine, key_id))
+
+    def form_token(self, cookie: str) -> str:
+        """What a form of this session carries, so that no other site can fill it in."""
+        return self._forms.sign(cookie).rpartition(".")[2]
+
+    def is_form_token(self, token: str, cookie: str) -> bool:
+        return self._forms.find(f"{self._forms.sign(cookie).partition('.')[0]}.{token}") == cookie
+
+
+def _caller(key: ApiKey | None) -> Caller | None:
+    return None if key is None else Caller(key.id, key.name, key.scope)
+
+
+class TooManyWrongKeys(Exception):
+    """More wrong keys wait for their answer than this process lets wait."""
+
+
+class Brake:
+    """Slows down whoever tries wrong keys: the answer to each waits longer than the one before, from one address."""
+
+    FIRST_S = 0.1
+    LONGEST_S = 3.0
+    FORGIVEN_AFTER_S = 60.0
+    MOST_ADDRESSES = 10_000
+    MOST_WAITING = 100
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tries: OrderedDict[str, tuple[int, Moment]] = OrderedDict()
+        self._waiting = 0
+
+    async def slow_down(self, address: str) -> None:
+        """To be called for every wrong key, before it is answered. Raises: TooManyWrongKeys."""
+        if self._waiting >= self.MOST_WAITING:
+            raise TooManyWrongKeys
+        self._waiting += 1
+        try:
+            await asyncio.sleep(self._wait_s(address))
+        finally:
+            self._waiting -= 1
+
+    def _wait_s(self, address: str) -> float:
+        tries, last = self._tries.pop(address, (0, self._clock.moment()))
+        if self._clock.since(last) > self.FORGIVEN_AFTER_S:
+            tries = 0
+        self._tries[address] = (tries + 1, self._clock.moment())
+        if len(self._tries) > self.MOST_ADDRESSES:
+            self._tries.popitem(last=False)
+        return min(self.LONGEST_S, self.FIRST_S * 2.0 ** min(tries, 10))

@@ -1,0 +1,48 @@
+"""The application: one for the API, the pages and the desk."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from worker.web import api, desk, pages
+from worker.web.access import Access
+from worker.web.headers import SecurityHeaders
+from worker.web.pages.errors import error_page
+from worker.web.place import Place
+from worker.web.problems import add_error_answers
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(place: Place) -> FastAPI:
+    """The application of this place; nothing is opened before it starts."""
+    app = FastAPI(
+        title="cyclr-bulk",
+        version=version("cyclr-bulk"),
+        summary="Install Cyclr connectors into many customer accounts at once.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # FastAPI's own loads from other hosts
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.place = place
+    app.state.access = Access(place.database.engine, place.settings, place.clock)
+    for part in (api, pages, desk):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    add_error_answers(app, error_page)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    place: Place = app.state.place
+    try:
+        yield
+    finally:
+        await place.aclose()

@@ -1,0 +1,156 @@
+"""What a route asks of its caller. `Reader`, `Writer`: for `/v1`. `PageReader`, `PageWriter`: for pages."""
+
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPBearer
+
+from worker.web.access import Access, Caller, TooManyWrongKeys
+from worker.web.problems import Refusal
+
+COOKIE = "cyclr_bulk_session"
+FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
+FORM_TOKEN_HEADER = "X-Form-Token"  # noqa: S105 - the name of a header
+SIGN_IN = "/sign-in"
+WHO = {"WWW-Authenticate": "Bearer"}
+
+# Only to say in the OpenAPI document how to call; the header is read below.
+bearer = HTTPBearer(
+    scheme_name="API key", description="An API key: `cyclr-bulk api-keys create`.", auto_error=False
+)
+
+
+class SignInFirst(Refusal):
+    """A page that only somebody who has signed in may see; where they come from is kept for afterwards."""
+
+    def __init__(self, then: str) -> None:
+        to = SIGN_IN if then in ("", "/") else f"{SIGN_IN}?then={quote(then)}"
+        super().__init__(303, "sign_in", "Sign in first.", headers={"Location": to})
+
+
+def access_of(request: Request) -> Access:
+    access: Access = request.app.state.access
+    return access
+
+
+async def caller_of_key(request: Request, key_text: str) -> Caller:
+    """The caller with this API key. A wrong one is answered late. Raises: Refusal (401, 429)."""
+    access = access_of(request)
+    caller = await run_in_threadpool(access.find_caller, key_text)
+    if caller is not None:
+        return caller
+    try:
+        await access.brake.slow_down(request.client.host if request.client else "")
+    except TooManyWrongKeys:
+        raise Refusal(
+            429, "too_many_wrong_keys", "Too many wrong API keys at once.", headers={"Retry-After": "5"}
+        ) from None
+    raise Refusal(401, "wrong_key", "This API key is wrong, has expired or was revoked.", headers=WHO)
+
+
+async def find_page_caller(request: Request) -> Caller | None:
+    """Who is signed in; None: nobody."""
+    cookie = request.cookies.get(COOKIE)
+    return await run_in_threadpool(access_of(request).find_session_caller, cookie) if cookie else None
+
+
+async def reader(request: Request) -> Caller:
+    """An API key of any scope, or a session: reading changes nothing, so a page may read here too."""
+    key_text = _bearer(request)
+    if key_text is None and (caller := await find_page_caller(request)) is not None:
+        return caller
+    return await _caller(request, key_text)
+
+
+async def writer(request: Request) -> Caller:
+    """An API key of scope `write`. A session is not enough: no other site can send a header."""
+    caller = await _caller(request, _bearer(request))
+    _require_write(caller)
+    return caller
+
+
+async def page_reader(request: Request) -> Caller:
+    """Whoever is signed in; others are sent to sign in."""
+    caller = await find_page_caller(request)
+    if caller is None:
+        raise SignInFirst(_here(request) if request.method in ("GET", "HEAD") else "/")
+    request.state.caller = caller
+    return caller
+
+
+async def page_writer(request: Request) -> Caller:
+    """Whoever is signed in with an API key of scope `write`; what changes anything comes from a form of our own.
+
+    A form carries `form_token(request)` in the field FORM_TOKEN, a script's request in the header FORM_TOKEN_HEADER. A
+    multipart body is not read here: the route checks its field with `require_form_token` before it uses anything of it.
+    """
+    caller = await page_reader(request)
+    _require_write(caller)
+    if request.method not in ("GET", "HEAD"):
+        await require_own_form(request)
+    return caller
+
+
+def form_token(request: Request) -> str:
+    """For the forms of a page. Empty where nobody is signed in."""
+    cookie = request.cookies.get(COOKIE, "")
+    return access_of(request).form_token(cookie) if cookie else ""
+
+
+async def require_own_form(request: Request) -> None:
+    """Raises: Refusal (403) where another site sent the request, or where its form is not of this session."""
+    require_own_site(request)
+    given = request.headers.get(FORM_TOKEN_HEADER)
+    if given is None and request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return  # read as a stream by the route
+    if given is None:
+        given = str((await request.form(max_files=0, max_fields=1_000)).get(FORM_TOKEN) or "")
+    require_form_token(request, given)
+
+
+def require_form_token(request: Request, given: str) -> None:
+    """Raises: Refusal (403) where this is not the token of this session's forms."""
+    if not access_of(request).is_form_token(given, request.cookies.get(COOKIE, "")):
+        raise Refusal(403, "old_form", "This form is not of your present session. Load the page again.")
+
+
+def require_own_site(request: Request) -> None:
+    """Raises: Refusal (403) where a browser says that another site sent the request."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        is_own = site in ("same-origin", "none")
+    else:
+        # `null`: browsers hide the origin where the page's referrer policy asks for it.
+        is_own = origin in (None, "null") or urlsplit(origin).netloc == request.headers.get("host")
+    if not is_own:
+        raise Refusal(403, "other_site", "This request was sent by another site.")
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    return text.strip() if scheme.casefold() == "bearer" else None
+
+
+async def _caller(request: Request, key_text: str | None) -> Caller:
+    if not key_text:
+        detail = "Expected an API key in the header `Authorization: Bearer ...`, got none."
+        raise Refusal(401, "no_key", detail, headers=WHO)
+    return await caller_of_key(request, key_text)
+
+
+def _require_write(caller: Caller) -> None:
+    if not caller.can_write:
+        raise Refusal(403, "read_only_key", f"The API key '{caller.name}' may read only (scope read).")
+
+
+def _here(request: Request) -> str:
+    query = f"?{request.url.query}" if request.url.query else ""
+    return request.url.path + query
+
+
+Reader = Annotated[Caller, Depends(reader)]
+Writer = Annotated[Caller, Depends(writer)]
+PageReader = Annotated[Caller, Depends(page_reader)]
+PageWriter = Annotated[Caller, Depends(page_writer)]

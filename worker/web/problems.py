@@ -1,0 +1,192 @@
+"""Errors, as RFC 9457 problem+json where a program asks (`/v1`), as a page where a person does."""
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.store.readiness import DatabaseAway, is_database_away
+from worker.telemetry import get_logger
+
+MEDIA_TYPE = "application/problem+json"
+FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/metrics")
+
+# Of a request, a status, a text for people and headers: the page that says so.
+ErrorPage = Callable[[Request, int, str, dict[str, str]], Response]
+
+log = get_logger()
+
+
+class Fault(BaseModel):
+    """What is wrong in one place. `row`: as a spreadsheet shows it; null: of the whole file or of the request."""
+
+    row: int | None = None
+    column: str | None = None
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was not carried out: RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field("about:blank", examples=["about:blank"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["2 rows have problems. Nothing was created."])
+    code: str = Field(description="Stable, for programs.", examples=["problems_in_file"])
+    errors: list[Fault] | None = Field(None, description="The first 1,000.")
+    error_count: int | None = Field(None, description="Of all, where there are more than `errors` holds.")
+
+
+class Refusal(Exception):
+    """A request that is not carried out. `code`: stable, for programs; `detail`: for people."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Fault] = (),
+        error_count: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.error_count = len(self.errors) if error_count is None else error_count
+        self.headers = headers or {}
+
+
+def add_error_answers(app: FastAPI, error_page: ErrorPage) -> None:
+    """Every error of a route gets its answer here; one that nobody foresaw is a 500 that says nothing of it."""
+    app.state.error_page = error_page
+    for kind in (Refusal, HTTPException, RequestValidationError, CyclrError, DatabaseAway):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(UnforeseenErrors)
+
+
+class UnforeseenErrors:
+    """ASGI middleware: what no handler knows is answered and logged by its name alone, since its text may hold anything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception as error:
+            if scope["type"] != "http" or has_begun:
+                raise
+            answer = await _answer_error(Request(scope, receive), error)
+            await answer(scope, receive, send)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    refusal = to_refusal(error)
+    if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+        log.error("request_failed", path=_route(request), error=type(error).__name__, where=where[-5:])
+    if request.url.path.startswith(FOR_PROGRAMS):
+        return problem_answer(refusal)
+    answer: Response = request.app.state.error_page(request, refusal.status, refusal.detail, refusal.headers)
+    return answer
+
+
+def to_refusal(error: Exception) -> Refusal:
+    """What is answered to this error."""
+    match error:
+        case Refusal():
+            return error
+        case RequestValidationError():
+            faults = [_fault(each) for each in error.errors()]
+            return Refusal(422, "invalid_request", "The request is not as expected.", errors=faults)
+        case HTTPException():
+            headers = dict(error.headers or {})
+            return Refusal(error.status_code, _code(error.status_code), _detail(error), headers=headers)
+        case LimiterAway():
+            return _busy("limiter_away", "The limiter's Redis does not answer, so Cyclr is not called.")
+        case CyclrError():
+            return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
+        case DatabaseAway():
+            return _busy("database_away", "The database does not answer.")
+    if is_database_away(error):
+        return _busy("database_away", "The database does not answer.")
+    return Refusal(500, "internal_error", "Something went wrong here; the server's log names it.")
+
+
+def problem_answer(refusal: Refusal) -> JSONResponse:
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(refusal.status).phrase,
+        status=refusal.status,
+        detail=refusal.detail,
+        code=refusal.code,
+        errors=list(refusal.errors) or None,
+        error_count=refusal.error_count or None,
+    )
+    return JSONResponse(
+        problem.model_dump(mode="json", exclude_none=True),
+        status_code=refusal.status,
+        headers=refusal.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _busy(code: str, detail: str) -> Refusal:
+    return Refusal(503, code, f"{detail} Try again in a moment.", headers={"Retry-After": "5"})
+
+
+def _fault(error: Any) -> Fault:
+    # Never the value that came: it may hold a secret.
+    where = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path", "header"))
+    return Fault(column=where or None, message=str(error["msg"]).removeprefix("Value error, "))
+
+
+def _code(status: int) -> str:
+    return HTTPStatus(status).name.lower()
+
+
+def _detail(error: HTTPException) -> str:
+    phrase = HTTPStatus(error.status_code).phrase
+    match error.status_code:
+        case 404:
+            return "There is nothing at this address."
+        case 405:
+            return "This address does not know this method."
+    return phrase if error.status_code >= 500 else str(error.detail)
+
+
+def _route(request: Request) -> str:
+    """The route's pattern: an address may hold what is nobody's business."""
+    return str(getattr(request.scope.get("route"), "path", "(none)"))
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with a problem of these statuses; 401, 429 and 503 always are."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted({401, 429, 503, *statuses})
+    }
