@@ -15,6 +15,13 @@ class AuthMethod:
     auth_type: str
     oauth2_type: str | None = None
 
+    @property
+    def is_for_customers(self) -> bool:
+        """Whether the customer authorises it on a page of Cyclr's. Source: reference section 8."""
+        if fold(self.auth_type) == "oauth1":
+            return True
+        return fold(self.auth_type) == "oauth2" and fold(self.oauth2_type or "") != "clientcredentials"
+
     def answers_to(self, reference: str) -> bool:
         """Whether a person may mean this method by `reference`: its name, type or id, in any case."""
         return fold(reference) in {fold(self.id), fold(self.name), fold(self.auth_type)}

@@ -1,9 +1,10 @@
-"""Many new rows at once: COPY on PostgreSQL, where it costs a tenth of as many INSERTs."""
+"""New rows: many at once (COPY on PostgreSQL, where it costs a tenth of as many INSERTs), or one that may be there."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 
@@ -18,6 +19,12 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
         _copy(connection, table, rows)
     else:
         connection.execute(insert(table), list(rows))
+
+
+def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """Insert one row; one that is there already, by whatever makes it unique, stays as it is."""
+    kind = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(kind.insert(table).values(dict(row)).on_conflict_do_nothing())
 
 
 def _copy(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -13,7 +13,15 @@ from worker.domain.states import ItemState, JobState, PauseReason
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
-from worker.store.tables import IS_QUEUED, IS_RUNNING, items, job_connectors, jobs, unloaded_rows
+from worker.store.tables import (
+    IS_QUEUED,
+    IS_RUNNING,
+    IS_UNAUTHENTICATED,
+    items,
+    job_connectors,
+    jobs,
+    unloaded_rows,
+)
 
 PAGE = 1_000
 RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
@@ -229,15 +237,7 @@ def list_failures(engine: Engine, job_id: str, *, limit: int = 20) -> list[Failu
 
 def count_waiting_for_authorisation(engine: Engine, job_id: str) -> int:
     """Installed items whose connector the customer has still to authorise."""
-    waiting = (
-        select(func.count())
-        .select_from(items)
-        .where(
-            items.c.job_id == job_id,
-            items.c.state == ItemState.INSTALLED,
-            items.c.is_authenticated.is_(False),
-        )
-    )
+    waiting = select(func.count()).select_from(items).where(items.c.job_id == job_id, IS_UNAUTHENTICATED)
     with reading(engine) as connection:
         return connection.execute(waiting).scalar_one()
 

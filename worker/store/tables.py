@@ -184,6 +184,8 @@ IS_QUEUED = items.c.state == literal_column("'queued'")
 IS_RUNNING = items.c.state == literal_column("'running'")
 IS_TO_BE_LOOKED_FOR = and_(IS_QUEUED, items.c.must_look)
 IS_CLAIMED_ALONE = and_(IS_QUEUED, items.c.deaths >= literal_column(str(DEATHS_UNTIL_ALONE)))
+# Whether a customer or a credential is waited for says its connector's method.
+IS_UNAUTHENTICATED = and_(items.c.state == literal_column("'installed'"), ~items.c.is_authenticated)
 IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
 
 
@@ -199,6 +201,7 @@ _partial("ix_items_due", items.c.job_id, items.c.due_at.desc(), items.c.id, wher
 _partial("ix_items_looks", items.c.job_id, items.c.due_at.desc(), items.c.id, where=IS_TO_BE_LOOKED_FOR)
 _partial("ix_items_alone", items.c.due_at.desc(), items.c.id, where=IS_CLAIMED_ALONE)
 _partial("ix_items_claims", items.c.claim_until, where=IS_RUNNING)
+_partial("ix_items_unauthenticated", items.c.job_id, items.c.row_number, where=IS_UNAUTHENTICATED)
 _partial("ix_items_kept_secrets", items.c.settled_at, where=IS_KEPT)
 
 attempts = Table(
@@ -227,3 +230,46 @@ unloaded_rows = Table(
     Column("installed_job_id", String(16)),
     Column("installed_row_number", Integer),
 )
+
+# The authorisation desk of a job. Its links are signed and follow from this row and the item: none is stored.
+desks = Table(
+    "desks",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # Links of another batch hold no more; None: all are withdrawn.
+    Column("batch", String(16)),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    # Counters move in the transaction that notes it on the item's row of `links`.
+    Column("opened", Integer, nullable=False, server_default="0"),
+    Column("clicked", Integer, nullable=False, server_default="0"),
+    Column("authorised", Integer, nullable=False, server_default="0"),
+    # Cyclr is asked about all that wait, in the order of the rows: after this one; None: nobody asks.
+    Column("asking_after", Integer),
+    Column("asking_until", UtcDateTime),
+    Column("asked_at", UtcDateTime),
+)
+
+# What happened to an item's link; an item whose link nobody has touched has no row.
+links = Table(
+    "links",
+    metadata,
+    Column(
+        "item_id", RowId, ForeignKey("items.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("row_number", Integer, nullable=False),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("withdrawn_at", UtcDateTime),
+    Column("opened_at", UtcDateTime),
+    Column("clicked_at", UtcDateTime),
+    Column("authorised_at", UtcDateTime),
+    # Clicks since then: so many in so long a time, and no more.
+    Column("clicks", Integer, nullable=False, server_default="0"),
+    Column("clicks_since", UtcDateTime),
+    # When Cyclr is asked next about this one, and how often it was since the last click.
+    Column("ask_at", UtcDateTime),
+    Column("asks", Integer, nullable=False, server_default="0"),
+    Index("ix_links_job_id_row_number", "job_id", "row_number"),
+)
+_partial("ix_links_ask_at", links.c.ask_at, where=links.c.ask_at.is_not(None))

@@ -1,0 +1,391 @@
+"""Authorisation links in both databases."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tests.integration.store.databases import (
+    INSTANCE,
+    OTHER_INSTANCE,
+    Loads,
+    end,
+    item_row,
+    planned,
+    rows_of,
+    take,
+)
+from worker.domain.connectors import AuthMethod, Connector
+from worker.domain.links import Link, LinkState
+from worker.domain.states import Outcome
+from worker.domain.verdicts import WAITS_FOR_CUSTOMER, Installed
+from worker.store.asking import (
+    ASK_AFTER_S,
+    ask_again,
+    ask_no_more,
+    begin_round,
+    is_anything_to_ask,
+    put_back,
+    take_after_clicks,
+    take_of_round,
+)
+from worker.store.desks import (
+    Desk,
+    count_waiting,
+    find_desk,
+    iter_waiting,
+    list_authorised,
+    list_waiting,
+    make_links,
+    withdraw_links,
+)
+from worker.store.links import (
+    MOST_CLICKS,
+    find_link,
+    note_authorised,
+    note_opened,
+    renew_link,
+    take_click,
+    withdraw_link,
+)
+from worker.store.session import Engine, reading, writing
+from worker.store.steering import forget_job
+from worker.store.tables import desks, links
+
+OAUTH = AuthMethod("m-oauth", "OAuth", "OAuth2", "AuthorisationCode")
+KEY = AuthMethod("m-key", "Key", "ApiKey")
+CRM = Connector(8, "Harbour CRM", None, "Live", (OAUTH,))
+BOTH = Connector(9, "Both Ways", None, "Live", (OAUTH, KEY))
+TWO_WEEKS = timedelta(days=14)
+
+
+def installed(
+    engine: Engine,
+    loads: Loads,
+    rows: int = 3,
+    *,
+    instance_id: str = INSTANCE,
+    start: int = 2,
+    **changes: Any,
+) -> str:
+    """The id of a job whose rows are installed and wait for their customers."""
+    row = {"connector_key": "crm", "authentication_id": "m-oauth"} | changes
+    loader = loads.loader(instance_id=instance_id)
+    loader.add_connector("crm", CRM)
+    loader.add_connector("both", BOTH)
+    for number in range(start, start + rows):
+        loader.add(planned(number, **row), account_exists=True)
+    loader.finish()
+    settle_all(engine, instance_id=instance_id)
+    return loader.job_id
+
+
+def settle_all(engine: Engine, *, instance_id: str = INSTANCE, is_authenticated: bool = False) -> None:
+    verdicts = [
+        (
+            item,
+            Installed(Outcome.CREATED, 700 + item.row_number, is_authenticated, message=WAITS_FOR_CUSTOMER),
+        )
+        for item in take(engine, instance_id=instance_id)
+    ]
+    end(engine, *verdicts)
+
+
+def link_of(engine: Engine, desk: Desk, row_number: int) -> Link:
+    [item] = [each for each in list_waiting(engine, desk.job_id) if each.row_number == row_number]
+    assert desk.batch is not None
+    return Link(desk.batch, item.item_id, item.generation, desk.expires_at)
+
+
+def desk_of(engine: Engine, job_id: str) -> Desk:
+    desk = find_desk(engine, job_id)
+    assert desk is not None
+    return desk
+
+
+def change_link(engine: Engine, link: Link, **values: Any) -> None:
+    mine = update(links).where(links.c.item_id == link.item_id).values(values)
+    writing(engine, lambda connection: connection.execute(mine))
+
+
+def rows_of_waiting(engine: Engine, job_id: str) -> list[int]:
+    return [item.row_number for item in list_waiting(engine, job_id)]
+
+
+# Who waits
+
+
+def test_installed_oauth_rows_wait_and_others_do_not(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 3)
+    loads.job(2, start=20)  # an API-key row that waits for its credential is none of a customer's business
+    settle_all(engine)
+    assert rows_of_waiting(engine, job_id) == [2, 3, 4]
+    assert count_waiting(engine, job_id) == 3
+    [first, *_] = list_waiting(engine, job_id)
+    assert (first.account_id, first.name, first.connector_name) == ("a2", "Acme", "Harbour CRM")
+
+
+def test_rows_with_a_key_do_not_wait_for_a_customer(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 2, connector_key="acme", authentication_id="m1")
+    assert rows_of_waiting(engine, job_id) == []
+    assert count_waiting(engine, job_id) == 0
+
+
+@pytest.mark.parametrize(("method_id", "waits"), [("m-oauth", True), ("m-key", False), (None, True)])
+def test_of_several_methods_the_rows_own_decides(
+    engine: Engine, loads: Loads, method_id: str | None, *, waits: bool
+):
+    job_id = installed(engine, loads, 1, connector_key="both", authentication_id=method_id)
+    assert rows_of_waiting(engine, job_id) == ([2] if waits else [])
+
+
+def test_pages_follow_each_other_and_an_account_is_found(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 5)
+    assert [item.row_number for item in list_waiting(engine, job_id, limit=2)] == [2, 3]
+    assert [item.row_number for item in list_waiting(engine, job_id, after=3, limit=2)] == [4, 5]
+    assert [item.row_number for item in list_waiting(engine, job_id, account_id="a5")] == [5]
+    assert [item.row_number for item in iter_waiting(engine, job_id)] == [2, 3, 4, 5, 6]
+
+
+# Making and withdrawing
+
+
+def test_a_job_has_no_desk_until_links_are_made(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    assert find_desk(engine, job_id) is None
+    desk = make_links(engine, job_id, last=TWO_WEEKS)
+    assert find_desk(engine, job_id) == desk
+    assert timedelta(days=13, hours=23) < desk.expires_at - datetime.now(UTC) <= TWO_WEEKS
+    assert find_link(engine, link_of(engine, desk, 2))[0] is LinkState.OPEN
+
+
+def test_links_made_anew_leave_those_that_were_mailed_good(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    mailed = link_of(engine, make_links(engine, job_id, last=timedelta(days=2)), 2)
+    again = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    assert mailed.expires_at < again.expires_at
+    assert [find_link(engine, link)[0] for link in (mailed, again)] == [LinkState.OPEN] * 2
+
+
+def test_withdrawn_links_of_a_job_stay_dead_when_new_ones_are_made(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    mailed = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    assert withdraw_links(engine, job_id)
+    assert not withdraw_links(engine, job_id)
+    assert desk_of(engine, job_id).batch is None
+    assert find_link(engine, mailed)[0] is LinkState.WITHDRAWN
+    assert not take_click(engine, mailed)
+    new = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    assert find_link(engine, mailed)[0] is LinkState.WITHDRAWN
+    assert not take_click(engine, mailed)
+    assert find_link(engine, new)[0] is LinkState.OPEN
+
+
+def test_one_links_withdrawal_leaves_the_others_good(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 2)
+    desk = make_links(engine, job_id, last=TWO_WEEKS)
+    first, second = link_of(engine, desk, 2), link_of(engine, desk, 3)
+    assert withdraw_link(engine, job_id, 2)
+    assert find_link(engine, first)[0] is LinkState.WITHDRAWN
+    assert not take_click(engine, first)
+    assert find_link(engine, second)[0] is LinkState.OPEN
+    assert [item.withdrawn_at is None for item in list_waiting(engine, job_id)] == [False, True]
+
+
+def test_a_withdrawn_link_that_is_renewed_is_another_one(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    desk = make_links(engine, job_id, last=TWO_WEEKS)
+    mailed = link_of(engine, desk, 2)
+    for _ in range(2):
+        withdraw_link(engine, job_id, 2)
+    assert renew_link(engine, job_id, 2)
+    new = link_of(engine, desk, 2)
+    assert (mailed.generation, new.generation) == (0, 1)
+    assert find_link(engine, mailed)[0] is LinkState.WITHDRAWN
+    assert not take_click(engine, mailed)
+    assert find_link(engine, new)[0] is LinkState.OPEN
+
+
+def test_there_is_no_link_of_a_row_that_is_not_there(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    make_links(engine, job_id, last=TWO_WEEKS)
+    assert not withdraw_link(engine, job_id, 99)
+    assert not renew_link(engine, job_id, 99)
+
+
+# A link's life
+
+
+def test_a_link_ends_with_its_time(engine: Engine, loads: Loads):
+    desk = make_links(engine, installed(engine, loads, 1), last=timedelta(seconds=-1))
+    assert find_link(engine, link_of(engine, desk, 2))[0] is LinkState.EXPIRED
+
+
+def test_a_link_of_a_forgotten_job_is_unknown(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    link = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    note_opened(engine, link)
+    forget_job(engine, job_id)
+    assert find_link(engine, link) == (LinkState.UNKNOWN, None)
+    note_opened(engine, link)
+    assert not take_click(engine, link)
+    with reading(engine) as connection:
+        assert connection.execute(select(links.c.item_id)).all() == []
+        assert connection.execute(select(desks.c.job_id)).all() == []
+
+
+def test_opening_is_counted_once(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 2)
+    desk = make_links(engine, job_id, last=TWO_WEEKS)
+    for row_number in (2, 2, 3):
+        note_opened(engine, link_of(engine, desk, row_number))
+    found = desk_of(engine, job_id)
+    assert (found.opened, found.clicked, found.authorised) == (2, 0, 0)
+    assert all(item.opened_at and not item.clicked_at for item in list_waiting(engine, job_id))
+
+
+def test_clicks_are_bounded_for_a_time(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    link = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    assert [take_click(engine, link) for _ in range(MOST_CLICKS + 1)] == [True] * MOST_CLICKS + [False]
+    assert desk_of(engine, job_id).clicked == 1
+    change_link(engine, link, clicks_since=datetime.now(UTC) - timedelta(minutes=10, seconds=1))
+    assert take_click(engine, link)
+
+
+def test_clicks_at_once_are_bounded_as_well(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    link = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    taken: list[bool] = []
+
+    def click() -> None:
+        for _ in range(4):
+            taken.append(take_click(engine, link))
+
+    threads = [threading.Thread(target=click) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(taken) == [False] * (16 - MOST_CLICKS) + [True] * MOST_CLICKS
+    assert desk_of(engine, job_id).clicked == 1
+
+
+def test_an_authorisation_is_written_on_the_row_and_counted_once(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 2)
+    desk = make_links(engine, job_id, last=TWO_WEEKS)
+    link = link_of(engine, desk, 2)
+    assert note_authorised(engine, link.item_id)
+    assert not note_authorised(engine, link.item_id)
+    row = item_row(engine, link.item_id)
+    assert (row.is_authenticated, row.message) == (True, None)
+    assert desk_of(engine, job_id).authorised == 1
+    assert find_link(engine, link)[0] is LinkState.AUTHORISED
+    assert rows_of_waiting(engine, job_id) == [3]
+    assert [item.row_number for item in list_authorised(engine, job_id)] == [2]
+    assert list_authorised(engine, job_id, after=2) == []
+
+
+# Asking Cyclr
+
+
+def test_after_a_click_it_is_asked_ever_more_seldom_and_then_no_more(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 2)
+    link = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    assert not is_anything_to_ask(engine)
+    assert take_click(engine, link)
+    for _ in ASK_AFTER_S:
+        assert take_after_clicks(engine, INSTANCE, 10) == []
+        change_link(engine, link, ask_at=datetime.now(UTC) - timedelta(seconds=1))
+        assert is_anything_to_ask(engine)
+        assert take_after_clicks(engine, OTHER_INSTANCE, 10) == []
+        [taken] = take_after_clicks(engine, INSTANCE, 10)
+        assert (taken.item_id, taken.account_id, taken.account_connector_id) == (link.item_id, "a2", 702)
+        ask_again(engine, link.item_id)
+    with reading(engine) as connection:
+        assert connection.execute(select(links.c.ask_at)).scalar_one() is None
+
+
+def test_what_is_authorised_gone_or_withdrawn_is_not_asked_about(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 3)
+    desk = make_links(engine, job_id, last=TWO_WEEKS)
+    clicked = [link_of(engine, desk, row_number) for row_number in (2, 3, 4)]
+    for link in clicked:
+        take_click(engine, link)
+        change_link(engine, link, ask_at=datetime.now(UTC) - timedelta(seconds=1))
+    note_authorised(engine, clicked[0].item_id)
+    ask_no_more(engine, clicked[1].item_id)
+    withdraw_link(engine, job_id, 4)
+    ask_again(engine, clicked[1].item_id)
+    assert take_after_clicks(engine, INSTANCE, 10) == []
+
+
+def test_a_round_comes_to_every_row_once_and_ends(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 5)
+    make_links(engine, job_id, last=TWO_WEEKS)
+    assert begin_round(engine, job_id)
+    assert not begin_round(engine, job_id)
+    asked: list[int] = []
+    while taken := take_of_round(engine, INSTANCE, 2):
+        assert take_of_round(engine, INSTANCE, 2) is None  # somebody has it in hand
+        asked += [item.row_number for item in taken.piece]
+        put_back(engine, taken, taken.piece)
+    assert asked == [2, 3, 4, 5, 6]
+    found = desk_of(engine, job_id)
+    assert found.asking_after is None
+    assert found.asked_at is not None
+    assert begin_round(engine, job_id)
+
+
+def test_a_round_goes_on_where_it_was_when_cyclr_was_away(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 4)
+    make_links(engine, job_id, last=TWO_WEEKS)
+    begin_round(engine, job_id)
+    taken = take_of_round(engine, INSTANCE, 3)
+    assert taken is not None
+    put_back(engine, taken, taken.piece[:1])
+    again = take_of_round(engine, INSTANCE, 3)
+    assert again is not None
+    assert [item.row_number for item in again.piece] == [3, 4, 5]
+    put_back(engine, again, ())
+    assert desk_of(engine, job_id).asking_after == 2
+
+
+def test_a_round_whose_process_is_gone_is_taken_by_another(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 2)
+    make_links(engine, job_id, last=TWO_WEEKS)
+    begin_round(engine, job_id)
+    assert take_of_round(engine, INSTANCE, 1) is not None
+    gone = update(desks).values(asking_until=datetime.now(UTC) - timedelta(seconds=1))
+    writing(engine, lambda connection: connection.execute(gone))
+    again = take_of_round(engine, INSTANCE, 1)
+    assert again is not None
+    assert [item.row_number for item in again.piece] == [2]
+
+
+def test_rounds_of_two_jobs_take_turns_and_each_instance_has_its_own(engine: Engine, loads: Loads):
+    mine = [installed(engine, loads, 2), installed(engine, loads, 2, start=20)]
+    theirs = installed(engine, loads, 2, start=40, instance_id=OTHER_INSTANCE)
+    for job_id in (*mine, theirs):
+        make_links(engine, job_id, last=TWO_WEEKS)
+        begin_round(engine, job_id)
+    order = []
+    for _ in range(4):
+        taken = take_of_round(engine, INSTANCE, 1)
+        assert taken is not None
+        order.append(taken.job_id)
+        put_back(engine, taken, taken.piece)
+    assert sorted(order[:2]) == sorted(order[2:]) == sorted(mine)
+
+
+def test_no_link_is_in_the_database(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    link = link_of(engine, make_links(engine, job_id, last=TWO_WEEKS), 2)
+    note_opened(engine, link)
+    take_click(engine, link)
+    with reading(engine) as connection:
+        [row] = connection.execute(select(links)).all()
+    assert link.to_text() not in str(tuple(row))
+    assert [each.sealed for each in rows_of(engine, job_id)] == [None]

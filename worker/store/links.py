@@ -1,0 +1,193 @@
+"""One authorisation link: how it stands, and what happens to it. Every change is a guarded update, safe to repeat."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, case, func, or_, select, update
+
+from worker.domain.links import Link, LinkState
+from worker.domain.verdicts import WAITS_FOR_CUSTOMER
+from worker.store.bulk import insert_unless_there
+from worker.store.session import db_now, reading, writing
+from worker.store.tables import IS_UNAUTHENTICATED, desks, items, job_connectors, jobs, links
+
+MOST_CLICKS = 10
+CLICKS_WITHIN = timedelta(minutes=10)
+FIRST_ASK_AFTER = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedItem:
+    """The item that a link belongs to."""
+
+    instance_id: str
+    account_id: str
+    account_connector_id: int
+    connector_name: str
+
+
+def find_link(engine: Engine, link: Link) -> tuple[LinkState, LinkedItem | None]:
+    """How a link that we have signed stands; no item where it is UNKNOWN."""
+    found = (
+        select(
+            jobs.c.instance_id,
+            items.c.account_id,
+            items.c.account_connector_id,
+            items.c.is_authenticated,
+            job_connectors.c.definition,
+            desks.c.batch,
+            func.coalesce(links.c.generation, 0).label("generation"),
+            links.c.withdrawn_at,
+        )
+        .select_from(items)
+        .join(jobs, jobs.c.id == items.c.job_id)
+        .join(desks, desks.c.job_id == items.c.job_id)
+        .join(job_connectors, job_connectors.c.id == items.c.connector_id)
+        .outerjoin(links, links.c.item_id == items.c.id)
+        .where(items.c.id == link.item_id)
+    )
+    with reading(engine) as connection:
+        row = connection.execute(found).first()
+        now = db_now(connection)
+    if row is None or row.account_connector_id is None:
+        return LinkState.UNKNOWN, None
+    item = LinkedItem(row.instance_id, row.account_id, row.account_connector_id, row.definition["name"])
+    return _state(row, link, now), item
+
+
+def _state(row: Any, link: Link, now: datetime) -> LinkState:
+    if row.batch != link.batch or row.generation != link.generation or row.withdrawn_at is not None:
+        return LinkState.WITHDRAWN
+    if link.expires_at <= now:
+        return LinkState.EXPIRED
+    return LinkState.AUTHORISED if row.is_authenticated else LinkState.OPEN
+
+
+def note_opened(engine: Engine, link: Link) -> None:
+    """Somebody, or a mail scanner, has opened the link: the first time counts."""
+
+    def work(connection: Connection) -> None:
+        if not _put_row(connection, link.item_id):
+            return
+        first = update(links).where(_is(link), links.c.opened_at.is_(None))
+        if connection.execute(first.values(opened_at=db_now(connection))).rowcount:
+            _count(connection, link, "opened")
+
+    with reading(engine) as connection:
+        seen = connection.execute(select(links.c.opened_at).where(_is(link))).scalar_one_or_none()
+    if seen is None:
+        writing(engine, work)
+
+
+def take_click(engine: Engine, link: Link) -> bool:
+    """Whether this click may be sent on: False after `MOST_CLICKS` within a time, or where the link holds no more.
+
+    Cyclr is to be asked a little later whether the customer has authorised.
+    """
+
+    def work(connection: Connection) -> bool:
+        if not _put_row(connection, link.item_id):
+            return False
+        now = db_now(connection)
+        holds = select(desks.c.job_id).where(desks.c.job_id == links.c.job_id, desks.c.batch == link.batch)
+        is_new_time = or_(links.c.clicks_since.is_(None), links.c.clicks_since <= now - CLICKS_WITHIN)
+        taken = (
+            update(links)
+            .where(
+                _is(link),
+                links.c.withdrawn_at.is_(None),
+                holds.exists(),
+                or_(is_new_time, links.c.clicks < MOST_CLICKS),
+            )
+            .values(
+                clicks=case((is_new_time, 1), else_=links.c.clicks + 1),
+                clicks_since=case((is_new_time, now), else_=links.c.clicks_since),
+                ask_at=now + FIRST_ASK_AFTER,
+                asks=0,
+            )
+        )
+        if not connection.execute(taken).rowcount:
+            return False
+        first = update(links).where(_is(link), links.c.clicked_at.is_(None))
+        if connection.execute(first.values(clicked_at=now)).rowcount:
+            _count(connection, link, "clicked")
+        return True
+
+    return writing(engine, work)
+
+
+def withdraw_link(engine: Engine, job_id: str, row_number: int) -> bool:
+    """The link of this row holds no more, and it gets no other one until `renew_link`; whether there is such a row."""
+
+    def work(connection: Connection) -> bool:
+        item_id = _item_of(connection, job_id, row_number)
+        if item_id is None:
+            return False
+        _put_row(connection, item_id)
+        mine = update(links).where(links.c.item_id == item_id, links.c.withdrawn_at.is_(None))
+        changes = {"withdrawn_at": db_now(connection), "generation": links.c.generation + 1}
+        connection.execute(mine.values(**changes, ask_at=None))
+        return True
+
+    return writing(engine, work)
+
+
+def renew_link(engine: Engine, job_id: str, row_number: int) -> bool:
+    """A row whose link was withdrawn gets a new one; whether there is such a row. The old one stays dead."""
+
+    def work(connection: Connection) -> bool:
+        item_id = _item_of(connection, job_id, row_number)
+        if item_id is None:
+            return False
+        connection.execute(update(links).where(links.c.item_id == item_id).values(withdrawn_at=None))
+        return True
+
+    return writing(engine, work)
+
+
+def note_authorised(engine: Engine, item_id: int) -> bool:
+    """Cyclr says that the account connector is authenticated; whether that is news."""
+
+    def work(connection: Connection) -> bool:
+        now = db_now(connection)
+        waited = update(items).where(items.c.id == item_id, IS_UNAUTHENTICATED)
+        said = case((items.c.message == WAITS_FOR_CUSTOMER, None), else_=items.c.message)
+        if not connection.execute(waited.values(is_authenticated=True, message=said)).rowcount:
+            return False
+        _put_row(connection, item_id)
+        mine = links.c.item_id == item_id
+        connection.execute(update(links).where(mine).values(authorised_at=now, ask_at=None))
+        desk = select(links.c.job_id).where(mine).scalar_subquery()
+        counted = update(desks).where(desks.c.job_id == desk)
+        connection.execute(counted.values(authorised=desks.c.authorised + 1))
+        return True
+
+    return writing(engine, work)
+
+
+def _is(link: Link) -> Any:
+    return and_(links.c.item_id == link.item_id, links.c.generation == link.generation)
+
+
+def _put_row(connection: Connection, item_id: int) -> bool:
+    """The item has its row of `links`; False where the item itself is gone."""
+    item = select(items.c.job_id, items.c.row_number).where(items.c.id == item_id)
+    row = connection.execute(item).first()
+    if row is None:
+        return False
+    values = {"item_id": item_id, "job_id": row.job_id, "row_number": row.row_number}
+    insert_unless_there(connection, links, values)
+    return True
+
+
+def _item_of(connection: Connection, job_id: str, row_number: int) -> int | None:
+    mine = select(items.c.id).where(items.c.job_id == job_id, items.c.row_number == row_number)
+    found: int | None = connection.execute(mine.where(IS_UNAUTHENTICATED)).scalar_one_or_none()
+    return found
+
+
+def _count(connection: Connection, link: Link, counter: str) -> None:
+    job_id = select(links.c.job_id).where(links.c.item_id == link.item_id).scalar_subquery()
+    counted = update(desks).where(desks.c.job_id == job_id)
+    connection.execute(counted.values({counter: desks.c[counter] + 1}))
