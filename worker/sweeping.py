@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
+from worker.store.idempotency import delete_old_requests
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
+from worker.store.uploads import delete_expired_uploads
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
@@ -34,6 +36,8 @@ def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[]
     wipe_old_secrets(engine, retention_h=rules.secret_retention_h)
     if deleted := delete_abandoned_loads(engine, older_than_s=LOADER_GONE_AFTER_S):
         log.warning("abandoned_loads_deleted", jobs=deleted)
+    delete_expired_uploads(engine)
+    delete_old_requests(engine)
     finish_jobs(engine, pause_above_percent=rules.pause_above_percent)
     if count_due(engine, instance_id, limit=1):
         ring()

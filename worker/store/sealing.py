@@ -22,11 +22,13 @@ class Sealer:
         self._first = next(iter(keys))
 
     def seal(self, secrets: Mapping[str, str], *, job_id: str, row_number: int) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
         text = json.dumps(dict(secrets), ensure_ascii=False, separators=(",", ":"))
-        sealed = self._keys[self._first].encrypt(
-            nonce, text.encode("utf-8", "surrogatepass"), _belongs_to(job_id, row_number)
-        )
+        return self.seal_bytes(text.encode("utf-8", "surrogatepass"), _belongs_to(job_id, row_number))
+
+    def seal_bytes(self, data: bytes, belongs_to: str) -> bytes:
+        """`belongs_to`: what this is and of what it is a part; it opens as nothing else."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._keys[self._first].encrypt(nonce, data, belongs_to.encode())
         return self._first.encode() + b":" + nonce + sealed
 
     def is_sealed_with_first(self, sealed: bytes) -> bool:
@@ -35,16 +37,20 @@ class Sealer:
 
     def open(self, sealed: bytes, *, job_id: str, row_number: int) -> dict[str, str]:
         """Column -> value. Raises: SealBroken."""
+        text = self.open_bytes(sealed, _belongs_to(job_id, row_number))
+        opened: dict[str, str] = json.loads(text.decode("utf-8", "surrogatepass"))
+        return opened
+
+    def open_bytes(self, sealed: bytes, belongs_to: str) -> bytes:
+        """Raises: SealBroken."""
         key_id, _, rest = bytes(sealed).partition(b":")
         key = self._keys.get(key_id.decode("ascii", "replace"))
         if key is None:
             raise SealBroken("sealed with a key that is not configured")
         try:
-            text = key.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _belongs_to(job_id, row_number))
+            return key.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], belongs_to.encode())
         except (InvalidTag, ValueError):  # ValueError: cut off within the nonce
             raise SealBroken("sealed for another row, or changed") from None
-        opened: dict[str, str] = json.loads(text.decode("utf-8", "surrogatepass"))
-        return opened
 
     def find(self, sealed: bytes | None, *, job_id: str, row_number: int) -> dict[str, str] | None:
         """Column -> value; None where the sealed data is wiped or cannot be opened."""
@@ -56,5 +62,5 @@ class Sealer:
             return None
 
 
-def _belongs_to(job_id: str, row_number: int) -> bytes:
-    return f"{job_id}/{row_number}".encode()
+def _belongs_to(job_id: str, row_number: int) -> str:
+    return f"{job_id}/{row_number}"

@@ -78,6 +78,43 @@ api_keys = Table(
     Column("revoked_at", UtcDateTime),
 )
 
+# Files that were handed in and wait for a person's word, or for the end of their check.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("api_key_id", String(8), nullable=False),
+    Column("source_name", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("pieces", Integer, nullable=False, server_default="0"),
+    Column("is_whole", Boolean, nullable=False, server_default=false()),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("ix_uploads_expires_at", "expires_at"),
+)
+
+# Of a deployment; a home keeps them in files.
+upload_pieces = Table(
+    "upload_pieces",
+    metadata,
+    Column("upload_id", String(32), ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+# What a client called its request, so that a second one is known for the same.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("api_key_id", String(8), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("job_id", String(16)),
+    Column("busy_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
 jobs = Table(
     "jobs",
     metadata,

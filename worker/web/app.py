@@ -1,21 +1,28 @@
 """The application: one for the API, the pages and the desk."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.staticfiles import StaticFiles
 
+from worker.telemetry import get_logger
 from worker.web import api, desk, pages
 from worker.web.access import Access
+from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
 from worker.web.pages.errors import error_page
 from worker.web.place import Place
 from worker.web.problems import add_error_answers
 
 STATIC = Path(__file__).parent / "static"
+CLEAN_EVERY_S = 60.0
+
+log = get_logger()
 
 
 def create_app(place: Place) -> FastAPI:
@@ -30,6 +37,7 @@ def create_app(place: Place) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.place = place
+    app.state.handing_in = HandingIn(place)
     app.state.access = Access(place.database.engine, place.settings, place.clock)
     for part in (api, pages, desk):
         app.include_router(part.router)
@@ -42,7 +50,20 @@ def create_app(place: Place) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     place: Place = app.state.place
+    cleaning = asyncio.create_task(_delete_expired_uploads(place))
     try:
         yield
     finally:
+        cleaning.cancel()
+        await run_in_threadpool(app.state.handing_in.stop)
         await place.aclose()
+
+
+async def _delete_expired_uploads(place: Place) -> None:
+    """Beside the sweep, since files of a home are known here only."""
+    while True:
+        try:
+            await run_in_threadpool(place.waiting.delete_expired)
+        except Exception as error:  # noqa: BLE001 - what was not deleted is deleted a minute later
+            log.warning("uploads_not_deleted", error=type(error).__name__)
+        await asyncio.sleep(CLEAN_EVERY_S)

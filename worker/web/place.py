@@ -13,6 +13,7 @@ from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.settings import CyclrSettings
+from worker.web.waiting import WaitingUploads
 
 
 class Place:
@@ -39,7 +40,7 @@ class Place:
         self.redis_url = redis_url
         self.ring = ring
         self.keep = keep
-        self.uploads = uploads
+        self.waiting = WaitingUploads(database.engine, database.sealer, uploads)
         self._lock = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._opened: tuple[str | None, CyclrClient, Limiter] | None = None

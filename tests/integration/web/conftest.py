@@ -1,0 +1,41 @@
+"""A site for each test, on both databases."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.harness import small_world
+from tests.integration.store.conftest import engine, stores
+from tests.integration.store.databases import Stores, url_of
+from tests.integration.web.site import Site, open_site
+from tests.servers import valkey
+from worker.simulator.server import SimulatorThread
+
+ACCOUNTS = ("acme", "globex", "initech", "umbrella")
+
+__all__ = ["engine", "stores"]
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with valkey() as url:
+        yield url
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorThread]:
+    with SimulatorThread(small_world(*ACCOUNTS)) as running:
+        yield running
+
+
+@pytest.fixture
+def site(stores: Stores, redis_url: str, simulator: SimulatorThread, tmp_path: Path) -> Iterator[Site]:
+    """On SQLite uploads wait in files, on PostgreSQL in the database."""
+    opened = stores.new()
+    folder = tmp_path / "uploads" if opened.dialect.name == "sqlite" else None
+    with open_site(simulator, url_of(opened), redis_url, folder) as site:
+        yield site
+    stores.drop(opened)
+    shutil.rmtree(tmp_path / "uploads", ignore_errors=True)

@@ -1,0 +1,91 @@
+"""A web process in this one: the real application behind a real port, a database, a Valkey and the simulator."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from worker import bootstrap
+from worker.clock import Clock
+from worker.domain.scopes import Scope
+from worker.settings import load_settings
+from worker.simulator.server import SimulatorThread
+from worker.store.api_keys import create_key
+from worker.store.loading import ensure_instance
+from worker.web.app import create_app
+from worker.web.place import Place
+from worker.web.serving import WebServer
+
+SEALING_KEYS = f"tests:{base64.b64encode(b'7' * 32).decode()}"
+CLIENT_ID, CLIENT_SECRET = "partner-1", "partner-secret-8d21f0"
+
+
+class Site:
+    """What a test of the API is given. `url`: of the server. `rung`: how often somebody rang for work."""
+
+    def __init__(self, place: Place, server: WebServer, app: Any) -> None:
+        self.place = place
+        self.app = app
+        self.url = f"http://127.0.0.1:{server.port}"
+        self.engine = place.database.engine
+
+    def key(self, scope: Scope = Scope.WRITE, *, lasts: timedelta | None = None, name: str = "tests") -> str:
+        return create_key(self.engine, name=name, scope=scope, lasts=lasts)[1]
+
+    def client(self, key: str | None = None, **options: Any) -> httpx.Client:
+        """A client with this key in its header; without one where it is None."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, **options)
+
+
+@contextmanager
+def open_site(
+    simulator: SimulatorThread, database_url: str, redis_url: str, folder: Path | None, **settings: Any
+) -> Iterator[Site]:
+    """`folder`: where uploads wait; None: in the database. The schema is there already."""
+    chosen = load_settings(
+        cyclr_api_url=simulator.base_url,
+        cyclr_client_id=CLIENT_ID,
+        cyclr_client_secret=CLIENT_SECRET,
+        database_url=database_url,
+        redis_url=redis_url,
+        cyclr_bulk_sealing_keys=SEALING_KEYS,
+        **{"cyclr_calls_per_second": 1000, "cyclr_burst": 1000} | settings,
+    )
+    database = bootstrap.open_database(chosen)
+    ensure_instance(database.engine, chosen.instance_id, chosen.api_host)
+    asyncio.run(_declare_idle(chosen, database, redis_url))
+    place = Place(
+        chosen,
+        database,
+        Clock(),
+        redis_url=lambda: redis_url,
+        ring=lambda: None,
+        keep=lambda _job_id: nullcontext(),
+        uploads=folder,
+    )
+    app = create_app(place)
+    try:
+        with WebServer(app, "127.0.0.1", 0) as server:
+            yield Site(place, server, app)
+    finally:
+        database.engine.dispose()
+
+
+async def _declare_idle(settings: Any, database: bootstrap.Database, redis_url: str) -> None:
+    limiter = bootstrap.make_limiter(settings, database.engine, clock=Clock(), redis_url=redis_url)
+    await limiter.declare_idle()
+    await limiter.aclose()
+
+
+def wait_until(is_true: Callable[[], bool], *, within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not is_true():
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        time.sleep(0.01)

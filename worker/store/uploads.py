@@ -1,0 +1,144 @@
+"""Uploads that wait: what is known of each, and in a deployment their sealed pieces too."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+
+from worker.store.new_rows import storable
+from worker.store.session import db_now, reading, writing
+from worker.store.tables import upload_pieces, uploads
+
+WAITS = timedelta(hours=1)
+ID_BYTES = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was handed in. `is_whole`: all of it has come."""
+
+    id: str
+    api_key_id: str
+    source_name: str
+    size_bytes: int
+    pieces: int
+    is_whole: bool
+    created_at: datetime
+    expires_at: datetime
+
+
+def begin_upload(engine: Engine, *, api_key_id: str, source_name: str) -> Upload:
+    """A new one without content, to be gone after an hour."""
+    upload_id = secrets.token_urlsafe(ID_BYTES)
+
+    def work(connection: Connection) -> Upload:
+        if _find(connection, upload_id) is None:
+            now = db_now(connection)
+            values = {
+                "id": upload_id,
+                "api_key_id": api_key_id,
+                "source_name": storable(source_name),
+                "created_at": now,
+                "expires_at": now + WAITS,
+            }
+            connection.execute(insert(uploads).values(values))
+        made = _find(connection, upload_id)
+        assert made is not None
+        return _to_upload(made)
+
+    return writing(engine, work)
+
+
+def complete_upload(engine: Engine, upload_id: str, *, size_bytes: int, pieces: int) -> Upload | None:
+    """All of it has come. None where it is gone."""
+
+    def work(connection: Connection) -> Upload | None:
+        values = {"size_bytes": size_bytes, "pieces": pieces, "is_whole": True}
+        connection.execute(update(uploads).where(uploads.c.id == upload_id).values(values))
+        row = _find(connection, upload_id)
+        return None if row is None else _to_upload(row)
+
+    return writing(engine, work)
+
+
+def find_upload(engine: Engine, upload_id: str, *, api_key_id: str) -> Upload | None:
+    """The whole upload that this API key handed in; None where it is gone, not whole yet or another's."""
+    with reading(engine) as connection:
+        row = _find(connection, upload_id)
+        now = db_now(connection)
+    if row is None or not row.is_whole or row.api_key_id != api_key_id or now >= row.expires_at:
+        return None
+    return _to_upload(row)
+
+
+def prolong_upload(engine: Engine, upload_id: str) -> bool:
+    """An hour more from now; whether it is still there."""
+
+    def work(connection: Connection) -> bool:
+        mine = update(uploads).where(uploads.c.id == upload_id)
+        return bool(connection.execute(mine.values(expires_at=db_now(connection) + WAITS)).rowcount)
+
+    return writing(engine, work)
+
+
+def delete_upload(engine: Engine, upload_id: str) -> None:
+    """With its pieces. A second call is safe."""
+    writing(engine, lambda connection: connection.execute(delete(uploads).where(uploads.c.id == upload_id)))
+
+
+def delete_expired_uploads(engine: Engine) -> int:
+    """How many they were."""
+    with reading(engine) as connection:
+        expired = uploads.c.expires_at <= db_now(connection)
+        if connection.execute(select(uploads.c.id).where(expired).limit(1)).first() is None:
+            return 0
+    return writing(engine, lambda connection: connection.execute(delete(uploads).where(expired)).rowcount)
+
+
+def list_upload_ids(engine: Engine) -> set[str]:
+    with reading(engine) as connection:
+        return set(connection.execute(select(uploads.c.id)).scalars())
+
+
+def add_piece(engine: Engine, upload_id: str, number: int, sealed: bytes) -> None:
+    """Safe to repeat."""
+
+    def work(connection: Connection) -> None:
+        this = (upload_pieces.c.upload_id == upload_id, upload_pieces.c.number == number)
+        connection.execute(delete(upload_pieces).where(*this))
+        connection.execute(insert(upload_pieces).values(upload_id=upload_id, number=number, sealed=sealed))
+
+    writing(engine, work)
+
+
+def iter_pieces(engine: Engine, upload_id: str) -> Iterator[bytes]:
+    """In their order, one in memory at a time."""
+    number = 0
+    while True:
+        this = (upload_pieces.c.upload_id == upload_id, upload_pieces.c.number == number)
+        with reading(engine) as connection:
+            sealed: bytes | None = connection.execute(select(upload_pieces.c.sealed).where(*this)).scalar()
+        if sealed is None:
+            return
+        yield sealed
+        number += 1
+
+
+def _find(connection: Connection, upload_id: str) -> Row[Any] | None:
+    return connection.execute(select(uploads).where(uploads.c.id == upload_id)).first()
+
+
+def _to_upload(row: Row[Any]) -> Upload:
+    return Upload(
+        row.id,
+        row.api_key_id,
+        row.source_name,
+        row.size_bytes,
+        row.pieces,
+        row.is_whole,
+        row.created_at,
+        row.expires_at,
+    )

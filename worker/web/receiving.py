@@ -1,0 +1,245 @@
+"""A request's body becomes a waiting upload, piece by piece: never whole in memory, never in clear on a disk."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+
+from worker.store.uploads import Upload
+from worker.web.problems import Refusal
+from worker.web.waiting import UploadWriter, WaitingUploads
+
+MOST_UPLOAD_BYTES = 1_000_000_000
+MOST_JSON_BYTES = 20_000_000
+MOST_FIELDS = 50
+MOST_FIELD_BYTES = 100_000  # of all fields of a form together
+LONGEST_NAME = 200
+BATCH_BYTES = 1 << 18  # written at once: each write is a visit to a thread
+UNNAMED = "upload.csv"
+
+
+@dataclass
+class Form:
+    """A form with one file in it. `fields`: those beside the file, by name."""
+
+    upload: Upload
+    fields: dict[str, str]
+
+
+async def receive_file(
+    waiting: WaitingUploads, request: Request, *, api_key_id: str, source_name: str
+) -> Upload:
+    """The body, which is the file. Raises: Refusal (400, 413)."""
+    _require_announced_size(request, MOST_UPLOAD_BYTES)
+    async with _Receiving(waiting, api_key_id) as receiving:
+        await receiving.begin(source_name)
+        async for chunk in _limited(request, MOST_UPLOAD_BYTES):
+            await receiving.write(chunk)
+        return await receiving.finish()
+
+
+async def receive_form(
+    waiting: WaitingUploads,
+    request: Request,
+    *,
+    api_key_id: str,
+    check_fields: Callable[[dict[str, str]], None] = lambda _fields: None,
+) -> Form:
+    """A `multipart/form-data` body with one file.
+
+    `check_fields`: gets the fields that come before the file, before anything of the file is kept; it may raise.
+    Raises: Refusal (400, 413, 415).
+    """
+    _require_announced_size(request, MOST_UPLOAD_BYTES)
+    reader = _FormReader(_boundary(request))
+    async with _Receiving(waiting, api_key_id) as receiving:
+        async for chunk in _limited(request, MOST_UPLOAD_BYTES):
+            for event, data in reader.read(chunk):
+                if event == "file":
+                    check_fields(reader.fields)
+                    await receiving.begin(data.decode("utf-8", "replace"))
+                else:
+                    await receiving.write(data)
+        reader.require_end()
+        return Form(await receiving.finish(), reader.fields)
+
+
+async def receive_text(request: Request) -> bytes:
+    """A small body as it is. Raises: Refusal (400, 413)."""
+    _require_announced_size(request, MOST_JSON_BYTES)
+    return b"".join([chunk async for chunk in _limited(request, MOST_JSON_BYTES)])
+
+
+class _Receiving:
+    """An upload in the making; nothing of it is left unless it is finished."""
+
+    def __init__(self, waiting: WaitingUploads, api_key_id: str) -> None:
+        self._waiting = waiting
+        self._api_key_id = api_key_id
+        self._writer: UploadWriter | None = None
+        self._batch = bytearray()
+        self._is_finished = False
+
+    async def __aenter__(self) -> "_Receiving":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._writer is not None and not self._is_finished:
+            await run_in_threadpool(self._writer.abandon)
+
+    async def begin(self, source_name: str) -> None:
+        if self._writer is not None:
+            raise Refusal(400, "one_file", "Expected one file, got several.")
+        name = source_name.replace("\\", "/").rpartition("/")[2].strip()[:LONGEST_NAME] or UNNAMED
+        begin = self._waiting.begin
+        self._writer = await run_in_threadpool(begin, api_key_id=self._api_key_id, source_name=name)
+
+    async def write(self, data: bytes) -> None:
+        self._batch += data
+        if len(self._batch) >= BATCH_BYTES:
+            await self._flush()
+
+    async def finish(self) -> Upload:
+        if self._writer is None:
+            raise Refusal(400, "no_file", "Expected a file in the field `file`, got none.")
+        await self._flush()
+        upload = await run_in_threadpool(self._writer.finish)
+        self._is_finished = True
+        return upload
+
+    async def _flush(self) -> None:
+        assert self._writer is not None
+        data, self._batch = bytes(self._batch), bytearray()
+        await run_in_threadpool(self._writer.write, data)
+
+
+@dataclass
+class _Part:
+    headers: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    filename: str | None = None
+
+
+class _FormReader:
+    """Chunks of a multipart body become events: `file` with its name, then `data`. Fields are kept."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.fields: dict[str, str] = {}
+        self._raw: dict[str, bytearray] = {}
+        self._field_bytes = 0
+        self._part = _Part()
+        self._header_name = self._header_value = b""
+        self._events: list[tuple[str, bytes]] = []
+        self._has_ended = False
+        callbacks: Any = {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+            "on_end": self._on_end,
+        }
+        self._parser = MultipartParser(boundary, callbacks)
+
+    def read(self, chunk: bytes) -> list[tuple[str, bytes]]:
+        self._events = []
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise _unreadable_form() from None
+        return self._events
+
+    def require_end(self) -> None:
+        if not self._has_ended:
+            raise _unreadable_form()
+
+    def _on_part_begin(self) -> None:
+        self._part = _Part()
+        self._header_name = self._header_value = b""
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        name = self._header_name.decode("latin-1").casefold()
+        self._part.headers[name] = self._header_value.decode("utf-8", "replace")
+        self._header_name = self._header_value = b""
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._part.headers.get("content-disposition", "").encode())
+        self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        filename = options.get(b"filename")
+        self._part.filename = None if filename is None else filename.decode("utf-8", "replace")
+        if self._part.filename is not None:
+            self._events.append(("file", filename or b""))
+        elif len(self._raw) >= MOST_FIELDS:
+            raise _too_many_fields()
+        else:
+            self._raw[self._part.name] = bytearray()
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._part.filename is not None:
+            self._events.append(("data", data[start:end]))
+            return
+        self._field_bytes += end - start
+        if self._field_bytes > MOST_FIELD_BYTES:
+            raise _too_many_fields()
+        self._raw[self._part.name] += data[start:end]
+
+    def _on_part_end(self) -> None:
+        if self._part.filename is None:
+            self.fields[self._part.name] = self._raw[self._part.name].decode("utf-8", "replace")
+
+    def _on_end(self) -> None:
+        self._has_ended = True
+
+
+async def _limited(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
+    received = 0
+    try:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > most_bytes:
+                raise _too_large(most_bytes)
+            if chunk:
+                yield chunk
+    except ClientDisconnect:
+        raise Refusal(400, "cut_off", "The request ended before its body did.") from None
+
+
+def _require_announced_size(request: Request, most_bytes: int) -> None:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most_bytes:
+        raise _too_large(most_bytes)
+
+
+def _too_large(most_bytes: int) -> Refusal:
+    detail = f"Expected at most {most_bytes:,} bytes, got more: divide the file."
+    return Refusal(413, "too_large", detail, headers={"Connection": "close"})
+
+
+def _boundary(request: Request) -> bytes:
+    kind, options = parse_options_header(request.headers.get("content-type", "").encode())
+    boundary = options.get(b"boundary", b"")
+    if kind != b"multipart/form-data" or not boundary:
+        detail = "Expected multipart/form-data with a boundary."
+        raise Refusal(415, "unsupported_media_type", detail)
+    return boundary
+
+
+def _unreadable_form() -> Refusal:
+    return Refusal(400, "unreadable_form", "The form cannot be read: expected multipart/form-data, whole.")
+
+
+def _too_many_fields() -> Refusal:
+    return Refusal(413, "too_large", f"Expected at most {MOST_FIELDS} fields of {MOST_FIELD_BYTES:,} bytes.")
