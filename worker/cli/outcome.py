@@ -4,15 +4,16 @@ from pathlib import Path
 
 from worker.cli.commands import file_argument, quoted
 from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
-from worker.cli.failures import MOST_GROUPS, failure_lines
+from worker.cli.failures import failure_lines
 from worker.cli.report import counts_line
 from worker.cli.result_path import ResultPath
 from worker.cli.session import Session
 from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
 from worker.domain.wording import counted
 from worker.jobs import write_result_file
-from worker.store.jobs import JobStatus, count_waiting_for_authorisation, list_failures
+from worker.store.jobs import JobStatus, count_waiting_for_authorisation
 from worker.store.session import Engine
+from worker.store.tallies import list_failures
 
 WHAT_TO_DO = {
     PauseReason.TOO_MANY_FAILURES: "Look at the reasons above, mend at Cyclr what they name, then go on:",
@@ -47,7 +48,7 @@ def say_outcome(
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
     tell(counts_line(job, count_waiting_for_authorisation(engine, job.id)))
-    say_all(failure_lines(list_failures(engine, job.id, limit=MOST_GROUPS), job.failed), tell)
+    say_all(failure_lines(list_failures(engine, job.id), job.failed), tell)
     if path is not None:
         tell(f"Results, one line for every row: {path}")
     if job.state is JobState.COMPLETED:

@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from worker.cli.exits import failures_in_words, say, say_all, tell
-from worker.cli.failures import MOST_GROUPS, Reason, failure_lines, merge
+from worker.cli.failures import failure_lines
 from worker.cli.refusals import state_in_words
 from worker.cli.report import counts_line
 from worker.cli.result_path import require_result_path
@@ -21,14 +22,9 @@ from worker.cyclr.slots import LimiterState
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
 from worker.domain.wording import counted
 from worker.jobs import write_result_file
-from worker.store.jobs import (
-    FailureGroup,
-    JobStatus,
-    count_in_hand,
-    count_waiting_for_authorisation,
-    list_failures,
-)
+from worker.store.jobs import JobStatus, count_in_hand, count_waiting_for_authorisation
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
+from worker.store.tallies import FailureGroup, list_failures
 
 LAST_ENDED = 20
 NOTHING_CHANGED = "Nothing was changed."
@@ -53,14 +49,14 @@ def status_command(job_id: str, *, as_json: bool) -> None:
         job = require_job(place, job_id)
         host = list_api_hosts(engine)
         in_hand = count_in_hand(engine, job_id)
-        failures = list_failures(engine, job_id, limit=MOST_GROUPS)
+        failures = list_failures(engine, job_id)
         limiter = _limiter_state(place, job.instance_id)
         if as_json:
             found = _job_fields(job, host) | {
                 "in_hand": in_hand,
                 "rows_per_second": _per_second(job),
                 "limiter": _limiter_fields(limiter),
-                "failures": [_reason_fields(reason) for reason in merge(failures)],
+                "failures": [asdict(group) for group in failures],
             }
             tell(_json(found, indent=2))
             return
@@ -173,15 +169,6 @@ def _limiter_fields(state: LimiterState | str | None) -> dict[str, Any] | None:
         "configured_per_second": state.configured_per_second,
         "gate_closed_for_s": state.gate_closed_for_s,
         "outage_level": state.outage_level,
-    }
-
-
-def _reason_fields(reason: Reason) -> dict[str, Any]:
-    return {
-        "code": reason.code,
-        "message": reason.message,
-        "count": reason.count,
-        "example_row": reason.example_row,
     }
 
 

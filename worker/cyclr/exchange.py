@@ -18,9 +18,14 @@ _CONNECT_S = 10.0
 
 
 class Permit(Protocol):
-    """The right to make one call. `ready` waits for its time and makes the last checks; it raises `NotStarted`."""
+    """The right to make one call. `ready` waits for its time and makes the last checks; it raises `NotStarted`.
+
+    `ended` is told how a call that began went: its status, `never_sent` or `unknown`.
+    """
 
     async def ready(self) -> None: ...
+
+    def ended(self, outcome: str, took_s: float) -> None: ...
 
 
 NextPermit = Callable[[], Awaitable[Permit]]  # waits until there is one
@@ -92,6 +97,7 @@ class Exchange:
         await permit.ready()
         began = self._clock.moment()
         outcome = await self._send(request)
+        permit.ended(_in_a_word(outcome), self._clock.since(began))
         await self._report(outcome, account_id, began)
         if isinstance(outcome, CyclrError):
             raise outcome
@@ -126,6 +132,16 @@ class Exchange:
                 await self._limiter.note_failure(account_id, began)
             else:
                 await self._limiter.note_success(began)
+
+
+def _in_a_word(outcome: Answer | NeverSent | OutcomeUnknown) -> str:
+    match outcome:
+        case Answer():
+            return str(outcome.status)
+        case NeverSent():
+            return "never_sent"
+        case OutcomeUnknown():
+            return "unknown"
 
 
 class _TooLarge(Exception):

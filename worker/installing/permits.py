@@ -9,6 +9,7 @@ from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
 from worker.installing.judging import Call
 from worker.store.claiming import Standing
+from worker.store.tallies import CallMade
 
 PROLONG_BEFORE_S = 0.5  # so late that a pause or a cancel before it is seen in time
 GIVE_BACK_S = 2.0  # what is left of a claim for giving the item back in time
@@ -41,6 +42,7 @@ class Permits:
     """The permits of one attempt's calls: a slot each, and for each the check of the claim.
 
     `claimed_at`: a moment before the claim was asked for. `prolong` holds the item for another `claim_s`.
+    `calls`: those that were made.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Permits:
     ) -> None:
         self.last_call: Call = "account"
         self.is_calling = False
+        self.calls: list[CallMade] = []
         self._first_slot: Slot | None = first_slot
         self._claimed_at = claimed_at
         self._claim_s = claim_s
@@ -83,7 +86,7 @@ class Permits:
             slot = await self._further_slot()
             await asyncio.sleep(max(0.0, slot.starts_in_s() - PROLONG_BEFORE_S))
             await self._hold_on(call)
-        return Permit(self, slot)
+        return Permit(self, slot, call)
 
     async def _further_slot(self) -> Slot:
         left_s = self._claim_s - self._clock.since(self._claimed_at)
@@ -114,11 +117,15 @@ class Permits:
 class Permit:
     """Leave to start one call. `ready` returns at the moment of sending, or raises NotStarted or GivenBack."""
 
-    def __init__(self, permits: Permits, slot: Slot) -> None:
+    def __init__(self, permits: Permits, slot: Slot, call: Call) -> None:
         self._permits = permits
         self._slot = slot
+        self._call = call
 
     async def ready(self) -> None:
         await self._slot.ready()
         self._permits.check_claim()
         self._permits.is_calling = True
+
+    def ended(self, outcome: str, took_s: float) -> None:
+        self._permits.calls.append(CallMade(self._call, outcome, took_s))

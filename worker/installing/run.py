@@ -221,8 +221,10 @@ class InstallRun:
             verdict = self._after_a_crash(item, error)
         finally:
             self._in_hand.pop(item.id, None)
-        took_s = self._clock.since(began)
-        self._settler.add(Settlement(item, verdict, started_at, took_s, hand.attempt.permits.last_call))
+        took_s, permits = self._clock.since(began), hand.attempt.permits
+        self._settler.add(
+            Settlement(item, verdict, started_at, took_s, permits.last_call, tuple(permits.calls))
+        )
 
     def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
         # Only the error's type: its text may hold what was sent.

@@ -28,6 +28,7 @@ class ClaimedItem:
     """
 
     id: int
+    instance_id: str
     job_id: str
     row_number: int
     claim_id: str
@@ -110,6 +111,7 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         account = NewAccount(row.account_name, row.account_description, row.account_timezone)
     return ClaimedItem(
         id=row.id,
+        instance_id=row.instance_id,
         job_id=row.job_id,
         row_number=row.row_number,
         claim_id=claim_id,

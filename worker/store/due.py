@@ -24,7 +24,12 @@ _IS_CALLED_OFF = and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_
 # The order in which the indexes hold them. The latest due first: retries and looks go before fresh rows.
 _LATEST_FIRST = (items.c.due_at.desc(), items.c.id)
 # An item is found with what its attempt must know of its job.
-_OF_JOB = (jobs.c.state.label("job_state"), jobs.c.look_first, jobs.c.skip_if_present)
+_OF_JOB = (
+    jobs.c.state.label("job_state"),
+    jobs.c.instance_id,
+    jobs.c.look_first,
+    jobs.c.skip_if_present,
+)
 
 
 # One condition for each index that finds it.

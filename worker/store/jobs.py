@@ -7,9 +7,9 @@ from functools import partial
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, func, select, text, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, select, update
 
-from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.states import JobState, PauseReason
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
@@ -66,16 +66,6 @@ class JobStatus:
     def retrying(self) -> int:
         """Items that were tried and are not final: some in hand, most waiting for their next try."""
         return max(0, self.tried - self.installed - self.failed)
-
-
-@dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Failed items with one reason. `example_row`: the row number of the first."""
-
-    code: str
-    message: str
-    count: int
-    example_row: int
 
 
 def get_job(engine: Engine, job_id: str) -> JobStatus:
@@ -219,20 +209,6 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
         return bool(connection.execute(statement).rowcount)
 
     return writing(engine, work)
-
-
-def list_failures(engine: Engine, job_id: str, *, limit: int = 20) -> list[FailureGroup]:
-    """Failed items grouped by reason, the largest group first."""
-    size = func.count().label("size")
-    grouped = (
-        select(items.c.code, items.c.message, size, func.min(items.c.row_number).label("example_row"))
-        .where(items.c.job_id == job_id, items.c.state == ItemState.FAILED)
-        .group_by(items.c.code, items.c.message)
-        .order_by(size.desc(), text("example_row"))
-        .limit(limit)
-    )
-    with reading(engine) as connection:
-        return [FailureGroup(r.code, r.message, r.size, r.example_row) for r in connection.execute(grouped)]
 
 
 def count_waiting_for_authorisation(engine: Engine, job_id: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Engine, bindparam, insert, or_, select, update
+from sqlalchemy import Boolean, Connection, Engine, Row, bindparam, insert, or_, select, update
 from sqlalchemy.exc import OperationalError, StatementError
 
 from worker.domain.states import ItemState, JobState, PauseReason
@@ -23,6 +23,7 @@ from worker.domain.verdicts import (
 from worker.store.claiming import ClaimedItem
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
+from worker.store.tallies import CallMade, Failure, add_calls, add_failures, add_pace
 from worker.telemetry import get_logger
 
 LEAST_TRIED_FOR_A_PAUSE = 50
@@ -32,13 +33,16 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How one attempt at one item ended. `call`: the last call made (`install`, `look`, ...); `took_s`: the whole attempt."""
+    """How one attempt at one item ended. `call`: the last call made (`install`, `look`, ...); `took_s`: the whole attempt;
+    `calls`: all that reached Cyclr, or tried to.
+    """
 
     item: ClaimedItem
     verdict: Verdict
     started_at: datetime
     took_s: float
     call: str
+    calls: tuple[CallMade, ...] = ()
 
 
 def settle(engine: Engine, settlements: Sequence[Settlement], *, pause_above_percent: float) -> int:
@@ -82,13 +86,16 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], pause_abo
     moves = _moves(mine, first_tries={key for key, tried in held.items() if not tried})
     pauses = _pauses(mine)
     changed = sorted({*moves, *(job_id for job_id, _ in pauses)})
-    _lock_jobs(connection, changed)
+    locked = lock_jobs(connection, changed)
     for job_id, counters in moves.items():
         changes = {name: jobs.c[name] + by for name, by in counters.items()}
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
     for job_id, reason in pauses:
         pause(connection, job_id, reason)
     advance_jobs(connection, changed, now, pause_above_percent)
+    add_failures(connection, [_to_failure(s.item, s.verdict) for s in mine if isinstance(s.verdict, GiveUp)])
+    add_pace(connection, locked, moves, now)
+    add_calls(connection, [(s.item.instance_id, call) for s in mine for call in s.calls])
     return len(mine)
 
 
@@ -265,10 +272,25 @@ def _moves(mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]) -> 
     return moves
 
 
-def _lock_jobs(connection: Connection, job_ids: Sequence[str]) -> None:
+def _to_failure(item: ClaimedItem, verdict: GiveUp) -> Failure:
+    return Failure(
+        item.job_id,
+        item.row_number,
+        item.account_id,
+        code=verdict.code,
+        message=verdict.message,
+        http_status=verdict.http_status,
+        can_retry_help=verdict.can_retry_help,
+    )
+
+
+def lock_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:
+    """These jobs, locked until the transaction ends: as much of them as their tallies need."""
     # In one order, whatever is changed of them afterwards: two settles must not wait for each other.
-    rows = select(jobs.c.id).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
-    connection.execute(rows.with_for_update(key_share=True)).all()
+    rows = (
+        select(jobs.c.id, jobs.c.created_at, jobs.c.pace_s).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
+    )
+    return list(connection.execute(rows.with_for_update(key_share=True)))
 
 
 def _pauses(mine: Iterable[Settlement]) -> set[tuple[str, PauseReason]]:

@@ -13,6 +13,7 @@ from worker.store.abandoned import delete_load
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import IS_LIVE, items, job_connectors, jobs
+from worker.store.tallies import FAILURE_COLUMNS, remove_failures, to_failure
 
 PIECE = 1_000
 TRIES = 5
@@ -85,7 +86,12 @@ def _requeue(engine: Engine, job_id: str, can: Any) -> int:
 def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
     # The job first, and held: it must not be forgotten or end while its items come back.
     _lock_job(connection, job_id, _CAN_BE_RETRIED)
-    piece = select(items.c.id, items.c.state, items.c.tried).where(can).order_by(items.c.id).limit(PIECE)
+    piece = (
+        select(items.c.id, items.c.state, items.c.tried, *FAILURE_COLUMNS)
+        .where(can)
+        .order_by(items.c.id)
+        .limit(PIECE)
+    )
     rows = list(connection.execute(piece.with_for_update()))
     if not rows:
         return 0
@@ -103,10 +109,10 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
         "settled_at": None,
     }
     connection.execute(update(items).where(items.c.id.in_([row.id for row in rows])).values(anew))
-    failed = sum(row.state == ItemState.FAILED for row in rows)
+    failures = [to_failure(row) for row in rows if row.state == ItemState.FAILED]
     counters = {
-        "failed": jobs.c.failed - failed,
-        "cancelled": jobs.c.cancelled - (len(rows) - failed),
+        "failed": jobs.c.failed - len(failures),
+        "cancelled": jobs.c.cancelled - (len(rows) - len(failures)),
         "tried": jobs.c.tried - sum(row.tried for row in rows),
     }
     this_job = update(jobs).where(jobs.c.id == job_id)
@@ -117,6 +123,7 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
     connection.execute(this_job.where(_HAS_ENDED).values(running))
     stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
     connection.execute(stale.values(resolved_at=None))
+    remove_failures(connection, failures)
     return len(rows)
 
 

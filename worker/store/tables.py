@@ -142,6 +142,8 @@ jobs = Table(
     Column("tried_at_start", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("skipped", Integer, nullable=False, server_default="0"),
+    # How many seconds one of its points in `pace_points` covers.
+    Column("pace_s", Integer, nullable=False, server_default="1"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("loader_seen_at", UtcDateTime),
     Column("started_at", UtcDateTime),
@@ -254,6 +256,44 @@ attempts = Table(
     Column("code", String(32)),
     Column("reason", Text),
     Index("ix_attempts_item_id", "item_id"),
+)
+
+# What settle counts beside the counters, so that no report goes through the items (`worker.store.tallies`).
+failure_tallies = Table(
+    "failure_tallies",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("reason", String(32), primary_key=True),
+    Column("code", String(32), nullable=False),
+    Column("http_status", Integer),
+    Column("can_retry_help", Boolean, nullable=False),
+    # The message cut up, with what may vary from row to row in every second place.
+    Column("parts", JSON, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("example_row", Integer, nullable=False),
+    Column("example_account_id", Text, nullable=False),
+    Index("ix_failure_tallies_job_id_count", "job_id", "count"),
+)
+
+pace_points = Table(
+    "pace_points",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", UtcDateTime, primary_key=True),
+    Column("installed", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+)
+
+call_tallies = Table(
+    "call_tallies",
+    metadata,
+    Column("instance_id", String(16), ForeignKey("instances.id"), primary_key=True),
+    Column("call", String(16), primary_key=True),
+    Column("outcome", String(12), primary_key=True),
+    # Its place in `LATENCY_BUCKETS_S`, or one more for those above them all.
+    Column("bucket", Integer, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("took_s", Float, nullable=False),
 )
 
 # Lines that became no item: refused (with `--skip-invalid`), or installed already (in a result file).

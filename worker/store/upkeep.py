@@ -1,7 +1,7 @@
 """What the clock does to the tables: rescue, finish, wipe."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, or_, select, update
@@ -9,10 +9,14 @@ from sqlalchemy import Connection, Engine, or_, select, update
 from worker.domain.states import Code, ItemState, JobState
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, writing
-from worker.store.settling import advance_jobs
+from worker.store.settling import advance_jobs, lock_jobs
 from worker.store.tables import DEATHS_UNTIL_ALONE, IS_KEPT, IS_QUEUED, IS_RUNNING, items, jobs
+from worker.store.tallies import Failure, add_failures, add_pace
 
 PIECE = 1_000
+WORKER_LOST_MESSAGE = (
+    "may be installed: three workers died while they held this row; look at the account before you retry"
+)
 
 
 def rescue(engine: Engine, *, due_in_s: float) -> int:
@@ -26,7 +30,14 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
         now = db_now(connection)
         lost = list(
             connection.execute(
-                select(items.c.id, items.c.job_id, items.c.deaths, items.c.tried)
+                select(
+                    items.c.id,
+                    items.c.job_id,
+                    items.c.row_number,
+                    items.c.account_id,
+                    items.c.deaths,
+                    items.c.tried,
+                )
                 .where(IS_RUNNING, items.c.claim_until < now)
                 .order_by(items.c.id)
                 .limit(PIECE)
@@ -56,23 +67,39 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "state": ItemState.FAILED,
                 "tried": True,
                 "code": Code.WORKER_LOST,
-                "message": "may be installed: three workers died while they held this row; look at the account before you retry",
+                "message": WORKER_LOST_MESSAGE,
+                "http_status": None,
                 "can_retry_help": False,
                 "settled_at": now,
             }
             _update(connection, [row.id for row in dead], may_have_been_sent | failed)
-            _count_failed(connection, dead)
+            _count_failed(connection, dead, now)
         return len(lost)
 
     return writing(engine, work)
 
 
-def _count_failed(connection: Connection, dead: list[Any]) -> None:
+def _count_failed(connection: Connection, dead: list[Any], now: datetime) -> None:
     failed = Counter(row.job_id for row in dead)
     tried = Counter(row.job_id for row in dead if not row.tried)
+    locked = lock_jobs(connection, sorted(failed))
     for job_id in sorted(failed):
         changes = {"failed": jobs.c.failed + failed[job_id], "tried": jobs.c.tried + tried[job_id]}
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+    add_failures(connection, map(_to_failure, dead))
+    add_pace(connection, locked, {job_id: Counter(failed=count) for job_id, count in failed.items()}, now)
+
+
+def _to_failure(row: Any) -> Failure:
+    return Failure(
+        row.job_id,
+        row.row_number,
+        row.account_id,
+        code=Code.WORKER_LOST,
+        message=WORKER_LOST_MESSAGE,
+        http_status=None,
+        can_retry_help=False,
+    )
 
 
 def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:

@@ -22,6 +22,10 @@ class FreePermit:
     def __init__(self, refusal: NotStarted | None = None) -> None:
         self._refusal = refusal
         self.times_asked = 0
+        self.outcomes: list[str] = []
+
+    def ended(self, outcome: str, took_s: float) -> None:
+        self.outcomes.append(outcome)
 
     async def ready(self) -> None:
         self.times_asked += 1

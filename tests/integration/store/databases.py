@@ -22,7 +22,8 @@ from worker.store.loading import Loader, NewJob, ensure_instance, loading_turn
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading, upgrade, writing
 from worker.store.settling import Settlement, settle
-from worker.store.tables import attempts, items, jobs, metadata
+from worker.store.tables import attempts, failure_tallies, items, jobs, metadata
+from worker.store.tallies import to_failure
 
 INSTANCE = "instance-a"
 OTHER_INSTANCE = "instance-b"
@@ -284,3 +285,17 @@ def assert_counters_hold(engine: Engine) -> None:
                 assert getattr(job, state) == counted.get((job.id, state), 0), (job.id, state)
             assert job.tried == tried.get(job.id, 0)
             assert job.total == sum(n for (job_id, _), n in counted.items() if job_id == job.id)
+    assert_tallies_hold(engine)
+
+
+def assert_tallies_hold(engine: Engine) -> None:
+    """The failures by reason of every job are what its items say."""
+    is_there = jobs.c.state != JobState.LOADING
+    with reading(engine) as connection:
+        failed = select(items).join(jobs).where(is_there, items.c.state == "failed")
+        groups: dict[tuple[str, str], list[Any]] = {}
+        for row in connection.execute(failed.order_by(items.c.row_number)):
+            groups.setdefault(to_failure(row).key, []).append(row)
+        tallies = connection.execute(select(failure_tallies).join(jobs).where(is_there))
+        found = {(row.job_id, row.reason): tuple(row)[6:] for row in tallies}
+    assert found == {key: (len(rows), rows[0].row_number, rows[0].account_id) for key, rows in groups.items()}

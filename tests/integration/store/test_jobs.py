@@ -19,7 +19,6 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.store.connectors import get_connector, put_release
 from worker.store.jobs import (
-    FailureGroup,
     cancel_job,
     count_in_hand,
     count_waiting_for_authorisation,
@@ -27,7 +26,6 @@ from worker.store.jobs import (
     find_unfinished_job,
     get_job,
     iter_results,
-    list_failures,
     list_unfinished_jobs,
     pause_job,
     resume_job,
@@ -159,18 +157,6 @@ def test_a_connector_is_stale_after_a_day(engine: Engine, loads: Loads):
 
 
 # Results
-
-
-def test_failures_are_grouped_by_reason_the_largest_first(engine: Engine, loads: Loads):
-    job_id = loads.job(6)
-    items = take(engine)
-    other = GiveUp(Code.ACCOUNT_UNKNOWN, "Cyclr has no such account", 404)
-    end(engine, (items[0], other), *((item, REFUSED) for item in items[1:4]), (items[4], CREATED))
-    assert list_failures(engine, job_id) == [
-        FailureGroup("refused", "no such thing", 3, 3),
-        FailureGroup("account_unknown", "Cyclr has no such account", 1, 2),
-    ]
-    assert len(list_failures(engine, job_id, limit=1)) == 1
 
 
 def test_connectors_that_wait_for_the_customer_are_counted(engine: Engine, loads: Loads):

@@ -35,6 +35,7 @@ from worker.store.claiming import ClaimedItem, Standing, prolong
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
 from worker.store.loading import HELD_UNTIL, find_targets
 from worker.store.session import Engine, reading, writing
+from worker.store.steering import Retried, WrongState, retry_job
 from worker.store.tables import items, jobs, metadata
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 
@@ -99,6 +100,10 @@ class Item:
                 self.attempts += 1
         self.tried = True
 
+    def begin_anew(self) -> None:
+        self.state, self.must_look = "queued", True
+        self.tried, self.attempts, self.deaths = False, 0, 0
+
     def rescue(self) -> None:
         is_last_death = self.deaths >= 2
         self.claim_id = None
@@ -112,16 +117,17 @@ class Item:
 def chance_made_repeatable(engine: Engine) -> Iterator[None]:
     """Claims ask the jobs in an order of chance; a failure must come again to be shrunk."""
 
-    def seed(connection: Any, _record: object) -> None:
+    # At each checkout: which thread gets which connection of the pool is chance too.
+    def seed(connection: Any, *_: object) -> None:
         if engine.dialect.name == "sqlite":
             connection.create_function("random", 0, random.Random(0).random)
         else:
             connection.execute("SELECT setseed(0)")
             connection.commit()
 
-    event.listen(engine, "connect", seed)
+    event.listen(engine, "checkout", seed)
     yield
-    event.remove(engine, "connect", seed)
+    event.remove(engine, "checkout", seed)
     engine.dispose()
 
 
@@ -240,6 +246,30 @@ class Store(RuleBasedStateMachine):
         is_open = self.states[job_id] in (JobState.RUNNING, JobState.PAUSED)
         assert cancel_job(self.engine, job_id) == is_open
 
+    @precondition(lambda self: self.states)
+    @rule(data=st.data(), codes=st.sampled_from([(), ("refused",)]))
+    def retry(self, data: st.DataObject, codes: tuple[str, ...]) -> None:
+        job_id = data.draw(st.sampled_from(list(self.states)))
+        job = get_job(self.engine, job_id)
+        if job.state is JobState.CANCELLED and job.finished_at is None:
+            with pytest.raises(WrongState):
+                retry_job(self.engine, job_id, codes=codes)
+            return
+        live = {item.target for item in self.items.values() if item.state in ("queued", "running")}
+        wanted = [
+            self.items[row.id]
+            for row in self._stored(items.c.id, items.c.state, items.c.code, job_id=job_id)
+            if (row.state == "failed" and (not codes or row.code in codes))
+            or (row.state == "cancelled" and not codes)
+        ]
+        again = [item for item in wanted if item.target not in live]
+        expected = Retried(queued=len(again), wiped=0, live=len(wanted) - len(again))
+        assert retry_job(self.engine, job_id, codes=codes) == expected
+        for item in again:
+            item.begin_anew()
+        if again and self.states[job_id] not in (JobState.RUNNING, JobState.PAUSED):
+            self.states[job_id] = JobState.RUNNING
+
     @rule()
     def sweep(self) -> None:
         while cancel_queued(self.engine):
@@ -288,7 +318,7 @@ class Store(RuleBasedStateMachine):
             if state is JobState.COMPLETED:
                 assert not left
             if state in (JobState.RUNNING, JobState.PAUSED):
-                assert job.held == sum(row.due_at == HELD_UNTIL for row in mine)
+                assert job.held == sum(row.due_at == HELD_UNTIL for row in left)
             self.states[job.id] = state
 
     def drain(self) -> None:

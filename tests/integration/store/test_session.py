@@ -40,7 +40,8 @@ from worker.store.session import (
     writing,
 )
 from worker.store.settling import VERDICT_NAMES
-from worker.store.tables import attempts, instances, items, jobs, metadata
+from worker.store.tables import attempts, call_tallies, instances, items, jobs, metadata
+from worker.store.tallies import FailureGroup, list_failures
 
 HEAD = ScriptDirectory(str(migrations_folder())).get_current_head()
 LATER = f"""
@@ -417,6 +418,19 @@ def test_an_upgrade_lets_go_of_all_it_set(engine: Engine, later_migrations: Path
         assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "15s"
 
 
+def test_what_failed_before_there_were_tallies_is_grouped_too(engine: Engine, loads: Loads):
+    job_id = loads.job(4)
+    command.downgrade(alembic_config(engine), "0004")
+    failed = text(
+        "UPDATE items SET state = 'failed', code = 'refused', http_status = 400, message = 'no ' || account_id"
+        " WHERE row_number > 2"
+    )
+    with engine.begin() as connection:
+        connection.execute(failed)
+    upgrade(engine)
+    assert list_failures(engine, job_id) == [FailureGroup("refused", 400, "no …", 3, False, 3, "a3")]
+
+
 def test_a_downgrade_leaves_no_table(engine: Engine):
     command.downgrade(alembic_config(engine), "base")
     assert schema(engine) == {}
@@ -472,6 +486,7 @@ def test_the_migrations_make_exactly_the_indexes_that_the_tables_declare(engine:
         (Code, attempts.c.code),
         (VERDICT_NAMES.values(), attempts.c.verdict),
         (get_args(Call), attempts.c.call),
+        (get_args(Call), call_tallies.c.call),
     ],
 )
 def test_every_word_fits_its_column(values, column):

@@ -1,58 +1,18 @@
-from worker.cli.failures import failure_lines, merge
-from worker.store.jobs import FailureGroup
+from worker.cli.failures import failure_lines
+from worker.store.tallies import FailureGroup
 
 
 def group(message: str, count: int = 1, example_row: int = 2, code: str = "refused") -> FailureGroup:
-    return FailureGroup(code, message, count, example_row)
+    return FailureGroup(code, 400, message, count, False, example_row, "acme")
 
 
-def test_messages_that_differ_in_a_quoted_name_are_one_reason_with_the_first_row() -> None:
-    taken = "the Name '{}' is taken in this account by another connector, 'Tidewater Ledger'"
-    lines = list(
-        failure_lines(
-            [
-                group(taken.format("Northwind Mail"), 3, 75, "name_in_use"),
-                group(taken.format("O'Brien's Mail"), 1, 12, "name_in_use"),
-            ],
-            4,
-        )
-    )
+def test_a_reason_names_its_first_row_and_how_many_there_are() -> None:
+    lines = list(failure_lines([group("Connector … is a draft.", 2, 8), group("No.", 1, 16)], 3))
     assert lines == [
         "Failed, by reason:",
-        "        4  name_in_use: the Name '…' is taken in this account by another connector, 'Tidewater Ledger'"
-        " (row 12 and 3 more)",
+        "        2  refused: Connector … is a draft. (row 8 and 1 more)",
+        "        1  refused: No. (row 16)",
     ]
-
-
-def test_messages_that_differ_in_a_number_or_an_id_are_one_reason() -> None:
-    reasons = merge(
-        [
-            group("Connector 5122 is a draft in account customer-0001.", 1, 9),
-            group("Connector 88 is a draft in account 2d077583-5c99-535b-9adc-c19b82e79859.", 1, 8),
-        ]
-    )
-    assert [(r.message, r.count, r.example_row) for r in reasons] == [
-        ("Connector … is a draft in account ….", 2, 8)
-    ]
-
-
-def test_a_message_of_its_own_stays_as_it_is() -> None:
-    lines = list(failure_lines([group("The plan includes 3 connectors.", 1, 16)], 1))
-    assert lines == ["Failed, by reason:", "        1  refused: The plan includes 3 connectors. (row 16)"]
-
-
-def test_an_apostrophe_in_a_word_is_no_quote() -> None:
-    reasons = merge(
-        [group("The account's plan doesn't allow it."), group("The account's plan doesn't exist.")]
-    )
-    assert [r.message for r in reasons] == [
-        "The account's plan doesn't allow it.",
-        "The account's plan doesn't exist.",
-    ]
-
-
-def test_different_codes_are_different_reasons() -> None:
-    assert len(merge([group("same", code="refused"), group("same", code="no_answer")])) == 2
 
 
 def test_the_largest_reasons_are_shown_first_and_the_rest_is_counted() -> None:

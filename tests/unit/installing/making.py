@@ -8,6 +8,7 @@ from worker.store.claiming import ClaimedItem
 def claimed_item(**fields: Any) -> ClaimedItem:
     values: dict[str, Any] = {
         "id": 1,
+        "instance_id": "instance-a",
         "job_id": "261121-abc",
         "row_number": 2,
         "claim_id": "claim-1",

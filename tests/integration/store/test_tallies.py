@@ -1,0 +1,304 @@
+"""What settle counts beside the counters, on both databases."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select
+
+from tests.integration.store.databases import (
+    NEVER,
+    OTHER_INSTANCE,
+    Loads,
+    ago,
+    assert_tallies_hold,
+    change_items,
+    change_job,
+    end,
+    planned,
+    rows_of,
+    settlement,
+    take,
+)
+from worker.domain.states import Code, Outcome
+from worker.domain.verdicts import GiveUp, Installed, Released, RetryAt
+from worker.store.claiming import ClaimedItem
+from worker.store.jobs import cancel_job, get_job
+from worker.store.session import Engine, reading
+from worker.store.settling import lock_jobs, settle
+from worker.store.steering import forget_job, retry_job
+from worker.store.tables import call_tallies, failure_tallies, pace_points
+from worker.store.tallies import (
+    CallMade,
+    CallTally,
+    FailureGroup,
+    add_pace,
+    list_failures,
+    list_pace,
+    read_call_tallies,
+)
+from worker.store.upkeep import cancel_queued, finish_jobs, rescue
+
+CREATED = Installed(Outcome.CREATED, 6508, True)
+REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
+UNREACHABLE = GiveUp(Code.UNREACHABLE, "connection refused", can_retry_help=True)
+
+
+def unknown(item: ClaimedItem) -> GiveUp:
+    return GiveUp(Code.ACCOUNT_UNKNOWN, f"Cyclr has no account {item.account_id}", 404)
+
+
+def fail_all(engine: Engine, loads: Loads, rows: int = 4) -> str:
+    """A job whose rows from 2 on are refused, but for the last, which was not reached."""
+    job_id = loads.job(rows)
+    *others, last = sorted(take(engine), key=lambda item: item.row_number)
+    end(engine, *((item, REFUSED) for item in others), (last, UNREACHABLE))
+    return job_id
+
+
+# Failures by reason
+
+
+def test_failures_are_grouped_by_reason_the_largest_first(engine: Engine, loads: Loads):
+    job_id = loads.job(6)
+    items = take(engine)
+    other = GiveUp(Code.ACCOUNT_UNKNOWN, "Cyclr has no such account", 404)
+    end(engine, (items[0], other), *((item, REFUSED) for item in items[1:4]), (items[4], CREATED))
+    assert list_failures(engine, job_id) == [
+        FailureGroup("refused", 400, "no such thing", 3, False, 3, "a3"),
+        FailureGroup("account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2"),
+    ]
+    assert len(list_failures(engine, job_id, limit=1)) == 1
+
+
+def test_messages_that_differ_in_an_id_are_one_reason_whenever_they_come(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    first, second, third = take(engine)
+    end(engine, (second, unknown(second)))
+    assert list_failures(engine, job_id) == [
+        FailureGroup("account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3")
+    ]
+    end(engine, (first, unknown(first)))
+    end(engine, (third, unknown(third)))
+    assert list_failures(engine, job_id) == [
+        FailureGroup("account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2")
+    ]
+
+
+def test_what_did_not_fail_is_in_no_group(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    first, second, third = take(engine)
+    retry = RetryAt(60, Code.UNREACHABLE, "connection refused")
+    end(engine, (first, CREATED), (second, retry), (third, Released()))
+    assert list_failures(engine, job_id) == []
+
+
+def test_a_lost_claim_counts_nothing(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    [item] = take(engine, claim_s=-1)
+    rescue(engine, due_in_s=60)
+    assert end(engine, (item, REFUSED)) == 0
+    assert list_failures(engine, job_id) == []
+    assert list_pace(engine, job_id) == []
+
+
+def test_each_job_has_its_own_groups(engine: Engine, loads: Loads):
+    one, other = loads.job(2), loads.job(1, start=100)
+    end(engine, *((item, REFUSED) for item in take(engine)))
+    assert [group.count for group in list_failures(engine, one)] == [2]
+    assert [group.example_row for group in list_failures(engine, other)] == [100]
+
+
+def test_a_row_that_kills_its_workers_is_counted_with_its_reason(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, deaths=2, http_status=502)
+    take(engine, is_idle=True, claim_s=-1)
+    rescue(engine, due_in_s=0)
+    [group] = list_failures(engine, job_id)
+    assert (group.code, group.http_status, group.count, group.example_row) == ("worker_lost", None, 1, 2)
+    assert [(point.installed, point.failed) for point in list_pace(engine, job_id)] == [(0, 1)]
+    assert_tallies_hold(engine)
+
+
+def test_a_retry_takes_all_groups_back(engine: Engine, loads: Loads):
+    job_id = fail_all(engine, loads)
+    retry_job(engine, job_id)
+    assert list_failures(engine, job_id) == []
+    # And they come again.
+    end(engine, *((item, REFUSED) for item in take(engine)))
+    assert [group.count for group in list_failures(engine, job_id)] == [4]
+
+
+def test_a_retry_by_code_leaves_the_other_groups_as_they_are(engine: Engine, loads: Loads):
+    job_id = fail_all(engine, loads)
+    retry_job(engine, job_id, codes=[Code.REFUSED])
+    assert list_failures(engine, job_id) == [
+        FailureGroup("unreachable", None, "connection refused", 1, True, 5, "a5")
+    ]
+
+
+def test_a_retry_that_leaves_rows_behind_names_the_first_of_those(engine: Engine, loads: Loads):
+    job_id = loads.job([planned(number, target=f"t{number}") for number in range(2, 8)])
+    end(engine, *((item, unknown(item)) for item in take(engine)))
+    # The secrets of two rows are wiped, and the target of another is live in a second job.
+    change_items(engine, job_id, 5, sealed=None)
+    change_items(engine, job_id, 6, sealed=None)
+    loads.job([planned(100, target="t7")])
+    retry_job(engine, job_id)
+    assert list_failures(engine, job_id) == [
+        FailureGroup("account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5")
+    ]
+    assert_tallies_hold(engine)
+
+
+def test_a_retry_of_many_pieces_leaves_no_group_behind(engine: Engine, loads: Loads):
+    job_id = loads.job(2_300)
+    while items := take(engine, 500):
+        end(engine, *((item, unknown(item)) for item in items))
+    assert [group.count for group in list_failures(engine, job_id)] == [2_300]
+    retry_job(engine, job_id)
+    assert list_failures(engine, job_id) == []
+
+
+def test_a_cancel_leaves_what_has_failed_before_it(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    [item] = take(engine, 1)
+    end(engine, (item, REFUSED))
+    cancel_job(engine, job_id)
+    while cancel_queued(engine):
+        pass
+    assert [group.count for group in list_failures(engine, job_id)] == [1]
+    assert_tallies_hold(engine)
+
+
+def test_nothing_of_a_forgotten_job_is_left(engine: Engine, loads: Loads):
+    job_id = fail_all(engine, loads)
+    finish_jobs(engine, pause_above_percent=NEVER)
+    forget_job(engine, job_id)
+    with reading(engine) as connection:
+        for table in (failure_tallies, pace_points):
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
+
+
+def test_an_answer_that_cannot_be_stored_is_counted_without_its_text(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    first, second = take(engine)
+    end(engine, (first, GiveUp(Code.REFUSED, "half a character: \ud800", 400)), (second, REFUSED))
+    assert {(group.code, group.count) for group in list_failures(engine, job_id)} == {
+        ("unstorable_answer", 1),
+        ("refused", 1),
+    }
+
+
+def test_a_retry_of_what_failed_before_it_was_counted_does_no_harm(engine: Engine, loads: Loads):
+    job_id = fail_all(engine, loads)
+    with engine.begin() as connection:
+        connection.execute(delete(failure_tallies))
+    assert retry_job(engine, job_id).queued == 4
+    assert list_failures(engine, job_id) == []
+
+
+# Pace
+
+
+def test_the_pace_counts_what_ended_and_when(engine: Engine, loads: Loads):
+    job_id = loads.job(4)
+    first, second, third, _ = take(engine)
+    end(engine, (first, CREATED), (second, CREATED), (third, REFUSED))
+    points = list_pace(engine, job_id)
+    assert sum(point.installed for point in points) == 2
+    assert sum(point.failed for point in points) == 1
+    assert points[0].over_s == 1
+    assert abs((points[0].at - get_job(engine, job_id).created_at).total_seconds()) < 60
+
+
+def test_the_points_get_wider_as_the_job_gets_older(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    begun = get_job(engine, job_id).created_at
+
+    def end_one(after_s: int) -> None:
+        with engine.begin() as connection:
+            ended = {job_id: Counter(installed=1)}
+            add_pace(connection, lock_jobs(connection, [job_id]), ended, begun + timedelta(seconds=after_s))
+
+    for second in range(299):
+        end_one(second)
+    points = list_pace(engine, job_id)
+    assert {(point.over_s, point.installed) for point in points} == {(1, 1)}
+    assert len(points) == 299
+    for second in range(299, 5_000, 10):
+        end_one(second)
+    points = list_pace(engine, job_id)
+    # 5,000 s in at most 300 points: of 32 s each.
+    assert {point.over_s for point in points} == {32}
+    assert len(points) in (156, 157, 158)
+    assert sum(point.installed for point in points) == 299 + 471
+    end_one(30 * 24 * 3600)
+    points = list_pace(engine, job_id)
+    # A month: points of 16,384 s.
+    assert {point.over_s for point in points} == {16_384}
+    assert len(points) in (2, 3)
+    assert sum(point.installed for point in points) == 299 + 471 + 1
+
+
+def test_the_points_of_a_job_of_any_age_are_few(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    change_job(engine, job_id, created_at=ago(days=3650))
+    for item in take(engine):
+        end(engine, (item, CREATED))
+    assert len(list_pace(engine, job_id)) == 1
+
+
+# Calls
+
+
+def made(item: ClaimedItem, *calls: CallMade) -> object:
+    return replace(settlement(item, CREATED), calls=calls)
+
+
+def test_calls_are_counted_by_call_outcome_and_time(engine: Engine, loads: Loads):
+    loads.job(3)
+    first, second, third = take(engine)
+    look, slow = CallMade("look", "200", 0.05), CallMade("install", "200", 31.0)
+    settle(
+        engine,
+        [
+            made(first, look, slow),
+            made(second, CallMade("look", "200", 0.3), CallMade("install", "unknown", 2.0)),
+        ],
+        pause_above_percent=NEVER,
+    )
+    settle(engine, [made(third, look, look)], pause_above_percent=NEVER)
+    assert read_call_tallies(engine, "instance-a") == [
+        CallTally("install", "200", 1, 31.0, (0, 0, 0, 0, 0, 0, 0, 0, 0)),
+        CallTally("install", "unknown", 1, 2.0, (0, 0, 0, 0, 0, 1, 1, 1, 1)),
+        CallTally("look", "200", 4, 0.45, (3, 3, 3, 4, 4, 4, 4, 4, 4)),
+    ]
+
+
+def test_calls_of_an_attempt_that_was_given_back_count_too(engine: Engine, loads: Loads):
+    loads.job(1)
+    [item] = take(engine)
+    given_back = replace(settlement(item, Released()), calls=(CallMade("look", "200", 0.1),))
+    settle(engine, [given_back], pause_above_percent=NEVER)
+    assert [tally.count for tally in read_call_tallies(engine, "instance-a")] == [1]
+
+
+def test_each_instance_has_its_own_calls(engine: Engine, loads: Loads):
+    loads.job(1)
+    loads.job(1, start=100, instance_id=OTHER_INSTANCE)
+    calls = (CallMade("install", "200", 0.1),)
+    [item] = take(engine, instance_id=OTHER_INSTANCE)
+    settle(engine, [made(item, *calls)], pause_above_percent=NEVER)
+    assert read_call_tallies(engine, "instance-a") == []
+    assert [tally.count for tally in read_call_tallies(engine, OTHER_INSTANCE)] == [1]
+
+
+def test_a_settle_that_is_repeated_counts_its_calls_once(engine: Engine, loads: Loads):
+    loads.job(1)
+    [item] = take(engine)
+    for _ in range(2):
+        settle(engine, [made(item, CallMade("install", "200", 0.1))], pause_above_percent=NEVER)
+    with reading(engine) as connection:
+        assert connection.execute(select(call_tallies.c.calls)).scalars().all() == [1]
+    assert len(rows_of(engine, item.job_id)) == 1
