@@ -420,7 +420,7 @@ def test_an_upgrade_lets_go_of_all_it_set(engine: Engine, later_migrations: Path
 
 def test_what_failed_before_there_were_tallies_is_grouped_too(engine: Engine, loads: Loads):
     job_id = loads.job(4)
-    command.downgrade(alembic_config(engine), "0004")
+    command.downgrade(alembic_config(engine), "0005")
     failed = text(
         "UPDATE items SET state = 'failed', code = 'refused', http_status = 400, message = 'no ' || account_id"
         " WHERE row_number > 2"
