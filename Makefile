@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+BROWSER_STAMP := $(VENV)/.browser-installed
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test setup check format mutants lock clean
+.PHONY: demo test e2e setup check format mutants lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
@@ -17,6 +18,15 @@ $(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
 
 test: setup
 	@$(VENV)/bin/pytest -n 3 --dist worksteal
+
+# The pages in a real browser; brings what it needs, Chromium too where there is none.
+e2e: $(BROWSER_STAMP)
+	@$(VENV)/bin/pytest tests/browser
+
+$(BROWSER_STAMP): $(STAMP) requirements/browser.txt scripts/chromium.sh
+	@sh scripts/chromium.sh
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements/browser.txt
+	@touch $(BROWSER_STAMP)
 
 check: setup
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
@@ -33,6 +43,7 @@ mutants: setup
 lock: setup
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml -o requirements/runtime.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements/dev.txt --group browser -o requirements/browser.txt
 
 clean:
 	rm -rf $(VENV) .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

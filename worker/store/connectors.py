@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, update
 
 from worker.domain.connectors import Connector
+from worker.domain.targets import fold
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import job_connectors
 
@@ -49,6 +50,15 @@ def get_connector(engine: Engine, connector_id: int) -> JobConnector:
         resolved_at: datetime | None = row.resolved_at
         is_stale = resolved_at is None or resolved_at < db_now(connection) - STALE_AFTER
     return JobConnector(row.id, row.job_id, row.release_id, row.definition, row.renamed_methods, is_stale)
+
+
+def asks_customers(engine: Engine, job_id: str) -> bool:
+    """Whether a connector of the job can be one that the customer authorises."""
+    with reading(engine) as connection:
+        mine = select(job_connectors.c.definition).where(job_connectors.c.job_id == job_id)
+        definitions = connection.execute(mine).scalars().all()
+    methods = (method for definition in definitions for method in definition["methods"])
+    return any(fold(method["auth_type"]).startswith("oauth") for method in methods)
 
 
 def fit(definition: Mapping[str, Any], release: Connector) -> dict[str, str] | None:

@@ -131,6 +131,11 @@ class HandingIn:
             _keep_last(self._checks)
         return known
 
+    def find_check(self, upload: Upload, options: RunOptions) -> Deed[Checked] | None:
+        """The check of this upload, also one that failed; None where this process has made none."""
+        with self._lock:
+            return self._checks.get((upload.id, options.connector, options.looks_first))
+
     def start(self, upload: Upload, options: RunOptions, *, api_key_id: str) -> Deed[Started]:
         """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same deed.
 

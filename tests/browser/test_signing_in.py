@@ -1,0 +1,34 @@
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visit
+from tests.browser.served import Served
+
+
+def test_a_wrong_key_is_told_apart_from_a_right_one(visit: Visit, served: Served):
+    visitor = visit()
+    page = visitor.page
+    visitor.go("/jobs?state=paused")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.get_by_label("API key").fill("cbk_nobody_nothing")
+    with visitor.expecting(401):
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("This API key is wrong, has expired or was revoked.")
+    visitor.shoot("sign-in")
+    page.get_by_label("API key").fill(served.write_key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{served.url}/jobs?state=paused")
+
+
+def test_whoever_signs_out_has_to_sign_in_again(visit: Visit, served: Served):
+    visitor = visit(served.read_key)
+    visitor.page.get_by_role("button", name="Sign out").click()
+    expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    visitor.go("/jobs")
+    expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_the_cookie_is_for_this_site_and_for_no_script(visit: Visit, served: Served):
+    visitor = visit(served.read_key)
+    assert visitor.page.evaluate("document.cookie") == ""
+    [cookie] = visitor.page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")

@@ -1,0 +1,210 @@
+"""What a check of a file says to the person who dropped it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_
+from worker.domain.wording import counted, in_words
+from worker.intake import Options, Source, Unreadable
+from worker.intake.columns import RESULT_COLUMNS
+from worker.intake.rows import read_row
+from worker.jobs import Checked, Rejected
+from worker.store.jobs import JobStatus
+
+SHOWN_ROWS = 5
+SHOWN_PROBLEMS = 200
+SHOWN_USES = 12
+
+MEANINGS = {
+    "account_id": "the account",
+    "connector": "the connector",
+    "connector_version": "its version",
+    "name": "the name in the account",
+    "description": "the description",
+    "authentication": "the method",
+    "account_name": "creates the account",
+    "account_description": "of a new account",
+    "account_timezone": "of a new account",
+    "reference": "your own key",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    kind: str
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the file, and what it is taken for. `kind`: for the style sheet."""
+
+    typed: str
+    meaning: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    is_masked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRow:
+    number: int
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How the check of a file stands, or what it found. `activity`: what it does just now."""
+
+    is_running: bool = False
+    is_failed: bool = False
+    activity: str = ""
+    verdict: Verdict = Verdict("", "", "")
+    problems: Sequence[Problem | Warning_] = ()
+    problem_count: int = 0
+    warnings: Sequence[Warning_] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    columns: Sequence[Column] = ()
+    first_rows: Sequence[FirstRow] = ()
+    planned: int = 0
+    refused: int = 0
+    calls: int = 0
+    calls_note: str = ""
+    duration: str = ""
+    rate: str = ""
+    can_start: bool = False
+    asks_connector: bool = False
+    unfinished: JobStatus | None = None
+
+    @property
+    def problems_caption(self) -> str:
+        shown = len(self.problems)
+        first = f"the first {shown:,} of {self.problem_count:,}, " if shown < self.problem_count else ""
+        return f"Row and column as a spreadsheet shows them; {first}the header being row 1"
+
+
+def running_check(activity: str) -> Check:
+    return Check(is_running=True, activity=activity)
+
+
+def refused_check(error: Unreadable | Rejected) -> Check:
+    """A file that cannot be used, and all that is wrong with it."""
+    count = error.count if isinstance(error, Rejected) else len(error.problems)
+    text = "Correct it and drop it again; nothing was installed."
+    verdict = Verdict("bad", "This file cannot be used as it is.", text)
+    return Check(verdict=verdict, problems=error.problems[:SHOWN_PROBLEMS], problem_count=count)
+
+
+def failed_check(why: str) -> Check:
+    """A check that came to no result; it may be made once more."""
+    text = f"{_sentence(why)} Nothing was installed."
+    return Check(verdict=Verdict("bad", "The file could not be checked.", text), is_failed=True)
+
+
+def finished_check(checked: Checked, *, calls_per_second: float, unfinished: JobStatus | None) -> Check:
+    estimate = checked.estimate
+    return Check(
+        verdict=_verdict(checked),
+        problems=checked.problems[:SHOWN_PROBLEMS],
+        problem_count=checked.problem_count,
+        warnings=[*checked.source.warnings, *checked.findings.warnings],
+        facts=list(_facts(checked)),
+        columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
+        first_rows=_first_rows(checked.source, checked.options),
+        planned=checked.planned,
+        refused=checked.refused,
+        calls=estimate.calls,
+        calls_note=_calls_note(checked),
+        duration=f"about {in_words(estimate.duration_s(calls_per_second))}",
+        rate=f"{calls_per_second:g}",
+        can_start=bool(checked.planned) and not checked.survey.problems,
+        asks_connector="connector" not in checked.source.header.positions,
+        unfinished=unfinished,
+    )
+
+
+def _verdict(checked: Checked) -> Verdict:
+    rows = counted(checked.survey.rows, "row")
+    if checked.survey.problems:
+        return Verdict("bad", "This file cannot be started as it is.", "Correct it and drop it again.")
+    if not checked.problem_count and not checked.planned:
+        return Verdict("good", "Nothing to do.", "Every row is installed already.")
+    if not checked.problem_count:
+        return Verdict("good", f"{rows}, no problems.", "It can be started.")
+    if not checked.planned:
+        return Verdict("bad", f"All of the {rows} have problems.", "Correct the file and drop it again.")
+    text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
+    return Verdict("warn", f"{checked.refused:,} of {rows} have problems.", text)
+
+
+def _calls_note(checked: Checked) -> str:
+    estimate = checked.estimate
+    parts = [counted(estimate.installs, "install")]
+    parts += [counted(estimate.looks, "look before", "looks before")] if estimate.looks else []
+    parts += [counted(estimate.new_accounts, "new account")] if estimate.new_accounts else []
+    return ", ".join(parts)
+
+
+def _facts(checked: Checked) -> Iterator[tuple[str, str]]:
+    source, found = checked.source, checked.survey
+    yield "Encoding", source.encoding_in_words
+    yield "Delimiter", source.delimiter_in_words
+    yield "Rows", f"{found.rows:,}"
+    left_out = [
+        (found.comments, "Comment lines", "left out"),
+        (found.empty, "Empty lines", "left out"),
+        (checked.skipped, "Installed already", "left out"),
+        (checked.estimate.new_accounts, "New accounts", "created first"),
+    ]
+    for count, name, what in left_out:
+        if count:
+            yield name, f"{count:,}, {what}"
+    for name, uses in (
+        ("Connectors", checked.connectors),
+        ("Methods", checked.methods),
+        ("Settings", checked.properties),
+    ):
+        if uses:
+            yield name, _in_a_line(uses)
+
+
+def _in_a_line(uses: Counter[str]) -> str:
+    ranked = sorted(uses.items(), key=lambda use: (-use[1], use[0]))
+    text = ", ".join(f"{name} ({counted(count, 'row')})" for name, count in ranked[:SHOWN_USES])
+    more = len(ranked) - SHOWN_USES
+    return f"{text} and {more:,} more" if more > 0 else text
+
+
+def _column(source: Source, position: int) -> Column:
+    typed, name = source.columns[position], source.header.names[position]
+    if name is None:
+        return Column(typed, "not used", "muted")
+    if name in RESULT_COLUMNS:
+        return Column(typed, "of an earlier result", "muted")
+    if name in AUTH_COLUMNS:
+        return Column(typed, "the credential")
+    if name.startswith(PROPERTY_PREFIX):
+        return Column(typed, f"the setting {name.removeprefix(PROPERTY_PREFIX)}")
+    return Column(typed, MEANINGS.get(name, name))
+
+
+def _first_rows(source: Source, options: Options) -> list[FirstRow]:
+    """Without the secrets, and without what may be one. Raises: FileChanged."""
+    lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
+    rows = (read_row(line, source.header, options) for line in islice(lines, SHOWN_ROWS))
+    return [FirstRow(row.number, [_cell(cell) for cell in row.cells]) for row in rows]
+
+
+def _cell(text: str) -> Cell:
+    return Cell("hidden", is_masked=True) if text == NOT_EXPORTED else Cell(text, is_masked=False)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,186 @@
+"""A row: what was asked for, and what happened, in the order of time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from worker.domain.rows import NOT_EXPORTED
+from worker.domain.states import Code, ItemState, JobState
+from worker.domain.wording import in_words
+from worker.store.connectors import JobConnector, get_connector
+from worker.store.jobs import JobStatus, find_item
+from worker.store.listing import list_attempts
+from worker.store.new_rows import HELD_UNTIL
+from worker.web.guards import PageReader
+from worker.web.pages import words
+from worker.web.pages.job import require_job
+from worker.web.pages.rendering import render
+from worker.web.place import GivenPlace
+from worker.web.problems import Refusal
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened, or will. `kind`: for the style sheet."""
+
+    kind: str
+    heading: str
+    text: str
+    at: datetime | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    row_number: int
+    account_id: str
+    state_name: str
+    state_in_words: str
+    kind: str
+    headline: str
+    next_step: str
+    facts: Sequence[tuple[str, str]]
+    story: Sequence[Step]
+
+
+@router.get("/jobs/{job_id}/items/{row_number}")
+def item_page(
+    request: Request, job_id: str, row_number: int, caller: PageReader, place: GivenPlace
+) -> Response:
+    engine = place.database.engine
+    job = require_job(place, job_id)
+    item = find_item(engine, job_id, row_number) if 0 < row_number < 2**31 else None
+    if item is None:
+        raise Refusal(
+            404, "unknown_item", f"Job {job_id} has no row {row_number}; rows count as in the file."
+        )
+    connector = get_connector(engine, item.connector_id)
+    attempts = list_attempts(engine, job_id, row_number)
+    view = _view(job, item, connector, attempts)
+    return render(request, "pages/item.html", section="jobs", job=job, item=view)
+
+
+def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence[Any]) -> ItemView:
+    is_held = item.due_at == HELD_UNTIL
+    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held)
+    kind, headline, next_step = _verdict(job, item, is_held=is_held)
+    return ItemView(
+        row_number=item.row_number,
+        account_id=item.account_id,
+        state_name=name,
+        state_in_words=label,
+        kind=kind,
+        headline=headline,
+        next_step=next_step,
+        facts=list(_facts(job, item, connector)),
+        story=[Step("", "Handed in", f"as row {item.row_number:,} of {job.source_name}", job.created_at)]
+        + [_step(attempt) for attempt in attempts]
+        + list(_what_comes(job, item, is_held=is_held)),
+    )
+
+
+def _verdict(job: JobStatus, item: Any, *, is_held: bool) -> tuple[str, str, str]:
+    """How the row stands: the kind of notice, a headline, and what to do next."""
+    match item.state:
+        case ItemState.INSTALLED:
+            return "good", f"{words.OUTCOMES.get(item.outcome, 'Installed')}.", _after_install(item)
+        case ItemState.FAILED:
+            reason = words.reason(item.code)
+            return "bad", f"Failed: {reason.heading}.", f"{item.message or ''} {reason.advice}".strip()
+        case ItemState.CANCELLED:
+            return (
+                "",
+                "Cancelled before it was installed.",
+                "Retry the job's cancelled rows to install it after all.",
+            )
+        case ItemState.RUNNING:
+            return "", "In hand of a worker just now.", "Load the page again in a moment."
+    if job.state is JobState.PAUSED:
+        pause = words.pause_in_words(job)
+        return "warn", "It waits, since the job is paused.", f"{pause}. It goes on when the job is resumed."
+    if is_held:
+        return "", "Held back.", "Only the first rows of the file were to be installed."
+    if item.tried:
+        return (
+            "warn",
+            "It is tried again by itself.",
+            f"The last try: {item.message}. There is nothing to do.",
+        )
+    return "", "It waits for its turn.", "There is nothing to do."
+
+
+def _after_install(item: Any) -> str:
+    parts = []
+    if item.is_authenticated is False:
+        parts.append("The customer has still to authorise it at Cyclr.")
+    if item.differs:
+        parts.append(
+            f"At Cyclr these differ from the row, and were left as they are: {', '.join(item.differs)}."
+        )
+    if item.code == Code.PRESENT_UNDER_OTHER_NAME:
+        parts.append(f"{item.message}.")
+    return " ".join(parts) or "There is nothing to do."
+
+
+def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[tuple[str, str]]:
+    version = f" {connector.version}" if connector.version else ""
+    yield "Account", item.account_id
+    yield "Connector", f"{connector.name}{version}"
+    yield "Name", item.name
+    if item.account_connector_id is not None:
+        yield "Id at Cyclr", str(item.account_connector_id)
+    if item.account_created:
+        yield "The account", "was created for this row"
+    for column, cell in zip(job.columns, item.cells, strict=False):
+        if (
+            cell
+            and not column.startswith("_")
+            and column.casefold() not in ("account_id", "connector", "name")
+        ):
+            yield column, "kept secret" if cell == NOT_EXPORTED else cell
+
+
+_VERDICTS = {
+    "installed": ("installed", "Installed"),
+    "retry": ("retrying", "Not yet: nothing was installed"),
+    "look_first": ("retrying", "No clear answer: it may be installed"),
+    "give_up": ("failed", "Failed"),
+    "called_off": ("cancelled", "Cancelled: a look found nothing installed"),
+}
+_THEN = {
+    "retry": "It is tried again.",
+    "look_first": "The account is looked into before anything is sent again.",
+}
+
+
+def _step(attempt: Any) -> Step:
+    kind, heading = _VERDICTS.get(attempt.verdict, ("", attempt.verdict))
+    said = f"{attempt.reason}." if attempt.reason else ""
+    details = [f"while {words.CALLS.get(attempt.call, attempt.call)}"]
+    details += [f"Cyclr answered {attempt.http_status}"] if attempt.http_status else []
+    details.append(f"took {_seconds(attempt.took_s)}")
+    text = f"{_capitalised(said)} {_THEN.get(attempt.verdict, '')}".strip()
+    return Step(kind, heading, text, attempt.started_at, ", ".join(details))
+
+
+def _what_comes(job: JobStatus, item: Any, *, is_held: bool) -> Iterator[Step]:
+    if item.state == ItemState.RUNNING:
+        yield Step("", "Now", "A worker has it in hand.")
+    elif item.state == ItemState.QUEUED and job.state is JobState.RUNNING and item.tried and not is_held:
+        yield Step("", "Next", "It is tried again at this time, or as soon as its turn comes.", item.due_at)
+    elif item.state == ItemState.CANCELLED and item.settled_at is not None:
+        yield Step("cancelled", "Cancelled", "The job was cancelled.", item.settled_at)
+
+
+def _seconds(took_s: float) -> str:
+    return f"{took_s:.1f} s" if took_s < 10 else in_words(took_s)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

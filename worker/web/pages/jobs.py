@@ -1,0 +1,82 @@
+"""The list of jobs."""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from worker.domain.states import JobState
+from worker.store.api_keys import list_keys
+from worker.store.jobs import JobStatus
+from worker.store.listing import list_api_hosts, list_job_page
+from worker.web.guards import PageReader
+from worker.web.pages.looks import Look
+from worker.web.pages.rendering import render
+from worker.web.place import GivenPlace, Place
+
+PAGE = 25
+COMMAND = "the command line"
+STATES: tuple[tuple[str, str, tuple[JobState, ...]], ...] = (
+    ("", "all", ()),
+    ("running", "running", (JobState.RUNNING, JobState.LOADING)),
+    ("paused", "paused", (JobState.PAUSED,)),
+    ("completed", "completed", (JobState.COMPLETED,)),
+    ("cancelled", "cancelled", (JobState.CANCELLED,)),
+)
+
+router = APIRouter()
+
+
+@router.get("/jobs")
+def jobs_page(
+    request: Request, caller: PageReader, place: GivenPlace, state: str = "", q: str = "", before: str = ""
+) -> Response:
+    engine = place.database.engine
+    states = {name: wanted for name, _, wanted in STATES}.get(state, ())
+    found = list_job_page(engine, states=states, text=q.strip(), before=before or None, limit=PAGE + 1)
+    shown = found[:PAGE]
+    looks = _looks(place, shown)
+    filters = {"state": state, "q": q}
+    return render(
+        request,
+        "pages/jobs.html",
+        section="jobs",
+        jobs=looks,
+        states=[(name, label) for name, label, _ in STATES],
+        state=state,
+        q=q,
+        here=_address(filters | {"before": before}),
+        more=_address(filters | {"before": shown[-1].id}) if len(found) > PAGE else None,
+        is_filtered=bool(state or q or before),
+        is_live=any(not look.is_over for look in looks),
+    )
+
+
+def handed_in_by(job: JobStatus, names: Mapping[str, str]) -> str:
+    """`names`: API key id -> its name."""
+    return COMMAND if job.api_key_id is None else names.get(job.api_key_id, job.api_key_id)
+
+
+def key_names(place: Place) -> dict[str, str]:
+    return {key.id: key.name for key in list_keys(place.database.engine)}
+
+
+def other_host(job: JobStatus, place: Place) -> str | None:
+    """The host of its Cyclr, where it is of another one than this server works for."""
+    if job.instance_id == place.database.instance_id:
+        return None
+    return list_api_hosts(place.database.engine)[job.instance_id]
+
+
+def _looks(place: Place, jobs: Sequence[JobStatus]) -> list[Look]:
+    names, now = key_names(place), place.clock.now()
+    return [
+        Look(job, now, handed_in_by=handed_in_by(job, names), other_host=other_host(job, place))
+        for job in jobs
+    ]
+
+
+def _address(query: Mapping[str, str]) -> str:
+    given = {name: value for name, value in query.items() if value}
+    return f"/jobs?{urlencode(given)}" if given else "/jobs"

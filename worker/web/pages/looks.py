@@ -1,0 +1,274 @@
+"""How a job stands, for people: counts that add up to its rows, a bar of them, rate and time left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from worker.domain.states import JobState
+from worker.domain.wording import counted, in_words
+from worker.store.jobs import InHand, JobStatus
+from worker.store.tallies import FailureGroup, PacePoint
+from worker.web.pages import words
+
+RATE_OVER_S = 30
+LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
+SHOWN_MESSAGES = 5
+NOBODY = InHand(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a job in one state. `name`: for the style sheet."""
+
+    name: str
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment(Part):
+    """A part of the bar: where it begins and how wide it is, in per cent."""
+
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    kind: str
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReason:
+    """Failed rows of one code. `others`: rows whose message is not among `groups`."""
+
+    code: str
+    heading: str
+    advice: str
+    count: int
+    groups: Sequence[FailureGroup]
+    others: int
+
+
+@dataclass(slots=True)
+class Look:
+    """A job as a page shows it. `parts` add up to all of its rows."""
+
+    job: JobStatus
+    now: datetime
+    in_hand: InHand = NOBODY
+    handed_in_by: str | None = None
+    other_host: str | None = None
+    pace_points: Sequence[PacePoint] = ()
+    failure_groups: Sequence[FailureGroup] = ()
+    asks_customers: bool = False
+    calls: str | None = None
+    calls_note: str = ""
+    why: str | None = None
+    parts: list[Part] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parts = _parts(self.job, self.in_hand)
+
+    @property
+    def state_name(self) -> str:
+        return str(self.job.state)
+
+    @property
+    def state_in_words(self) -> str:
+        return words.state_in_words(self.job)
+
+    @property
+    def is_over(self) -> bool:
+        return self.job.finished_at is not None
+
+    @property
+    def bar(self) -> list[Segment]:
+        return _bar(self.parts, self.job.total)
+
+    @property
+    def in_words(self) -> str:
+        """The bar for those who do not see it."""
+        return ", ".join(f"{part.count:,} {part.label}" for part in self.parts) or "no rows yet"
+
+    @property
+    def summary(self) -> str:
+        job = self.job
+        done = f"{job.final:,} of {counted(job.total, 'row')} done"
+        failed = f", {job.failed:,} failed" if job.failed else ""
+        pause = words.pause_in_words(job)
+        return f"{done}{failed}{f' · {pause}' if pause else ''}"
+
+    @property
+    def percent_done(self) -> str:
+        return _percent(self.job.final, self.job.total)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Of the last half minute while it runs, of the whole time when it is over."""
+        return _rate(self.job, self.pace_points, self.now)
+
+    @property
+    def rate(self) -> str:
+        rate = self.rows_per_second
+        return f"{rate:,.1f}/s" if rate else "–"
+
+    @property
+    def rate_note(self) -> str:
+        if self.job.finished_at is not None:
+            return "rows, on average"
+        return "rows, in the last half minute" if self.rows_per_second else "no row ended lately"
+
+    @property
+    def time_left(self) -> str | None:
+        """None where nothing is to be done just now."""
+        if self.job.state is not JobState.RUNNING:
+            return None
+        left, rate = self.job.left - self.job.held, self.rows_per_second
+        return f"about {in_words(left / rate)}" if rate and left > 0 else "not known yet"
+
+    @property
+    def time_left_note(self) -> str:
+        return f"{self.job.left - self.job.held:,} to go"
+
+    @property
+    def took(self) -> str:
+        job = self.job
+        if job.started_at is None or job.finished_at is None:
+            return ""
+        return f"in {in_words((job.finished_at - job.started_at).total_seconds())}"
+
+    @property
+    def advice(self) -> Advice | None:
+        job = self.job
+        if job.pause_reason is not None:
+            heading = f"Paused: {words.pause_in_words(job)}."
+            return Advice("warn", heading, words.PAUSE_ADVICE[job.pause_reason])
+        if job.state is JobState.LOADING:
+            return Advice("", "The rows are being written.", "It begins when all of them are.")
+        if words.is_ending(job):
+            text = "Rows in hand are settled, and those that may have been sent are looked for."
+            return Advice("", f"Cancelled. {counted(job.left, 'row')} left to end.", text)
+        if job.state is JobState.COMPLETED and job.installed == job.total:
+            return Advice("good", "Done: every row is installed.", "")
+        return None
+
+    @property
+    def said(self) -> str:
+        """For a screen reader: changes at each quarter and with the state, not with each row."""
+        job = self.job
+        quarter = 25 * (4 * job.final // job.total) if job.total else 0
+        return f"The job is {self.state_in_words}, {quarter} % of its rows are done."
+
+    @property
+    def can_retry(self) -> bool:
+        job = self.job
+        return (
+            bool(job.failed or job.cancelled)
+            and job.state is not JobState.LOADING
+            and not words.is_ending(job)
+        )
+
+    @property
+    def deeds(self) -> list[tuple[str, str, str]]:
+        """What may be asked of it now: the address, the label, the kind of button."""
+        match self.job.state:
+            case JobState.RUNNING:
+                return [("pause", "Pause", ""), ("cancel", "Cancel", "danger")]
+            case JobState.PAUSED:
+                return [("resume", "Resume", "primary"), ("cancel", "Cancel", "danger")]
+        if self.can_retry and self.job.state is JobState.CANCELLED:
+            return [("retry", "Retry", "")]
+        return []
+
+    @property
+    def failures(self) -> list[FailureReason]:
+        return _by_code(self.failure_groups)
+
+    @property
+    def pace(self) -> dict[str, object]:
+        return _pace(self.pace_points, self.job.finished_at or self.now)
+
+
+def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
+    in_hand_now = min(in_hand.fresh + in_hand.tried, job.left)
+    retrying = max(0, min(job.retrying - in_hand.tried, job.left - in_hand_now))
+    held = min(job.held, job.left - in_hand_now - retrying)
+    all_parts = (
+        Part("installed", "installed", job.installed),
+        Part("failed", "failed", job.failed),
+        Part("cancelled", "cancelled", job.cancelled),
+        Part("in-hand", "in hand", in_hand_now),
+        Part("retrying", "retrying", retrying),
+        Part("waiting", "waiting", job.left - in_hand_now - retrying - held),
+        Part("held", "held back", held),
+    )
+    return [part for part in all_parts if part.count or part.name in ("installed", "failed")]
+
+
+def _bar(parts: Sequence[Part], total: int) -> list[Segment]:
+    """Widths in proportion, but none too small to be seen: the largest part gives what that takes."""
+    shown = [part for part in parts if part.count]
+    if not shown:
+        return []
+    widths = [max(LEAST_WIDTH, 100 * part.count / total) for part in shown]
+    widths[widths.index(max(widths))] -= sum(widths) - 100
+    segments, x = [], 0.0
+    for part, width in zip(shown, widths, strict=True):
+        segments.append(Segment(part.name, part.label, part.count, round(x, 3), round(width, 3)))
+        x += width
+    return segments
+
+
+def _percent(final: int, total: int) -> str:
+    """Never 100 % while a row is left."""
+    if not total:
+        return "0 %"
+    return f"{100 * final / total:.0f} %" if final == total else f"{min(99.9, 100 * final / total):.1f} %"
+
+
+def _rate(job: JobStatus, points: Sequence[PacePoint], now: datetime) -> float:
+    if job.started_at is None:
+        return 0.0
+    if job.finished_at is not None:
+        took_s = (job.finished_at - job.started_at).total_seconds()
+        return job.final / took_s if took_s > 0 else 0.0
+    since = max(job.started_at, now - timedelta(seconds=RATE_OVER_S))
+    lately = [point for point in points if point.at + timedelta(seconds=point.over_s) > since]
+    if not lately or now <= since:
+        return 0.0
+    began = min(since, lately[0].at)
+    return sum(point.installed + point.failed for point in lately) / (now - began).total_seconds()
+
+
+def _by_code(groups: Sequence[FailureGroup]) -> list[FailureReason]:
+    by_code: dict[str, list[FailureGroup]] = {}
+    for group in groups:
+        by_code.setdefault(group.code, []).append(group)
+    reasons = []
+    for code, mine in by_code.items():
+        shown = mine[:SHOWN_MESSAGES]
+        count = sum(group.count for group in mine)
+        others = count - sum(group.count for group in shown)
+        about = words.reason(code)
+        reasons.append(FailureReason(code, about.heading, about.advice, count, shown, others))
+    return sorted(reasons, key=lambda reason: -reason.count)
+
+
+def _pace(points: Sequence[PacePoint], until: datetime) -> dict[str, object]:
+    """Rows a second, for the chart: every moment from the first to the last, also those in which nothing ended."""
+    if not points:
+        return {"at": [], "installed": [], "failed": [], "words": ""}
+    over_s = points[0].over_s
+    known = {int(point.at.timestamp()): point for point in points}
+    first = int(points[0].at.timestamp())
+    last = max(int(points[-1].at.timestamp()), int(until.timestamp()) // over_s * over_s - over_s)
+    # A job that waits for days is cut to what a chart can show.
+    moments = list(range(first, last + 1, over_s))[-600:]
+    found = [known.get(at) for at in moments]
+    installed = [round(point.installed / over_s, 2) if point else 0 for point in found]
+    failed = [round(point.failed / over_s, 2) if point else 0 for point in found]
+    text = f"Rows a second, one point for every {in_words(over_s)}; {max(installed):g} installed a second at most."
+    return {"at": moments, "installed": installed, "failed": failed, "words": text}

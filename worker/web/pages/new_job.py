@@ -1,0 +1,230 @@
+"""A new job: a file is dropped, checked before anything is sent, and started."""
+
+import asyncio
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from markupsafe import Markup
+
+from worker.cyclr.catalogue import first_account, iter_connectors, resolve
+from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.wording import counted
+from worker.intake import FileChanged, Unreadable, template
+from worker.jobs import Checked, Rejected, RunOptions, find_unfinished
+from worker.store.uploads import Upload
+from worker.web.guards import FORM_TOKEN, PageWriter, require_form_token
+from worker.web.handing_in import (
+    BegunOtherwise,
+    Deed,
+    GivenHandingIn,
+    HandingIn,
+    Started,
+    Stopping,
+    TooManyRows,
+)
+from worker.web.pages.checks import Check, failed_check, finished_check, refused_check, running_check
+from worker.web.pages.rendering import render
+from worker.web.pages.steering import to_count
+from worker.web.place import GivenPlace, Place
+from worker.web.problems import Refusal, to_refusal
+from worker.web.receiving import receive_form
+
+WAITS_S = 0.5  # so long a click waits for what it began; then it is shown as it goes on
+NO_ACCOUNT = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet."
+
+router = APIRouter()
+
+
+@router.get("/jobs/new")
+def new_job_page(request: Request, caller: PageWriter) -> Response:
+    return render(request, "pages/new_job.html", section="new", fault=None)
+
+
+@router.post("/jobs/new")
+async def upload_file(request: Request, caller: PageWriter, place: GivenPlace) -> Response:
+    """Keeps the file, sealed, and begins to check it."""
+
+    def check_fields(fields: dict[str, str]) -> None:
+        require_form_token(request, fields.get(FORM_TOKEN, ""))
+
+    try:
+        form = await receive_form(place.waiting, request, api_key_id=caller.key_id, check_fields=check_fields)
+    except Refusal as refusal:
+        return render(
+            request, "pages/new_job.html", status=refusal.status, section="new", fault=refusal.detail
+        )
+    return RedirectResponse(f"/uploads/{form.upload.id}", status_code=303)
+
+
+@router.get("/jobs/new/connectors")
+async def connector_names(query: str = "", *, caller: PageWriter, place: GivenPlace) -> Response:
+    """Options for the field that asks for a connector."""
+    client, limiter = await place.cyclr()
+    account_id = await first_account(client, limiter.one)
+    if account_id is None:
+        return HTMLResponse("")
+    found = iter_connectors(client, limiter.one, account_id, query.strip() or None)
+    names = dict.fromkeys([connector.name async for connector in found if not connector.is_draft])
+    return HTMLResponse(Markup("").join(Markup('<option value="{}">').format(name) for name in names))
+
+
+@router.get("/jobs/new/template.csv")
+async def template_file(connector: str, caller: PageWriter, place: GivenPlace) -> Response:
+    client, limiter = await place.cyclr()
+    account_id = await first_account(client, limiter.one)
+    if account_id is None:
+        raise Refusal(409, "no_account", NO_ACCOUNT)
+    found = await resolve(client, limiter.one, account_id, ConnectorRef(connector.strip()))
+    if not isinstance(found, Connector):
+        raise Refusal(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(f'{found.name}.csv')}"}
+    return PlainTextResponse(template(found), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/uploads/{upload_id}")
+async def upload_page(
+    request: Request,
+    upload_id: str,
+    caller: PageWriter,
+    place: GivenPlace,
+    handing_in: GivenHandingIn,
+    connector: str = "",
+) -> Response:
+    """How the check stands, what it found, how the start stands; where it has become a job, the way there."""
+    start = handing_in.find_start(upload_id)
+    if start is not None and start.is_done and start.future.exception() is None:
+        started = start.result()
+        return _go_to(request, f"/jobs/{started.job.id}?done={'started' if started.is_new else 'known'}")
+    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
+    options = RunOptions(connector=connector.strip() or None)
+    is_starting = start is not None and not start.is_done
+    if start is not None and is_starting:
+        check = running_check(start.progress)
+    else:
+        check = await _check(place, handing_in, upload, options)
+    fault = None if start is None or is_starting else why_not_started(start)
+    return render(
+        request,
+        "pages/upload.html",
+        section="new",
+        upload=upload,
+        connector=options.connector,
+        check=check,
+        is_starting=is_starting,
+        fault=fault,
+    )
+
+
+@router.post("/uploads/{upload_id}/check")
+async def check_again(
+    upload_id: str,
+    caller: PageWriter,
+    place: GivenPlace,
+    handing_in: GivenHandingIn,
+    connector: Annotated[str, Form()] = "",
+) -> Response:
+    """Once more, where a check failed."""
+    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
+    options = RunOptions(connector=connector.strip() or None)
+    handing_in.check(upload, options)
+    return RedirectResponse(_address(upload_id, options), status_code=303)
+
+
+@router.post("/uploads/{upload_id}/start")
+async def start_upload(
+    upload_id: str,
+    caller: PageWriter,
+    place: GivenPlace,
+    handing_in: GivenHandingIn,
+    connector: Annotated[str, Form()] = "",
+    first: Annotated[str, Form()] = "",
+    skip_invalid: Annotated[str, Form()] = "",
+    look_first: Annotated[str, Form()] = "",
+) -> Response:
+    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
+    options = RunOptions(
+        connector=connector.strip() or None,
+        skip_invalid=bool(skip_invalid),
+        look_first=bool(look_first),
+        first=to_count(first),
+    )
+    await _wait_a_moment(handing_in.start(upload, options, api_key_id=caller.key_id))
+    return RedirectResponse(_address(upload_id, options), status_code=303)
+
+
+@router.post("/uploads/{upload_id}/discard")
+def discard_upload(
+    upload_id: str, caller: PageWriter, place: GivenPlace, handing_in: GivenHandingIn
+) -> Response:
+    """Deletes the file. A second call is safe."""
+    upload = place.waiting.find(upload_id, api_key_id=caller.key_id)
+    if upload is not None:
+        handing_in.forget(upload.id)
+    return RedirectResponse("/jobs/new", status_code=303)
+
+
+async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: RunOptions) -> Check:
+    deed = handing_in.find_check(upload, options) or handing_in.check(upload, options)
+    await _wait_a_moment(deed)
+    if not deed.is_done:
+        return running_check(deed.progress)
+    try:
+        return await asyncio.to_thread(_finished, place, deed.result(), options)
+    except (Unreadable, Rejected) as refused:
+        return refused_check(refused)
+    except Exception as error:  # noqa: BLE001 - what it is, is said where errors become words
+        return failed_check(why(error))
+
+
+def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
+    database = place.database
+    unfinished = find_unfinished(database.engine, database.instance_id, checked.source.content_hash, options)
+    return finished_check(
+        checked,
+        calls_per_second=place.settings.cyclr_calls_per_second,
+        unfinished=unfinished.job if unfinished else None,
+    )
+
+
+def why(error: BaseException) -> str:
+    """In words for people: never what nobody foresaw, whose text may hold anything."""
+    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged):
+        return str(error)
+    return to_refusal(error).detail if isinstance(error, Exception) else "The server is about to end."
+
+
+def why_not_started(start: Deed[Started]) -> str:
+    """Of a start that failed."""
+    error = start.future.exception()
+    assert error is not None
+    if isinstance(error, Rejected):
+        first = f", the first: {error.problems[0]}" if error.problems else ""
+        return f"{counted(error.count, 'row')} cannot be installed any more since the check{first}. Drop the file again."
+    return why(error)
+
+
+def _find_upload(place: Place, upload_id: str, key_id: str) -> Upload:
+    """Raises: Refusal (404)."""
+    upload = place.waiting.find(upload_id, api_key_id=key_id)
+    if upload is None:
+        detail = "This file is no longer kept: it was started or discarded, or it waited for an hour. Drop it again."
+        raise Refusal(404, "unknown_upload", detail)
+    return upload
+
+
+async def _wait_a_moment(deed: Deed[Any]) -> None:
+    await asyncio.wait([asyncio.ensure_future(asyncio.wrap_future(deed.future))], timeout=WAITS_S)
+
+
+def _go_to(request: Request, address: str) -> Response:
+    """A script that only asks for a part of a page is told to load the other one."""
+    if "hx-request" in request.headers:
+        return Response(headers={"HX-Redirect": address})
+    return RedirectResponse(address, status_code=303)
+
+
+def _address(upload_id: str, options: RunOptions) -> str:
+    query = f"?{urlencode({'connector': options.connector})}" if options.connector else ""
+    return f"/uploads/{upload_id}{query}"

@@ -1,0 +1,56 @@
+"""Templates become answers."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from worker.domain.wording import counted
+from worker.web.guards import FORM_TOKEN, form_token
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"number": "{:,}".format, "counted": counted, "moment": moment}
+    return environment
+
+
+def moment(at: datetime) -> str:
+    """`2026-11-22 01:20 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def render(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
+) -> HTMLResponse:
+    """The page. `section`: the entry of the navigation that it belongs to."""
+    caller = getattr(request.state, "caller", None)
+    token = form_token(request) if caller else ""
+
+    def token_field() -> Markup:
+        return Markup('<input type="hidden" name="{}" value="{}">').format(FORM_TOKEN, token)
+
+    known = {
+        "section": "",
+        "caller": caller,
+        "api_host": request.app.state.place.settings.api_host if caller else "",
+        "token": token_field,
+    }
+    html = _environment().get_template(template).render(known | values)
+    return HTMLResponse(html, status_code=status, headers=dict(headers or {}))

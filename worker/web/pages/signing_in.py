@@ -1,0 +1,77 @@
+"""Sign in with an API key, sign out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from worker.web.access import SESSION_LASTS
+from worker.web.guards import (
+    COOKIE,
+    SIGN_IN,
+    access_of,
+    caller_of_key,
+    find_page_caller,
+    require_own_form,
+    require_own_site,
+)
+from worker.web.pages.rendering import render
+from worker.web.problems import Refusal
+
+router = APIRouter()
+
+
+@router.get("/")
+async def front() -> Response:
+    return RedirectResponse("/jobs", status_code=303)
+
+
+@router.get(SIGN_IN)
+async def sign_in_page(request: Request, then: str = "") -> Response:
+    if await find_page_caller(request) is not None:
+        return RedirectResponse(_own_path(then), status_code=303)
+    return render(request, "pages/sign_in.html", then=_own_path(then), fault=None)
+
+
+@router.post(SIGN_IN)
+async def sign_in(
+    request: Request, key: Annotated[str, Form()] = "", then: Annotated[str, Form()] = ""
+) -> Response:
+    """Begins a session: 303 to where the person wanted to go, or the form again with what is wrong."""
+    require_own_site(request)
+    try:
+        caller = await caller_of_key(request, key.strip())
+    except Refusal as refusal:
+        return render(
+            request,
+            "pages/sign_in.html",
+            status=refusal.status,
+            then=_own_path(then),
+            fault=refusal.detail,
+        )
+    answer = RedirectResponse(_own_path(then), status_code=303)
+    answer.set_cookie(
+        COOKIE,
+        access_of(request).begin_session(caller),
+        max_age=int(SESSION_LASTS.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request) -> Response:
+    """Ends the session, also one that had ended already."""
+    if await find_page_caller(request) is not None:
+        await require_own_form(request)
+    answer = RedirectResponse(SIGN_IN, status_code=303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+def _own_path(then: str) -> str:
+    """A path of this server, whatever was asked for: never a way to another host."""
+    is_path = then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable()
+    return then if is_path and not then.startswith(SIGN_IN) else "/jobs"

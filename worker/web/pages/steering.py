@@ -1,0 +1,215 @@
+"""Pause, resume, cancel, retry: each is confirmed on a page that says in numbers what will happen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from worker.domain.states import JobState, PauseReason
+from worker.domain.wording import counted, in_words
+from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.store.steering import WrongState, retry_job
+from worker.store.tallies import list_failures
+from worker.web.guards import PageWriter
+from worker.web.pages import words
+from worker.web.pages.job import require_job
+from worker.web.pages.jobs import other_host
+from worker.web.pages.rendering import render
+from worker.web.place import GivenPlace, Place
+from worker.web.problems import Refusal
+
+router = APIRouter(prefix="/jobs/{job_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked before something is done. `label`: of the button that does it."""
+
+    heading: str
+    sentences: Sequence[str]
+    label: str
+    kind: str = "primary"
+    can: bool = True
+    asks_first: bool = False
+
+
+@router.get("/pause")
+def ask_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    job = _steerable(place, job_id)
+    in_hand = count_in_hand(place.database.engine, job_id)
+    sentences = [
+        f"{counted(job.left, 'row')} {_is(job.left)} left. Within 2 seconds nothing new is sent to Cyclr, and they wait until"
+        " somebody resumes the job."
+    ]
+    if in_hand:
+        sentences.append(
+            f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
+        )
+    question = Question(f"Pause {job.source_name}?", sentences, "Pause")
+    return _ask(request, job, "pause", question, {JobState.RUNNING})
+
+
+@router.post("/pause")
+def do_pause(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    job = _steerable(place, job_id)
+    if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
+        raise _wrong_state(place, job, "paused")
+    return _back(job_id, done="paused")
+
+
+@router.get("/resume")
+def ask_resume(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    job = _steerable(place, job_id)
+    per_second = place.settings.cyclr_calls_per_second
+    sentences = [
+        f"{counted(job.left, 'row')} {_is(job.left)} left, and go on: about {in_words(job.left / per_second)} at"
+        f" {per_second:g} calls a second, if one call is enough for each."
+    ]
+    if job.held:
+        sentences.append(f"{counted(job.held, 'row')} of them held back so far.")
+    question = Question(f"Resume {job.source_name}?", sentences, "Resume", asks_first=job.held > 0)
+    return _ask(request, job, "resume", question, {JobState.PAUSED})
+
+
+@router.post("/resume")
+def do_resume(
+    job_id: str, caller: PageWriter, place: GivenPlace, first: Annotated[str, Form()] = ""
+) -> Response:
+    job = _steerable(place, job_id)
+    count = to_count(first)
+    with place.keep(job_id):
+        if not resume_job(place.database.engine, job_id, first=count):
+            raise _wrong_state(place, job, "resumed")
+    place.ring()
+    return _back(job_id, done="resumed")
+
+
+@router.get("/cancel")
+def ask_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    job = _steerable(place, job_id)
+    in_hand = count_in_hand(place.database.engine, job_id)
+    sentences = [
+        f"{counted(max(0, job.left - in_hand), 'row')} not in hand will be cancelled; those that may have been sent are"
+        " looked for first.",
+        f"{counted(job.installed, 'row')} already installed {'stays' if job.installed == 1 else 'stay'} installed in Cyclr.",
+    ]
+    if in_hand:
+        sentences.insert(1, f"{counted(in_hand, 'row')} in hand of a worker will still be settled.")
+    question = Question(f"Cancel {job.source_name}?", sentences, "Cancel the job", "danger")
+    return _ask(request, job, "cancel", question, {JobState.RUNNING, JobState.PAUSED})
+
+
+@router.post("/cancel")
+def do_cancel(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    job = _steerable(place, job_id)
+    if not cancel_job(place.database.engine, job_id):
+        raise _wrong_state(place, job, "cancelled")
+    return _back(job_id, done="cancelled")
+
+
+@router.get("/retry")
+def ask_retry(
+    request: Request, job_id: str, caller: PageWriter, place: GivenPlace, code: str = ""
+) -> Response:
+    job = _steerable(place, job_id)
+    groups = list_failures(place.database.engine, job_id) if code else []
+    failed = sum(group.count for group in groups if group.code == code) if code else job.failed
+    rows = counted(failed, "failed row")
+    if job.cancelled and not code:
+        rows += f" and {counted(job.cancelled, 'cancelled row')}"
+    which = f": {words.reason(code).heading}" if code else ""
+    sentences = [
+        f"{rows}{which}.",
+        "Each begins anew: its account is looked into first, so nothing is installed twice.",
+        "Rows whose credentials are no longer kept are left out, and you are told how many.",
+    ]
+    if job.state is JobState.PAUSED:
+        sentences.append("The job is paused: they wait until it is resumed.")
+    question = Question(f"Retry rows of {job.source_name}?", sentences, "Retry")
+    ended_or_not = {JobState.RUNNING, JobState.PAUSED, JobState.COMPLETED, JobState.CANCELLED}
+    return _ask(request, job, "retry", question, ended_or_not, hidden=[("code", code)] if code else [])
+
+
+@router.post("/retry")
+def do_retry(
+    job_id: str, caller: PageWriter, place: GivenPlace, code: Annotated[str, Form()] = ""
+) -> Response:
+    job = _steerable(place, job_id)
+    try:
+        with place.keep(job_id):
+            retried = retry_job(place.database.engine, job_id, codes=(code,) if code else ())
+    except WrongState:
+        raise _wrong_state(place, job, "retried") from None
+    place.ring()
+    numbers = {"queued": retried.queued, "wiped": retried.wiped, "live": retried.live}
+    return _back(job_id, done="retried", **{name: str(count) for name, count in numbers.items() if count})
+
+
+def _ask(
+    request: Request,
+    job: JobStatus,
+    deed: str,
+    question: Question,
+    states: set[JobState],
+    *,
+    hidden: Sequence[tuple[str, str]] = (),
+) -> Response:
+    can = job.state in states and not words.is_ending(job)
+    sentences = (
+        question.sentences
+        if can
+        else [f"The job is {words.state_in_words(job)}, so this cannot be done now."]
+    )
+    return render(
+        request,
+        "pages/confirm.html",
+        section="jobs",
+        job=job,
+        action=f"/jobs/{job.id}/{deed}",
+        heading=question.heading,
+        sentences=sentences,
+        label=question.label,
+        kind=question.kind,
+        can=can,
+        asks_first=question.asks_first and can,
+        hidden=hidden,
+    )
+
+
+def _steerable(place: Place, job_id: str) -> JobStatus:
+    """Raises: Refusal, where there is no such job, or where the workers here are of another Cyclr."""
+    job = require_job(place, job_id)
+    host = other_host(job, place)
+    if host is not None:
+        detail = f"Job {job_id} is for Cyclr at {host}, and this server works for {place.settings.api_host}."
+        raise Refusal(409, "other_instance", detail)
+    return job
+
+
+def _wrong_state(place: Place, job: JobStatus, deed: str) -> Refusal:
+    now = require_job(place, job.id)
+    state = words.state_in_words(now)
+    detail = f"{job.source_name} cannot be {deed}: the job is {state}. Nothing was changed."
+    return Refusal(409, "wrong_state", detail)
+
+
+def _back(job_id: str, **query: str) -> Response:
+    return RedirectResponse(f"/jobs/{job_id}?{urlencode(query)}", status_code=303)
+
+
+def to_count(text: str) -> int | None:
+    """None: all. Raises: Refusal."""
+    if not text.strip():
+        return None
+    if not (text.strip().isascii() and text.strip().isdigit() and 0 < int(text) < 10_000_000):
+        raise Refusal(
+            422, "invalid_request", f"How many rows: expected a whole number above 0, got {text[:20]!r}."
+        )
+    return int(text)
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"

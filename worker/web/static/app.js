@@ -1,0 +1,110 @@
+// Makes the pages nicer where a browser runs scripts; every one of them works without.
+"use strict";
+
+// Times in the reader's own zone.
+function localise(root) {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    time.title = time.textContent;
+    time.textContent = format.format(new Date(time.dateTime));
+  }
+}
+
+// A confirmation opens above the page it is about.
+async function openDialog(link) {
+  const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const form = page.getElementById("confirm");
+  if (!answer.ok || !form) {
+    location.assign(link.href);
+    return;
+  }
+  const dialog = document.getElementById("dialog");
+  dialog.replaceChildren(document.adoptNode(form));
+  dialog.setAttribute("aria-labelledby", "confirm-title");
+  dialog.showModal();
+}
+
+document.addEventListener("click", (event) => {
+  const plain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+  const link = event.target.closest("a[data-dialog]");
+  if (link && plain) {
+    event.preventDefault();
+    openDialog(link);
+  }
+  const dialog = event.target.closest("dialog");
+  if (dialog && event.target.closest("[data-close]")) {
+    event.preventDefault();
+    dialog.close();
+  }
+});
+
+// A file that is dropped is uploaded at once; how far it got is shown.
+function showUpload(form, part) {
+  const progress = form.querySelector("progress");
+  progress.closest("[hidden]")?.removeAttribute("hidden");
+  progress.value = part;
+  form.querySelector("output").textContent =
+    part < 1 ? `Uploading: ${Math.floor(part * 100)} %` : "Uploaded, one moment";
+}
+
+function upload(form) {
+  const request = new XMLHttpRequest();
+  request.open("POST", form.action);
+  request.responseType = "document";
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable) showUpload(form, event.loaded / event.total);
+  });
+  request.addEventListener("load", () => {
+    const main = request.response && request.response.querySelector("main");
+    if (request.status < 400) {
+      location.assign(request.responseURL);
+    } else if (main) {
+      document.querySelector("main").replaceWith(document.adoptNode(main));
+      prepare(document);
+    }
+  });
+  request.addEventListener("error", () => {
+    form.querySelector("output").textContent = "The upload was cut off. Check the network and try again.";
+  });
+  showUpload(form, 0);
+  request.send(new FormData(form));
+}
+
+function prepareDrop(form) {
+  const input = form.querySelector("input[type=file]");
+  const zone = form.querySelector(".drop");
+  for (const name of ["dragenter", "dragover"]) {
+    zone.addEventListener(name, (event) => {
+      event.preventDefault();
+      zone.classList.add("over");
+    });
+  }
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    if (event.dataTransfer.files.length === 0) return;
+    input.files = event.dataTransfer.files;
+    form.requestSubmit();
+  });
+  input.addEventListener("change", () => {
+    if (input.files.length > 0) form.requestSubmit();
+  });
+  form.addEventListener("submit", (event) => {
+    if (input.files.length === 0) return;
+    event.preventDefault();
+    upload(form);
+  });
+}
+
+function prepare(root) {
+  localise(root);
+  for (const form of root.querySelectorAll("form[data-upload]:not([data-ready])")) {
+    form.dataset.ready = "yes";
+    prepareDrop(form);
+  }
+}
+
+prepare(document);
+document.addEventListener("htmx:afterSettle", () => prepare(document));
