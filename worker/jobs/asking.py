@@ -1,7 +1,6 @@
 """Who has authorised? Cyclr is asked in small steps, so that installs keep most of the limit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
 from worker.cyclr.client import CyclrClient
@@ -10,6 +9,7 @@ from worker.cyclr.exchange import Permit
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.patience import Patience, read_patiently
 from worker.domain.connectors import AccountConnector
+from worker.jobs.authorising import OpenCyclr
 from worker.store.asking import (
     ToAsk,
     ask_again,
@@ -29,8 +29,6 @@ MOST_AT_ONCE = 100
 STEP_WITHIN_S = 60.0
 # The next step tries again anyway.
 PATIENCE = Patience(pauses_s=(), throttled_tries=0, away_tries=0)
-
-OpenCyclr = Callable[[], Awaitable[tuple[CyclrClient, Limiter]]]
 
 log = get_logger()
 

@@ -1,7 +1,7 @@
 """Authorisation links: a customer comes with one, and is sent on to Cyclr's page with a token minted at that moment."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -27,6 +27,8 @@ LONGEST_TOKEN = 200
 # A customer is waiting: some seconds, and then a page that says to come back.
 MINT_WITHIN_S = 15.0
 MINT_PATIENCE = Patience(pauses_s=(0.5, 1.0, 2.0), throttled_tries=3, away_tries=10)
+
+OpenCyclr = Callable[[], Awaitable[tuple[CyclrClient, Limiter]]]
 
 log = get_logger()
 
@@ -72,13 +74,18 @@ class AuthorisationLinks:
         self._addresses = addresses
 
     def find_url(self, desk: Desk, item: DeskItem) -> str | None:
-        """The item's link; None where its links are withdrawn or its customer has authorised."""
-        if desk.batch is None or item.withdrawn_at is not None or item.authorised_at is not None:
+        """The item's link; None where it does not hold (any more), or its customer has authorised."""
+        if (
+            desk.batch is None
+            or desk.has_ended
+            or item.withdrawn_at is not None
+            or item.authorised_at is not None
+        ):
             return None
         link = Link(desk.batch, item.item_id, item.generation, desk.expires_at)
         return f"{self._addresses.public_url}/authorise/{self._signer.sign(link.to_text())}"
 
-    def iter_mail_merge(self, desk: Desk) -> Iterator[tuple[DeskItem, str]]:
+    def iter_links(self, desk: Desk) -> Iterator[tuple[DeskItem, str]]:
         """All items of the job that wait and have a link, with it, in the order of the rows."""
         for item in iter_waiting(self._engine, desk.job_id):
             url = self.find_url(desk, item)
@@ -97,9 +104,7 @@ class AuthorisationLinks:
             note_opened(self._engine, link)
         return Seen(state, item.connector_name if item else "")
 
-    async def send_on(
-        self, token: str, client: CyclrClient, limiter: Limiter
-    ) -> SentOn | LinkState | NotSent:
+    async def send_on(self, token: str, open_cyclr: OpenCyclr) -> SentOn | LinkState | NotSent:
         """A customer's click: where it leads. A LinkState: nowhere, since the link stands like that (never OPEN).
 
         Safe to repeat: each click gets a sign-in token of its own, and one that is not used ends by itself.
@@ -110,7 +115,7 @@ class AuthorisationLinks:
         if not await asyncio.to_thread(take_click, self._engine, link):
             state, _ = await asyncio.to_thread(find_link, self._engine, link)
             return NotSent.TOO_OFTEN if state is LinkState.OPEN else state
-        minted = await self._mint(item, client, limiter)
+        minted = await self._mint(item, open_cyclr)
         return minted if isinstance(minted, NotSent) else SentOn(self._page_of_cyclr(item, minted))
 
     def _find(self, token: str) -> tuple[Link | None, LinkState, LinkedItem | None]:
@@ -124,14 +129,16 @@ class AuthorisationLinks:
             return None, LinkState.UNKNOWN, None
         return link, state, item
 
-    async def _mint(self, item: LinkedItem, client: CyclrClient, limiter: Limiter) -> SignIn | NotSent:
+    async def _mint(self, item: LinkedItem, open_cyclr: OpenCyclr) -> SignIn | NotSent:
         username = self._addresses.username.replace(ACCOUNT_ID_HERE, item.account_id)
-
-        async def mint(permit: Permit) -> SignIn:
-            return await client.mint_sign_in(permit, item.account_id, username)
 
         try:
             async with asyncio.timeout(MINT_WITHIN_S):
+                client, limiter = await open_cyclr()
+
+                async def mint(permit: Permit) -> SignIn:
+                    return await client.mint_sign_in(permit, item.account_id, username)
+
                 return await read_patiently(
                     client, limiter.one, mint, account_id=None, patience=MINT_PATIENCE
                 )

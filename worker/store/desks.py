@@ -20,7 +20,7 @@ BATCH_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Read at constant cost. `batch` None: all links are withdrawn. `opened`: by the customer or by a mail scanner.
+    """Read at constant cost. `batch` None: all links are withdrawn. `has_ended`: their time is over. `opened`: by the customer or by a mail scanner.
 
     `asking_after`: Cyclr is being asked about all that wait, and has been up to this row. `asked_at`: when that was
     done last.
@@ -35,6 +35,12 @@ class Desk:
     authorised: int
     asking_after: int | None
     asked_at: datetime | None
+    has_ended: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether its links lead anywhere."""
+        return self.batch is not None and not self.has_ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def make_links(engine: Engine, job_id: str, *, last: timedelta) -> Desk:
         insert_unless_there(connection, desks, {"job_id": job_id, **new})
         mine = update(desks).where(desks.c.job_id == job_id)
         connection.execute(mine.values(**new, batch=func.coalesce(desks.c.batch, batch)))
-        return _to_desk(connection.execute(select(desks).where(desks.c.job_id == job_id)).one())
+        return _to_desk(connection.execute(select(desks).where(desks.c.job_id == job_id)).one(), now)
 
     return writing(engine, work)
 
@@ -85,7 +91,7 @@ def find_desk(engine: Engine, job_id: str) -> Desk | None:
     """None where nobody has made links of the job."""
     with reading(engine) as connection:
         row = connection.execute(select(desks).where(desks.c.job_id == job_id)).first()
-    return _to_desk(row) if row else None
+        return _to_desk(row, db_now(connection)) if row else None
 
 
 def count_waiting(engine: Engine, job_id: str) -> int:
@@ -196,7 +202,7 @@ def _to_desk_item(row: Row[Any]) -> DeskItem:
     )
 
 
-def _to_desk(row: Row[Any]) -> Desk:
+def _to_desk(row: Row[Any], now: datetime) -> Desk:
     return Desk(
         row.job_id,
         row.batch,
@@ -207,4 +213,5 @@ def _to_desk(row: Row[Any]) -> Desk:
         row.authorised,
         row.asking_after,
         row.asked_at,
+        row.expires_at <= now,
     )

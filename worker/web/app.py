@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from worker.telemetry import get_logger
 from worker.web import api, desk, pages
 from worker.web.access import Access
+from worker.web.desk.asking import asking
 from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
 from worker.web.pages.errors import error_page
@@ -52,7 +53,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     place: Place = app.state.place
     cleaning = asyncio.create_task(_delete_expired_uploads(place))
     try:
-        yield
+        async with asking(place):
+            yield
     finally:
         cleaning.cancel()
         await run_in_threadpool(app.state.handing_in.stop)

@@ -1,5 +1,16 @@
-"""The authorisation desk."""
+"""The authorisation desk.
+
+customer.py   the page that a customer comes to with a link
+words.py      what it says
+api.py        the links of a job, for programs
+offering.py   what both need of their place
+asking.py     beside the requests: who has authorised?
+"""
 
 from fastapi import APIRouter
 
-router = APIRouter(include_in_schema=False)
+from worker.web.desk import api, customer
+
+router = APIRouter()
+router.include_router(customer.router)
+router.include_router(api.router)

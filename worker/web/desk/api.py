@@ -1,0 +1,220 @@
+"""The authorisation links of a job, for programs."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from worker.jobs.authorising import AuthorisationLinks
+from worker.jobs.mail_merge import iter_mail_merge
+from worker.store.asking import begin_round
+from worker.store.desks import (
+    MOST_COUNTED,
+    Desk,
+    DeskItem,
+    count_waiting,
+    find_desk,
+    list_authorised,
+    list_waiting,
+    make_links,
+    withdraw_links,
+)
+from worker.store.links import renew_link, withdraw_link
+from worker.web.desk.offering import find_links, require_links, require_own_job
+from worker.web.guards import Reader, Writer
+from worker.web.place import GivenPlace, Place
+from worker.web.problems import Refusal, problems
+
+DAYS, MOST_DAYS = 14, 90
+PAGE, LARGEST_PAGE = 100, 1_000
+CSV = "text/csv; charset=utf-8"
+
+router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"])
+JobId = Annotated[str, Path(max_length=40, examples=["261121-k3x9qd"])]
+RowNumber = Annotated[int, Path(ge=1, le=2_147_483_647, description="The row of the file.", examples=[2])]
+
+
+class Authorisation(BaseModel):
+    """An installed row whose customer has to authorise, or has. `opened_at`: by the customer or by a mail scanner."""
+
+    row: int
+    account_id: str
+    name: str
+    connector: str
+    link: str | None = Field(None, description="Only for a key of scope `write`, and while it holds.")
+    withdrawn_at: datetime | None
+    opened_at: datetime | None
+    clicked_at: datetime | None
+    authorised_at: datetime | None
+
+
+class Authorisations(BaseModel):
+    """How far the customers of a job are, and a page of them."""
+
+    job_id: str
+    waiting: int = Field(description=f"{MOST_COUNTED + 1} stands for more than {MOST_COUNTED}.")
+    opened: int
+    clicked: int
+    authorised: int
+    links_made_at: datetime | None
+    links_expire_at: datetime | None = Field(description="Null: no links hold.")
+    is_asking: bool = Field(description="Cyclr is being asked about all that wait.")
+    asked_at: datetime | None
+    items: list[Authorisation]
+    next_after: int | None = Field(description="`after` of the next page; null: this is the last one.")
+
+
+class LinksWanted(BaseModel):
+    expires_in_days: int = Field(DAYS, ge=1, le=MOST_DAYS)
+
+
+@router.get("", summary="Who has authorised, and who has still to", responses=problems(404, 409, 422))
+def list_authorisations(
+    job_id: JobId,
+    caller: Reader,
+    place: GivenPlace,
+    state: Literal["waiting", "authorised"] = "waiting",
+    account_id: Annotated[str | None, Query(max_length=1_000)] = None,
+    after: Annotated[int, Query(ge=0, le=2_147_483_647, description="The last row of the page before.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
+) -> Authorisations:
+    require_own_job(place, job_id)
+    desk = find_desk(place.database.engine, job_id)
+    listed = list_waiting if state == "waiting" else list_authorised
+    found = listed(place.database.engine, job_id, after=after, limit=limit + 1, account_id=account_id)
+    links = find_links(place) if caller.can_write else None
+    return _to_authorisations(place, job_id, desk, found, limit, links)
+
+
+@router.post("", summary="Make links, or let them hold longer", responses=problems(403, 404, 409, 422))
+def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
+    """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
+    later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
+    require_own_job(place, job_id)
+    links = require_links(place)
+    desk = make_links(place.database.engine, job_id, last=timedelta(days=wanted.expires_in_days))
+    found = list_waiting(place.database.engine, job_id, limit=PAGE + 1)
+    return _to_authorisations(place, job_id, desk, found, PAGE, links)
+
+
+@router.get(
+    ".csv",
+    summary="All links, for a mail merge",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        **problems(403, 404, 409, 422),
+    },
+)
+def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
+    """`account_id`, `name`, `connector`, `link`, `expires_at` of every row that waits, in the order of the file."""
+    return mail_merge(place, job_id)
+
+
+@router.post(
+    "/withdraw", status_code=204, summary="Withdraw all links", responses=problems(403, 404, 409, 422)
+)
+def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
+    """No link of the job holds any more. A second call changes nothing."""
+    require_own_job(place, job_id)
+    withdraw_links(place.database.engine, job_id)
+
+
+@router.post(
+    "/ask", status_code=202, summary="Ask Cyclr who has authorised", responses=problems(403, 404, 409, 422)
+)
+def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
+    """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
+    require_own_job(place, job_id)
+    if find_desk(place.database.engine, job_id) is None:
+        raise _no_links(job_id)
+    begin_round(place.database.engine, job_id)
+
+
+@router.post(
+    "/{row}/withdraw", status_code=204, summary="Withdraw one link", responses=problems(403, 404, 409, 422)
+)
+def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
+    """The link of this row holds no more, and none is made for it until it is renewed."""
+    require_own_job(place, job_id)
+    if not withdraw_link(place.database.engine, job_id, row):
+        raise no_such_row(job_id, row)
+
+
+@router.post(
+    "/{row}/renew",
+    status_code=204,
+    summary="Give a row whose link was withdrawn another one",
+    responses=problems(403, 404, 409, 422),
+)
+def renew_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
+    """The link that was withdrawn stays dead."""
+    require_own_job(place, job_id)
+    if not renew_link(place.database.engine, job_id, row):
+        raise no_such_row(job_id, row)
+
+
+def mail_merge(place: Place, job_id: str) -> Response:
+    """The file of all links of the job. Raises: Refusal."""
+    job = require_own_job(place, job_id)
+    links, desk = require_links(place), require_desk(place, job_id)
+    rows = iter_mail_merge(desk, links.iter_links(desk), delimiter=job.delimiter)
+    disposition = f'attachment; filename="{job_id}-authorisations.csv"'
+    return StreamingResponse(rows, media_type=CSV, headers={"Content-Disposition": disposition})
+
+
+def require_desk(place: Place, job_id: str) -> Desk:
+    """Raises: Refusal (409) where the job has no links that hold."""
+    desk = find_desk(place.database.engine, job_id)
+    if desk is None or not desk.holds:
+        raise _no_links(job_id)
+    return desk
+
+
+def _no_links(job_id: str) -> Refusal:
+    return Refusal(409, "no_links", f"Job {job_id} has no links that hold: make them first.")
+
+
+def no_such_row(job_id: str, row: int) -> Refusal:
+    return Refusal(404, "unknown_row", f"Row {row} of job {job_id} does not wait for a customer.")
+
+
+def _to_authorisations(
+    place: Place,
+    job_id: str,
+    desk: Desk | None,
+    found: Sequence[DeskItem],
+    limit: int,
+    links: AuthorisationLinks | None,
+) -> Authorisations:
+    shown = found[:limit]
+    return Authorisations(
+        job_id=job_id,
+        waiting=count_waiting(place.database.engine, job_id),
+        opened=desk.opened if desk else 0,
+        clicked=desk.clicked if desk else 0,
+        authorised=desk.authorised if desk else 0,
+        links_made_at=desk.made_at if desk else None,
+        links_expire_at=desk.expires_at if desk and desk.holds else None,
+        is_asking=desk is not None and desk.asking_after is not None,
+        asked_at=desk.asked_at if desk else None,
+        items=[_to_authorisation(item, desk, links) for item in shown],
+        next_after=shown[-1].row_number if len(found) > limit else None,
+    )
+
+
+def _to_authorisation(item: DeskItem, desk: Desk | None, links: AuthorisationLinks | None) -> Authorisation:
+    return Authorisation(
+        row=item.row_number,
+        account_id=item.account_id,
+        name=item.name,
+        connector=item.connector_name,
+        link=links.find_url(desk, item) if links and desk else None,
+        withdrawn_at=item.withdrawn_at,
+        opened_at=item.opened_at,
+        clicked_at=item.clicked_at,
+        authorised_at=item.authorised_at,
+    )

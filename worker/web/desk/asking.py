@@ -1,0 +1,33 @@
+"""Beside the requests, Cyclr is asked who has authorised."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from worker.jobs.asking import STEP_S, Asking
+from worker.telemetry import get_logger
+from worker.web.place import Place
+
+log = get_logger()
+
+
+@asynccontextmanager
+async def asking(place: Place) -> AsyncIterator[None]:
+    """For as long as the context lasts, step by step."""
+    task = asyncio.create_task(_go_on(place))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _go_on(place: Place) -> None:
+    steps = Asking(place.database.engine, place.database.instance_id, place.settings.cyclr_calls_per_second)
+    while True:
+        try:
+            await steps.step(place.cyclr)
+        except Exception as error:  # noqa: BLE001 - the database may be away; the next step tries again
+            log.warning("asking_failed", reason=type(error).__name__)
+        await asyncio.sleep(STEP_S)
