@@ -169,6 +169,10 @@ class Rig:
         checked = self.check(file or rows, wanted)
         if checked.problem_count and not wanted.skip_invalid:
             raise Rejected(checked.problems)
+        return self.hand_in(checked, wanted)
+
+    def hand_in(self, checked: Checked, wanted: RunOptions) -> str:
+        """The id of a running job of what was checked. May be called in a thread, beside a run."""
         job_id = new_job_id(Clock().now())
         load_job(
             checked,
@@ -217,6 +221,11 @@ class Rig:
                 await self.new_run().run(for_s=5)
                 await asyncio.to_thread(self.sweep)
                 await asyncio.sleep(0.005)
+
+    async def drive_on(self) -> None:
+        """Runs of the loop until cancelled: what is in hand then is given back or settled."""
+        while True:
+            await self.new_run().run(for_s=5)
 
     def new_run(self, *, clock: Clock | None = None, **changes: Any) -> InstallRun:
         settings = self.settings

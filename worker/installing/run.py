@@ -27,6 +27,8 @@ from worker.store.settling import Settlement, settle
 from worker.telemetry import get_logger
 
 RING_EVERY_S = 1.0
+# How far ahead slots are taken: what is taken cannot be given to another job, and hears of a pause only at its claim.
+AHEAD_S = 0.5
 LONGEST_PAUSE_S = 0.5  # between two questions for slots or work, so that a stop is heard
 DATABASE_AWAY_S = 1.0
 
@@ -177,7 +179,7 @@ class InstallRun:
         retry_in_s = 0.0
         if len(slots) < count:
             try:
-                reservation = await self._limiter.reserve(count - len(slots))
+                reservation = await self._limiter.reserve(count - len(slots), within_s=AHEAD_S)
             except LimiterAway:
                 return slots, LONGEST_PAUSE_S
             slots += reservation.slots
