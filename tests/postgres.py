@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,10 +24,14 @@ PR_SET_PDEATHSIG = 1
 
 
 class PostgresServer:
-    """One cluster. `kill` and `start` again keep its data; each test takes a database of its own."""
+    """One cluster. `kill` and `start` again keep its data; each test takes a database of its own.
 
-    def __init__(self, folder: Path) -> None:
+    `settings`: of the server, beside ours or instead of them.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._settings = dict(settings or {})
         self._data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         locale = ("--encoding=UTF8", "--locale=C", "--no-sync")
@@ -47,6 +51,7 @@ class PostgresServer:
             "deadlock_timeout": "200ms",
             # What the server has said is written survives its death all the same, just not that of the machine.
             "fsync": "off",
+            **self._settings,
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
@@ -121,11 +126,11 @@ def open_databases() -> Iterator[Databases]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A running server, killed at the end with all its data."""
+def postgres_server(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
+    """A running server, killed at the end with all its data. `settings`: as for `PostgresServer`."""
     # Short: the path of its socket may have 107 bytes at most.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = PostgresServer(folder)
+    server = PostgresServer(folder, settings)
     try:
         server.start()
         yield server

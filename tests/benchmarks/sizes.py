@@ -1,0 +1,56 @@
+"""How much is measured: whole sizes, or small ones (`QUICK=1`) that only show that everything runs."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """`runs`: of each contender, alternating; the median counts. `.._installs`: in one run."""
+
+    runs: int
+    installs: int
+    slow_rival_installs: int
+    limiter_s: float
+    slow_s: float
+    intake_rows: int
+    small_job: int
+    large_job: int
+    job_repeats: int
+    long_run_installs: int
+    result_rows: int
+    starts: int
+
+
+WHOLE = Sizes(
+    runs=3,
+    installs=20_000,
+    slow_rival_installs=6_000,
+    limiter_s=20.0,
+    slow_s=30.0,
+    intake_rows=1_000_000,
+    small_job=10_000,
+    large_job=1_000_000,
+    job_repeats=40,
+    long_run_installs=200_000,
+    result_rows=1_000_000,
+    starts=5,
+)
+QUICK = Sizes(
+    runs=1,
+    installs=3_000,
+    slow_rival_installs=1_500,
+    limiter_s=6.0,
+    slow_s=8.0,
+    intake_rows=20_000,
+    small_job=2_000,
+    large_job=20_000,
+    job_repeats=10,
+    long_run_installs=10_000,
+    result_rows=20_000,
+    starts=1,
+)
+
+
+def sizes() -> Sizes:
+    return QUICK if os.environ.get("QUICK") else WHOLE

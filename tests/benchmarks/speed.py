@@ -1,0 +1,163 @@
+"""Installs a second and CPU seconds for 1,000 of them: the product beside the bare limit and its rivals."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.benchmarks.product import open_product
+from tests.benchmarks.rival_environments import bin_folder
+from tests.benchmarks.server import account_id
+from tests.benchmarks.site import Site, cpu_s, dsn, execute, resident_mb, tree
+from tests.benchmarks.sizes import sizes
+from tests.end_to_end.processes.commands import Command
+
+STEADY_FROM, STEADY_TO = 0.1, 0.95  # of a run: what comes before and after is starting and ending
+RIVALS = Path(__file__).parent / "rivals"
+TABLE = (
+    "DROP TABLE IF EXISTS rival",
+    "CREATE TABLE rival (id bigint PRIMARY KEY, account text NOT NULL, api_key text NOT NULL,"
+    " state text NOT NULL, remote_id bigint)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of the steady part of one run, by the server's count."""
+
+    installs_per_second: float
+    cpu_s_per_1000: float
+    peak_mb: float
+
+
+def steady(site: Site, command: Command, count: int) -> Figures:
+    """The figures of a command that installs `count` times, from now to its end."""
+    site.wait_for_installs(int(count * STEADY_FROM), command)
+    first, began, cpu_before = site.count(), time.monotonic(), cpu_s(tree(command.pid))
+    peak_mb = 0.0
+    while (done := site.count()) < count * STEADY_TO:
+        assert command.exit_code is None, f"it ended early:\n{command.err[-2000:]}"
+        peak_mb = max(peak_mb, resident_mb(tree(command.pid)))
+        time.sleep(0.05)
+    took_s, cpu = time.monotonic() - began, cpu_s(tree(command.pid)) - cpu_before
+    return Figures((done - first) / took_s, cpu * 1_000 / (done - first), peak_mb)
+
+
+def run_script(name: str) -> Callable[[Site, int], Figures]:
+    """A rival without a queue."""
+
+    def run(site: Site, count: int) -> Figures:
+        site.stand_in("/reset")
+        command = site.begin(name, [sys.executable, str(RIVALS / f"{name}.py"), site.url, str(count)])
+        try:
+            return steady(site, command, count)
+        finally:
+            site.end(command)
+
+    return run
+
+
+def run_queue(
+    name: str, python: Callable[[], str], worker: Callable[[], list[str]]
+) -> Callable[[Site, int], Figures]:
+    """A rival with a message for each account: all are in the queue before its worker starts."""
+
+    def run(site: Site, count: int) -> Figures:
+        with _rival_database(site, count) as url:
+            environment = {
+                "BENCH_URL": site.url,
+                "BENCH_DATABASE": dsn(url),
+                "REDIS_URL": site.valkey.url,
+                "PYTHONPATH": str(RIVALS),
+            }
+            site.stand_in("/reset")
+            enqueue = site.begin(name, [python(), str(RIVALS / f"{name}.py"), str(count)], **environment)
+            assert enqueue.wait(within_s=600) == 0, enqueue.err
+            command = site.begin(name, worker(), **environment)
+            try:
+                return steady(site, command, count)
+            finally:
+                site.end(command)
+
+    return run
+
+
+@contextmanager
+def _rival_database(site: Site, count: int) -> Iterator[str]:
+    url = site.databases.new()
+    rows = (
+        "INSERT INTO rival SELECT n, 'acct-' || lpad(n::text, 7, '0'), 'key-of-' || n, 'queued'"
+        f" FROM generate_series(1, {count}) n"
+    )
+    execute(url, *TABLE, rows)
+    try:
+        yield url
+    finally:
+        site.databases.drop(url)
+        site.flush()
+
+
+def run_product(site: Site, count: int) -> Figures:
+    """One worker process, and the sweep; the job is loaded while they run."""
+    with open_product(site) as product:
+        site.stand_in(f"/reset?accounts={count}")
+        assert account_id(0)
+        worker = product.launch_worker(1)
+        product.launch("sweep")
+        job_id = product.submit(count)
+        figures = steady(site, worker, count)
+        product.wait_until_completed(job_id)
+        return figures
+
+
+def _celery(*pool: str) -> Callable[[Site, int], Figures]:
+    words = ["celery", "-A", "celery_rival", "worker", "--loglevel", "ERROR", *pool]
+    words += ["--without-gossip", "--without-mingle"]
+    return run_queue("celery_rival", lambda: sys.executable, lambda: words)
+
+
+CONTENDERS: dict[str, Callable[[Site, int], Figures]] = {
+    "bare limit": run_script("bare_limit"),
+    "product": run_product,
+    "saq": run_queue(
+        "saq_rival",
+        lambda: str(bin_folder("saq") / "python"),
+        lambda: [str(bin_folder("saq") / "saq"), "saq_rival.settings"],
+    ),
+    "arq": run_queue(
+        "arq_rival",
+        lambda: str(bin_folder("arq") / "python"),
+        lambda: [str(bin_folder("arq") / "arq"), "arq_rival.WorkerSettings"],
+    ),
+    "Celery, prefork 16": _celery("--pool", "prefork", "--concurrency", "16"),
+    "Celery, threads 100": _celery("--pool", "threads", "--concurrency", "100"),
+    "httpx's default pool": run_script("default_pool"),
+}
+SLOW = frozenset({"Celery, prefork 16", "Celery, threads 100", "httpx's default pool"})
+
+
+def measure(site: Site, only: tuple[str, ...] = ()) -> dict[str, list[Figures]]:
+    """All contenders in turn, so many times: what disturbs the machine disturbs them all."""
+    found: dict[str, list[Figures]] = {}
+    for number in range(sizes().runs):
+        for name, run in CONTENDERS.items():
+            if only and name not in only:
+                continue
+            figures = run(site, sizes().slow_rival_installs if name in SLOW else sizes().installs)
+            found.setdefault(name, []).append(figures)
+            print(f"run {number + 1}: {name}: {figures}", flush=True)
+    return found
+
+
+def medians(found: dict[str, list[Figures]]) -> dict[str, Figures]:
+    return {
+        name: Figures(
+            median(each.installs_per_second for each in runs),
+            median(each.cpu_s_per_1000 for each in runs),
+            median(each.peak_mb for each in runs),
+        )
+        for name, runs in found.items()
+    }
