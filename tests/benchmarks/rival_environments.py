@@ -22,8 +22,6 @@ def bin_folder(rival: str) -> Path:
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True
         )
         python = str(folder / "bin" / "python")
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, *PACKAGES[rival]], check=True
-        )
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *PACKAGES[rival]], check=True)
         stamp.write_text(wanted)
     return folder / "bin"

@@ -86,7 +86,9 @@ class Conversation(asyncio.Protocol):
             state.times.append(time.monotonic())
             state.installs += 1
             name = NAME.search(body)
-            answer = b'{"Id":%d,"Name":"%s","Authenticated":true,"Connector":{"Id":77,"Name":"Northwind Mail"}}'
+            answer = (
+                b'{"Id":%d,"Name":"%s","Authenticated":true,"Connector":{"Id":77,"Name":"Northwind Mail"}}'
+            )
             answer %= (state.installs, name[1] if name else b"")
             self._loop.call_later(state.latency_s, self._send, answer)
             return

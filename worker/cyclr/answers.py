@@ -94,7 +94,8 @@ def read_page(answer: Answer, item: Callable[[Any], T], *, token_id: str, now: d
 def read_json(body: bytes) -> Any:
     """The body's JSON without its icons, which make up most of a list. Raises: `Unexpected`."""
     try:
-        return json.loads(body, object_hook=_without_icon)
+        # Most answers have none, and to look at each object costs as much as to read them all.
+        return json.loads(body, object_hook=_without_icon if b'"Icon"' in body else None)
     except (ValueError, RecursionError):
         pass
     raise Unexpected("the answer is not JSON")

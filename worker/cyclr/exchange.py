@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import httpx
@@ -15,6 +17,7 @@ from worker.cyclr.transport import reason_of, was_never_sent
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _CONNECT_S = 10.0
+_KEPT_URLS = 256  # an install's URL is the same for all items of a connector
 
 
 class Permit(Protocol):
@@ -47,11 +50,26 @@ class Exchange:
     """Sends requests to one Cyclr. `timeout_s`: the whole deadline of one call, to the last byte of its answer."""
 
     def __init__(
-        self, http: httpx.AsyncClient, api_url: str, *, timeout_s: float, clock: Clock, limiter: Limits
+        self,
+        http: httpx.AsyncBaseTransport,
+        api_url: str,
+        *,
+        timeout_s: float,
+        clock: Clock,
+        limiter: Limits,
     ) -> None:
         self._http = http
         self._api_url = api_url.rstrip("/")
+        self._url = lru_cache(_KEPT_URLS)(self._make_url)
+        self._headers = {
+            b"Accept": b"application/json",
+            b"Accept-Encoding": b"gzip",
+            b"User-Agent": f"cyclr-bulk/{version('cyclr-bulk')}".encode(),
+        }
         self._timeout_s = timeout_s
+        # Connecting and waiting for a connection end before the deadline does, so that they are told as never sent.
+        connect_s = min(_CONNECT_S, self._timeout_s / 2)
+        self._extensions = {"timeout": httpx.Timeout(None, connect=connect_s, pool=connect_s).as_dict()}
         self._clock = clock
         self._limiter = limiter
 
@@ -69,24 +87,22 @@ class Exchange:
         form: Mapping[str, str] | None = None,
     ) -> httpx.Request:
         """A request, not sent yet. Raises: Refused for an account id that no header can carry."""
-        headers = {b"Accept": b"application/json"}
+        headers = dict(self._headers)
         if account_id is not None:
             headers[b"X-Cyclr-Account"] = _header_value(account_id)
         content = None
         if body is not None:
             headers[b"Content-Type"] = b"application/json"
             content = json.dumps(dict(body)).encode()
-        # Connecting and waiting for a connection end before the deadline does, so that they are told as never sent.
-        connect_s = min(_CONNECT_S, self._timeout_s / 2)
-        return self._http.build_request(
-            method,
-            f"{self._api_url}{path}",
-            headers=headers,
-            params=params,
-            content=content,
-            data=form,
-            timeout=httpx.Timeout(None, connect=connect_s, pool=connect_s),
+        url = self._make_url(path, params) if params else self._url(path)
+        request = httpx.Request(
+            method, url, headers=headers, content=content, data=form, extensions=self._extensions
         )
+        request.headers.encoding = "utf-8"  # said, so that httpx need not try each header to find it
+        return request
+
+    def _make_url(self, path: str, params: Mapping[str, str | int] | None = None) -> httpx.URL:
+        return httpx.URL(f"{self._api_url}{path}", params=params)
 
     async def answer(self, permit: Permit, request: httpx.Request, account_id: str) -> Answer:
         """The answer, whatever its status. `account_id`: for the outage rule; "" where there is none.
@@ -111,7 +127,7 @@ class Exchange:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._http.send(request, stream=True)
+                response = await self._http.handle_async_request(request)
                 async with contextlib.aclosing(response):
                     return Answer(response.status_code, response.headers, await _read_body(response))
         except TimeoutError:
@@ -150,7 +166,9 @@ class _TooLarge(Exception):
 
 async def _read_body(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for piece in response.aiter_bytes():
+    is_encoded = "Content-Encoding" in response.headers
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for piece in response.aiter_bytes() if is_encoded else response.stream:
         body += piece
         if len(body) > MAX_ANSWER_BYTES:
             raise _TooLarge

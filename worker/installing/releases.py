@@ -47,7 +47,10 @@ class Releases:
 
     async def get(self, connector_id: int) -> JobConnector:
         """The connector as the database has it."""
-        async with self._turn(connector_id):
+        turn = self._turn(connector_id)
+        if connector_id in self._known and not turn.locked():
+            return self._known[connector_id]
+        async with turn:
             if connector_id not in self._known:
                 await self._load(connector_id)
             return self._known[connector_id]

@@ -31,6 +31,9 @@ RING_EVERY_S = 1.0
 AHEAD_S = 0.5
 LONGEST_PAUSE_S = 0.5  # between two questions for slots or work, so that a stop is heard
 DATABASE_AWAY_S = 1.0
+# Due items are counted far ahead of what can be taken: one count serves many turns while the queue is full.
+COUNT_AHEAD = 10
+COUNT_TRUSTED_S = 0.5
 
 log = get_logger()
 
@@ -104,6 +107,8 @@ class InstallRun:
         self._spare: list[Slot] = []
         self._stopping = asyncio.Event()
         self._rang_at: Moment | None = None
+        self._known_due = 0
+        self._counted_at: Moment | None = None
 
     async def run(self, *, for_s: float) -> None:
         """Work for about `for_s` seconds, or until nothing is due and nothing in flight, or until `stop`."""
@@ -144,6 +149,7 @@ class InstallRun:
             return True
         claimed_at = self._clock.moment()
         items = await self._claim(len(slots))
+        self._known_due = self._known_due - len(items) if len(items) == len(slots) else 0
         self._has_one_alone = any(item.is_alone for item in items)
         for item, slot in zip(items, slots, strict=False):
             self._begin(item, slot, claimed_at)
@@ -260,8 +266,15 @@ class InstallRun:
             await self._in_thread(self._ring)
 
     async def _count_due(self, limit: int) -> int:
-        work = partial(count_due, self._engine, self._instance_id, limit=limit, is_idle=self._is_idle)
-        return int(await self._patiently(work, 0))
+        """How many items may be claimed now, up to `limit`. A wrong one costs some slots, which stay in hand."""
+        if self._is_idle or self._counted_at is None or self._clock.since(self._counted_at) > COUNT_TRUSTED_S:
+            self._known_due = 0  # an item that is claimed alone is counted by an idle process only
+        if self._known_due < limit:
+            self._counted_at = self._clock.moment()
+            ahead = limit if self._is_idle else limit * COUNT_AHEAD
+            work = partial(count_due, self._engine, self._instance_id, limit=ahead, is_idle=self._is_idle)
+            self._known_due = int(await self._patiently(work, 0))
+        return min(limit, self._known_due)
 
     async def _claim(self, count: int) -> list[ClaimedItem]:
         work = partial(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, select, update
 
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
@@ -95,13 +95,18 @@ def claim(
     return [_to_item(row, claim_id, sealer) for row in writing(engine, work)]
 
 
+# Made once: to make a statement anew costs more than to run it.
+_HOLD = (
+    update(items)
+    .where(items.c.id.in_(bindparam("held_ids", expanding=True)))
+    .values(state=ItemState.RUNNING, claim_id=bindparam("by_claim"), claim_until=bindparam("until"))
+)
+
+
 def _hold(connection: Connection, rows: list[Row[Any]], claim_id: str, until: datetime) -> list[Row[Any]]:
     if rows:
-        connection.execute(
-            update(items)
-            .where(items.c.id.in_([row.id for row in rows]))
-            .values(state=ItemState.RUNNING, claim_id=claim_id, claim_until=until)
-        )
+        held = {"held_ids": [row.id for row in rows], "by_claim": claim_id, "until": until}
+        connection.execute(_HOLD, held)
     return rows
 
 

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, true
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Row,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from worker.domain.states import JobState
 from worker.store.tables import (
@@ -13,9 +25,17 @@ from worker.store.tables import (
     IS_CLAIMED_ALONE,
     IS_QUEUED,
     IS_TO_BE_LOOKED_FOR,
+    UtcDateTime,
     items,
     jobs,
 )
+
+# The statements are made once, with places for these: to make one anew costs more than to run it.
+_NOW = bindparam("now", type_=UtcDateTime)
+_INSTANCE_ID = bindparam("instance_id", type_=String)
+_JOB_ID = bindparam("one_job_id", type_=String)
+_JOB_IDS = bindparam("job_ids", expanding=True, type_=String)
+_AT_MOST = bindparam("at_most", type_=Integer)
 
 _IS_OF_JOB = items.c.job_id == jobs.c.id
 _IS_RUNNING = jobs.c.state == JobState.RUNNING
@@ -31,23 +51,91 @@ _OF_JOB = (
     jobs.c.skip_if_present,
 )
 
-
 # One condition for each index that finds it.
-def _is_install(now: datetime) -> Any:
-    return and_(IS_QUEUED, items.c.due_at <= now, items.c.deaths < DEATHS_UNTIL_ALONE)
+_IS_INSTALL = and_(IS_QUEUED, items.c.due_at <= _NOW, items.c.deaths < DEATHS_UNTIL_ALONE)
+_IS_LOOK = and_(IS_TO_BE_LOOKED_FOR, items.c.due_at <= _NOW, items.c.deaths < DEATHS_UNTIL_ALONE)
 
 
-def _is_look(now: datetime) -> Any:
-    return and_(IS_TO_BE_LOOKED_FOR, items.c.due_at <= now, items.c.deaths < DEATHS_UNTIL_ALONE)
+# What an attempt must know of an item, and of its job.
+_COLUMNS = (
+    items.c.id,
+    items.c.job_id,
+    items.c.row_number,
+    items.c.account_id,
+    items.c.name,
+    items.c.connector_id,
+    items.c.authentication_id,
+    items.c.description,
+    items.c.account_name,
+    items.c.account_description,
+    items.c.account_timezone,
+    items.c.account_exists,
+    items.c.must_look,
+    items.c.maybe_sent,
+    items.c.attempts,
+    items.c.deaths,
+    items.c.sealed,
+)
 
 
-def _is_alone(now: datetime, instance_id: str) -> Any:
+def _latest(columns: Select[Any], is_due: Any) -> Select[Any]:
+    return columns.where(_IS_OF_JOB, is_due).order_by(*_LATEST_FIRST).limit(_AT_MOST)
+
+
+def _is_any(is_due: Any) -> Any:
+    # Not an EXISTS: PostgreSQL might answer that for all jobs at once, by reading every queued item.
+    latest = select(items.c.id).where(_IS_OF_JOB, is_due).order_by(*_LATEST_FIRST).limit(1)
+    return latest.correlate(jobs).scalar_subquery().is_not(None)
+
+
+def _make_open_jobs() -> Select[Any]:
+    has_due_items = or_(and_(_IS_RUNNING, _is_any(_IS_INSTALL)), and_(_IS_CALLED_OFF, _is_any(_IS_LOOK)))
+    is_open = jobs.c.state.in_([JobState.RUNNING, JobState.CANCELLED])
+    columns = select(jobs.c.id, _IS_CALLED_OFF.label("is_called_off"))
+    return columns.where(jobs.c.instance_id == _INSTANCE_ID, is_open, has_due_items).order_by(func.random())
+
+
+def _make_alone() -> Select[Any]:
     is_open = or_(_IS_RUNNING, and_(_IS_CALLED_OFF, items.c.must_look))
     # Not a join: both databases would go through all due items of each job, where those asked for are few.
-    its_job = select(jobs.c.id).where(_IS_OF_JOB, jobs.c.instance_id == instance_id, is_open).limit(1)
-    return and_(
-        IS_CLAIMED_ALONE, items.c.due_at <= now, its_job.correlate(items).scalar_subquery().is_not(None)
-    )
+    its_job = select(jobs.c.id).where(_IS_OF_JOB, jobs.c.instance_id == _INSTANCE_ID, is_open).limit(1)
+    is_alone = its_job.correlate(items).scalar_subquery().is_not(None)
+    found = select(items.c.id).where(IS_CLAIMED_ALONE, items.c.due_at <= _NOW, is_alone)
+    return found.order_by(*_LATEST_FIRST).limit(1)
+
+
+def _make_shares(is_open: Any, is_due: Any) -> Select[Any]:
+    latest = _latest(select(*_COLUMNS), is_due).correlate(jobs).with_for_update(skip_locked=True)
+    mine = latest.lateral("items")
+    of_all = select(mine, *_OF_JOB).select_from(jobs.join(mine, true()))
+    return of_all.where(jobs.c.id.in_(_JOB_IDS), is_open)
+
+
+def _make_share_of_one(is_open: Any, is_due: Any) -> Select[Any]:
+    return _latest(select(*_COLUMNS, *_OF_JOB), is_due).where(is_open, jobs.c.id == _JOB_ID)
+
+
+def _make_count(is_open: Any, is_due: Any, *, is_job_by_job: bool) -> Select[Any]:
+    is_mine = and_(jobs.c.instance_id == _INSTANCE_ID, is_open)
+    if is_job_by_job:
+        latest = _latest(select(items.c.id), is_due).correlate(jobs).lateral("items")
+        due = select(latest.c.id).select_from(jobs.join(latest, true())).where(is_mine)
+    else:
+        due = select(items.c.id).join(jobs, _IS_OF_JOB).where(is_mine, is_due)
+    return select(func.count()).select_from(due.limit(_AT_MOST).subquery())
+
+
+_KINDS = ((_IS_RUNNING, _IS_INSTALL), (_IS_CALLED_OFF, _IS_LOOK))
+_OPEN_JOBS = _make_open_jobs()
+_ALONE = _make_alone()
+_LOCK_ALONE = _ALONE.with_for_update(skip_locked=True)
+_WHOLE = select(*_COLUMNS, *_OF_JOB).join(jobs, _IS_OF_JOB).where(items.c.id == bindparam("item_id"))
+_LOCK_SHARES = [_make_shares(*kind) for kind in _KINDS]
+# SQLite has no LATERAL and no locks of rows: its transaction is the only one that writes.
+_SHARES_OF_ONE = [_make_share_of_one(*kind) for kind in _KINDS]
+# Job by job on PostgreSQL: of all at once it may read the table from its start.
+_COUNTS_JOB_BY_JOB = [_make_count(*kind, is_job_by_job=True) for kind in _KINDS]
+_COUNTS = [_make_count(*kind, is_job_by_job=False) for kind in _KINDS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +148,14 @@ class OpenJob:
 
 def list_open_jobs(connection: Connection, instance_id: str, now: datetime) -> list[OpenJob]:
     """The jobs of this instance with due items, in an order of chance."""
-    has_due_items = or_(
-        and_(_IS_RUNNING, _is_any(_is_install(now))), and_(_IS_CALLED_OFF, _is_any(_is_look(now)))
-    )
-    open_jobs = (
-        select(jobs.c.id, _IS_CALLED_OFF.label("is_called_off"))
-        .where(
-            jobs.c.instance_id == instance_id,
-            jobs.c.state.in_([JobState.RUNNING, JobState.CANCELLED]),
-            has_due_items,
-        )
-        .order_by(func.random())
-    )
-    return [OpenJob(row.id, row.is_called_off) for row in connection.execute(open_jobs)]
-
-
-def _is_any(is_due: Any) -> Any:
-    # Not an EXISTS: PostgreSQL might answer that for all jobs at once, by reading every queued item.
-    return _latest(select(items.c.id), is_due, 1).correlate(jobs).scalar_subquery().is_not(None)
-
-
-def _latest(columns: Select[Any], is_due: Any, limit: int) -> Select[Any]:
-    return columns.where(_IS_OF_JOB, is_due).order_by(*_LATEST_FIRST).limit(limit)
+    found = connection.execute(_OPEN_JOBS, {"instance_id": instance_id, "now": now})
+    return [OpenJob(row.id, row.is_called_off) for row in found]
 
 
 def lock_alone(connection: Connection, instance_id: str, now: datetime) -> list[Row[Any]]:
     """The latest due item whose workers died twice while they held it, locked; none where there is none."""
-    found = select(items.c.id).where(_is_alone(now, instance_id)).order_by(*_LATEST_FIRST).limit(1)
-    item_id = connection.execute(found.with_for_update(skip_locked=True)).scalar()
-    if item_id is None:
-        return []
-    whole = select(items, *_OF_JOB).join(jobs, _IS_OF_JOB).where(items.c.id == item_id)
-    return list(connection.execute(whole))
+    item_id = connection.execute(_LOCK_ALONE, {"instance_id": instance_id, "now": now}).scalar()
+    return [] if item_id is None else list(connection.execute(_WHOLE, {"item_id": item_id}))
 
 
 def lock_shares(
@@ -101,57 +165,26 @@ def lock_shares(
     installs = [job.id for job in open_jobs if not job.is_called_off]
     looks = [job.id for job in open_jobs if job.is_called_off]
     is_postgres = connection.dialect.name == "postgresql"
-    lock = _lock_in_one_statement if is_postgres else _find_job_by_job
-    return lock(connection, installs, _IS_RUNNING, _is_install(now), share) + lock(
-        connection, looks, _IS_CALLED_OFF, _is_look(now), share
-    )
-
-
-def _lock_in_one_statement(
-    connection: Connection, job_ids: Sequence[str], is_open: Any, is_due: Any, share: int
-) -> list[Row[Any]]:
-    if not job_ids:
-        return []
-    latest = _latest(select(items), is_due, share).correlate(jobs).with_for_update(skip_locked=True)
-    mine = latest.lateral("items")
-    of_all = select(mine, *_OF_JOB).select_from(jobs.join(mine, true()))
-    return list(connection.execute(of_all.where(jobs.c.id.in_(job_ids), is_open)))
-
-
-def _find_job_by_job(
-    connection: Connection, job_ids: Sequence[str], is_open: Any, is_due: Any, share: int
-) -> list[Row[Any]]:
-    # SQLite has no LATERAL and no locks of rows: its transaction is the only one that writes.
-    latest = _latest(select(items, *_OF_JOB), is_due, share).where(is_open)
-    return [row for job_id in job_ids for row in connection.execute(latest.where(jobs.c.id == job_id))]
+    locked: list[Row[Any]] = []
+    for job_ids, in_one, of_one in zip((installs, looks), _LOCK_SHARES, _SHARES_OF_ONE, strict=True):
+        given = {"now": now, "at_most": share}
+        if is_postgres and job_ids:
+            locked += connection.execute(in_one, {**given, "job_ids": job_ids})
+        elif job_ids:
+            for job_id in job_ids:
+                locked += connection.execute(of_one, {**given, "one_job_id": job_id})
+    return locked
 
 
 def count(connection: Connection, instance_id: str, now: datetime, *, limit: int, is_idle: bool) -> int:
     """How many items a claim would take, counted up to `limit`. `is_idle`: for a process that holds nothing, which is
     given an item that is claimed alone before any other, and only that one.
     """
-    if is_idle and _count(connection, select(items.c.id).where(_is_alone(now, instance_id)).limit(1)):
+    given = {"instance_id": instance_id, "now": now}
+    if is_idle and connection.execute(_ALONE, given).first():
         return 1  # slots reserved for more would keep its further calls waiting
     counted = 0
-    kinds = [(_IS_RUNNING, _is_install(now)), (_IS_CALLED_OFF, _is_look(now))]
-    for is_open, is_due in kinds:
+    for statement in _COUNTS_JOB_BY_JOB if connection.dialect.name == "postgresql" else _COUNTS:
         if counted < limit:
-            counted += _count_of_jobs(
-                connection, and_(jobs.c.instance_id == instance_id, is_open), is_due, limit - counted
-            )
-    return counted
-
-
-def _count_of_jobs(connection: Connection, is_mine: Any, is_due: Any, limit: int) -> int:
-    if connection.dialect.name == "postgresql":
-        # Job by job: of all at once PostgreSQL may read the table from its start.
-        latest = _latest(select(items.c.id), is_due, limit).correlate(jobs).lateral("items")
-        due = select(latest.c.id).select_from(jobs.join(latest, true())).where(is_mine)
-    else:
-        due = select(items.c.id).join(jobs, _IS_OF_JOB).where(is_mine, is_due)
-    return _count(connection, due.limit(limit))
-
-
-def _count(connection: Connection, due: Select[Any]) -> int:
-    counted: int = connection.execute(select(func.count()).select_from(due.subquery())).scalar_one()
+            counted += connection.execute(statement, {**given, "at_most": limit - counted}).scalar_one()
     return counted

@@ -36,7 +36,7 @@ async def start(ctx: dict[str, Any]) -> None:
 
 
 class WorkerSettings:
-    functions = [install]
+    functions = (install,)
     redis_settings = redis
     on_startup = start
     max_jobs, keep_result, poll_delay, queue_read_limit = 100, 0, 0.05, 500

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import ssl
+from contextlib import aclosing
 from pathlib import Path
 
 import httpx
@@ -24,14 +25,33 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
+async def _send(
+    http: httpx.AsyncBaseTransport,
+    method: str,
+    url: str,
+    *,
+    connect_s: float | None = None,
+    content: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> httpx.Response:
+    """The whole answer."""
+    timeout = httpx.Timeout(None, connect=connect_s, pool=connect_s)
+    request = httpx.Request(
+        method, url, content=content, headers=headers, extensions={"timeout": timeout.as_dict()}
+    )
+    response = await http.handle_async_request(request)
+    async with aclosing(response):
+        await response.aread()
+    return response
+
+
 async def _error_of(
-    url: str, *, method: str = "POST", connect_s: float = 5.0, http: httpx.AsyncClient | None = None
+    url: str, *, method: str = "POST", connect_s: float = 5.0, http: httpx.AsyncBaseTransport | None = None
 ) -> Exception:
     opened = http or open_http(url, max_connections=10)
-    timeout = httpx.Timeout(None, connect=connect_s, pool=connect_s)
     try:
         with pytest.raises(Exception) as raised:
-            await opened.request(method, f"{url}/v1.0/x", timeout=timeout, content=b"{}")
+            await _send(opened, method, f"{url}/v1.0/x", connect_s=connect_s, content=b"{}")
         return raised.value
     finally:
         if http is None:
@@ -112,7 +132,7 @@ def test_waiting_in_vain_for_a_free_connection_was_never_sent() -> None:
     async def scenario() -> None:
         async with RawServer(in_turn(hang)) as server:
             http = open_http(server.url, max_connections=1)
-            first = asyncio.create_task(http.get(server.url, timeout=None))
+            first = asyncio.create_task(_send(http, "GET", server.url))
             while not server.requests:
                 await asyncio.sleep(0.01)
             error = await _error_of(server.url, connect_s=0.2, http=http)
@@ -131,7 +151,7 @@ def test_a_request_on_a_kept_connection_that_is_cut_is_not_repeated(method: str)
     async def scenario() -> None:
         async with RawServer(in_turn(answer(200), close)) as server:
             http = open_http(server.url, max_connections=1)
-            await http.get(server.url)
+            await _send(http, "GET", server.url)
             error = await _error_of(server.url, method=method, http=http)
             await http.aclose()
             assert [r.method for r in server.requests] == ["GET", method]
@@ -146,8 +166,8 @@ def test_a_cookie_of_one_answer_is_in_no_later_request() -> None:
         async with RawServer(in_turn(answer(200, Set_Cookie="session=of-one-account"))) as server:
             url = f"http://localhost:{server.port}"  # aiohttp keeps no cookies of bare addresses anyway
             http = open_http(url, max_connections=1)
-            await http.get(url)
-            await http.get(url)
+            await _send(http, "GET", url)
+            await _send(http, "GET", url)
             await http.aclose()
             assert len(server.requests) == 2
             assert "cookie" not in server.requests[1].headers
@@ -159,7 +179,7 @@ def test_a_redirect_is_not_followed() -> None:
     async def scenario() -> None:
         async with RawServer(in_turn(answer(302, Location="/elsewhere"))) as server:
             http = open_http(server.url, max_connections=1)
-            response = await http.post(server.url)
+            response = await _send(http, "POST", server.url)
             await http.aclose()
             assert response.status_code == 302
             assert len(server.requests) == 1
@@ -172,7 +192,7 @@ def test_the_environments_proxy_is_used_with_its_password(monkeypatch: pytest.Mo
         async with RawServer(in_turn(answer(200))) as proxy:
             monkeypatch.setenv("http_proxy", f"http://user:word@127.0.0.1:{proxy.port}")
             http = open_http("http://cyclr.test", max_connections=1)
-            await http.get("http://cyclr.test/v1.0/accounts")
+            await _send(http, "GET", "http://cyclr.test/v1.0/accounts")
             await http.aclose()
             (request,) = proxy.requests
             assert request.target == "http://cyclr.test/v1.0/accounts"
@@ -229,7 +249,7 @@ def test_an_entry_for_the_host_in_netrc_changes_nothing(
     async def scenario() -> None:
         async with RawServer(in_turn(answer(200))) as server:
             http = open_http(server.url, max_connections=1)
-            await http.get(server.url, headers={"Authorization": "Bearer ours"})
+            await _send(http, "GET", server.url, headers={"Authorization": "Bearer ours"})
             await http.aclose()
             assert server.requests[0].headers["authorization"] == "Bearer ours"
 
