@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select, update
 
-from worker.domain.connectors import Connector
-from worker.domain.targets import fold
+from worker.domain.connectors import AuthMethod, Connector
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import job_connectors
 
@@ -57,8 +56,8 @@ def asks_customers(engine: Engine, job_id: str) -> bool:
     with reading(engine) as connection:
         mine = select(job_connectors.c.definition).where(job_connectors.c.job_id == job_id)
         definitions = connection.execute(mine).scalars().all()
-    methods = (method for definition in definitions for method in definition["methods"])
-    return any(fold(method["auth_type"]).startswith("oauth") for method in methods)
+    methods = (AuthMethod(**method) for definition in definitions for method in definition["methods"])
+    return any(method.is_for_customers for method in methods)
 
 
 def fit(definition: Mapping[str, Any], release: Connector) -> dict[str, str] | None:

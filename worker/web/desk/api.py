@@ -130,7 +130,7 @@ def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
     require_own_job(place, job_id)
     if find_desk(place.database.engine, job_id) is None:
-        raise _no_links(job_id)
+        raise no_links(job_id)
     begin_round(place.database.engine, job_id)
 
 
@@ -170,11 +170,11 @@ def require_desk(place: Place, job_id: str) -> Desk:
     """Raises: Refusal (409) where the job has no links that hold."""
     desk = find_desk(place.database.engine, job_id)
     if desk is None or not desk.holds:
-        raise _no_links(job_id)
+        raise no_links(job_id)
     return desk
 
 
-def _no_links(job_id: str) -> Refusal:
+def no_links(job_id: str) -> Refusal:
     return Refusal(409, "no_links", f"Job {job_id} has no links that hold: make them first.")
 
 

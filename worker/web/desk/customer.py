@@ -2,20 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cache
-from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi.responses import RedirectResponse, Response
 
 from worker.jobs.authorising import DONE_PATH, SentOn
 from worker.store.readiness import is_database_away
 from worker.web.desk.offering import find_links
 from worker.web.desk.words import AWAY, DONE, CustomerPage, page_of
+from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace, Place
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
 RETRY_AFTER_S = {429: "600", 503: "60"}
 
 router = APIRouter(include_in_schema=False)
@@ -33,11 +30,11 @@ async def authorise_page(request: Request, token: str, place: GivenPlace) -> Res
         seen = await asyncio.to_thread(links.open if is_opened else links.look_at, token)
         return page_of(seen.state, seen.connector_name)
 
-    return await _answer(place, look)
+    return await _answer(request, place, look)
 
 
 @router.post("/authorise/{token}")
-async def authorise(token: str, place: GivenPlace) -> Response:
+async def authorise(request: Request, token: str, place: GivenPlace) -> Response:
     """The customer's click: a sign-in token is minted now, and their browser goes to Cyclr with it."""
 
     async def send_on() -> CustomerPage | SentOn:
@@ -50,16 +47,18 @@ async def authorise(token: str, place: GivenPlace) -> Response:
         seen = await asyncio.to_thread(links.look_at, token)
         return page_of(sent, seen.connector_name)
 
-    return await _answer(place, send_on)
+    return await _answer(request, place, send_on)
 
 
 @router.get(DONE_PATH)
-async def authorised_page(place: GivenPlace) -> Response:
+async def authorised_page(request: Request, place: GivenPlace) -> Response:
     """Where Cyclr sends the customer back to. It says nothing of who came, since no link may stand in Cyclr's address."""
-    return _shown(place, DONE)
+    return _shown(request, place, DONE)
 
 
-async def _answer(place: Place, look: Callable[[], Awaitable[CustomerPage | SentOn]]) -> Response:
+async def _answer(
+    request: Request, place: Place, look: Callable[[], Awaitable[CustomerPage | SentOn]]
+) -> Response:
     try:
         found = await look()
     except Exception as error:
@@ -68,15 +67,14 @@ async def _answer(place: Place, look: Callable[[], Awaitable[CustomerPage | Sent
         found = AWAY
     if isinstance(found, SentOn):
         return RedirectResponse(found.url, status_code=303, headers=_headers(place))
-    return _shown(place, found)
+    return _shown(request, place, found)
 
 
-def _shown(place: Place, page: CustomerPage) -> Response:
-    html = _environment().get_template("desk/customer.html").render(page=page)
+def _shown(request: Request, place: Place, page: CustomerPage) -> Response:
     headers = _headers(place)
     if page.status in RETRY_AFTER_S:
         headers["Retry-After"] = RETRY_AFTER_S[page.status]
-    return HTMLResponse(html, status_code=page.status, headers=headers)
+    return render(request, "desk/customer.html", status=page.status, headers=headers, page=page)
 
 
 def _headers(place: Place) -> dict[str, str]:
@@ -84,10 +82,3 @@ def _headers(place: Place) -> dict[str, str]:
     to = " ".join(filter(None, ("'self'", place.settings.cyclr_service_url)))
     policy = f"default-src 'none'; style-src 'self'; img-src 'self'; form-action {to}; base-uri 'none'; frame-ancestors 'none'"
     return {"Content-Security-Policy": policy, "X-Robots-Tag": "noindex, nofollow"}
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )

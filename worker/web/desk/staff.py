@@ -1,0 +1,208 @@
+"""The desk of a job for those who look after an onboarding: links, and whose customers have authorised."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from worker.domain.wording import counted
+from worker.store.asking import begin_round
+from worker.store.desks import (
+    MOST_COUNTED,
+    DeskItem,
+    count_waiting,
+    find_desk,
+    list_authorised,
+    list_waiting,
+    make_links,
+    withdraw_links,
+)
+from worker.store.links import renew_link, withdraw_link
+from worker.web.desk.api import DAYS, MOST_DAYS, mail_merge, no_links, no_such_row
+from worker.web.desk.offering import find_links, require_links, require_own_job
+from worker.web.guards import PageReader, PageWriter
+from worker.web.pages.notices import Notice
+from worker.web.pages.rendering import render
+from worker.web.place import GivenPlace, Place
+
+PAGE = 50
+WAITING, AUTHORISED = "waiting", "authorised"
+
+router = APIRouter(prefix="/jobs/{job_id}/authorisations", include_in_schema=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """`link`: None for whoever may not see it, and where none holds."""
+
+    item: DeskItem
+    link: str | None
+    is_withdrawn: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowsView:
+    """A page of the table. `first`, `next`: addresses; None: there is no such page."""
+
+    rows: Sequence[RowView]
+    state: str
+    account: str
+    first: str | None
+    next: str | None
+    page_size: int = PAGE
+
+
+NOTICES = {
+    "made": Notice("good", "The links are made. Download them for a mail merge, or copy one below."),
+    "withdrawn": Notice("", "No link of this job holds any more."),
+    "asked": Notice("", "Cyclr is being asked who has authorised. This page shows what it says."),
+    "row-withdrawn": Notice("", "That link holds no more."),
+    "row-renewed": Notice("good", "That row has a new link. The old one stays dead."),
+}
+
+
+@router.get("")
+def desk_page(
+    request: Request,
+    job_id: str,
+    caller: PageReader,
+    place: GivenPlace,
+    state: str = WAITING,
+    account: str = "",
+    after: int = 0,
+) -> Response:
+    job = require_own_job(place, job_id)
+    rows = _rows(
+        place,
+        job_id,
+        AUTHORISED if state == AUTHORISED else WAITING,
+        account.strip(),
+        after,
+        caller.can_write,
+    )
+    waiting = count_waiting(place.database.engine, job_id)
+    return render(
+        request,
+        "desk/desk.html",
+        section="jobs",
+        job=job,
+        desk=find_desk(place.database.engine, job_id),
+        waiting=waiting,
+        waiting_in_words=f"over {MOST_COUNTED:,}" if waiting > MOST_COUNTED else f"{waiting:,}",
+        missing=place.settings.missing_for_desk(),
+        items=rows,
+        notice=NOTICES.get(request.query_params.get("done", "")),
+        days=DAYS,
+        most_days=MOST_DAYS,
+    )
+
+
+@router.get(".csv")
+def download(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    return mail_merge(place, job_id)
+
+
+@router.post("")
+def make(
+    job_id: str,
+    caller: PageWriter,
+    place: GivenPlace,
+    days: Annotated[int, Form(ge=1, le=MOST_DAYS)] = DAYS,
+) -> Response:
+    require_own_job(place, job_id)
+    require_links(place)
+    make_links(place.database.engine, job_id, last=timedelta(days=days))
+    return _back(job_id, done="made")
+
+
+@router.get("/withdraw")
+def ask_withdraw(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    job = require_own_job(place, job_id)
+    desk = find_desk(place.database.engine, job_id)
+    waiting = count_waiting(place.database.engine, job_id)
+    can = desk is not None and desk.batch is not None
+    sentences = [
+        f"{counted(waiting, 'customer')} who still {'has' if waiting == 1 else 'have'} to authorise"
+        f" can no longer use the link in their mail: it says that it is not in use any more.",
+        "What has been authorised stays authorised. New links can be made at any time; those from before stay dead.",
+    ]
+    return render(
+        request,
+        "pages/confirm.html",
+        section="jobs",
+        job=job,
+        action=f"/jobs/{job_id}/authorisations/withdraw",
+        heading="Withdraw all links?",
+        sentences=sentences if can else ["No link of this job holds, so there is nothing to withdraw."],
+        label="Withdraw all links",
+        kind="danger",
+        can=can,
+        asks_first=False,
+        hidden=[],
+    )
+
+
+@router.post("/withdraw")
+def withdraw_all(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    require_own_job(place, job_id)
+    withdraw_links(place.database.engine, job_id)
+    return _back(job_id, done="withdrawn")
+
+
+@router.post("/ask")
+def ask(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    require_own_job(place, job_id)
+    if find_desk(place.database.engine, job_id) is None:
+        raise no_links(job_id)
+    begin_round(place.database.engine, job_id)
+    return _back(job_id, done="asked")
+
+
+@router.post("/{row}/withdraw")
+def withdraw_one(job_id: str, row: int, caller: PageWriter, place: GivenPlace) -> Response:
+    require_own_job(place, job_id)
+    if not withdraw_link(place.database.engine, job_id, row):
+        raise no_such_row(job_id, row)
+    return _back(job_id, done="row-withdrawn")
+
+
+@router.post("/{row}/renew")
+def renew_one(job_id: str, row: int, caller: PageWriter, place: GivenPlace) -> Response:
+    require_own_job(place, job_id)
+    if not renew_link(place.database.engine, job_id, row):
+        raise no_such_row(job_id, row)
+    return _back(job_id, done="row-renewed")
+
+
+def _rows(place: Place, job_id: str, state: str, account: str, after: int, can_write: bool) -> RowsView:
+    engine = place.database.engine
+    listed = list_authorised if state == AUTHORISED else list_waiting
+    found = listed(engine, job_id, after=max(0, after), limit=PAGE + 1, account_id=account or None)
+    shown, desk = found[:PAGE], find_desk(engine, job_id)
+    links = find_links(place) if can_write else None
+    query = {"state": state, "account": account}
+    return RowsView(
+        rows=[
+            RowView(
+                item, links.find_url(desk, item) if links and desk else None, item.withdrawn_at is not None
+            )
+            for item in shown
+        ],
+        state=state,
+        account=account,
+        first=_address(job_id, query) if after > 0 else None,
+        next=_address(job_id, query | {"after": str(shown[-1].row_number)}) if len(found) > PAGE else None,
+    )
+
+
+def _address(job_id: str, query: dict[str, str]) -> str:
+    given = {name: value for name, value in query.items() if value}
+    return f"/jobs/{job_id}/authorisations?{urlencode(given)}#items"
+
+
+def _back(job_id: str, *, done: str) -> Response:
+    return RedirectResponse(f"/jobs/{job_id}/authorisations?done={done}", status_code=303)
