@@ -197,7 +197,8 @@ def test_a_503_with_a_time_holds_everybody_back_and_is_looked_for(rig: Rig, afte
 
 def test_an_outage_stops_everybody_and_ends_by_itself(make_rig: MakeRig) -> None:
     accounts = [f"account-{n}" for n in range(16)]
-    rig = make_rig(*accounts, cyclr_max_attempts=2, cyclr_concurrency=4)
+    # More attempts than an item can lose before there are failures enough to tell an outage.
+    rig = make_rig(*accounts, cyclr_max_attempts=5, cyclr_concurrency=4)
     job_id = rig.load(*(row(account) for account in accounts))
     rig.switch("away", "503")
 

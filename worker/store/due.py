@@ -24,6 +24,7 @@ from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
     IS_CLAIMED_ALONE,
     IS_QUEUED,
+    IS_RUNNING,
     IS_TO_BE_LOOKED_FOR,
     UtcDateTime,
     items,
@@ -156,6 +157,12 @@ def lock_alone(connection: Connection, instance_id: str, now: datetime) -> list[
     """The latest due item whose workers died twice while they held it, locked; none where there is none."""
     item_id = connection.execute(_LOCK_ALONE, {"instance_id": instance_id, "now": now}).scalar()
     return [] if item_id is None else list(connection.execute(_WHOLE, {"item_id": item_id}))
+
+
+def list_held(connection: Connection, claim_id: str) -> list[Row[Any]]:
+    """The items that are held under this claim already; found among those in hand, which are few."""
+    whole = select(items, *_OF_JOB).join(jobs, _IS_OF_JOB)
+    return list(connection.execute(whole.where(IS_RUNNING, items.c.claim_id == claim_id)))
 
 
 def lock_shares(

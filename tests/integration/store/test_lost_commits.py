@@ -13,10 +13,12 @@ from tests.integration.store.databases import (
     Loads,
     assert_counters_hold,
     attempts_of,
+    change_items,
     end,
     planned,
     rows_of,
     take,
+    url_of,
 )
 from worker.domain.rows import Problem, RefusedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
@@ -24,7 +26,7 @@ from worker.domain.verdicts import GiveUp, Installed
 from worker.store.claiming import Standing, prolong
 from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
 from worker.store.loading import PIECE, Loader, NewJob, ensure_instance
-from worker.store.session import Engine, reading
+from worker.store.session import Engine, open_engine, reading
 from worker.store.tables import items, job_connectors, jobs
 from worker.store.upkeep import cancel_queued, rescue
 
@@ -99,13 +101,44 @@ def test_a_settle_counts_once(engine: Engine, loads: Loads):
     assert_counters_hold(engine)
 
 
-def test_items_of_a_claim_whose_answer_was_lost_come_back_when_it_runs_out(engine: Engine, loads: Loads):
-    job_id = loads.job(4)
+def test_a_claim_takes_one_set_of_items(engine: Engine, loads: Loads):
+    job_id = loads.job(8)
+    with answers_of_commits_lost(engine):
+        got = take(engine, 2)
+    assert len(got) == 2
+    held = {row.id: row.claim_id for row in rows_of(engine, job_id) if row.state == "running"}
+    assert held == {item.id: item.claim_id for item in got}
+    assert all(item.secrets == {"api_key": f"secret-{item.row_number}"} for item in got)
+    # Whoever comes next has a claim of its own.
+    assert len(take(engine)) == 6
+    assert end(engine, *((item, CREATED) for item in got)) == 2
+
+
+def test_a_claim_whose_items_were_taken_back_meanwhile_takes_others(engine: Engine, loads: Loads):
+    loads.job(4)
+    sweeper = open_engine(url_of(engine))
+    checkouts: list[int] = []
+
+    def take_back(*_: object) -> None:
+        checkouts.append(1)
+        if len(checkouts) == 2:  # the first was that of the claim whose answer is lost
+            assert rescue(sweeper, due_in_s=60) == 2
+
+    event.listen(engine, "checkout", take_back)
     with answers_of_commits_lost(engine):
         got = take(engine, 2, claim_s=-1)
-    assert len(got) == 2
-    assert [row.state for row in rows_of(engine, job_id)] == ["running"] * 4
-    assert rescue(engine, due_in_s=0) == 4
+    event.remove(engine, "checkout", take_back)
+    sweeper.dispose()
+    assert sorted(item.row_number for item in got) == [4, 5]
+
+
+def test_an_item_that_is_claimed_alone_is_still_alone(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    change_items(engine, job_id, deaths=2)
+    with answers_of_commits_lost(engine):
+        [item] = take(engine, is_idle=True)
+    assert item.is_alone
+    assert [row.state for row in rows_of(engine, job_id)].count("running") == 1
 
 
 def test_a_prolonged_claim_is_still_held(engine: Engine, loads: Loads):
