@@ -1,6 +1,7 @@
 """Why a command about a job changes nothing, in words."""
 
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.states import JobState
+from worker.jobs.standing import is_ending, refusal_in_words
 from worker.store.jobs import JobStatus
 
 WHAT_THEN = {
@@ -31,7 +32,7 @@ class NotInThisState(JobRefusal):
     """The job is in a state in which this cannot be done. `deed`: as in "it cannot be paused"."""
 
     def __init__(self, job: JobStatus, deed: str) -> None:
-        super().__init__(f"Job {job.id} cannot be {deed}: it is {state_in_words(job)}. {_hint(job)}")
+        super().__init__(f"{refusal_in_words(job, deed)} {_hint(job)}")
         self.job = job
 
 
@@ -44,19 +45,6 @@ class OtherInstance(JobRefusal):
             " set CYCLR_API_URL and CYCLR_CLIENT_ID to those."
         )
         self.job = job
-
-
-def state_in_words(job: JobStatus) -> str:
-    """`running`, `paused (paused by a person)`, `cancelled, and not all of its rows are`."""
-    if job.pause_reason is not None:
-        return f"paused ({PAUSE_MESSAGES[job.pause_reason]})"
-    if is_ending(job):
-        return "cancelled, and some of its rows are not final yet"
-    return job.state
-
-
-def is_ending(job: JobStatus) -> bool:
-    return job.state is JobState.CANCELLED and job.finished_at is None
 
 
 def _hint(job: JobStatus) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 from worker.cli.exits import failures_in_words, say, say_all, tell
 from worker.cli.failures import failure_lines
-from worker.cli.refusals import state_in_words
 from worker.cli.report import counts_line
 from worker.cli.result_path import require_result_path
 from worker.cli.watching import limiter_note
@@ -22,6 +21,7 @@ from worker.cyclr.slots import LimiterState
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
 from worker.domain.wording import counted
 from worker.jobs import write_result_file
+from worker.jobs.standing import state_in_words
 from worker.store.jobs import JobStatus, count_in_hand, count_waiting_for_authorisation
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
 from worker.store.tallies import FailureGroup, list_failures

@@ -7,7 +7,7 @@ from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
 from worker.intake.memory import KnownTarget, Memory, StoredAt
 from worker.intake.plan import Catalogue, connector_key, iter_plan
-from worker.intake.results import ResultRow, write_results
+from worker.intake.results import ResultRow, iter_result_lines, write_results
 from worker.intake.rows import Options
 from worker.intake.survey import Survey, survey
 from worker.intake.templates import template
@@ -31,6 +31,7 @@ __all__ = [
     "connector_key",
     "fit_row",
     "iter_plan",
+    "iter_result_lines",
     "open_source",
     "read_source",
     "survey",

@@ -1,7 +1,8 @@
 """The result file: the input's columns, what came of each row, and nothing that a spreadsheet would run."""
 
 import csv
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -49,22 +50,36 @@ class ResultRow:
         )
 
 
+def iter_result_lines(
+    columns: Sequence[str], rows: Iterable[ResultRow], *, delimiter: str = ","
+) -> Iterator[str]:
+    """The result file, line by line, with a byte order mark in front; to be encoded as UTF-8.
+
+    `columns`: the input's, as typed; the result columns of an earlier result file are left out and written anew at the
+    end. `delimiter`: the input's, so that the same spreadsheet opens it.
+    """
+    kept = [position for position, column in enumerate(columns) if canonical(column) not in RESULT_COLUMNS]
+    line = io.StringIO(newline="")
+    writer = csv.writer(line, delimiter=delimiter, lineterminator="\r\n")
+    writer.writerow([*(escape(columns[position]) for position in kept), *RESULT_COLUMNS])
+    yield BYTE_ORDER_MARK + line.getvalue()
+    for row in rows:
+        line.seek(0)
+        line.truncate()
+        cells = (row.cells[position] for position in kept)
+        writer.writerow([escape(cell) for cell in (*cells, *row.results())])
+        yield line.getvalue()
+
+
 def write_results(
     out: TextIO, columns: Sequence[str], rows: Iterable[ResultRow], *, delimiter: str = ","
 ) -> int:
-    """Writes the result file as a stream and returns the number of rows.
+    """Writes the result file (`iter_result_lines`) as a stream and returns the number of rows.
 
-    `out`: opened with `encoding="utf-8", newline=""`; it begins with a byte order mark. `columns`: the
-    input's, as typed; the result columns of an earlier result file are left out and written anew at the end.
-    `delimiter`: the input's, so that the same spreadsheet opens it.
+    `out`: opened with `encoding="utf-8", newline=""`.
     """
-    kept = [position for position, column in enumerate(columns) if canonical(column) not in RESULT_COLUMNS]
-    out.write(BYTE_ORDER_MARK)
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
-    writer.writerow([*(escape(columns[position]) for position in kept), *RESULT_COLUMNS])
-    count = 0
-    for row in rows:
-        cells = (row.cells[position] for position in kept)
-        writer.writerow([escape(cell) for cell in (*cells, *row.results())])
+    count = -1  # the header is no row
+    for line in iter_result_lines(columns, rows, delimiter=delimiter):
+        out.write(line)
         count += 1
     return count

@@ -9,7 +9,7 @@ results.py    what came of every line, as a file
 from worker.jobs.checking import Checked, DatabaseMemory, Estimate, Rejected, check_file, check_offline
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions, fingerprint
-from worker.jobs.results import write_result_file
+from worker.jobs.results import iter_result_file, write_result_file
 from worker.jobs.unfinished import Unfinished, find_unfinished
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "check_offline",
     "find_unfinished",
     "fingerprint",
+    "iter_result_file",
     "load_job",
     "write_result_file",
 ]

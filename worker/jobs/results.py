@@ -8,9 +8,12 @@ from typing import Any
 
 from worker.domain.rows import Problem
 from worker.domain.states import ItemState
-from worker.intake import ResultRow, write_results
+from worker.intake import ResultRow, iter_result_lines, write_results
 from worker.store.jobs import find_item, get_job, iter_results
 from worker.store.session import Engine
+
+PIECE_CHARACTERS = 64_000
+REFUSED = "refused"  # the state of a row that became no item
 
 
 def write_result_file(engine: Engine, job_id: str, path: Path) -> int:
@@ -27,10 +30,28 @@ def write_result_file(engine: Engine, job_id: str, path: Path) -> int:
     return count
 
 
-def _rows(engine: Engine, job_id: str) -> Iterator[ResultRow]:
-    for row in iter_results(engine, job_id):
+def iter_result_file(engine: Engine, job_id: str, *, state: str | None = None) -> Iterator[str]:
+    """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one."""
+    job = get_job(engine, job_id)
+    rows = _rows(engine, job_id, state)
+    lines = iter_result_lines(job.columns, rows, delimiter=job.delimiter)
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        piece.append(line)
+        size += len(line)
+        if size >= PIECE_CHARACTERS:
+            yield "".join(piece)
+            piece, size = [], 0
+    yield "".join(piece)
+
+
+def _rows(engine: Engine, job_id: str, state: str | None = None) -> Iterator[ResultRow]:
+    for row in iter_results(engine, job_id, state=state):
         if hasattr(row, "problems"):
-            yield _unloaded(engine, row)
+            unloaded = _unloaded(engine, row)
+            if state in (None, unloaded.state):
+                yield unloaded
         else:
             yield _result(row, tuple(row.cells))
 
@@ -64,7 +85,7 @@ def _unloaded(engine: Engine, row: Any) -> ResultRow:
     problems = [Problem(None, p["column"], p["reason"]) for p in row.problems]
     message = "; ".join(str(problem) for problem in problems)
     return ResultRow(
-        cells, row.job_id, str(row.row_number), "refused", code="refused_at_intake", message=message
+        cells, row.job_id, str(row.row_number), REFUSED, code="refused_at_intake", message=message
     )
 
 

@@ -234,25 +234,25 @@ def count_waiting_for_authorisation(engine: Engine, job_id: str) -> int:
         return connection.execute(waiting).scalar_one()
 
 
-def iter_results(engine: Engine, job_id: str) -> Iterator[Row[Any]]:
+def iter_results(engine: Engine, job_id: str, *, state: str | None = None) -> Iterator[Row[Any]]:
     """The job's lines in the order of the file: rows of `items`, and of `unloaded_rows` (these have `problems`).
 
     Reads page by page: memory does not grow with the job. A refused row has `problems`; a skipped one has none,
-    and `installed_job_id` with `installed_row_number` say which item it is.
+    and `installed_job_id` with `installed_row_number` say which item it is. `state`: of items only those in this one.
     """
     return merge(
-        _iter_pages(engine, items, job_id),
+        _iter_pages(engine, items, job_id, *([items.c.state == state] if state else [])),
         _iter_pages(engine, unloaded_rows, job_id),
         key=lambda row: row.row_number,
     )
 
 
-def _iter_pages(engine: Engine, table: Any, job_id: str) -> Iterator[Row[Any]]:
+def _iter_pages(engine: Engine, table: Any, job_id: str, *conditions: Any) -> Iterator[Row[Any]]:
     after = 0
     while True:
         page = (
             select(table)
-            .where(table.c.job_id == job_id, table.c.row_number > after)
+            .where(table.c.job_id == job_id, table.c.row_number > after, *conditions)
             .order_by(table.c.row_number)
             .limit(PAGE)
         )

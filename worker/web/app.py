@@ -13,6 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from worker.telemetry import get_logger
 from worker.web import api, desk, pages
 from worker.web.access import Access
+from worker.web.api.documentation import document
+from worker.web.catalogue import Catalogue
 from worker.web.desk.asking import asking
 from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
@@ -39,10 +41,12 @@ def create_app(place: Place) -> FastAPI:
     )
     app.state.place = place
     app.state.handing_in = HandingIn(place)
+    app.state.catalogue = Catalogue(place)
     app.state.access = Access(place.database.engine, place.settings, place.clock)
     for part in (api, pages, desk):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    document(app)
     add_error_answers(app, error_page)
     app.add_middleware(SecurityHeaders)
     return app

@@ -3,9 +3,9 @@
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
-from fastapi.security import HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from worker.web.access import Access, Caller, TooManyWrongKeys
 from worker.web.problems import Refusal
@@ -20,6 +20,9 @@ WHO = {"WWW-Authenticate": "Bearer"}
 bearer = HTTPBearer(
     scheme_name="API key", description="An API key: `cyclr-bulk api-keys create`.", auto_error=False
 )
+
+
+Shown = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 
 class SignInFirst(Refusal):
@@ -56,7 +59,7 @@ async def find_page_caller(request: Request) -> Caller | None:
     return await run_in_threadpool(access_of(request).find_session_caller, cookie) if cookie else None
 
 
-async def reader(request: Request) -> Caller:
+async def reader(request: Request, _shown: Shown = None) -> Caller:
     """An API key of any scope, or a session: reading changes nothing, so a page may read here too."""
     key_text = _bearer(request)
     if key_text is None and (caller := await find_page_caller(request)) is not None:
@@ -64,7 +67,7 @@ async def reader(request: Request) -> Caller:
     return await _caller(request, key_text)
 
 
-async def writer(request: Request) -> Caller:
+async def writer(request: Request, _shown: Shown = None) -> Caller:
     """An API key of scope `write`. A session is not enough: no other site can send a header."""
     caller = await _caller(request, _bearer(request))
     _require_write(caller)

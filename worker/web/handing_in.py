@@ -78,6 +78,14 @@ class NothingToInstall(Exception):
         super().__init__(f"there is nothing to install: every row {why}")
 
 
+def require_installable(checked: Checked, options: RunOptions) -> None:
+    """Raises: Rejected, NothingToInstall."""
+    if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
+        raise Rejected(checked.problems, checked.problem_count)
+    if not checked.planned:
+        raise NothingToInstall(checked)
+
+
 class BegunOtherwise(Exception):
     """An unfinished job has the same content, and was begun with other options."""
 
@@ -240,11 +248,8 @@ class HandingIn:
         self, upload: Upload, options: RunOptions, api_key_id: str, deed: Deed[Started]
     ) -> Started:
         checked = self._checked(upload, options, deed)
-        if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
-            raise Rejected(checked.problems, checked.problem_count)
-        if not checked.planned:
-            raise NothingToInstall(checked)
         try:
+            require_installable(checked, options)
             return Started(self._load(checked, options, api_key_id, deed), is_new=True)
         except Rejected:
             # The same file may have been handed in twice in one moment: the first has become a job meanwhile.

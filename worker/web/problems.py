@@ -182,11 +182,11 @@ def _route(request: Request) -> str:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with a problem of these statuses; 401, 429 and 503 always are."""
+    """The `responses` of a route that may answer with a problem of these statuses; 401, 422, 429 and 503 always are."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted({401, 429, 503, *statuses})
+        for status in sorted({401, 422, 429, 503, *statuses})
     }

@@ -1,6 +1,7 @@
 """A request's body becomes a waiting upload, piece by piece: never whole in memory, never in clear on a disk."""
 
-from collections.abc import AsyncIterator, Callable
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,15 +26,16 @@ UNNAMED = "upload.csv"
 
 @dataclass
 class Form:
-    """A form with one file in it. `fields`: those beside the file, by name."""
+    """A file and what came with it. `content_hash`: SHA-256 of the file, in hex. `fields`: those beside it, by name."""
 
     upload: Upload
-    fields: dict[str, str]
+    content_hash: str
+    fields: dict[str, str] = field(default_factory=dict)
 
 
 async def receive_file(
     waiting: WaitingUploads, request: Request, *, api_key_id: str, source_name: str
-) -> Upload:
+) -> Form:
     """The body, which is the file. Raises: Refusal (400, 413)."""
     _require_announced_size(request, MOST_UPLOAD_BYTES)
     async with _Receiving(waiting, api_key_id) as receiving:
@@ -66,7 +68,20 @@ async def receive_form(
                 else:
                     await receiving.write(data)
         reader.require_end()
-        return Form(await receiving.finish(), reader.fields)
+        form = await receiving.finish()
+        form.fields = reader.fields
+        return form
+
+
+async def receive_lines(
+    waiting: WaitingUploads, lines: Iterable[bytes], *, api_key_id: str, source_name: str
+) -> Form:
+    """A file that is made here."""
+    async with _Receiving(waiting, api_key_id) as receiving:
+        await receiving.begin(source_name)
+        for line in lines:
+            await receiving.write(line)
+        return await receiving.finish()
 
 
 async def receive_text(request: Request) -> bytes:
@@ -83,6 +98,7 @@ class _Receiving:
         self._api_key_id = api_key_id
         self._writer: UploadWriter | None = None
         self._batch = bytearray()
+        self._digest = hashlib.sha256()
         self._is_finished = False
 
     async def __aenter__(self) -> "_Receiving":
@@ -104,18 +120,23 @@ class _Receiving:
         if len(self._batch) >= BATCH_BYTES:
             await self._flush()
 
-    async def finish(self) -> Upload:
+    async def finish(self) -> Form:
         if self._writer is None:
             raise Refusal(400, "no_file", "Expected a file in the field `file`, got none.")
         await self._flush()
         upload = await run_in_threadpool(self._writer.finish)
         self._is_finished = True
-        return upload
+        return Form(upload, self._digest.hexdigest())
 
     async def _flush(self) -> None:
         assert self._writer is not None
         data, self._batch = bytes(self._batch), bytearray()
-        await run_in_threadpool(self._writer.write, data)
+        await run_in_threadpool(self._write, data)
+
+    def _write(self, data: bytes) -> None:
+        assert self._writer is not None
+        self._digest.update(data)
+        self._writer.write(data)
 
 
 @dataclass

@@ -21,6 +21,7 @@ class WebServer:
     """Serves `app` while the context lasts. Raises OSError where the address cannot be used."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._app = app
         self._socket = _listen(host, port)
         config = uvicorn.Config(
             app,
@@ -61,6 +62,7 @@ class WebServer:
         self._server.run(sockets=[self._socket])
 
     def _stop(self) -> None:
+        self._app.state.is_ending = True  # streams of events end themselves
         self._server.should_exit = True
         self._thread.join(GRACE_S + 5)
         self._socket.close()

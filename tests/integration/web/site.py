@@ -27,21 +27,24 @@ CLIENT_ID, CLIENT_SECRET = "partner-1", "partner-secret-8d21f0"
 
 
 class Site:
-    """What a test of the API is given. `url`: of the server. `rung`: how often somebody rang for work."""
+    """What a test of the API is given. `url`: of the server."""
 
     def __init__(self, place: Place, server: WebServer, app: Any) -> None:
         self.place = place
         self.app = app
         self.url = f"http://127.0.0.1:{server.port}"
         self.engine = place.database.engine
+        self.clients: list[httpx.Client] = []
 
     def key(self, scope: Scope = Scope.WRITE, *, lasts: timedelta | None = None, name: str = "tests") -> str:
         return create_key(self.engine, name=name, scope=scope, lasts=lasts)[1]
 
     def client(self, key: str | None = None, **options: Any) -> httpx.Client:
-        """A client with this key in its header; without one where it is None."""
+        """A client with this key in its header; without one where it is None. It is closed with the site."""
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, **options)
+        opened = httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, **options)
+        self.clients.append(opened)
+        return opened
 
 
 @contextmanager
@@ -73,7 +76,10 @@ def open_site(
     app = create_app(place)
     try:
         with WebServer(app, "127.0.0.1", 0) as server:
-            yield Site(place, server, app)
+            site = Site(place, server, app)
+            yield site
+            for client in site.clients:
+                client.close()
     finally:
         database.engine.dispose()
 

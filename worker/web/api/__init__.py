@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from worker.web.api import health
+from worker.web.api import connectors, documentation, events, health, jobs, steering, submitting
 
 router = APIRouter()
-router.include_router(health.router)
+for part in (submitting, jobs, steering, events, connectors, health, documentation):
+    router.include_router(part.router)

@@ -1,0 +1,314 @@
+"""Handing in over HTTP: JSON, CSV and forms; every problem at once; what is the same is not done twice."""
+
+import http.client
+import json
+import threading
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from tests.end_to_end.harness import MAIL
+from tests.integration.web.site import Site, wait_until
+from worker.simulator.server import SimulatorThread
+from worker.store.loading import loading_turn
+from worker.store.session import reading
+from worker.store.tables import idempotency_keys, items, jobs, upload_pieces, uploads
+
+CSV = (
+    "account_id,connector,api_key\nacme,Northwind Mail,key-acme-5f1c\nglobex,Northwind Mail,key-globex-77ab\n"
+)
+ITEMS = [
+    {"account_id": "acme", "connector": MAIL, "api_key": "key-acme-5f1c"},
+    {"account_id": "globex", "connector": MAIL, "api_key": "key-globex-77ab", "property.Region": "EU"},
+]
+
+
+@pytest.fixture
+def client(site: Site) -> httpx.Client:
+    return site.client(site.key())
+
+
+def post_csv(client: httpx.Client, content: str = CSV, **more: Any) -> httpx.Response:
+    headers = {"Content-Type": "text/csv"} | more.pop("headers", {})
+    return client.post("/v1/jobs", content=content, headers=headers, **more)
+
+
+def rows_in(site: Site) -> list[tuple[int, str, str]]:
+    with reading(site.engine) as connection:
+        wanted = select(items.c.row_number, items.c.account_id, items.c.state).order_by(items.c.row_number)
+        return [tuple(row) for row in connection.execute(wanted)]
+
+
+def count(site: Site, table: Any) -> int:
+    with reading(site.engine) as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def assert_nothing_waits(site: Site) -> None:
+    assert count(site, uploads) == count(site, upload_pieces) == 0
+    folder = getattr(site.place.waiting._pieces, "_folder", None)
+    assert folder is None or not list(folder.glob("*"))
+
+
+def test_a_list_becomes_a_running_job(site: Site, client: httpx.Client):
+    answer = client.post("/v1/jobs", json={"items": ITEMS})
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["state"], job["total"], job["left"], job["handed_in_by"]) == ("running", 2, 2, "tests")
+    assert rows_in(site) == [(2, "acme", "queued"), (3, "globex", "queued")]
+    assert_nothing_waits(site)
+
+
+def test_a_csv_becomes_a_running_job_with_the_options_of_the_address(site: Site, client: httpx.Client):
+    answer = post_csv(
+        client,
+        CSV.replace(",Northwind Mail", "").replace(",connector", ""),
+        params={"connector": MAIL, "first": 1, "source_name": "spring.csv"},
+    )
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (job["source_name"], job["total"], job["held"]) == ("spring.csv", 2, 1)
+    assert_nothing_waits(site)
+
+
+def test_a_form_with_a_file_becomes_a_running_job_with_the_options_of_its_fields(
+    site: Site, client: httpx.Client
+):
+    bad = CSV + "nowhere,Northwind Mail,key-3\n"
+    answer = client.post(
+        "/v1/jobs",
+        data={"skip_invalid": "true"},
+        files={"file": ("C:\\Users\\ada\\accounts.csv", bad, "text/csv")},
+    )
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (job["source_name"], job["total"], job["refused"]) == ("accounts.csv", 2, 1)
+    assert_nothing_waits(site)
+
+
+def test_every_problem_of_a_file_comes_at_once_and_nothing_is_created(site: Site, client: httpx.Client):
+    content = (
+        "account_id,connector,api_key,property.Nowhere\n"
+        "acme,Northwind Mail,,\n"
+        ",Northwind Mail,key-2,\n"
+        "globex,Unknown,key-3,\n"
+        "nowhere,Northwind Mail,key-4,\n"
+        "initech,Northwind Mail,key-5,x\n"
+    )
+    answer = post_csv(client, content)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["code"], problem["status"], problem["title"]) == (
+        "problems_in_file",
+        422,
+        "Unprocessable Content" if "Content" in problem["title"] else "Unprocessable Entity",
+    )
+    assert {error["row"] for error in problem["errors"]} == {2, 3, 4, 5, 6}
+    assert problem["error_count"] == len(problem["errors"])
+    assert all(error["message"] for error in problem["errors"])
+    assert count(site, jobs) == 0
+    assert_nothing_waits(site)
+
+
+def test_the_first_thousand_problems_are_shown_and_all_are_counted(client: httpx.Client):
+    rows = "".join(f"nowhere-{n},Northwind Mail,key\n" for n in range(1_200))
+    problem = post_csv(client, "account_id,connector,api_key\n" + rows).json()
+    assert len(problem["errors"]) == 1_000
+    assert problem["error_count"] == 1_200
+    assert problem["detail"] == "1,200 problems. Nothing was created."
+
+
+def test_a_list_is_told_of_its_faults_by_row_and_column(site: Site, client: httpx.Client):
+    answer = client.post("/v1/jobs", json={"items": [ITEMS[0], {"account_id": 7}], "more": 1})
+    assert answer.status_code == 422
+    faults = {(error.get("row"), error.get("column")) for error in answer.json()["errors"]}
+    assert faults == {(3, "account_id"), (None, "more")}
+    assert count(site, jobs) == 0
+
+
+@pytest.mark.parametrize("item", [{}, {"account_id": "  "}, {"account_id": "# 1", "api_key": "x"}])
+def test_no_item_of_a_list_goes_missing(site: Site, client: httpx.Client, item: dict[str, str]):
+    answer = client.post("/v1/jobs", json={"items": [ITEMS[0], item, ITEMS[1]]})
+    assert answer.status_code == 422
+    assert [error["row"] for error in answer.json()["errors"]] == [3]
+    assert count(site, jobs) == 0
+
+
+def test_a_list_holds_any_text(site: Site, client: httpx.Client):
+    odd = 'a "quoted", line\nand\ra new; one\twith |'
+    answer = client.post("/v1/jobs", json={"items": [ITEMS[0] | {"reference": odd, "description": odd}]})
+    assert answer.status_code == 202, answer.text
+    with reading(site.engine) as connection:
+        [row] = connection.execute(select(items.c.description, items.c.cells))
+    assert row.description == odd
+    assert odd in row.cells
+
+
+def test_a_dry_run_checks_with_the_catalogue_and_creates_nothing(site: Site, client: httpx.Client):
+    answer = post_csv(client, params={"validate_only": "true"})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["status"], found["rows"], found["planned"], found["refused"]) == ("valid", 2, 2, 0)
+    assert found["connectors"] == {"Northwind Mail 3.0": 2}
+    assert found["estimate"] == {"installs": 2, "looks": 0, "new_accounts": 0, "calls": 2, "seconds": 0.0}
+    assert found["encoding"] == "utf-8"
+    bad = post_csv(client, CSV.replace("acme,", "nowhere,"), params={"validate_only": "true"})
+    assert (bad.status_code, bad.json()["code"]) == (422, "problems_in_file")
+    assert count(site, jobs) == 0
+    assert_nothing_waits(site)
+
+
+def test_the_same_content_while_it_is_unfinished_is_the_same_job(site: Site, client: httpx.Client):
+    first = post_csv(client)
+    second = post_csv(client)
+    assert (first.status_code, second.status_code) == (202, 200)
+    assert second.json()["id"] == first.json()["id"]
+    assert second.headers["Location"] == first.headers["Location"]
+    other = post_csv(client, params={"look_first": "true"})
+    assert (other.status_code, other.json()["code"]) == (409, "begun_otherwise")
+    assert first.json()["id"] in other.json()["detail"]
+    assert count(site, jobs) == 1
+
+
+def test_the_same_file_handed_in_many_times_at_once_is_one_job(site: Site):
+    key = site.key()
+    answers: list[httpx.Response] = []
+
+    def hand_in() -> None:
+        with site.client(key) as mine:
+            answers.append(post_csv(mine))
+
+    threads = [threading.Thread(target=hand_in) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [202]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(rows_in(site)) == 2
+
+
+def test_a_request_is_known_by_its_idempotency_key(site: Site, client: httpx.Client):
+    mine = {"headers": {"Idempotency-Key": "order-17"}}
+    first = post_csv(client, **mine)
+    client.post(f"/v1/jobs/{first.json()['id']}/cancel").raise_for_status()
+    again = post_csv(client, headers={"Idempotency-Key": "order-17"})
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"]
+    other = post_csv(client, CSV + "initech,Northwind Mail,k\n", headers={"Idempotency-Key": "order-17"})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert count(site, jobs) == 1
+    assert_nothing_waits(site)
+
+
+def test_an_idempotency_key_belongs_to_its_api_key(site: Site, client: httpx.Client):
+    first = post_csv(client, headers={"Idempotency-Key": "order-17"})
+    with site.client(site.key(name="another")) as another:
+        content = "account_id,connector,api_key\ninitech,Northwind Mail,k\n"
+        second = post_csv(another, content, headers={"Idempotency-Key": "order-17"})
+    assert (first.status_code, second.status_code) == (202, 202)
+
+
+def test_a_request_that_came_to_nothing_may_be_made_again(
+    site: Site, client: httpx.Client, simulator: SimulatorThread
+):
+    mine = {"Idempotency-Key": "order-17"}
+    bad = CSV.replace("acme,", "later,")
+    assert post_csv(client, bad, headers=mine).status_code == 422
+    simulator.call(lambda world: world.add_account("later"))
+    assert post_csv(client, bad, headers=mine).status_code == 202
+
+
+def test_a_request_that_is_still_worked_on_is_not_begun_twice(site: Site, client: httpx.Client):
+    answers: list[httpx.Response] = []
+    key = site.key(name="first")
+
+    def hand_in() -> None:
+        with site.client(key) as mine:
+            answers.append(post_csv(mine, headers={"Idempotency-Key": "order-17"}))
+
+    first = threading.Thread(target=hand_in)
+    with loading_turn(site.engine):  # so the load of the first waits for its turn
+        first.start()
+        wait_until(lambda: count(site, idempotency_keys) == 1)
+        with site.client(key) as mine:
+            second = post_csv(mine, headers={"Idempotency-Key": "order-17"})
+    first.join(90)
+    assert (second.status_code, second.json()["code"]) == (409, "still_running")
+    assert second.headers["Retry-After"] == "5"
+    assert [answer.status_code for answer in answers] == [202]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "", "application/x-www-form-urlencoded"])
+def test_other_bodies_are_refused(client: httpx.Client, kind: str):
+    answer = client.post("/v1/jobs", content=b"account_id=acme", headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"--x\r\nnonsense", "multipart/form-data; boundary=x", 400),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", 400),
+        (b"", "multipart/form-data", 415),
+        (b"{", "application/json", 422),
+        (b"", "text/csv", 422),
+        (b"PK\x03\x04more", "text/csv", 422),
+    ],
+)
+def test_bodies_that_cannot_be_read_are_told_so(
+    site: Site, client: httpx.Client, content: bytes, kind: str, status: int
+):
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert_nothing_waits(site)
+
+
+def test_a_form_has_one_file(site: Site, client: httpx.Client):
+    two = client.post("/v1/jobs", files=[("file", ("a.csv", CSV)), ("file", ("b.csv", CSV))])
+    assert (two.status_code, two.json()["code"]) == (400, "one_file")
+    none = client.post("/v1/jobs", files={"connector": (None, MAIL)})
+    assert (none.status_code, none.json()["code"]) == (400, "no_file")
+    assert_nothing_waits(site)
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(site: Site):
+    connection = http.client.HTTPConnection(site.url.removeprefix("http://"), timeout=60)
+    connection.putrequest("POST", "/v1/jobs")
+    announced = {
+        "Authorization": f"Bearer {site.key()}",
+        "Content-Type": "text/csv",
+        "Content-Length": "1000000001",
+    }
+    for name, value in announced.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    problem = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, problem["code"]) == (413, "too_large")
+
+
+def test_nothing_to_install_is_no_job(site: Site, client: httpx.Client):
+    empty = post_csv(client, "account_id,connector\n# nothing\n")
+    assert empty.status_code == 422
+    all_bad = post_csv(
+        client, "account_id,connector,api_key\nnowhere,Northwind Mail,x\n", params={"skip_invalid": 1}
+    )
+    assert (all_bad.status_code, all_bad.json()["code"]) == (422, "nothing_to_install")
+    assert count(site, jobs) == 0
+
+
+def test_when_cyclr_cannot_be_asked_nothing_is_created_and_the_client_may_try_again(
+    site: Site, client: httpx.Client, simulator: SimulatorThread
+):
+    simulator.call(lambda world: setattr(world.switches, "reject_credentials", True))
+    answer = post_csv(client)
+    assert (answer.status_code, answer.json()["code"]) == (503, "cyclr_away")
+    assert "Retry-After" in answer.headers
+    assert count(site, jobs) == 0
+    assert_nothing_waits(site)

@@ -1,0 +1,56 @@
+"""What the API is: its OpenAPI document, and a page to read it and to try it."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel
+
+from worker.web.api.submitting import NewJob
+from worker.web.headers import POLICY
+from worker.web.problems import Problem
+
+router = APIRouter(include_in_schema=False)
+REF = "#/components/schemas/{model}"
+NAMED_ONLY: tuple[type[BaseModel], ...] = (Problem, NewJob)  # no route returns or takes these by itself
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>API: cyclr-bulk</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css">
+</head>
+<body>
+<div id="api"></div>
+<script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
+<script src="/static/docs.js"></script>
+</body>
+</html>
+"""
+
+
+@router.get("/docs")
+def docs(_request: Request) -> Response:
+    """From vendored files. Swagger UI draws its icons from `data:` addresses, which only this page allows."""
+    return HTMLResponse(PAGE, headers={"Content-Security-Policy": f"{POLICY}; img-src 'self' data:"})
+
+
+def document(app: FastAPI) -> None:
+    """Have `app` describe itself, with what its routes only name."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            for model in NAMED_ONLY:
+                described = model.model_json_schema(ref_template=REF)
+                schemas.update(described.pop("$defs", {}))
+                schemas[model.__name__] = described
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

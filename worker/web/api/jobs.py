@@ -1,0 +1,141 @@
+"""Jobs and what is in them, for reading."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from worker.domain.states import Code, ItemState, JobState
+from worker.jobs import iter_result_file
+from worker.jobs.results import REFUSED
+from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
+from worker.store.new_rows import HELD_UNTIL
+from worker.store.tallies import list_failures
+from worker.web.api.models import (
+    Failures,
+    Item,
+    Items,
+    ItemWithAttempts,
+    Job,
+    Jobs,
+    item_fields,
+    to_attempt,
+    to_reason,
+)
+from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
+from worker.web.api.showing import require_job, show_job, show_jobs, tag_of
+from worker.web.guards import Reader
+from worker.web.place import GivenPlace
+from worker.web.problems import Refusal, problems
+
+CSV = "text/csv; charset=utf-8"
+RESULT_STATES = (*ItemState, REFUSED)
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get("", summary="List jobs", responses=problems())
+def list_all(
+    caller: Reader,
+    place: GivenPlace,
+    state: Annotated[list[JobState] | None, Query(description="May be repeated.")] = None,
+    text: Text = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9-]{1,16}$")] = None,
+    limit: Limit = PAGE,
+) -> Jobs:
+    """The newest first. `text`: part of the file's name, or a job's id."""
+    engine = place.database.engine
+    found = list_job_page(engine, states=state or (), text=text or "", before=cursor, limit=limit + 1)
+    shown = found[:limit]
+    next_cursor = shown[-1].id if len(found) > limit else None
+    return Jobs(jobs=show_jobs(place, shown), next_cursor=next_cursor)
+
+
+@router.get(
+    "/{job_id}",
+    summary="How a job stands",
+    responses={304: {"description": "As it was when it had the ETag of If-None-Match."}, **problems(404)},
+)
+def get(
+    job_id: JobId,
+    caller: Reader,
+    place: GivenPlace,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Job:
+    """At the same cost whatever the job's size. Its ETag changes with its state and its counters."""
+    job = require_job(place, job_id)
+    tag = f'W/"{tag_of(job)}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    known = [each.strip() for each in (if_none_match or "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)  # type: ignore[return-value]
+    response.headers.update(headers)
+    return show_job(place, job)
+
+
+@router.get("/{job_id}/items", summary="List a job's items", responses=problems(404))
+def list_job_items(
+    job_id: JobId,
+    caller: Reader,
+    place: GivenPlace,
+    state: ItemState | None = None,
+    code: Annotated[list[Code] | None, Query(description="May be repeated.")] = None,
+    account_id: Text = None,
+    cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
+    limit: Limit = PAGE,
+) -> Items:
+    """In the order of the file."""
+    require_job(place, job_id)
+    wanted = ItemFilter(state=state, codes=code or (), account_id=account_id)
+    found = list_items(place.database.engine, job_id, wanted, after=cursor, limit=limit + 1)
+    shown = found[:limit]
+    return Items(
+        items=[Item(**item_fields(row, held_until=HELD_UNTIL)) for row in shown],
+        next_cursor=str(shown[-1].row_number) if len(found) > limit else None,
+    )
+
+
+@router.get("/{job_id}/items/{row}", summary="An item with its attempts", responses=problems(404))
+def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -> ItemWithAttempts:
+    """By the number of its row in the file."""
+    require_job(place, job_id)
+    found = list_items(place.database.engine, job_id, ItemFilter(), after=row - 1, limit=1)
+    if not found or found[0].row_number != row:
+        raise Refusal(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
+    history = [to_attempt(attempt) for attempt in list_attempts(place.database.engine, job_id, row)]
+    return ItemWithAttempts(**item_fields(found[0], held_until=HELD_UNTIL), history=history)
+
+
+@router.get("/{job_id}/failures", summary="Why items failed", responses=problems(404))
+def list_reasons(job_id: JobId, caller: Reader, place: GivenPlace) -> Failures:
+    """Grouped by reason, the 100 most frequent ones; at the same cost whatever the job's size."""
+    job = require_job(place, job_id)
+    groups = list_failures(place.database.engine, job_id)
+    return Failures(failed=job.failed, reasons=[to_reason(group) for group in groups])
+
+
+@router.get(
+    "/{job_id}/results.csv",
+    summary="The result file",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "Streamed.", "content": {"text/csv": {"schema": {"type": "string"}}}},
+        **problems(404),
+    },
+)
+def download_results(
+    request: Request,
+    job_id: JobId,
+    caller: Reader,
+    place: GivenPlace,
+    state: Annotated[str | None, Query(json_schema_extra={"enum": list(RESULT_STATES)})] = None,
+) -> Response:
+    """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
+    if state is not None and state not in RESULT_STATES:
+        raise Refusal(422, "invalid_request", f"state: expected one of {', '.join(RESULT_STATES)}")
+    require_job(place, job_id)
+    pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state)
+    disposition = f'attachment; filename="{job_id}.results.csv"'
+    return StreamingResponse(pieces, media_type=CSV, headers={"Content-Disposition": disposition})

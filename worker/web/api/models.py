@@ -1,0 +1,276 @@
+"""What the API answers. No field holds a secret."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from worker.domain.connectors import Connector
+from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
+from worker.jobs import Checked
+from worker.store.jobs import JobStatus
+from worker.store.tallies import FailureGroup
+from worker.web.problems import Fault
+
+
+class Job(BaseModel):
+    """A job and how far it is. `final` rows are installed, failed or cancelled; the rest is `left`."""
+
+    id: str = Field(examples=["261121-k3x9qd"])
+    state: JobState
+    pause_reason: PauseReason | None
+    pause_message: str | None
+    source_name: str = Field(examples=["accounts.csv"])
+    api_host: str = Field(description="The Cyclr instance.", examples=["api.cyclr.com"])
+    handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")
+    total: int
+    installed: int
+    failed: int
+    cancelled: int
+    final: int
+    left: int
+    retrying: int = Field(description="Tried, and to be tried again.")
+    held: int = Field(description="Held back by `first`.")
+    refused: int = Field(description="Rows with problems that were left out.")
+    skipped: int = Field(description="Rows of a result file that were installed already.")
+    rows_per_second: float = Field(description="Lately; of the whole time once it has ended.")
+    seconds_left: float | None = Field(description="Null where it is not known.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Jobs(BaseModel):
+    """A page of jobs, the newest first."""
+
+    jobs: list[Job]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
+
+
+class Item(BaseModel):
+    """A row that was accepted, and how it stands."""
+
+    row: int
+    account_id: str
+    name: str
+    state: ItemState
+    outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
+    code: str | None = Field(description="Why it failed or waits; stable.")
+    message: str | None
+    http_status: int | None
+    can_retry_help: bool | None
+    attempts: int
+    due_at: datetime | None = Field(
+        description="When it is tried next; null: it is final, in hand or held back."
+    )
+    account_connector_id: int | None
+    is_authenticated: bool | None = Field(
+        description="Installed; false: the customer has still to authorise it."
+    )
+    differs: list[str] | None = Field(description="What was there already and differs from the row.")
+    account_created: bool
+    settled_at: datetime | None
+
+
+class Items(BaseModel):
+    """A page of items, in the order of the file."""
+
+    items: list[Item]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
+
+
+class Attempt(BaseModel):
+    """One try at an item. `verdict`: what it led to."""
+
+    started_at: datetime
+    took_s: float
+    call: str
+    http_status: int | None
+    verdict: str
+    code: str | None
+    reason: str | None
+
+
+class ItemWithAttempts(Item):
+    """An item and the attempts that were made at it, in their order."""
+
+    history: list[Attempt]
+
+
+class FailureReason(BaseModel):
+    """Failed items of one reason. `message`: what is the same in all of theirs."""
+
+    code: str
+    http_status: int | None
+    message: str
+    count: int
+    can_retry_help: bool
+    example_row: int
+    example_account_id: str
+
+
+class Failures(BaseModel):
+    """Why items failed, the most frequent reason first. `failed`: of all reasons, also those not shown."""
+
+    failed: int
+    reasons: list[FailureReason]
+
+
+class Retried(BaseModel):
+    """What a retry did. `wiped`: left out, their credentials are no longer kept; `live`: another job has their target."""
+
+    queued: int
+    wiped: int
+    live: int
+    job: Job
+
+
+class Method(BaseModel):
+    id: str
+    name: str
+    auth_type: str
+    oauth2_type: str | None
+
+
+class Property(BaseModel):
+    """An account property: given as `property.<target_name>`."""
+
+    target_name: str
+    label: str
+    required: bool
+    sensitive: bool
+    choices: list[str]
+
+
+class ConnectorOut(BaseModel):
+    """A release in Cyclr's catalogue."""
+
+    release_id: int
+    name: str
+    version: str | None
+    status: str
+    methods: list[Method]
+    account_properties: list[Property]
+
+
+class Connectors(BaseModel):
+    connectors: list[ConnectorOut]
+
+
+class Estimate(BaseModel):
+    """What a run takes. `looks`: rows that are looked for before anything is sent."""
+
+    installs: int
+    looks: int
+    new_accounts: int
+    calls: int
+    seconds: float
+
+
+class Validation(BaseModel):
+    """What was understood of a file that may run. Nothing was created."""
+
+    status: Literal["valid"] = "valid"
+    rows: int
+    planned: int
+    refused: int
+    skipped: int
+    encoding: str
+    delimiter: str
+    connectors: dict[str, int] = Field(description="Connector -> its rows.")
+    methods: dict[str, int] = Field(description="Method -> its rows.")
+    properties: dict[str, int] = Field(description="Property -> its rows.")
+    estimate: Estimate
+    warnings: list[Fault] = Field(description="The first 1,000.")
+    errors: list[Fault] = Field(description="Of the rows that `skip_invalid` leaves out: the first 1,000.")
+    error_count: int
+
+
+def to_job(
+    job: JobStatus,
+    *,
+    api_host: str,
+    handed_in_by: str | None,
+    per_second: float,
+    seconds_left: float | None,
+) -> Job:
+    return Job(
+        id=job.id,
+        state=job.state,
+        pause_reason=job.pause_reason,
+        pause_message=PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
+        source_name=job.source_name,
+        api_host=api_host,
+        handed_in_by=handed_in_by,
+        total=job.total,
+        installed=job.installed,
+        failed=job.failed,
+        cancelled=job.cancelled,
+        final=job.final,
+        left=job.left,
+        retrying=job.retrying,
+        held=job.held,
+        refused=job.refused,
+        skipped=job.skipped,
+        rows_per_second=round(per_second, 2),
+        seconds_left=None if seconds_left is None else round(seconds_left, 1),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )
+
+
+def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:
+    """`row`: as `worker.store.listing` shows it."""
+    shown: Mapping[str, Any] = row._mapping
+    is_waiting = row.state == ItemState.QUEUED and row.due_at != held_until
+    return {
+        "row": row.row_number,
+        "due_at": row.due_at if is_waiting else None,
+        **{name: shown[name] for name in Item.model_fields if name not in ("row", "due_at")},
+    }
+
+
+def to_attempt(row: Any) -> Attempt:
+    return Attempt(**{name: row._mapping[name] for name in Attempt.model_fields})
+
+
+def to_reason(group: FailureGroup) -> FailureReason:
+    return FailureReason(**{name: getattr(group, name) for name in FailureReason.model_fields})
+
+
+def to_connector(connector: Connector) -> ConnectorOut:
+    fields = connector.to_json()
+    return ConnectorOut.model_validate(fields)
+
+
+def to_validation(checked: Checked, calls_per_second: float) -> Validation:
+    source, estimate = checked.source, checked.estimate
+    warnings = [*source.warnings, *checked.findings.warnings]
+    return Validation(
+        rows=checked.survey.rows,
+        planned=checked.planned,
+        refused=checked.refused,
+        skipped=checked.skipped,
+        encoding=source.encoding,
+        delimiter=source.delimiter,
+        connectors=dict(checked.connectors),
+        methods=dict(checked.methods),
+        properties=dict(checked.properties.most_common(1_000)),
+        estimate=Estimate(
+            installs=estimate.installs,
+            looks=estimate.looks,
+            new_accounts=estimate.new_accounts,
+            calls=estimate.calls,
+            seconds=round(estimate.duration_s(calls_per_second), 1),
+        ),
+        warnings=[to_fault(warning) for warning in warnings[:1_000]],
+        errors=[to_fault(problem) for problem in checked.problems[:1_000]],
+        error_count=checked.problem_count,
+    )
+
+
+def to_fault(found: Any) -> Fault:
+    """`found`: a problem or a warning of intake."""
+    return Fault(row=found.row_number, column=found.column, message=found.reason)

@@ -1,0 +1,23 @@
+"""What several addresses take. Texts hold no NUL, which PostgreSQL cannot even compare with."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Path, Query
+
+NO_NUL = r"^[^\x00]*$"
+LARGEST_ROW = 2_147_483_647
+LARGEST_PAGE = 1_000
+PAGE = 100
+
+JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,16}$", examples=["261121-k3x9qd"])]
+RowNumber = Annotated[
+    int, Path(ge=1, le=LARGEST_ROW, description="The row of the file: the header is row 1.", examples=[2])
+]
+Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]
+Text = Annotated[str | None, Query(max_length=1_000, pattern=NO_NUL)]
+
+
+class IfPresent(StrEnum):
+    INSTALL = "install"
+    SKIP = "skip"

@@ -1,0 +1,95 @@
+"""What may be asked of a job: pause, resume, cancel, retry."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.domain.states import Code, PauseReason
+from worker.jobs.standing import refusal_in_words
+from worker.store.jobs import JobStatus, cancel_job, pause_job, resume_job
+from worker.store.listing import list_api_hosts
+from worker.store.steering import WrongState, retry_job
+from worker.web.api.models import Job, Retried
+from worker.web.api.parameters import JobId
+from worker.web.api.showing import require_job, show_job
+from worker.web.guards import Writer
+from worker.web.place import GivenPlace, Place
+from worker.web.problems import Refusal, problems
+
+ANSWERS = problems(403, 404, 409)
+MOST_ROWS = 2_147_483_647
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+
+
+class Resume(BaseModel):
+    """`first`: of the rows that are held back, let so many go; none given: all."""
+
+    model_config = ConfigDict(extra="forbid")
+    first: Annotated[int, Field(ge=1, le=MOST_ROWS)] | None = None
+
+
+class Retry(BaseModel):
+    """`codes`: only failed rows with these; none given: all failed and cancelled ones."""
+
+    model_config = ConfigDict(extra="forbid")
+    codes: list[Code] = Field(default_factory=list, max_length=100)
+
+
+@router.post("/pause", summary="Let a job rest", responses=ANSWERS)
+def pause(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
+    """Calls in flight are waited for; within 2 s no new one starts."""
+    require_job(place, job_id)
+    if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
+        raise wrong_state(place, job_id, "paused")
+    return show_job(place, require_job(place, job_id))
+
+
+@router.post("/resume", summary="Let a paused job go on", responses=ANSWERS)
+def resume(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Resume | None = None) -> Job:
+    """Connectors are looked up again first."""
+    require_own_job(place, job_id)
+    with place.keep(job_id):
+        if not resume_job(place.database.engine, job_id, first=wanted.first if wanted else None):
+            raise wrong_state(place, job_id, "resumed")
+    place.ring()
+    return show_job(place, require_job(place, job_id))
+
+
+@router.post("/cancel", summary="End a job for good", responses=ANSWERS)
+def cancel(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
+    """Rows that were not sent are cancelled, those in flight are settled. What is installed stays in Cyclr."""
+    require_job(place, job_id)
+    if not cancel_job(place.database.engine, job_id):
+        raise wrong_state(place, job_id, "cancelled")
+    return show_job(place, require_job(place, job_id))
+
+
+@router.post("/retry", summary="Try failed and cancelled rows again", responses=ANSWERS)
+def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None = None) -> Retried:
+    """Each begins anew, with a look into its account first."""
+    require_own_job(place, job_id)
+    try:
+        with place.keep(job_id):
+            retried = retry_job(place.database.engine, job_id, codes=wanted.codes if wanted else ())
+    except WrongState:
+        raise wrong_state(place, job_id, "retried") from None
+    place.ring()
+    job = show_job(place, require_job(place, job_id))
+    return Retried(queued=retried.queued, wiped=retried.wiped, live=retried.live, job=job)
+
+
+def require_own_job(place: Place, job_id: str) -> JobStatus:
+    """A job that the workers beside this process would take. Raises: Refusal (404, 409)."""
+    job = require_job(place, job_id)
+    if job.instance_id != place.database.instance_id:
+        host = list_api_hosts(place.database.engine)[job.instance_id]
+        detail = f"Job {job_id} is of {host}, with the client id that it was begun with; this server is of another Cyclr."
+        raise Refusal(409, "other_instance", detail)
+    return job
+
+
+def wrong_state(place: Place, job_id: str, deed: str) -> Refusal:
+    """`deed`: as in "it cannot be paused"."""
+    return Refusal(409, "wrong_state", refusal_in_words(require_job(place, job_id), deed))

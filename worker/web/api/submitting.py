@@ -1,0 +1,364 @@
+"""`POST /v1/jobs`: a file, or a list of items, becomes a job."""
+
+import asyncio
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worker.domain.wording import counted
+from worker.intake import FileChanged, Unreadable
+from worker.jobs import Rejected, RunOptions
+from worker.store import idempotency
+from worker.store.idempotency import LONGEST_KEY
+from worker.store.listing import find_job
+from worker.store.loading import LoadLost
+from worker.store.new_rows import UnstorableText
+from worker.store.uploads import Upload
+from worker.web.access import Caller
+from worker.web.api.models import Job, Validation, to_fault, to_validation
+from worker.web.api.parameters import NO_NUL, IfPresent
+from worker.web.api.showing import show_job
+from worker.web.guards import Writer
+from worker.web.handing_in import (
+    BegunOtherwise,
+    Deed,
+    GivenHandingIn,
+    HandingIn,
+    NothingToInstall,
+    Started,
+    Stopping,
+    TooBusy,
+    TooManyRows,
+    require_installable,
+)
+from worker.web.place import GivenPlace, Place
+from worker.web.problems import Fault, Refusal, problems
+from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines, receive_text
+from worker.web.waiting import UploadGone
+
+SHOWN_PROBLEMS = 1_000
+MOST_ITEMS = 100_000
+MOST_COLUMNS = 500
+PROLONG_EVERY_S = 20.0
+JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
+FIRST_ROW = 2  # the header of a file is row 1
+FIRST_COLUMN = "account_id"
+
+T = TypeVar("T")
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+Name = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
+
+
+class Options(BaseModel):
+    """How a job is to run. As JSON, as fields of a form beside the file, or as parameters of the address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source_name: Name | None = Field(
+        None, description="What it is called in lists.", examples=["accounts.csv"]
+    )
+    connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = Field(
+        None, description="Name or id of the connector, for all rows."
+    )
+    first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = Field(
+        None, description="Install so many rows, then pause."
+    )
+    skip_invalid: bool = Field(False, description="Leave out rows with problems.")
+    look_first: bool = Field(False, description="Look into each account before the install.")
+    if_present: IfPresent = Field(
+        IfPresent.INSTALL, description="Where the same connector is there under another Name."
+    )
+
+    def to_run_options(self) -> RunOptions:
+        return RunOptions(
+            connector=self.connector,
+            skip_invalid=self.skip_invalid,
+            look_first=self.look_first,
+            skip_if_present=self.if_present is IfPresent.SKIP,
+            first=self.first,
+        )
+
+
+class NewJob(BaseModel):
+    """Items as a list: each is a row of a file, its column names with their values."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "options": {"connector": "Northwind Mail"},
+                    "items": [
+                        {"account_id": "acme", "api_key": "5f1c…", "property.Region": "EU"},
+                        {"account_id": "globex", "api_key": "77ab…", "property.Region": "US"},
+                    ],
+                }
+            ]
+        },
+    )
+
+    options: Options = Field(default_factory=Options)
+    items: list[dict[Annotated[str, Field(max_length=200)], str | None]] = Field(
+        min_length=1,
+        max_length=MOST_ITEMS,
+        description="The first item is row 2, as in a file with a header.",
+    )
+
+
+class Asked(Options):
+    """The parameters of the address."""
+
+    validate_only: bool = Field(False, description="All checks, and nothing is created.")
+
+
+@dataclass
+class Received:
+    """A request that has come whole. `hash`: of all that it asks for."""
+
+    upload: Upload
+    options: Options
+    hash: str
+
+
+@router.post(
+    "",
+    summary="Hand in a job",
+    status_code=202,
+    response_model=None,  # several: see the answers
+    responses={
+        200: {
+            "description": "With `validate_only` what was understood, and nothing was created. Else the job is there"
+            " already: by an earlier request with this Idempotency-Key, or unfinished with the same content and options.",
+            "model": Job | Validation,
+        },
+        202: {
+            "description": "The job is checked, stored and running.",
+            "model": Job,
+            "headers": {"Location": {"schema": {"type": "string"}}},
+        },
+        **problems(400, 403, 409, 413, 415),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"$ref": "#/components/schemas/NewJob"}},
+                CSV: {"schema": {"type": "string", "examples": ["account_id,api_key\nacme,5f1c…\n"]}},
+                FORM: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {"file": {"type": "string", "format": "binary"}},
+                    }
+                },
+            },
+        }
+    },
+)
+async def submit(
+    request: Request,
+    response: Response,
+    caller: Writer,
+    place: GivenPlace,
+    handing_in: GivenHandingIn,
+    asked: Annotated[Asked, Query()],
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=LONGEST_KEY, pattern=r"^[\x20-\x7e]+$")
+    ] = None,
+) -> Any:
+    """JSON (options and items), a CSV as the body, or a form with a file; with the last two the options are parameters of
+    the address, or fields of the form. Everything is checked first, Cyclr's catalogue too: a file with problems creates
+    nothing and is answered with all of them. The answer comes when the job is stored, so nothing that was accepted can
+    be lost."""
+    received = await _receive(request, place, caller, asked)
+    try:
+        with _problems_in_words():
+            if asked.validate_only:
+                response.status_code = 200
+                return await _validate(place, handing_in, received)
+            started = await _start(place, handing_in, caller, received, idempotency_key)
+        response.status_code = 202 if started.is_new else 200
+        response.headers["Location"] = f"/v1/jobs/{started.job.id}"
+        return await run_in_threadpool(show_job, place, started.job)
+    finally:
+        await run_in_threadpool(handing_in.forget, received.upload.id)
+
+
+async def _receive(request: Request, place: Place, caller: Caller, asked: Asked) -> Received:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+    given = asked.model_dump(exclude_unset=True, exclude={"validate_only"})
+    waiting, key_id = place.waiting, caller.key_id
+    if kind == JSON:
+        wanted = _parse(await receive_text(request))
+        options = wanted.options
+        lines = iter_lines(wanted.items)
+        name = options.source_name or "items"
+        form = await receive_lines(waiting, lines, api_key_id=key_id, source_name=name)
+    elif kind == CSV:
+        options = _to_options(given)
+        name = options.source_name or UNNAMED
+        form = await receive_file(waiting, request, api_key_id=key_id, source_name=name)
+    elif kind == FORM:
+        form = await receive_form(waiting, request, api_key_id=key_id)
+        try:
+            options = _to_options(given | {name: value for name, value in form.fields.items() if value})
+        except Refusal:
+            await run_in_threadpool(waiting.delete, form.upload.id)
+            raise
+    else:
+        detail = f"Expected {JSON}, {CSV} or {FORM}, got {kind[:100] or 'no Content-Type'}."
+        raise Refusal(415, "unsupported_media_type", detail)
+    return Received(form.upload, options, _hash(form, options))
+
+
+def _hash(form: Form, options: Options) -> str:
+    return hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
+
+
+def _parse(body: bytes) -> NewJob:
+    try:
+        return NewJob.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _to_options(given: Mapping[str, Any]) -> Options:
+    try:
+        return Options.model_validate(given)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> Refusal:
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    shown = [_fault(fault["loc"], fault["msg"]) for fault in faults[:SHOWN_PROBLEMS]]
+    return Refusal(
+        422, "invalid_request", "The request is not as expected.", errors=shown, error_count=len(faults)
+    )
+
+
+def _fault(where: tuple[int | str, ...], message: str) -> Fault:
+    match where:
+        case ("items", int(number), *rest):
+            return Fault(row=number + FIRST_ROW, column=".".join(map(str, rest)) or None, message=message)
+    return Fault(column=".".join(map(str, where)) or None, message=message)
+
+
+def iter_lines(items: list[dict[str, str | None]]) -> Iterator[bytes]:
+    """The items as the lines of a CSV, in pieces. Raises: Refusal (422)."""
+    columns = list(dict.fromkeys([FIRST_COLUMN, *(name for item in items for name in item)]))
+    if len(columns) > MOST_COLUMNS:
+        detail = f"Expected at most {MOST_COLUMNS} different columns, got {len(columns):,}."
+        raise Refusal(422, "invalid_request", detail)
+    # A file leaves out empty lines and comments; of a list nothing may go missing.
+    faults = [fault for number, item in enumerate(items) if (fault := _left_out(number + FIRST_ROW, item))]
+    if faults:
+        detail = "Some items cannot be rows."
+        raise Refusal(
+            422, "problems_in_file", detail, errors=faults[:SHOWN_PROBLEMS], error_count=len(faults)
+        )
+    line = io.StringIO(newline="")
+    writer = csv.writer(line, quoting=csv.QUOTE_ALL)
+    for cells in (columns, *([item.get(name) or "" for name in columns] for item in items)):
+        writer.writerow(cells)
+        yield line.getvalue().encode()
+        line.seek(0)
+        line.truncate()
+
+
+def _left_out(row: int, item: Mapping[str, str | None]) -> Fault | None:
+    if not any((value or "").strip() for value in item.values()):
+        return Fault(row=row, message="expected an item with values, got an empty one")
+    if (item.get(FIRST_COLUMN) or "").lstrip().startswith("#"):
+        return Fault(
+            row=row, column=FIRST_COLUMN, message="expected an account id, got one that begins with #"
+        )
+    return None
+
+
+async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
+    options = received.options.to_run_options()
+    checked = await handing_in.check(received.upload, options).wait()
+    require_installable(checked, options)
+    return to_validation(checked, place.settings.cyclr_calls_per_second)
+
+
+async def _start(
+    place: Place, handing_in: HandingIn, caller: Caller, received: Received, key: str | None
+) -> Started:
+    options = received.options.to_run_options()
+    if key is None:
+        return await handing_in.start(received.upload, options, api_key_id=caller.key_id).wait()
+    engine = place.database.engine
+    known_as = idempotency.Request(caller.key_id, key, received.hash)
+    known = await run_in_threadpool(idempotency.begin_request, engine, known_as)
+    match known.state:
+        case "other":
+            detail = "This Idempotency-Key came with another request before: use a new one for each."
+            raise Refusal(422, "idempotency_key_reused", detail)
+        case "busy":
+            detail = "The request with this Idempotency-Key is still being worked on."
+            raise Refusal(409, "still_running", detail, headers={"Retry-After": "5"})
+        case "done":
+            job = await run_in_threadpool(find_job, engine, known.job_id or "")
+            if job is None:
+                raise Refusal(
+                    409, "job_forgotten", f"Job {known.job_id} of this Idempotency-Key was forgotten."
+                )
+            return Started(job, is_new=False)
+    try:
+        deed = handing_in.start(received.upload, options, api_key_id=caller.key_id)
+        started = await _prolonging(place, known_as, deed)
+    except BaseException:
+        await run_in_threadpool(idempotency.give_up_request, engine, known_as)
+        raise
+    await run_in_threadpool(idempotency.complete_request, engine, known_as, started.job.id)
+    return started
+
+
+async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]) -> T:
+    """The deed's result; while it goes on, nobody takes the request for abandoned."""
+    while True:
+        try:
+            return await asyncio.wait_for(deed.wait(), PROLONG_EVERY_S)
+        except TimeoutError:
+            if deed.is_done:
+                return deed.result()
+            await run_in_threadpool(idempotency.prolong_request, place.database.engine, known_as)
+
+
+@contextmanager
+def _problems_in_words() -> Iterator[None]:
+    """What the check and the load raise, as an answer."""
+    try:
+        yield
+    except (Unreadable, Rejected) as error:
+        problems_, count = error.problems, getattr(error, "count", len(error.problems))
+        detail = f"{counted(count, 'problem')}. Nothing was created."
+        faults = [to_fault(problem) for problem in problems_[:SHOWN_PROBLEMS]]
+        raise Refusal(422, "problems_in_file", detail, errors=faults, error_count=count) from None
+    except TooManyRows as error:
+        raise Refusal(413, "too_many_rows", _sentence(error)) from None
+    except (NothingToInstall, UnstorableText) as error:
+        raise Refusal(422, "nothing_to_install", _sentence(error)) from None
+    except BegunOtherwise as error:
+        raise Refusal(409, "begun_otherwise", _sentence(error)) from None
+    except (FileChanged, LoadLost, UploadGone, Stopping) as error:
+        raise Refusal(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
+    except TooBusy:
+        detail = "Too many files are being checked just now. Try again in a moment."
+        raise Refusal(503, "too_busy", detail, headers={"Retry-After": "30"}) from None
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error.strerror) if isinstance(error, UploadGone) else str(error)
+    return f"{text[:1].upper()}{text[1:]}."
