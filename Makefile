@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.browser-installed
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test e2e setup check format mutants lock clean
+.PHONY: demo test e2e setup check format mutants faults lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
@@ -39,6 +39,9 @@ format: setup
 
 mutants: setup
 	@$(VENV)/bin/python -m tests.mutants
+
+faults: setup
+	@$(VENV)/bin/python -m tests.faults
 
 lock: setup
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml -o requirements/runtime.txt

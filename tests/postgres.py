@@ -60,12 +60,24 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_the_tests,
+                preexec_fn=die_with_the_tests,
             )
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self._folder / "log").read_text()[-2000:])
+
+    @property
+    def folder(self) -> Path:
+        """Of its socket: the `host` for its clients."""
+        return self._folder
+
+    def restart(self, number: int) -> None:
+        """`number`: SIGINT ends it in good order but asks no client; SIGQUIT at once, and it recovers when it starts."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait()
+        self.start()
 
     def kill(self) -> None:
         """As by a power cut. Its children end as they notice; a start waits for that."""
@@ -160,5 +172,5 @@ def _run(program: str, *words: str) -> None:
         raise RuntimeError(done.stderr.decode(errors="replace"))
 
 
-def _die_with_the_tests() -> None:
+def die_with_the_tests() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

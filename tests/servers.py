@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import redis
+
 # Started by a launcher, so that the server is killed when the test run is (Linux; elsewhere at teardown only).
 _LAUNCHER = """
 import os, sys
@@ -120,6 +122,37 @@ def valkey_server() -> Iterator[ValkeyServer]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def valkey_contents(url: str) -> dict[str, bytes]:
+    """Key -> the key and all that it holds, of whatever type. Not by DUMP, which compresses. Raises: RedisError."""
+    contents: dict[str, bytes] = {}
+    with redis.Redis.from_url(url, socket_timeout=5) as client:
+        for key in client.scan_iter():
+            parts = [key, *_parts(client, key)]
+            contents[key.decode(errors="replace")] = b"\n".join(
+                part if isinstance(part, bytes) else repr(part).encode() for part in parts
+            )
+    return contents
+
+
+def _parts(client: "redis.Redis", key: bytes) -> Iterator[object]:
+    match client.type(key):
+        case b"string":
+            yield client.get(key)
+        case b"list":
+            yield from client.lrange(key, 0, -1)
+        case b"set":
+            yield from client.smembers(key)
+        case b"zset":
+            yield from client.zrange(key, 0, -1)
+        case b"hash":
+            for name, value in client.hgetall(key).items():
+                yield from (name, value)
+        case b"none":  # it is gone since
+            pass
+        case other:
+            raise AssertionError(f"{key!r}: expected a type that is known here, got {other!r}")
 
 
 @contextlib.contextmanager

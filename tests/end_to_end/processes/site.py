@@ -13,6 +13,7 @@ from sqlalchemy import Row, select
 
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.end_to_end.processes.place import Place
+from tests.servers import valkey_contents
 from worker.embedded.runtime import Runtime, read_runtime
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.ledger import Call
@@ -106,12 +107,8 @@ class Site(Place):
 
     def valkey_contents(self) -> bytes:
         """All that the Valkey holds; nothing while it is dead."""
-        with (
-            suppress(redis.ConnectionError),
-            redis.Redis.from_url(self.runtime().redis_url, socket_timeout=5) as client,
-        ):
-            keys: list[Any] = list(client.scan_iter())
-            return b"\n".join([*keys, *(client.dump(key) or b"" for key in keys)])
+        with suppress(redis.ConnectionError):
+            return b"\n".join(valkey_contents(self.runtime().redis_url).values())
         return b""
 
     # What came of it.

@@ -1,0 +1,122 @@
+"""Processes that die, freeze, or are there twice."""
+
+import os
+import signal
+import time
+
+from tests.end_to_end.fleet.fleet import has_ended
+from tests.faults.classes.fault import Fault
+from tests.faults.deployment import CLAIM_S, busy_process
+
+SWEEP_AWAY_S, SWEEP_AWAY_BRIEFLY_S = 5.0, 2.5
+
+
+class CallsInFlight(Fault):
+    """Its evidence: a row that Cyclr had been called for, whose outcome nobody had written down when its worker was hit."""
+
+    hit: frozenset[str] = frozenset()  # accounts
+    hit_at = 0.0
+
+    def hit_a_busy_process(self, number: int) -> int:
+        """Its process id."""
+        process, self.hit = busy_process(self.at)
+        process.send_signal(number)
+        self.hit_at = time.time()
+        return process.pid
+
+    def was_in_flight(self) -> bool:
+        return any(
+            row.account_id in self.hit and row.deaths > 0 and row.settled_at.timestamp() > self.hit_at
+            for row in self.at.rows()
+        )
+
+
+class WorkerProcessKilled(CallsInFlight):
+    name = "kill -9 of a worker process"
+
+    def strike(self) -> None:
+        began = time.time()
+        pid = self.hit_a_busy_process(signal.SIGKILL)
+        self.at.seen.deafened.append((began, time.time()))
+        self.at.wait_until(
+            lambda: pid not in [process.pid for process in self.at.processes_of_worker()], "it is dead"
+        )
+
+    def took_place(self) -> bool:
+        return self.was_in_flight()
+
+
+class CeleryMainKilled(CallsInFlight):
+    name = "kill -9 of Celery's main process"
+
+    def strike(self) -> None:
+        children = self.at.processes_of_worker()
+        began = time.time()
+        self.killed = self.at.worker
+        _, self.hit = busy_process(self.at)
+        os.kill(self.killed.pid, signal.SIGKILL)
+        self.hit_at = time.time()
+        self.at.wait_until(lambda: all(map(has_ended, children)), "its processes end with it")
+        self.at.seen.deafened.append((began, time.time()))
+        self.at.launch_worker_again()
+
+    def took_place(self) -> bool:
+        return self.killed.exit_code == -signal.SIGKILL and self.was_in_flight()
+
+
+class SweepKilled(Fault):
+    name = "kill -9 of the sweep"
+
+    def strike(self) -> None:
+        self.killed = self.at.sweep
+        os.kill(self.killed.pid, signal.SIGKILL)
+        self.killed.wait()
+        # Nobody rescues, and nobody rings again, meanwhile.
+        self.at.pass_time(SWEEP_AWAY_BRIEFLY_S if self.is_brief else SWEEP_AWAY_S)
+        self.was_still_running = not self.at.is_over()
+        self.at.launch_sweep()
+
+    def took_place(self) -> bool:
+        return self.killed.exit_code == -signal.SIGKILL and self.was_still_running
+
+
+class WorkerFrozen(CallsInFlight):
+    name = "SIGSTOP of a worker beyond its claim"
+    had_been_rescued = False
+
+    def strike(self) -> None:
+        began, deaths = time.time(), self.at.deaths()
+        pid = self.hit_a_busy_process(signal.SIGSTOP)
+        try:
+            self.at.pass_time(CLAIM_S)
+            self.at.wait_until(lambda: self.at.deaths() > deaths, "its rows are taken back")
+            self.had_been_rescued = True
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        # What it had heard before it froze it says now.
+        self.at.pass_time(1.0)
+        self.at.seen.deafened.append((began, time.time()))
+
+    def took_place(self) -> bool:
+        return self.was_in_flight() and self.had_been_rescued
+
+
+class TwoSweeps(CallsInFlight):
+    """With something that both of them try to take back."""
+
+    name = "two sweeps"
+    were_alive = False
+
+    def strike(self) -> None:
+        first, began, deaths = self.at.sweep, time.time(), self.at.deaths()
+        self.hit_a_busy_process(signal.SIGKILL)
+        self.at.seen.deafened.append((began, time.time()))
+        second = self.at.launch("sweep")
+        self.at.wait_until(lambda: "sweep_started" in second.err, "the second sweep works")
+        were_lost_until_now = self.at.deaths() == deaths
+        self.at.wait_until(lambda: self.at.deaths() > deaths, "its rows are taken back")
+        self.were_alive = were_lost_until_now and first.exit_code is None and second.exit_code is None
+        second.kill()
+
+    def took_place(self) -> bool:
+        return self.were_alive and self.was_in_flight()

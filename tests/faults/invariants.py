@@ -1,0 +1,177 @@
+"""The nine invariants, from the simulator's ledger, the database, and what was seen meanwhile."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import Row, select, text
+
+from tests.end_to_end.processes.evidence import SLACK_S
+from tests.faults.deployment import BURST, TIMEOUT_S, Deployment
+from tests.integration.store.databases import assert_tallies_hold
+from tests.limits import assert_within_bound
+from worker.domain.states import FINAL_ITEM_STATES
+from worker.simulator.ledger import Call, Effect
+from worker.store.session import reading
+from worker.store.tables import attempts, metadata
+
+MOST_MESSAGES = 5
+MOST_MEMORY_BYTES = 400_000_000
+# Answers after which Cyclr has surely not acted.
+DEFINITE = {400, 401, 403, 404, 429}
+HEARD_WITHIN_S = 0.5  # of the answer that closes the gate
+PAUSE_WITHIN_S = 2.0
+LEAVING_S = 0.5  # from our deadline to where the simulator sees that the caller has left
+
+
+def assert_all_hold(deployment: Deployment, *, may_be_lost: int = 0) -> None:
+    """`may_be_lost`: so many rows may have ended as `worker_lost`, where so many workers died."""
+    ledger = deployment.cyclr.read_on()
+    rows = deployment.rows()
+    tries = _attempts(deployment)
+    assert_one_final_state_each(rows, tries, may_be_lost)  # 1
+    assert deployment.untrue_counters() + deployment.seen.untrue_counters == []
+    assert_tallies_hold(deployment.engine)
+    assert_nothing_twice(ledger.effects, deployment.cyclr.read("counts")["doubles"])  # 2
+    assert_looked_before_another_install(ledger.calls)  # 3
+    assert_within_bound(
+        [call.received_at for call in ledger.calls],
+        rate=deployment.calls_per_second,
+        burst=BURST,
+        slack_s=SLACK_S,
+    )  # 4
+    assert_gates_were_kept(ledger.calls, deployment.seen.deafened)
+    assert deployment.seen.looks > 0
+    assert deployment.seen.most_messages <= MOST_MESSAGES + deployment.seen.messages_added  # 5
+    assert deployment.seen.most_memory_bytes <= MOST_MEMORY_BYTES
+    assert_attempts_do_not_overlap(tries)  # 6
+    assert_no_secret(deployment, ledger.calls)  # 7
+    assert {job.state for job in deployment.jobs()} == {"completed"}  # 8
+    assert_pauses_were_heard(ledger.calls, deployment.seen.pauses)
+    assert_one_call_at_a_time(ledger.calls)  # 9
+
+
+def assert_one_final_state_each(
+    rows: Sequence[Row[Any]], tries: Sequence[Row[Any]], may_be_lost: int
+) -> None:
+    """All are installed, but those that a death may have ended."""
+    assert {row.state for row in rows} <= set(FINAL_ITEM_STATES)
+    others = [
+        (row.row_number, row.state, row.code, row.deaths, row.message)
+        for row in rows
+        if row.state != "installed"
+    ]
+    lost = [other for other in others if other[2] == "worker_lost" and other[3] >= 3]
+    assert [other for other in others if other not in lost] == []
+    assert len(lost) <= may_be_lost, lost
+    installed = Counter(attempt.item_id for attempt in tries if attempt.verdict == "installed")
+    assert installed == {row.id: 1 for row in rows if row.state == "installed"}
+
+
+def assert_nothing_twice(effects: Iterable[Effect], doubles: int) -> None:
+    made = Counter((effect.account_id, effect.name) for effect in effects if effect.kind == "installed")
+    assert [target for target, count in made.items() if count > 1] == []
+    assert doubles == 0
+
+
+def assert_looked_before_another_install(calls: Sequence[Call]) -> None:
+    """Between two installs of a target of which the first may have been applied, a look began and was answered."""
+    for account_id, own in _by_account(calls).items():
+        unknown: Call | None = None
+        for call in own:
+            if (
+                call.kind == "look"
+                and call.status == 200
+                and unknown
+                and call.received_at >= _over_at(unknown)
+            ):
+                unknown = None
+            elif call.kind == "install":
+                assert unknown is None, f"installed again without a look: {account_id}"
+                unknown = None if call.status in DEFINITE else call
+
+
+def assert_gates_were_kept(calls: Sequence[Call], deafened: Sequence[tuple[float, float]]) -> None:
+    """Nobody calls while Cyclr had asked for a pause, unless who heard of it was killed or frozen just then."""
+    times = sorted(call.received_at for call in calls)
+    for call in calls:
+        if call.answered_at is None or call.status not in (429, 503) or not call.retry_after:
+            continue
+        at = call.answered_at
+        if any(began - HEARD_WITHIN_S - SLACK_S <= at <= ended for began, ended in deafened):
+            continue
+        late = [time for time in times if at + HEARD_WITHIN_S + SLACK_S < time < _opens_at(call, at)]
+        assert late == [], f"{len(late)} calls while Cyclr had asked for a pause of {call.retry_after}"
+
+
+def assert_attempts_do_not_overlap(tries: Sequence[Row[Any]]) -> None:
+    """A worker that was frozen beyond its claim has written nothing: what it wrote would span the next attempt."""
+    by_item: dict[int, list[Row[Any]]] = {}
+    for attempt in tries:
+        by_item.setdefault(attempt.item_id, []).append(attempt)
+    for own in by_item.values():
+        for earlier, later in pairwise(sorted(own, key=lambda attempt: attempt.started_at)):
+            assert earlier.started_at + timedelta(seconds=earlier.took_s) <= later.started_at, (
+                earlier,
+                later,
+            )
+
+
+def assert_no_secret(deployment: Deployment, calls: Sequence[Call]) -> None:
+    """In no Valkey, log, output, URL, argument, table; and no sealed one of an installed row."""
+    deployment.look_around_now()
+    assert deployment.seen.leaks == set()
+    texts = {f"{path.name}": path.read_bytes() for path in deployment.folder.glob("*.out")}
+    texts |= {f"{path.name}": path.read_bytes() for path in deployment.folder.glob("*.err")}
+    texts["URLs"] = "\n".join(call.path for call in calls).encode()
+    texts["commands"] = "\n".join(said.out + said.err for said in deployment.said).encode()
+    with reading(deployment.engine) as connection:
+        for table in metadata.tables.values():
+            lines = connection.execute(text(f"SELECT each::text FROM {table.name} AS each")).scalars()
+            texts[f"table {table.name}"] = "\n".join(lines).encode()
+    assert [where for where, what in texts.items() if deployment.holds_secret(what)] == []
+    assert [row.id for row in deployment.rows() if row.sealed and row.state == "installed"] == []
+
+
+def assert_pauses_were_heard(calls: Sequence[Call], pauses: Sequence[tuple[float, float]]) -> None:
+    for paused_at, resumed_at in pauses:
+        begins = paused_at + PAUSE_WITHIN_S
+        late = [
+            call.account_id
+            for call in calls
+            if call.kind == "install" and begins + SLACK_S / 2 < call.received_at < resumed_at
+        ]
+        assert late == [], f"{len(late)} installs started later than {PAUSE_WITHIN_S} s after the pause"
+
+
+def assert_one_call_at_a_time(calls: Sequence[Call]) -> None:
+    for account_id, own in _by_account(calls).items():
+        for earlier, later in pairwise(own):
+            assert _over_at(earlier) <= later.received_at, f"two calls at once: {account_id}"
+
+
+def _by_account(calls: Sequence[Call]) -> dict[str | None, list[Call]]:
+    """Installs and looks. Each account has one target."""
+    by_account: dict[str | None, list[Call]] = {}
+    for call in sorted(calls, key=lambda call: call.received_at):
+        if call.kind in ("install", "look"):
+            by_account.setdefault(call.account_id, []).append(call)
+    return by_account
+
+
+def _over_at(call: Call) -> float:
+    """When it was over for us at the latest; one that a frozen process left unanswered stays open beyond that."""
+    return min(call.ended_at or float("inf"), call.received_at + TIMEOUT_S + LEAVING_S)
+
+
+def _opens_at(call: Call, answered_at: float) -> float:
+    asked = call.retry_after or "0"
+    return answered_at + float(asked) if asked.isdecimal() else parsedate_to_datetime(asked).timestamp()
+
+
+def _attempts(deployment: Deployment) -> list[Row[Any]]:
+    with reading(deployment.engine) as connection:
+        return list(connection.execute(select(attempts)))
