@@ -1,11 +1,11 @@
-# `make demo` and `make test` set everything up first; Git, make and Python 3.11+ are all they need.
+# `make demo`, `make test` and `make e2e` set everything up first; Git, make and Python 3.11+ are all they need.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.browser-installed
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test e2e setup check format mutants faults lock clean
+.PHONY: demo test e2e screenshots setup check format mutants faults lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
@@ -22,6 +22,10 @@ test: setup
 # The pages in a real browser; brings what it needs, Chromium too where there is none.
 e2e: $(BROWSER_STAMP)
 	@$(VENV)/bin/pytest tests/browser
+
+# The same, with its screenshots put where the docs show them.
+screenshots: export SCREENSHOTS = docs/screenshots
+screenshots: e2e
 
 $(BROWSER_STAMP): $(STAMP) requirements/browser.txt scripts/chromium.sh
 	@sh scripts/chromium.sh

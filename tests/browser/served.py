@@ -1,6 +1,7 @@
 """What the browser looks at: a simulated Cyclr, and the real command that serves the pages."""
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,10 +39,21 @@ def address(command: Command) -> str:
     return eventually(find, "the command serves")
 
 
-def make_key(place: Place, name: str, scope: str) -> str:
-    made = place.start("api-keys", "create", name, "--scope", scope)
-    assert made.wait() == 0, made.err
-    return made.out.strip()
+def make_keys(place: Place) -> tuple[str, str]:
+    """One that may write, and one that may only read."""
+    pairs = (("Ada, onboarding", "write"), ("Grace, support", "read"))
+    making = [place.start("api-keys", "create", name, "--scope", scope) for name, scope in pairs]
+    for made in making:
+        assert made.wait() == 0, made.err
+    write_key, read_key = (made.out.strip() for made in making)
+    return write_key, read_key
+
+
+def free_port() -> int:
+    """Links for customers name the port of the pages, so it is known before they are served."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -49,19 +61,17 @@ def open_served(
     folder: Path, world: World, *, credentials: tuple[str, str], **settings: str
 ) -> Iterator[Served]:
     """`cyclr-bulk serve` in a home of its own: SQLite, a private Valkey, workers beside it."""
+    port = free_port()
     with SimulatorThread(world) as simulator:
+        settings |= {
+            "CYCLR_SERVICE_URL": simulator.base_url,
+            "CYCLR_SIGNIN_USERNAME": "{account_id}@customers.example",
+            "CYCLR_BULK_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        }
         place = _Home(folder, simulator, credentials, settings)
         try:
-            command = place.start("serve", "--port", "0")
-            url = address(command)
-            yield Served(
-                place,
-                simulator,
-                command,
-                url,
-                make_key(place, "Ada, onboarding", "write"),
-                make_key(place, "Grace, support", "read"),
-            )
+            command = place.start("serve", "--port", str(port))
+            yield Served(place, simulator, command, address(command), *make_keys(place))
         finally:
             place.close()
 

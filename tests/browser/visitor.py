@@ -93,7 +93,7 @@ class Visitor:
             for each in found
             for node in each["nodes"]
         ]
-        assert told == [], self.page.url
+        assert not told, f"{self.page.url}: " + "; ".join(told)
 
     def assert_no_secret(self, secrets: set[str]) -> None:
         """Of all addresses that were opened, once more: no answer holds one of these."""

@@ -12,7 +12,6 @@ from worker.bootstrap import Database, open_cyclr
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
-from worker.cyclr.limiter_rule import Rule
 from worker.settings import CyclrSettings
 from worker.web.waiting import WaitingUploads
 
@@ -20,7 +19,7 @@ from worker.web.waiting import WaitingUploads
 class Place:
     """Where the web process works: a home, or a deployment.
 
-    `broker`: the URL of the Redis just now; where there is none, the one rule of this process. `ring`: there is work. `keep`: see to this job
+    `redis_url`: of the broker just now; None where there is none. `ring`: there is work. `keep`: see to this job
     from now on; its rows are written while the context lasts. `uploads`: the folder of waiting uploads; None: they wait in the database.
     """
 
@@ -30,7 +29,7 @@ class Place:
         database: Database,
         clock: Clock,
         *,
-        broker: Callable[[], str | Rule],
+        redis_url: Callable[[], str | None],
         ring: Callable[[], None],
         keep: Callable[[str], AbstractContextManager[None]],
         uploads: Path | None,
@@ -38,26 +37,28 @@ class Place:
         self.settings = settings
         self.database = database
         self.clock = clock
-        self.broker = broker
+        self.redis_url = redis_url
         self.ring = ring
         self.keep = keep
         self.waiting = WaitingUploads(database.engine, database.sealer, uploads)
         self._lock = asyncio.Lock()
         self._stack = AsyncExitStack()
-        self._opened: tuple[str | Rule, CyclrClient, Limiter] | None = None
+        self._opened: tuple[str | None, CyclrClient, Limiter] | None = None
 
     async def cyclr(self) -> tuple[CyclrClient, Limiter]:
         """This process's client and its limiter: opened at the first use, and anew where the broker has moved.
 
         Its connections and its token outlive a request. On the server's event loop only.
         """
-        broker = self.broker()
+        redis_url = self.redis_url()
         async with self._lock:
-            if self._opened is None or self._opened[0] != broker:
+            if self._opened is None or self._opened[0] != redis_url:
                 await self._stack.aclose()
                 self._stack = AsyncExitStack()
-                opening = open_cyclr(self.settings, self.database.engine, clock=self.clock, broker=broker)
-                self._opened = (broker, *await self._stack.enter_async_context(opening))
+                opening = open_cyclr(
+                    self.settings, self.database.engine, clock=self.clock, redis_url=redis_url
+                )
+                self._opened = (redis_url, *await self._stack.enter_async_context(opening))
             return self._opened[1], self._opened[2]
 
     async def aclose(self) -> None:

@@ -14,7 +14,6 @@ import structlog
 from tests.integration.store.databases import SEALER, Loads, end, planned, take, url_of
 from worker.bootstrap import Database
 from worker.clock import Clock
-from worker.cyclr.limiter_rule import Rule
 from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link
 from worker.domain.scopes import Scope
@@ -143,12 +142,11 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
             }
             | given,
         )
-        rule = Rule()
         place = Place(
             settings,
             Database(engine, SEALER, settings.instance_id),
             Clock(),
-            broker=lambda: rule,
+            redis_url=lambda: None,
             ring=lambda: None,
             keep=lambda _: nullcontext(),
             uploads=None,

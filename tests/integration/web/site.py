@@ -68,7 +68,7 @@ def open_site(
         chosen,
         database,
         Clock(),
-        broker=lambda: redis_url,
+        redis_url=lambda: redis_url,
         ring=lambda: None,
         keep=lambda _job_id: nullcontext(),
         uploads=folder,
@@ -85,7 +85,7 @@ def open_site(
 
 
 async def _declare_idle(settings: Any, database: bootstrap.Database, redis_url: str) -> None:
-    limiter = bootstrap.make_limiter(settings, database.engine, clock=Clock(), broker=redis_url)
+    limiter = bootstrap.make_limiter(settings, database.engine, clock=Clock(), redis_url=redis_url)
     await limiter.declare_idle()
     await limiter.aclose()
 

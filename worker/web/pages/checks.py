@@ -12,6 +12,7 @@ from worker.intake.columns import RESULT_COLUMNS
 from worker.intake.rows import read_row
 from worker.jobs import Checked, Rejected
 from worker.store.jobs import JobStatus
+from worker.web.pages import words
 
 SHOWN_ROWS = 5
 SHOWN_PROBLEMS = 200
@@ -104,7 +105,7 @@ def refused_check(error: Unreadable | Rejected) -> Check:
 
 def failed_check(why: str) -> Check:
     """A check that came to no result; it may be made once more."""
-    text = f"{_sentence(why)} Nothing was installed."
+    text = f"{words.sentence(why)} Nothing was installed."
     return Check(verdict=Verdict("bad", "The file could not be checked.", text), is_failed=True)
 
 
@@ -204,7 +205,3 @@ def _first_rows(source: Source, options: Options) -> list[FirstRow]:
 
 def _cell(text: str) -> Cell:
     return Cell("hidden", is_masked=True) if text == NOT_EXPORTED else Cell(text, is_masked=False)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -92,7 +92,8 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool) -> tuple[str, str, str
             return "good", f"{words.OUTCOMES.get(item.outcome, 'Installed')}.", _after_install(item)
         case ItemState.FAILED:
             reason = words.reason(item.code)
-            return "bad", f"Failed: {reason.heading}.", f"{item.message or ''} {reason.advice}".strip()
+            message = words.sentence(item.message) if item.message else ""
+            return "bad", f"Failed: {reason.heading}.", f"{message} {reason.advice}".strip()
         case ItemState.CANCELLED:
             return (
                 "",
@@ -102,15 +103,15 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool) -> tuple[str, str, str
         case ItemState.RUNNING:
             return "", "In hand of a worker just now.", "Load the page again in a moment."
     if job.state is JobState.PAUSED:
-        pause = words.pause_in_words(job)
-        return "warn", "It waits, since the job is paused.", f"{pause}. It goes on when the job is resumed."
+        pause = words.sentence(words.pause_in_words(job) or "")
+        return "warn", "It waits, since the job is paused.", f"{pause} It goes on when the job is resumed."
     if is_held:
         return "", "Held back.", "Only the first rows of the file were to be installed."
     if item.tried:
         return (
             "warn",
             "It is tried again by itself.",
-            f"The last try: {item.message}. There is nothing to do.",
+            f"{words.sentence(item.message or '')} There is nothing to do.".strip(),
         )
     return "", "It waits for its turn.", "There is nothing to do."
 
@@ -124,7 +125,7 @@ def _after_install(item: Any) -> str:
             f"At Cyclr these differ from the row, and were left as they are: {', '.join(item.differs)}."
         )
     if item.code == Code.PRESENT_UNDER_OTHER_NAME:
-        parts.append(f"{item.message}.")
+        parts.append(words.sentence(item.message))
     return " ".join(parts) or "There is nothing to do."
 
 
@@ -161,11 +162,11 @@ _THEN = {
 
 def _step(attempt: Any) -> Step:
     kind, heading = _VERDICTS.get(attempt.verdict, ("", attempt.verdict))
-    said = f"{attempt.reason}." if attempt.reason else ""
+    said = words.sentence(attempt.reason) if attempt.reason else ""
     details = [f"while {words.CALLS.get(attempt.call, attempt.call)}"]
     details += [f"Cyclr answered {attempt.http_status}"] if attempt.http_status else []
     details.append(f"took {_seconds(attempt.took_s)}")
-    text = f"{_capitalised(said)} {_THEN.get(attempt.verdict, '')}".strip()
+    text = f"{said} {_THEN.get(attempt.verdict, '')}".strip()
     return Step(kind, heading, text, attempt.started_at, ", ".join(details))
 
 
@@ -180,7 +181,3 @@ def _what_comes(job: JobStatus, item: Any, *, is_held: bool) -> Iterator[Step]:
 
 def _seconds(took_s: float) -> str:
     return f"{took_s:.1f} s" if took_s < 10 else in_words(took_s)
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]

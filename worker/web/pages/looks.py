@@ -138,13 +138,13 @@ class Look:
         job = self.job
         if job.started_at is None or job.finished_at is None:
             return ""
-        return f"in {in_words((job.finished_at - job.started_at).total_seconds())}"
+        return f"{in_words((job.finished_at - job.started_at).total_seconds())}"
 
     @property
     def advice(self) -> Advice | None:
         job = self.job
         if job.pause_reason is not None:
-            heading = f"Paused: {words.pause_in_words(job)}."
+            heading = words.sentence(words.pause_in_words(job) or "")
             return Advice("warn", heading, words.PAUSE_ADVICE[job.pause_reason])
         if job.state is JobState.LOADING:
             return Advice("", "The rows are being written.", "It begins when all of them are.")

@@ -108,3 +108,9 @@ def item_state(state: str, *, tried: bool, is_held: bool) -> tuple[str, str]:
     if is_held:
         return "held", "held back"
     return ("retrying", "retrying") if tried else ("waiting", "waiting")
+
+
+def sentence(text: str) -> str:
+    """The message as a sentence: a capital letter first, one full stop at the end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""

@@ -106,5 +106,12 @@ function prepare(root) {
   }
 }
 
+// A session that has ended answers with the way to sign in: a whole page, not a part of this one.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (new URL(event.detail.xhr.responseURL || location.href).pathname !== "/sign-in") return;
+  event.detail.shouldSwap = false;
+  location.reload();
+});
+
 prepare(document);
 document.addEventListener("htmx:afterSettle", () => prepare(document));

@@ -4,6 +4,7 @@
 const POLL_MS = 2000;
 const TRY_AGAIN_MS = 15000;
 const ROWS_EVERY_MS = 5000;
+const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
 const live = document.getElementById("live");
 let chart = null;
 let polling = null;
@@ -19,14 +20,21 @@ function poll() {
   polling ??= setInterval(refresh, POLL_MS);
 }
 
+function stopPolling() {
+  clearInterval(polling);
+  polling = null;
+}
+
 function listen() {
   events = new EventSource(`/v1/jobs/${standing().dataset.job}/events`);
-  events.addEventListener("open", () => {
-    clearInterval(polling);
-    polling = null;
-    refresh();
-  });
+  events.addEventListener("open", stopPolling);
   events.addEventListener("progress", refresh);
+  // Somebody may have it run again: that is asked now and then.
+  events.addEventListener("end", () => {
+    events.close();
+    if (standing().dataset.isOver === "no") refresh();
+    setTimeout(listen, TRY_AGAIN_MS);
+  });
   events.addEventListener("error", () => {
     poll();
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, TRY_AGAIN_MS);
@@ -54,7 +62,16 @@ function colour(name) {
 }
 
 function axis() {
-  return { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
+  const line = { stroke: colour("--line"), width: 1 };
+  return { stroke: colour("--muted"), font: `12px ${getComputedStyle(document.body).fontFamily}`, grid: line, ticks: line };
+}
+
+// A job takes seconds or days: the axis says as much of the time as it takes to tell two marks apart.
+function clockTimes(marks) {
+  const step = marks.length > 1 ? marks[1] - marks[0] : 1;
+  const form = step < 60 ? { timeStyle: "medium" } : step < 43200 ? { timeStyle: "short" } : { dateStyle: "short" };
+  const format = new Intl.DateTimeFormat(undefined, form);
+  return marks.map((at) => format.format(new Date(at * 1000)));
 }
 
 function drawPace() {
@@ -74,9 +91,13 @@ function drawPace() {
     {
       width: place.clientWidth,
       height: 220,
-      series: [{}, line("installed a second", "--installed"), line("failed a second", "--failed")],
+      series: [
+        { label: "Time", value: (_, at) => (at === null ? "–" : clockTimes([at])[0]) },
+        line("installed a second", "--installed"),
+        line("failed a second", "--failed"),
+      ],
       scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: [axis(), { ...axis(), size: 56 }],
+      axes: [{ ...axis(), space: 90, incrs: STEPS_S, values: (_, marks) => clockTimes(marks) }, { ...axis(), size: 56 }],
       cursor: { y: false },
     },
     data,
