@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +39,9 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the table into docs/testing.md")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")
     given = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if not given.names or mutant.name in given.names]
-    problems = [problem for mutant in MUTANTS if (problem := mutant.problem(ROOT))]
+    mutants = (*MUTANTS, *DESK_MUTANTS)
+    chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
+    problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]
     if problems or not chosen:
         sys.stderr.write("\n".join(problems or ["no mutant of that name"]) + "\n")
         return 2

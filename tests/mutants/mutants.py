@@ -265,8 +265,8 @@ MUTANTS = (
         "any_row_may_be_unsealed",
         "worker/store/sealing.py",
         "sealed data of one row opens as that of another",
-        '    return f"{job_id}/{row_number}".encode()\n',
-        '    return f"{job_id}".encode()\n',
+        '    return f"{job_id}/{row_number}"\n',
+        '    return f"{job_id}"\n',
         ("tests/unit/store/test_sealing.py",),
     ),
     # Intake

@@ -1,0 +1,130 @@
+"""Mutants of the authorisation desk: where a slip would let somebody through who should not be, or stop who should."""
+
+from tests.mutants.mutants import Mutant
+
+STORE = "tests/integration/store/test_links.py"
+CUSTOMER = "tests/integration/desk/test_customer.py"
+API = "tests/integration/desk/test_api.py"
+
+DESK_MUTANTS = (
+    Mutant(
+        "link_outlives_its_withdrawal",
+        "worker/store/links.py",
+        "a link that was withdrawn leads to Cyclr again once its row has a new one",
+        "    if row.batch != link.batch or row.generation != link.generation or row.withdrawn_at is not None:\n",
+        "    if row.batch != link.batch or row.withdrawn_at is not None:\n",
+        (f"{STORE}::test_a_withdrawn_link_that_is_renewed_is_another_one",),
+    ),
+    Mutant(
+        "links_of_an_old_batch_hold",
+        "worker/store/links.py",
+        "links that were withdrawn with all others of their job hold again when new ones are made",
+        "    if row.batch != link.batch or row.generation != link.generation or row.withdrawn_at is not None:\n",
+        "    if not row.batch or row.generation != link.generation or row.withdrawn_at is not None:\n",
+        (f"{STORE}::test_withdrawn_links_of_a_job_stay_dead_when_new_ones_are_made",),
+    ),
+    Mutant(
+        "link_never_ends",
+        "worker/store/links.py",
+        "a link leads to Cyclr after its time",
+        "    if link.expires_at <= now:\n",
+        "    if link.expires_at <= now and row.is_authenticated:\n",
+        (f"{CUSTOMER}::test_a_link_whose_time_is_over_has_ended",),
+    ),
+    Mutant(
+        "click_races_a_withdrawal",
+        "worker/store/links.py",
+        "a click counts although all links were withdrawn after it was looked at",
+        "                holds.exists(),\n",
+        "",
+        (f"{STORE}::test_withdrawn_links_of_a_job_stay_dead_when_new_ones_are_made",),
+    ),
+    Mutant(
+        "clicks_have_no_bound",
+        "worker/store/links.py",
+        "a link may be clicked without end",
+        "                or_(is_new_time, links.c.clicks < MOST_CLICKS),\n",
+        "                or_(is_new_time, links.c.clicks >= 0),\n",
+        (f"{STORE}::test_clicks_at_once_are_bounded_as_well",),
+    ),
+    Mutant(
+        "authorised_is_counted_again",
+        "worker/store/links.py",
+        "each answer of Cyclr counts one more customer who has authorised",
+        "        waited = update(items).where(items.c.id == item_id, IS_UNAUTHENTICATED)\n",
+        "        waited = update(items).where(items.c.id == item_id)\n",
+        (f"{STORE}::test_an_authorisation_is_written_on_the_row_and_counted_once",),
+    ),
+    Mutant(
+        "link_is_not_checked",
+        "worker/store/signing.py",
+        "a link with any signature is taken for ours",
+        '            if hmac.compare_digest(_encoded(_mac(key, payload)).encode(), mac.encode("utf-8", "replace")):\n',
+        "            if mac:\n",
+        (f"{CUSTOMER}::test_a_link_that_is_not_ours_is_unknown",),
+    ),
+    Mutant(
+        "head_counts_as_opened",
+        "worker/web/desk/customer.py",
+        "a mail scanner that only asks for the headers counts as a customer who opened the link",
+        '        is_opened = request.method == "GET"\n',
+        "        is_opened = True\n",
+        (f"{CUSTOMER}::test_a_head_does_not_count_as_opened",),
+    ),
+    Mutant(
+        "customer_of_another_instance",
+        "worker/jobs/authorising.py",
+        "a link of another instance asks this one's Cyclr",
+        "        if item is None or item.instance_id != self._instance_id:\n",
+        "        if item is None:\n",
+        (f"{CUSTOMER}::test_a_link_of_another_instance_is_unknown_here",),
+    ),
+    Mutant(
+        "one_user_for_all_accounts",
+        "worker/jobs/authorising.py",
+        "customers of all accounts are signed in as one user, though each was to have its own",
+        "        username = self._addresses.username.replace(ACCOUNT_ID_HERE, item.account_id)\n",
+        "        username = self._addresses.username\n",
+        (f"{CUSTOMER}::test_a_customer_goes_from_the_link_to_cyclr_and_comes_back_authorised",),
+    ),
+    Mutant(
+        "link_in_cyclrs_address",
+        "worker/web/headers.py",
+        "a browser tells the next page which link it came from",
+        '    "Referrer-Policy": "no-referrer",\n',
+        "",
+        (f"{CUSTOMER}::test_no_link_and_no_token_is_logged_stored_or_told_to_others",),
+    ),
+    Mutant(
+        "withdrawn_link_is_mailed",
+        "worker/jobs/authorising.py",
+        "a row whose link was withdrawn is in the mail merge",
+        "            or item.withdrawn_at is not None\n",
+        "",
+        (f"{API}::test_the_file_for_a_mail_merge_has_every_link",),
+    ),
+    Mutant(
+        "reader_sees_links",
+        "worker/web/desk/api.py",
+        "a key that may only read is given links",
+        "    links = find_links(place) if caller.can_write else None\n",
+        "    links = find_links(place)\n",
+        (f"{API}::test_a_key_that_may_only_read_sees_no_link_and_changes_nothing",),
+    ),
+    Mutant(
+        "round_is_asked_twice",
+        "worker/store/asking.py",
+        "two processes ask Cyclr about the same rows",
+        "            connection.execute(desk.values(asking_until=now + TAKEN_FOR))\n",
+        "            connection.execute(desk.values(asking_until=now))\n",
+        (f"{STORE}::test_a_round_comes_to_every_row_once_and_ends",),
+    ),
+    Mutant(
+        "round_passes_over_rows",
+        "worker/store/asking.py",
+        "rows that Cyclr could not be asked about are passed over",
+        "        after = asked[-1].row_number if asked else round_.after\n",
+        "        after = round_.piece[-1].row_number\n",
+        (f"{STORE}::test_a_round_goes_on_where_it_was_when_cyclr_was_away",),
+    ),
+)
