@@ -19,6 +19,7 @@ from worker.cyclr.limiter import InProcessLimiter, Limiter, RedisLimiter
 from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
 from worker.installing import InstallRun, Limits, Rules
+from worker.installing.sighting import Sighting
 from worker.lifeline import die_with_parent
 from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
 from worker.store.gates import DatabaseGate
@@ -155,12 +156,15 @@ class Installer:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._opened: tuple[CyclrClient, Limiter] | None = None
+        self._sighting = Sighting(database.engine, database.instance_id)
+        self._sighting.start()
 
     def run(self, *, for_s: float, on_start: Callable[[asyncio.AbstractEventLoop, InstallRun], None]) -> None:
         """One run. `on_start` gets the loop and the run, to stop it from outside."""
         self._runner.run(self._run(for_s, on_start))
 
     def close(self) -> None:
+        self._sighting.end()
         self._runner.run(self._stack.aclose())
         self._runner.close()
 

@@ -2,6 +2,7 @@
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
+from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.telemetry import get_logger
@@ -66,3 +67,12 @@ class Doorbell:
             return int(channel.queue_declare(QUEUE, passive=True).message_count)  # type: ignore[attr-defined]
         except ChannelError:  # Redis knows no empty queue
             return 0
+
+
+def count_tickets(redis_url: str) -> int | None:
+    """How many wait; None where the broker is away. `redis_url`: as redis-py spells it."""
+    try:
+        with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=3) as redis:
+            return int(redis.llen(QUEUE))
+    except RedisError:
+        return None

@@ -64,6 +64,15 @@ instances = Table(
     Column("id", String(16), primary_key=True),
     Column("api_host", Text, nullable=False),
     Column("gate_until", UtcDateTime),
+    Column("rescues", BigInteger, nullable=False, server_default="0"),
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("worker_id", String(16), primary_key=True),
+    Column("instance_id", String(16), nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
 )
 
 api_keys = Table(

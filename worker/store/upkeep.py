@@ -10,7 +10,7 @@ from worker.domain.states import Code, ItemState, JobState
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, writing
 from worker.store.settling import advance_jobs, lock_jobs
-from worker.store.tables import DEATHS_UNTIL_ALONE, IS_KEPT, IS_QUEUED, IS_RUNNING, items, jobs
+from worker.store.tables import DEATHS_UNTIL_ALONE, IS_KEPT, IS_QUEUED, IS_RUNNING, instances, items, jobs
 from worker.store.tallies import Failure, add_failures, add_pace
 
 PIECE = 1_000
@@ -74,9 +74,21 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
             }
             _update(connection, [row.id for row in dead], may_have_been_sent | failed)
             _count_failed(connection, dead, now)
+        _count_rescues(connection, Counter(row.job_id for row in lost))
         return len(lost)
 
     return writing(engine, work)
+
+
+def _count_rescues(connection: Connection, rescued: Counter[str]) -> None:
+    # The last step, in id order: all jobs of an instance share its row.
+    by_instance: Counter[str] = Counter()
+    of_job = select(jobs.c.id, jobs.c.instance_id).where(jobs.c.id.in_(rescued))
+    for row in connection.execute(of_job) if rescued else ():
+        by_instance[row.instance_id] += rescued[row.id]
+    for instance_id, count in sorted(by_instance.items()):
+        mine = update(instances).where(instances.c.id == instance_id)
+        connection.execute(mine.values(rescues=instances.c.rescues + count))
 
 
 def _count_failed(connection: Connection, dead: list[Any], now: datetime) -> None:

@@ -11,8 +11,9 @@ from fastapi import Depends, Request
 from worker.bootstrap import Database, open_cyclr
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
-from worker.cyclr.limiter import Limiter
+from worker.cyclr.limiter import Limiter, redis_url
 from worker.settings import CyclrSettings
+from worker.tickets import count_tickets
 from worker.web.waiting import WaitingUploads
 
 
@@ -50,16 +51,19 @@ class Place:
 
         Its connections and its token outlive a request. On the server's event loop only.
         """
-        redis_url = self.redis_url()
+        url = self.redis_url()
         async with self._lock:
-            if self._opened is None or self._opened[0] != redis_url:
+            if self._opened is None or self._opened[0] != url:
                 await self._stack.aclose()
                 self._stack = AsyncExitStack()
-                opening = open_cyclr(
-                    self.settings, self.database.engine, clock=self.clock, redis_url=redis_url
-                )
-                self._opened = (redis_url, *await self._stack.enter_async_context(opening))
+                opening = open_cyclr(self.settings, self.database.engine, clock=self.clock, redis_url=url)
+                self._opened = (url, *await self._stack.enter_async_context(opening))
             return self._opened[1], self._opened[2]
+
+    def count_tickets(self) -> int | None:
+        """How many wait in the broker; None where it is away, or where there is none. It blocks."""
+        url = self.redis_url()
+        return None if url is None else count_tickets(redis_url(url))
 
     async def aclose(self) -> None:
         """End the connections to Cyclr and to the limiter; a second call is safe."""

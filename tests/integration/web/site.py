@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -34,10 +35,33 @@ class Site:
         self.app = app
         self.url = f"http://127.0.0.1:{server.port}"
         self.engine = place.database.engine
+        self.server = server
         self.clients: list[httpx.Client] = []
 
     def key(self, scope: Scope = Scope.WRITE, *, lasts: timedelta | None = None, name: str = "tests") -> str:
         return create_key(self.engine, name=name, scope=scope, lasts=lasts)[1]
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """While the context lasts, the rows of running jobs are installed, as by a worker process."""
+        has_ended = threading.Event()
+
+        def work() -> None:
+            installer = bootstrap.Installer(
+                self.place.settings, self.place.database, redis_url=self.place.redis_url()
+            )
+            while not has_ended.is_set():
+                installer.run(for_s=0.5, on_start=lambda _loop, _run: None)
+            installer.close()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            has_ended.set()
+            thread.join(60)
+            assert not thread.is_alive()
 
     def client(self, key: str | None = None, **options: Any) -> httpx.Client:
         """A client with this key in its header; without one where it is None. It is closed with the site."""

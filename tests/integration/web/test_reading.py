@@ -1,0 +1,353 @@
+"""Jobs, items, failures, results and progress over HTTP."""
+
+import csv
+import io
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import update
+
+from tests.end_to_end.harness import MAIL
+from tests.integration.web.site import Site, wait_until
+from worker.domain.scopes import Scope
+from worker.simulator.faults import refused
+from worker.simulator.server import SimulatorThread
+from worker.store.loading import ensure_instance
+from worker.store.session import writing
+from worker.store.tables import jobs
+
+ACCOUNTS = ("acme", "globex", "initech", "umbrella")
+
+
+@pytest.fixture
+def client(site: Site) -> httpx.Client:
+    return site.client(site.key())
+
+
+def submit(client: httpx.Client, *accounts: str, **options: Any) -> str:
+    items = [{"account_id": each, "connector": MAIL, "api_key": f"key-of-{each}-5f1c"} for each in accounts]
+    answer = client.post("/v1/jobs", json={"items": items, "options": options})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def job_of(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").raise_for_status().json()
+    return found
+
+
+@pytest.fixture
+def ended(site: Site, client: httpx.Client, simulator: SimulatorThread) -> str:
+    """A completed job of four rows, two of which Cyclr refused."""
+    for account_id in ("globex", "umbrella"):
+        simulator.simulator.faults.add(
+            refused(400, f"no credit for '{account_id}'"), call="install", account_id=account_id
+        )
+    job_id = submit(client, *ACCOUNTS)
+    with site.working():
+        wait_until(lambda: job_of(client, job_id)["state"] == "completed")
+    simulator.simulator.faults.clear()
+    return job_id
+
+
+def test_a_job_is_shown_with_its_counters(site: Site, client: httpx.Client, ended: str):
+    found = job_of(client, ended)
+    assert {name: found[name] for name in ("total", "installed", "failed", "cancelled", "final", "left")} == {
+        "total": 4,
+        "installed": 2,
+        "failed": 2,
+        "cancelled": 0,
+        "final": 4,
+        "left": 0,
+    }
+    assert found["rows_per_second"] > 0
+    assert found["seconds_left"] is None
+    assert found["finished_at"] is not None
+    assert site.place.settings.api_host == found["api_host"]
+
+
+def test_a_job_that_has_not_changed_is_not_sent_again(client: httpx.Client):
+    job_id = submit(client, "acme")
+    first = client.get(f"/v1/jobs/{job_id}")
+    tag = first.headers["ETag"]
+    again = client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": f'"other", {tag}'})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+    client.post(f"/v1/jobs/{job_id}/pause").raise_for_status()
+    changed = client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": tag})
+    assert (changed.status_code, changed.json()["state"]) == (200, "paused")
+    assert changed.headers["ETag"] != tag
+
+
+def test_jobs_come_in_pages_the_newest_first(client: httpx.Client):
+    made = [submit(client, account_id, source_name=f"{account_id}.csv") for account_id in ACCOUNTS]
+    found, cursor = [], None
+    while True:
+        asked = {"limit": 3} | ({"cursor": cursor} if cursor else {})
+        page = client.get("/v1/jobs", params=asked).raise_for_status().json()
+        found += [job["id"] for job in page["jobs"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert found == made[::-1]
+    client.post(f"/v1/jobs/{made[0]}/pause").raise_for_status()
+    paused = client.get("/v1/jobs", params={"state": "paused"}).json()["jobs"]
+    assert [job["id"] for job in paused] == [made[0]]
+    named = client.get("/v1/jobs", params={"text": "GLOB"}).json()["jobs"]
+    assert [job["source_name"] for job in named] == ["globex.csv"]
+
+
+def test_items_come_in_pages_in_the_order_of_the_file(client: httpx.Client, ended: str):
+    address = f"/v1/jobs/{ended}/items"
+    first = client.get(address, params={"limit": 3}).json()
+    second = client.get(address, params={"limit": 3, "cursor": first["next_cursor"]}).json()
+    assert [item["row"] for item in first["items"] + second["items"]] == [2, 3, 4, 5]
+    assert second["next_cursor"] is None
+    failed = client.get(address, params={"state": "failed"}).json()["items"]
+    assert [(item["row"], item["code"], item["http_status"]) for item in failed] == [
+        (3, "refused", 400),
+        (5, "refused", 400),
+    ]
+    assert client.get(address, params={"code": "unreachable"}).json()["items"] == []
+    [mine] = client.get(address, params={"account_id": "initech"}).json()["items"]
+    assert (mine["row"], mine["state"], mine["outcome"]) == (4, "installed", "created")
+    assert client.get(address, params={"account_id": "init"}).json()["items"] == []
+
+
+def test_an_item_is_shown_with_its_attempts(client: httpx.Client, ended: str):
+    found = client.get(f"/v1/jobs/{ended}/items/3").raise_for_status().json()
+    assert (found["account_id"], found["state"], found["can_retry_help"]) == ("globex", "failed", False)
+    [attempt] = found["history"]
+    assert (attempt["call"], attempt["http_status"], attempt["code"]) == ("install", 400, "refused")
+    assert "no credit for 'globex'" in attempt["reason"]
+
+
+def test_failures_are_grouped_by_reason_with_an_example(client: httpx.Client, ended: str):
+    found = client.get(f"/v1/jobs/{ended}/failures").json()
+    assert found["failed"] == 2
+    [reason] = found["reasons"]
+    assert (reason["code"], reason["count"], reason["example_row"]) == ("refused", 2, 3)
+    assert reason["example_account_id"] == "globex"
+    assert "no credit for '…'" in reason["message"]
+
+
+def test_results_are_the_file_with_what_came_of_each_row(client: httpx.Client, ended: str):
+    answer = client.get(f"/v1/jobs/{ended}/results.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert f'filename="{ended}.results.csv"' in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert [(row["account_id"], row["_state"]) for row in rows] == [
+        ("acme", "installed"),
+        ("globex", "failed"),
+        ("initech", "installed"),
+        ("umbrella", "failed"),
+    ]
+    assert {row["api_key"] for row in rows} == {"[not exported]"}
+    failed = client.get(f"/v1/jobs/{ended}/results.csv", params={"state": "failed"})
+    assert [row["_row"] for row in csv.DictReader(io.StringIO(failed.content.decode("utf-8-sig")))] == [
+        "3",
+        "5",
+    ]
+    assert client.get(f"/v1/jobs/{ended}/results.csv", params={"state": "odd"}).status_code == 422
+
+
+def test_refused_rows_are_in_the_results(client: httpx.Client):
+    content = "account_id,connector,api_key\nacme,Northwind Mail,k-1\nnowhere,Northwind Mail,k-2\n"
+    answer = client.post(
+        "/v1/jobs", content=content, headers={"Content-Type": "text/csv"}, params={"skip_invalid": 1}
+    )
+    job_id = answer.json()["id"]
+    refused_rows = client.get(f"/v1/jobs/{job_id}/results.csv", params={"state": "refused"})
+    [row] = csv.DictReader(io.StringIO(refused_rows.content.decode("utf-8-sig")))
+    assert (row["_row"], row["_state"], row["_code"]) == ("3", "refused", "refused_at_intake")
+
+
+def test_a_result_file_is_a_valid_input(site: Site, client: httpx.Client, ended: str):
+    results = client.get(f"/v1/jobs/{ended}/results.csv").content
+    answer = client.post("/v1/jobs", content=results, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 202, answer.text
+    again = answer.json()
+    assert (again["total"], again["skipped"]) == (2, 2)
+    with site.working():
+        wait_until(lambda: job_of(client, again["id"])["installed"] == 2)
+
+
+def test_what_is_not_there_is_a_404(client: httpx.Client, ended: str):
+    for address in (
+        "/v1/jobs/261121-nowher",
+        "/v1/jobs/261121-nowher/items",
+        "/v1/jobs/261121-nowher/failures",
+        "/v1/jobs/261121-nowher/results.csv",
+        "/v1/jobs/261121-nowher/events",
+        f"/v1/jobs/{ended}/items/1",
+        f"/v1/jobs/{ended}/items/99",
+        "/v1/nothing",
+    ):
+        answer = client.get(address)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), (
+            address
+        )
+        assert answer.json()["status"] == 404
+
+
+# Steering
+
+
+def test_a_job_is_paused_resumed_and_cancelled(site: Site, client: httpx.Client):
+    job_id = submit(client, *ACCOUNTS, first=1)
+    paused = client.post(f"/v1/jobs/{job_id}/pause").json()
+    assert (paused["state"], paused["pause_reason"], paused["pause_message"]) == (
+        "paused",
+        "person",
+        "paused by a person",
+    )
+    resumed = client.post(f"/v1/jobs/{job_id}/resume", json={"first": 2}).json()
+    assert (resumed["state"], resumed["held"]) == ("running", 1)
+    cancelled = client.post(f"/v1/jobs/{job_id}/cancel").json()
+    assert cancelled["state"] == "cancelled"
+
+
+def test_a_wrong_state_is_a_409_that_says_which(client: httpx.Client, ended: str):
+    for deed, done in (("pause", "paused"), ("resume", "resumed"), ("cancel", "cancelled")):
+        answer = client.post(f"/v1/jobs/{ended}/{deed}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+        assert answer.json()["detail"] == f"Job {ended} cannot be {done}: it is completed."
+    assert job_of(client, ended)["state"] == "completed"
+
+
+def test_failed_rows_are_tried_again_by_code(site: Site, client: httpx.Client, ended: str):
+    none = client.post(f"/v1/jobs/{ended}/retry", json={"codes": ["unreachable"]}).json()
+    assert (none["queued"], none["job"]["state"]) == (0, "completed")
+    some = client.post(f"/v1/jobs/{ended}/retry", json={"codes": ["refused"]}).json()
+    assert (some["queued"], some["wiped"], some["live"], some["job"]["state"]) == (2, 0, 0, "running")
+    with site.working():
+        wait_until(lambda: job_of(client, ended)["installed"] == 4)
+
+
+# Events
+
+
+def events(answer: httpx.Response) -> Iterator[dict[str, str]]:
+    event: dict[str, str] = {}
+    for line in answer.iter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            event[name] = value
+        elif event:
+            yield event
+            event = {}
+
+
+def test_progress_comes_as_it_happens_until_the_job_has_ended(site: Site, client: httpx.Client):
+    job_id = submit(client, *ACCOUNTS)
+    seen: list[dict[str, str]] = []
+    with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        with site.working():
+            seen = [event for event in events(answer) if "event" in event]
+    assert seen[0]["event"] == "progress"
+    assert json.loads(seen[0]["data"])["left"] == 4
+    assert seen[-1]["event"] == "end"
+    assert json.loads(seen[-1]["data"])["installed"] == 4
+    assert len({event["id"] for event in seen}) == len(seen)
+
+
+def test_a_client_that_comes_back_is_told_only_what_it_does_not_know(client: httpx.Client, ended: str):
+    address = f"/v1/jobs/{ended}/events"
+    [end] = [event for event in events(client.get(address)) if "event" in event]
+    known = client.get(address, headers={"Last-Event-ID": end["id"]})
+    assert (known.status_code, known.content) == (204, b"")
+    old = client.get(address, headers={"Last-Event-ID": "an-older-one"})
+    assert [event["event"] for event in events(old) if "event" in event] == ["end"]
+
+
+def test_a_server_ends_though_somebody_follows(site: Site, client: httpx.Client):
+    job_id = submit(client, "acme")
+    with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+        first = next(event for event in events(answer) if "event" in event)
+        assert first["event"] == "progress"
+        ending = threading.Thread(target=site.server._stop)
+        ending.start()
+        ending.join(60)
+        assert not ending.is_alive()
+        assert not site.server.is_alive
+
+
+# The catalogue, health and figures
+
+
+def test_the_catalogue_is_listed_and_read_once(client: httpx.Client, simulator: SimulatorThread):
+    found = client.get("/v1/connectors").raise_for_status().json()["connectors"]
+    by_name = {connector["name"]: connector for connector in found}
+    assert set(by_name) == {"Northwind Mail", "Harbour CRM"}
+    properties = {each["target_name"]: each for each in by_name["Northwind Mail"]["account_properties"]}
+    assert properties["WebhookSecret"]["sensitive"] is True
+    assert properties["Region"]["choices"] == ["EU", "US"]
+    asked = len(simulator.ledger.calls)
+    named = client.get("/v1/connectors", params={"query": "harbour"}).json()["connectors"]
+    assert [connector["name"] for connector in named] == ["Harbour CRM"]
+    assert len(simulator.ledger.calls) == asked
+
+
+def test_readiness_tells_what_is_missing(site: Site, client: httpx.Client):
+    before = client.get("/readyz")
+    assert before.status_code == 503
+    assert before.json() == {
+        "status": "not_ready",
+        "checks": {
+            "database": "ok",
+            "schema": "ok",
+            "worker": "none was seen within the hour",
+            "redis": "ok",
+        },
+    }
+    with site.working():
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+
+
+def test_health_needs_nothing(site: Site):
+    with site.client() as nobody:
+        assert nobody.get("/healthz").json() == {"status": "ok"}
+
+
+def figures(client: httpx.Client) -> dict[str, float]:
+    lines = client.get("/metrics").raise_for_status().text.splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def test_figures_add_up(site: Site, client: httpx.Client, ended: str):
+    found = figures(client)
+    assert found['cyclr_bulk_items{state="installed"}'] == 2
+    assert found['cyclr_bulk_items{state="failed"}'] == 2
+    assert found['cyclr_bulk_items{state="unfinished"}'] == 0
+    assert found['cyclr_bulk_jobs{state="completed"}'] == 1
+    assert found['cyclr_bulk_call_duration_seconds_count{call="install",outcome="200"}'] == 2
+    assert found['cyclr_bulk_call_duration_seconds_count{call="install",outcome="400"}'] == 2
+    assert found['cyclr_bulk_call_duration_seconds_bucket{call="install",outcome="200",le="+Inf"}'] == 2
+    assert found["cyclr_bulk_limiter_up"] == 1
+    assert found["cyclr_bulk_limiter_configured_calls_per_second"] == 1000
+    assert found["cyclr_bulk_rescues_total"] == 0
+    assert found["cyclr_bulk_tickets_waiting"] in (0, 1)
+
+
+def test_figures_are_for_those_with_a_key(site: Site):
+    with site.client() as nobody, site.client(site.key(Scope.READ)) as somebody:
+        assert nobody.get("/metrics").status_code == 401
+        assert somebody.get("/metrics").status_code == 200
+
+
+def test_a_job_of_another_instance_is_shown_and_not_let_go(site: Site, client: httpx.Client):
+    job_id = submit(client, "acme")
+    client.post(f"/v1/jobs/{job_id}/pause").raise_for_status()
+    ensure_instance(site.engine, "another", "api.elsewhere.example")
+    moved = update(jobs).where(jobs.c.id == job_id).values(instance_id="another")
+    writing(site.engine, lambda connection: connection.execute(moved))
+    assert job_of(client, job_id)["api_host"] == "api.elsewhere.example"
+    for deed in ("resume", "retry"):
+        answer = client.post(f"/v1/jobs/{job_id}/{deed}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "other_instance")
+        assert "api.elsewhere.example" in answer.json()["detail"]

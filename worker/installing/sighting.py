@@ -1,0 +1,43 @@
+"""A worker process says every few seconds that it lives, so that others can tell whether anybody works."""
+
+import secrets
+import threading
+
+from worker.store.session import Engine
+from worker.store.sightings import forget_sighting, note_sighting
+from worker.telemetry import get_logger
+
+SEEN_EVERY_S = 10.0
+
+log = get_logger()
+
+
+class Sighting:
+    """In a thread of its own: a process that waits for a ticket does nothing else."""
+
+    def __init__(self, engine: Engine, instance_id: str) -> None:
+        self._engine = engine
+        self._instance_id = instance_id
+        self._worker_id = secrets.token_hex(8)
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="sighting", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """It is not seen any more."""
+        self._has_ended.set()
+
+    def _go_on(self) -> None:
+        while True:
+            try:
+                note_sighting(self._engine, self._worker_id, self._instance_id)
+            except Exception as error:  # noqa: BLE001 - the database may be away; it is said again soon
+                log.warning("sighting_not_noted", error=type(error).__name__)
+            if self._has_ended.wait(SEEN_EVERY_S):
+                break
+        try:
+            forget_sighting(self._engine, self._worker_id)
+        except Exception as error:  # noqa: BLE001 - it is forgotten in an hour
+            log.warning("sighting_not_forgotten", error=type(error).__name__)

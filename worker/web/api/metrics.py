@@ -1,0 +1,124 @@
+"""`/metrics`: for Prometheus. From the database and from Redis, so that every web process says the same."""
+
+from collections.abc import Iterator, Mapping
+
+from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse
+
+from worker.cyclr.errors import LimiterAway
+from worker.cyclr.slots import LimiterState
+from worker.domain.states import JobState
+from worker.store.sightings import find_seen_ago_s
+from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
+from worker.store.totals import Totals, read_totals
+from worker.web.guards import Reader
+from worker.web.place import GivenPlace, Place
+from worker.web.problems import problems
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "cyclr_bulk"
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
+)
+async def metrics(caller: Reader, place: GivenPlace) -> Response:
+    """Of the Cyclr instance that this process is set up for."""
+    lines = await run_in_threadpool(_from_database, place)
+    lines += _limiter(await _find_limiter_state(place))
+    return Response("\n".join(lines) + "\n", media_type=MEDIA_TYPE)
+
+
+def _from_database(place: Place) -> list[str]:
+    engine, instance_id = place.database.engine, place.database.instance_id
+    lines = [*_totals(read_totals(engine, instance_id)), *_calls(read_call_tallies(engine, instance_id))]
+    seen_ago_s = find_seen_ago_s(engine, instance_id)
+    if seen_ago_s is not None:
+        text = "Since any worker process last said that it lives."
+        lines += _metric("worker_seen_ago_seconds", "gauge", text, {"": seen_ago_s})
+    waiting = place.count_tickets()
+    if waiting is not None:
+        lines += _metric(
+            "tickets_waiting", "gauge", "Tickets in the broker: one at most, usually none.", {"": waiting}
+        )
+    return lines
+
+
+async def _find_limiter_state(place: Place) -> LimiterState | None:
+    try:
+        _, limiter = await place.cyclr()
+        return await limiter.state()
+    except LimiterAway:
+        return None
+
+
+def _totals(totals: Totals) -> Iterator[str]:
+    states = {_labels(state=state): totals.jobs.get(state, 0) for state in JobState}
+    yield from _metric("jobs", "gauge", "Jobs by state.", states)
+    items = {
+        "installed": totals.installed,
+        "failed": totals.failed,
+        "cancelled": totals.cancelled,
+        "unfinished": totals.unfinished,
+    }
+    by_state = {_labels(state=state): count for state, count in items.items()}
+    yield from _metric("items", "gauge", "Rows by state; unfinished: queued or in hand.", by_state)
+    text = "Rows taken back from workers that were lost."
+    yield from _metric("rescues_total", "counter", text, {"": totals.rescues})
+
+
+def _calls(tallies: list[CallTally]) -> Iterator[str]:
+    """A histogram; its `_count` is the number of calls by outcome."""
+    name = f"{PREFIX}_call_duration_seconds"
+    yield f"# HELP {name} Calls of Cyclr by call and outcome, of attempts that were settled."
+    yield f"# TYPE {name} histogram"
+    for tally in tallies:
+        for le, count in zip(LATENCY_BUCKETS_S, tally.within, strict=True):
+            yield f"{name}_bucket{_labels(call=tally.call, outcome=tally.outcome, le=f'{le:g}')} {count}"
+        labels = _labels(call=tally.call, outcome=tally.outcome)
+        yield f"{name}_bucket{_labels(call=tally.call, outcome=tally.outcome, le='+Inf')} {tally.count}"
+        yield f"{name}_sum{labels} {tally.took_s:.6f}"
+        yield f"{name}_count{labels} {tally.count}"
+
+
+def _limiter(state: LimiterState | None) -> list[str]:
+    lines = [
+        *_metric(
+            "limiter_up",
+            "gauge",
+            "Whether the limiter can be asked; if not, nobody calls.",
+            {"": int(state is not None)},
+        )
+    ]
+    if state is None:
+        return lines
+    for name, text, value in (
+        ("limiter_calls_per_second", "The rate now.", state.rate_per_second),
+        ("limiter_configured_calls_per_second", "The rate asked for.", state.configured_per_second),
+        ("gate_closed_seconds", "For so long nobody calls.", state.gate_closed_for_s),
+        ("outage_level", "Outages of Cyclr in a row; 0: it answers.", state.outage_level),
+    ):
+        lines += _metric(name, "gauge", text, {"": value})
+    return lines
+
+
+def _metric(name: str, kind: str, text: str, values: Mapping[str, float]) -> Iterator[str]:
+    """`values`: labels in their braces, or nothing -> the value."""
+    yield f"# HELP {PREFIX}_{name} {text}"
+    yield f"# TYPE {PREFIX}_{name} {kind}"
+    for labels, value in values.items():
+        yield f"{PREFIX}_{name}{labels} {value:.10g}"
+
+
+def _labels(**labels: str) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
