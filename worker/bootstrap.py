@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import InProcessLimiter, Limiter, RedisLimiter
+from worker.cyclr.limiter_rule import Rule
 from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
 from worker.installing import InstallRun, Limits, Rules
@@ -65,10 +66,11 @@ def open_database(settings: CyclrSettings) -> Database:
 
 @asynccontextmanager
 async def open_cyclr(
-    settings: CyclrSettings, engine: Engine, *, clock: Clock, redis_url: str | None, is_idle: bool = False
+    settings: CyclrSettings, engine: Engine, *, clock: Clock, broker: str | Rule, is_idle: bool = False
 ) -> AsyncIterator[tuple[CyclrClient, Limiter]]:
-    """The client and its limiter, for the running loop. `redis_url` None: no broker, so a limiter in this process.
+    """The client and its limiter, for the running loop.
 
+    `broker`: the URL of the Redis where the limit is kept; where there is none, the one rule of this process.
     `is_idle`: the caller knows that no other process has a call reserved.
     """
     settings.require_cyclr()
@@ -76,7 +78,7 @@ async def open_cyclr(
     assert settings.cyclr_client_id is not None
     assert settings.cyclr_client_secret is not None
     ensure_instance(engine, settings.instance_id, settings.api_host)
-    limiter = make_limiter(settings, engine, clock=clock, redis_url=redis_url)
+    limiter = make_limiter(settings, engine, clock=clock, broker=broker)
     if is_idle:
         await limiter.declare_idle()
     http = open_http(settings.cyclr_api_url, max_connections=settings.cyclr_concurrency + 10)
@@ -101,15 +103,16 @@ def make_limiter(
     engine: Engine,
     *,
     clock: Clock,
-    redis_url: str | None,
+    broker: str | Rule,
     instance_id: str | None = None,
 ) -> Limiter:
     """`instance_id`: None for the one of the settings."""
     instance_id = instance_id or settings.instance_id
     gates = DatabaseGate(engine, instance_id)
     probe_s = settings.cyclr_timeout_s + PROBE_MARGIN_S
-    if redis_url is None:
+    if isinstance(broker, Rule):
         return InProcessLimiter(
+            broker,
             calls_per_second=settings.cyclr_calls_per_second,
             burst=settings.cyclr_burst,
             gates=gates,
@@ -117,7 +120,7 @@ def make_limiter(
             clock=clock,
         )
     return RedisLimiter(
-        redis_url,
+        broker,
         instance_id,
         calls_per_second=settings.cyclr_calls_per_second,
         burst=settings.cyclr_burst,
@@ -147,11 +150,11 @@ def sweep_rules(settings: CyclrSettings) -> SweepRules:
 class Installer:
     """Runs the install loop, time after time, on one event loop: connections and the token outlive a run."""
 
-    def __init__(self, settings: CyclrSettings, database: Database, *, redis_url: str | None) -> None:
+    def __init__(self, settings: CyclrSettings, database: Database, *, broker: str | Rule) -> None:
         self._settings = settings
         self._database = database
-        self._redis_url = redis_url
-        self._doorbell = Doorbell(redis_url) if redis_url else None
+        self._broker = broker
+        self._doorbell = None if isinstance(broker, Rule) else Doorbell(broker)
         self._clock = Clock()
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
@@ -174,7 +177,7 @@ class Installer:
         settings = self._settings
         if self._opened is None:
             # Opened anew at each try: the database may be away when the process starts.
-            cyclr = open_cyclr(settings, self._database.engine, clock=self._clock, redis_url=self._redis_url)
+            cyclr = open_cyclr(settings, self._database.engine, clock=self._clock, broker=self._broker)
             self._opened = await self._stack.enter_async_context(cyclr)
         client, limiter = self._opened
         run = InstallRun(
@@ -203,11 +206,12 @@ class Installer:
 
 
 class InProcessWorker:
-    """Installs in this process, in a thread: where no broker is to be had."""
+    """Installs in this process, in a thread: where no broker is to be had. `rule`: of all limiters of this process."""
 
-    def __init__(self, settings: CyclrSettings, database: Database) -> None:
+    def __init__(self, settings: CyclrSettings, database: Database, rule: Rule) -> None:
         self._settings = settings
         self._database = database
+        self._rule = rule
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="installs", daemon=True)
         self._running: tuple[asyncio.AbstractEventLoop, InstallRun] | None = None
@@ -225,7 +229,7 @@ class InProcessWorker:
         self._thread.join(within_s)
 
     def _work(self) -> None:
-        installer = Installer(self._settings, self._database, redis_url=None)
+        installer = Installer(self._settings, self._database, broker=self._rule)
 
         def remember(loop: asyncio.AbstractEventLoop, run: InstallRun) -> None:
             self._running = (loop, run)
@@ -269,8 +273,8 @@ def set_up_worker_process() -> None:
     die_with_parent(current_process()._parent_pid)
     configure_logging()
     settings = load_settings()
-    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
-    _installer = Installer(settings, open_database(settings), redis_url=redis_url)
+    assert settings.redis_url is not None, "Celery has started this process"
+    _installer = Installer(settings, open_database(settings), broker=settings.redis_url.get_secret_value())
 
 
 def tear_down_worker_process() -> None:

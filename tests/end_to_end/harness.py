@@ -20,6 +20,7 @@ from worker import bootstrap
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
+from worker.cyclr.limiter_rule import Rule
 from worker.domain.rows import NOT_EXPORTED, SECRET_COLUMNS
 from worker.installing import InstallRun, Limits, Rules
 from worker.intake import Options, open_source
@@ -122,7 +123,7 @@ class Rig:
         """The client and limiter of this process. `api_url`: where the calls go instead of the simulator."""
         settings = self.settings.model_copy(update={"cyclr_api_url": api_url or self.settings.cyclr_api_url})
         self._opened = bootstrap.open_cyclr(
-            settings, self.engine, clock=UnhurriedClock(), redis_url=None, is_idle=True
+            settings, self.engine, clock=UnhurriedClock(), broker=Rule(), is_idle=True
         )
         self.client: CyclrClient
         self.limiter: Limiter

@@ -255,10 +255,10 @@ MUTANTS = (
     ),
     Mutant(
         "secret_outlives_the_install",
-        "worker/store/settling.py",
+        "worker/store/outcomes.py",
         "the sealed credential of an installed item stays in the database",
-        "        sealed=None,  # no secret of an installed item stays in the database\n",
-        "        sealed=items.c.sealed,\n",
+        "            sealed=None,  # no secret of an installed item stays in the database\n",
+        "            sealed=items.c.sealed,\n",
         ("tests/integration/store/test_settling.py",),
     ),
     Mutant(

@@ -66,7 +66,7 @@ def _open_deployment(stack: ExitStack, settings: CyclrSettings) -> Place:
         deployment.settings,
         deployment.database,
         Clock(),
-        redis_url=lambda: deployment.redis_url,
+        broker=lambda: deployment.redis_url,
         ring=deployment.ring,
         keep=lambda _job_id: nullcontext(),  # the workers see to every job
         uploads=None,
@@ -81,7 +81,7 @@ def _open_home(stack: ExitStack, settings: CyclrSettings) -> tuple[Place, Callab
         session.settings,
         session.database,
         Clock(),
-        redis_url=lambda: session.redis_url,
+        broker=lambda: session.broker,
         ring=session.ring,
         keep=kept.keep,
         uploads=uploads,

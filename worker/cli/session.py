@@ -16,6 +16,7 @@ from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
+from worker.cyclr.limiter_rule import Rule
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import EmbeddedModeError, Home, Services, WorkerPlan, find_valkey_binary
 from worker.embedded.files import open_log
@@ -71,7 +72,7 @@ class Session:
         self._services: Services | None = None
         self._in_process: bootstrap.InProcessWorker | None = None
         self._doorbell: Doorbell | None = None
-        self._redis_url: str | None = None
+        self._broker: str | Rule = Rule()  # until there is a Valkey, and where there is none to be had
         self._limiter_is_idle = False
         self._is_killed = False
         self._tended_at = self._swept_at = self._clock.moment()
@@ -97,9 +98,10 @@ class Session:
         return self._home.is_owned
 
     @property
-    def redis_url(self) -> str | None:
-        """Of the home's Valkey just now: a new owner of the home has another. None where there is none."""
-        return self._redis_url
+    def broker(self) -> str | Rule:
+        """The URL of the home's Valkey just now: a new owner of the home has another. Where there is none, this
+        process's own rule."""
+        return self._broker
 
     @property
     def logs_path(self) -> str:
@@ -119,12 +121,10 @@ class Session:
                 if self._home.is_owned or not self._waited_for_another_owner():
                     raise
 
-    def limiter(self) -> Limiter | None:
-        """A limiter of one's own to look at the shared one; None where there is none to share."""
-        if self._redis_url is None:
-            return None
+    def limiter(self) -> Limiter:
+        """A limiter of one's own to look at the shared one."""
         return bootstrap.make_limiter(
-            self.settings, self.database.engine, clock=self._clock, redis_url=self._redis_url
+            self.settings, self.database.engine, clock=self._clock, broker=self._broker
         )
 
     def watch(self, job_id: str) -> AbstractContextManager[None]:
@@ -192,16 +192,14 @@ class Session:
         upgrade(self.database.engine)
         self._put_abandoned_jobs_aside()
         if self._binary is None:
-            self._begin_in_process()
+            self._begin_without_valkey()
             return
         workers = WORKER_PROCESSES if self._needs_workers else 0
         plan = WorkerPlan(processes=workers, env=self._worker_environment())
         self._services = Services(self._home, self._binary, plan, self._clock)
         self._services.start()
         self._use_broker(self._services.redis_url)
-        if self._limiter_is_idle:
-            asyncio.run(self._declare_idle())
-            self._limiter_is_idle = False
+        self._declare_idle()
 
     def _begin_as_guest(self) -> None:
         if self._binary is None:
@@ -238,28 +236,37 @@ class Session:
             self._begin_as_owner()
             return True
         runtime = self._home.find_runtime()
-        if runtime is None or runtime.redis_url in ("", self._redis_url):
+        if runtime is None or runtime.redis_url in ("", self._broker):
             return False
         self._use_broker(runtime.redis_url)
         return True
 
-    def _begin_in_process(self) -> None:
+    def _begin_without_valkey(self) -> None:
+        self._declare_idle()
         if self._needs_workers:
             say("No Valkey or Redis is to be had here, so the installs run in this process.")
-            self._in_process = bootstrap.InProcessWorker(self.settings, self.database)
+            assert isinstance(self._broker, Rule)
+            self._in_process = bootstrap.InProcessWorker(self.settings, self.database, self._broker)
             self._in_process.start()
 
     def _use_broker(self, redis_url: str) -> None:
-        self._redis_url = redis_url
+        self._broker = redis_url
         self._doorbell = Doorbell(redis_url)
 
-    async def _declare_idle(self) -> None:
-        async with self._open_cyclr() as (_, limiter):
-            await limiter.declare_idle()
+    def _declare_idle(self) -> None:
+        """A home that was stopped cleanly has no call reserved anywhere: nobody need wait for one."""
+
+        async def declare() -> None:
+            async with self._open_cyclr() as (_, limiter):
+                await limiter.declare_idle()
+
+        if self._limiter_is_idle:
+            asyncio.run(declare())
+            self._limiter_is_idle = False
 
     def _open_cyclr(self) -> AbstractAsyncContextManager[tuple[CyclrClient, Limiter]]:
         return bootstrap.open_cyclr(
-            self.settings, self.database.engine, clock=self._clock, redis_url=self._redis_url
+            self.settings, self.database.engine, clock=self._clock, broker=self._broker
         )
 
     def _put_abandoned_jobs_aside(self) -> None:

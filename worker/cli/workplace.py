@@ -59,7 +59,7 @@ class Deployment:
 
         async def work() -> T:
             opened = bootstrap.open_cyclr(
-                self.settings, self.database.engine, clock=self._clock, redis_url=self._redis_url
+                self.settings, self.database.engine, clock=self._clock, broker=self._redis_url
             )
             async with opened as (client, limiter):
                 return await question(client, limiter)
@@ -72,7 +72,7 @@ class Deployment:
             self.settings,
             self.database.engine,
             clock=self._clock,
-            redis_url=self._redis_url,
+            broker=self._redis_url,
             instance_id=instance_id,
         )
 
@@ -109,7 +109,7 @@ class HomePlace:
             self.settings,
             self.database.engine,
             clock=Clock(),
-            redis_url=self._runtime.redis_url,
+            broker=self._runtime.redis_url,
             instance_id=instance_id,
         )
 

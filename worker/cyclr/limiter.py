@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from worker.clock import Clock, Moment
-from worker.cyclr import limiter_rule as rule
+from worker.cyclr import limiter_rule
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_core import GateStore, LimiterCore
 from worker.cyclr.limiter_rule import SECOND, Reply, Rule
@@ -110,10 +110,11 @@ class RedisLimiter(LimiterCore):
 
 
 class InProcessLimiter(LimiterCore):
-    """The same limiter for a process that installs alone. One per instance and process."""
+    """The same limiter for a process that has no broker. All of one instance and process share one `rule`."""
 
     def __init__(
         self,
+        rule: Rule,
         *,
         calls_per_second: float,
         burst: int,
@@ -130,7 +131,7 @@ class InProcessLimiter(LimiterCore):
             clock=clock,
             sleep=sleep,
         )
-        self._rule = Rule()
+        self._rule = rule
 
     async def ask_rule(self, question: str, *given: float) -> Reply:
         now = math.floor(self._clock.moment().elapsing_s * SECOND)
@@ -146,7 +147,7 @@ def redis_url(url: str) -> str:
 
 def limiter_script(now: str = REDIS_TIME) -> str:
     """The whole script for Redis. `now`: Lua that gives `now` in microseconds."""
-    constants = "".join(f"local {name} = {getattr(rule, name)!r}\n" for name in _CONSTANTS)
+    constants = "".join(f"local {name} = {getattr(limiter_rule, name)!r}\n" for name in _CONSTANTS)
     return now + constants + Path(__file__).with_name("limiter.lua").read_text(encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ are whole microseconds on one clock, given with every question: Redis's own ther
 """
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,17 +63,19 @@ class Book:
 
 
 class Rule:
-    """The rule over a book of its own. Not for several threads."""
+    """The rule over a book of its own. For one process: all its threads may ask, and share the limit."""
 
     def __init__(self) -> None:
         self._book: Book | None = None
+        self._lock = threading.Lock()
 
     def ask(self, now: int, question: str, configured: float, burst: int, *given: int) -> Reply:
         """Answer one question; the names of the questions are those of `_Turn`'s methods."""
-        turn = _Turn(now, configured, burst, self._book)
-        granted, first_in, probe = getattr(turn, question)(*given) or (0, 0, 0)
-        self._book = turn.book
-        return turn.reply(granted, first_in, probe)
+        with self._lock:
+            turn = _Turn(now, configured, burst, self._book)
+            granted, first_in, probe = getattr(turn, question)(*given) or (0, 0, 0)
+            self._book = turn.book
+            return turn.reply(granted, first_in, probe)
 
 
 class _Turn:

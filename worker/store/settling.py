@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Engine, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, select, update
 from sqlalchemy.exc import OperationalError, StatementError
 
-from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.states import JobState, PauseReason
 from worker.domain.verdicts import (
     CalledOff,
     GiveUp,
@@ -20,7 +20,9 @@ from worker.domain.verdicts import (
     Verdict,
     without_texts,
 )
+from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
+from worker.store.outcomes import write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
 from worker.store.tallies import CallMade, Failure, add_calls, add_failures, add_pace
@@ -79,10 +81,9 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], pause_abo
     mine = list({_key(s): s for s in settlements if _key(s) in held}.values())
     if not mine:
         return 0
-    _write_items(connection, mine, now)
+    write_items(connection, [(s.item, s.verdict) for s in mine], now)
     tries = [_to_attempt(s) for s in mine if not isinstance(s.verdict, Released)]
-    if tries:
-        connection.execute(insert(attempts), tries)
+    insert_rows(connection, attempts, tries)
     moves = _moves(mine, first_tries={key for key, tried in held.items() if not tried})
     pauses = _pauses(mine)
     changed = sorted({*moves, *(job_id for job_id, _ in pauses)})
@@ -112,128 +113,6 @@ def _still_held(connection: Connection, settlements: Sequence[Settlement]) -> di
         .with_for_update()
     )
     return {(row.id, row.claim_id): row.tried for row in rows}
-
-
-_BACK_IN_THE_QUEUE = {"state": ItemState.QUEUED, "claim_id": None, "claim_until": None}
-_OVER = {"claim_id": None, "claim_until": None, "tried": True, "attempts": items.c.attempts + 1}
-_IS_HELD = (items.c.id == bindparam("b_id"), items.c.claim_id == bindparam("b_claim_id"))
-
-
-def _write_items(connection: Connection, mine: Sequence[Settlement], now: datetime) -> None:
-    for kind, statement in _STATEMENTS.items():
-        rows = [_to_values(s, now) for s in mine if isinstance(s.verdict, kind)]
-        if rows:
-            connection.execute(statement, rows)
-
-
-# The claim's id stands in every statement too: whatever came before, a lost claim changes nothing.
-_STATEMENTS: dict[type, Any] = {
-    Released: update(items).where(*_IS_HELD).values(**_BACK_IN_THE_QUEUE),
-    RetryAt: update(items)
-    .where(*_IS_HELD)
-    .values(
-        **_BACK_IN_THE_QUEUE,
-        due_at=bindparam("b_due_at"),
-        tried=True,
-        attempts=items.c.attempts + bindparam("b_cost"),
-        code=bindparam("b_code"),
-        message=bindparam("b_message"),
-        http_status=bindparam("b_http_status"),
-    ),
-    LookFirst: update(items)
-    .where(*_IS_HELD)
-    .values(
-        **_BACK_IN_THE_QUEUE,
-        due_at=bindparam("b_due_at"),
-        tried=True,
-        attempts=items.c.attempts + bindparam("b_cost"),
-        code=bindparam("b_code"),
-        message=bindparam("b_message"),
-        http_status=bindparam("b_http_status"),
-        must_look=True,
-        maybe_sent=or_(items.c.maybe_sent, bindparam("b_maybe_sent", type_=Boolean)),
-    ),
-    Installed: update(items)
-    .where(*_IS_HELD)
-    .values(
-        **_OVER,
-        state=ItemState.INSTALLED,
-        sealed=None,  # no secret of an installed item stays in the database
-        must_look=False,
-        outcome=bindparam("b_outcome"),
-        code=bindparam("b_code"),
-        message=bindparam("b_message"),
-        http_status=bindparam("b_http_status"),
-        account_connector_id=bindparam("b_account_connector_id"),
-        is_authenticated=bindparam("b_is_authenticated"),
-        differs=bindparam("b_differs"),
-        settled_at=bindparam("b_now"),
-    ),
-    GiveUp: update(items)
-    .where(*_IS_HELD)
-    .values(
-        **_OVER,
-        state=ItemState.FAILED,
-        must_look=bindparam("b_must_look"),
-        code=bindparam("b_code"),
-        message=bindparam("b_message"),
-        http_status=bindparam("b_http_status"),
-        can_retry_help=bindparam("b_can_retry_help"),
-        settled_at=bindparam("b_now"),
-    ),
-    CalledOff: update(items)
-    .where(*_IS_HELD)
-    .values(
-        **_OVER,
-        state=ItemState.CANCELLED,
-        must_look=False,
-        code=None,
-        message="cancelled; a look found nothing installed",
-        settled_at=bindparam("b_now"),
-    ),
-}
-
-
-def _to_values(settlement: Settlement, now: datetime) -> dict[str, Any]:
-    held = {"b_id": settlement.item.id, "b_claim_id": settlement.item.claim_id}
-    match settlement.verdict:
-        case RetryAt() | LookFirst() as verdict:
-            sent = {"b_maybe_sent": verdict.maybe_sent} if isinstance(verdict, LookFirst) else {}
-            return (
-                held
-                | sent
-                | {
-                    "b_due_at": now + timedelta(seconds=verdict.after_s),
-                    "b_cost": int(verdict.costs_attempt),
-                    "b_code": verdict.code,
-                    "b_message": verdict.reason,
-                    "b_http_status": verdict.http_status,
-                }
-            )
-        case Installed() as verdict:
-            return held | {
-                "b_now": now,
-                "b_outcome": verdict.outcome,
-                "b_code": verdict.code,
-                "b_message": verdict.message,
-                "b_http_status": None,
-                "b_account_connector_id": verdict.account_connector_id,
-                "b_is_authenticated": verdict.is_authenticated,
-                "b_differs": list(verdict.differs),
-            }
-        case GiveUp() as verdict:
-            return held | {
-                "b_now": now,
-                "b_must_look": not verdict.is_absent,
-                "b_code": verdict.code,
-                "b_message": verdict.message,
-                "b_http_status": verdict.http_status,
-                "b_can_retry_help": verdict.can_retry_help,
-            }
-        case CalledOff():
-            return held | {"b_now": now}
-        case Released():
-            return held
 
 
 def _to_attempt(settlement: Settlement) -> dict[str, Any]:

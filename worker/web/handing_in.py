@@ -218,7 +218,7 @@ class HandingIn:
         self, source: Source, options: RunOptions, deed: Deed[T], besides: Unfinished | None
     ) -> Checked:
         place, database = self._place, self._place.database
-        opening = open_cyclr(place.settings, database.engine, clock=place.clock, redis_url=place.redis_url())
+        opening = open_cyclr(place.settings, database.engine, clock=place.clock, broker=place.broker())
         async with opening as (client, limiter):
             return await check_file(
                 source,

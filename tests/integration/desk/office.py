@@ -14,6 +14,7 @@ import structlog
 from tests.integration.store.databases import SEALER, Loads, end, planned, take, url_of
 from worker.bootstrap import Database
 from worker.clock import Clock
+from worker.cyclr.limiter_rule import Rule
 from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link
 from worker.domain.scopes import Scope
@@ -142,11 +143,12 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
             }
             | given,
         )
+        rule = Rule()
         place = Place(
             settings,
             Database(engine, SEALER, settings.instance_id),
             Clock(),
-            redis_url=lambda: None,
+            broker=lambda: rule,
             ring=lambda: None,
             keep=lambda _: nullcontext(),
             uploads=None,

@@ -48,7 +48,7 @@ class Site:
 
         def work() -> None:
             installer = bootstrap.Installer(
-                self.place.settings, self.place.database, redis_url=self.place.redis_url()
+                self.place.settings, self.place.database, broker=self.place.broker()
             )
             while not has_ended.is_set():
                 installer.run(for_s=0.5, on_start=lambda _loop, _run: None)
@@ -92,7 +92,7 @@ def open_site(
         chosen,
         database,
         Clock(),
-        redis_url=lambda: redis_url,
+        broker=lambda: redis_url,
         ring=lambda: None,
         keep=lambda _job_id: nullcontext(),
         uploads=folder,
@@ -109,7 +109,7 @@ def open_site(
 
 
 async def _declare_idle(settings: Any, database: bootstrap.Database, redis_url: str) -> None:
-    limiter = bootstrap.make_limiter(settings, database.engine, clock=Clock(), redis_url=redis_url)
+    limiter = bootstrap.make_limiter(settings, database.engine, clock=Clock(), broker=redis_url)
     await limiter.declare_idle()
     await limiter.aclose()
 

@@ -1,5 +1,7 @@
 import asyncio
+import sys
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -10,14 +12,16 @@ from tests.limits import BrokenGate, KeptGate
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
 from worker.cyclr.limiter import InProcessLimiter, redis_url
 from worker.cyclr.limiter_core import GateStore
-from worker.cyclr.limiter_rule import Reply, Rule
+from worker.cyclr.limiter_rule import SECOND, Reply, Rule
 from worker.cyclr.slots import Gate, LimiterState, Slot
 
 
 def limiter(
     clock: HeldClock, *, rate: float = 10, burst: int = 10, gates: GateStore | None = None
 ) -> InProcessLimiter:
-    return InProcessLimiter(calls_per_second=rate, burst=burst, gates=gates, clock=clock, sleep=clock.sleep)
+    return InProcessLimiter(
+        Rule(), calls_per_second=rate, burst=burst, gates=gates, clock=clock, sleep=clock.sleep
+    )
 
 
 async def rested(clock: HeldClock, *, rate: float = 10, burst: int = 10) -> InProcessLimiter:
@@ -31,7 +35,7 @@ class FarLimiter(InProcessLimiter):
     """A limiter that is asked over a wire: so long there, so long back."""
 
     def __init__(self, clock: HeldClock, *, there_s: float, back_s: float) -> None:
-        super().__init__(calls_per_second=10, burst=1, gates=None, clock=clock, sleep=clock.sleep)
+        super().__init__(Rule(), calls_per_second=10, burst=1, gates=None, clock=clock, sleep=clock.sleep)
         self.clock = clock
         self.there_s = there_s
         self.back_s = back_s
@@ -106,6 +110,56 @@ def test_an_idle_start_does_not_wait() -> None:
         assert starts_in((await fresh.reserve(2)).slots) == [0.1, 0.2]
 
     run(work())
+
+
+def test_limiters_of_one_process_share_its_limit() -> None:
+    async def work() -> None:
+        clock, rule = HeldClock(), Rule()
+        first, second = (
+            InProcessLimiter(rule, calls_per_second=10, burst=10, gates=None, clock=clock, sleep=clock.sleep)
+            for _ in range(2)
+        )
+        await first.declare_idle()
+        clock.go_on(60)
+        assert len((await first.reserve(1000)).slots) == 20
+        assert (await second.reserve(1000)).slots == []
+        clock.go_on(0.5)
+        assert len((await second.reserve(1000)).slots) == 5
+        await first.close_gate(30, slow_down=False)
+        assert (await second.state()).gate_closed_for_s == 30
+
+    run(work())
+
+
+def test_a_later_limiter_of_a_process_does_not_wait_as_the_first_did() -> None:
+    async def work() -> None:
+        clock, rule = HeldClock(), Rule()
+        waited_s = []
+        for _ in range(2):
+            began = clock.elapsing_s
+            opened = InProcessLimiter(
+                rule, calls_per_second=10, burst=1, gates=None, clock=clock, sleep=clock.sleep
+            )
+            slot = await opened.one()
+            waited_s.append(round(clock.elapsing_s - began + slot.starts_in_s(), 3))
+            clock.go_on(10)
+        assert waited_s == [2.25, 0.0]
+
+    run(work())
+
+
+def test_a_rule_may_be_asked_by_several_threads() -> None:
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns all the time
+    rule = Rule()
+    rule.ask(0, "restore", 10_000, 1, 0)
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(
+            pool.map(lambda _: rule.ask(10 * SECOND, "reserve", 10_000.0, 1, 1, 2 * SECOND), range(10_000))
+        )
+    sys.setswitchinterval(usual_s)
+    first_in = [reply.first_in for reply in replies if reply.granted]
+    assert sorted(first_in) == [100 * n for n in range(10_000)]
 
 
 def test_a_slot_is_ready_at_its_time() -> None:
@@ -290,7 +344,7 @@ def test_a_slot_does_not_trust_an_old_reading_of_the_gate() -> None:
 def test_waiting_callers_get_the_slots_in_the_order_of_their_asking() -> None:
     async def work() -> None:
         clock = HeldClock()
-        asked = InProcessLimiter(calls_per_second=10, burst=1, gates=None, clock=clock, sleep=hang)
+        asked = InProcessLimiter(Rule(), calls_per_second=10, burst=1, gates=None, clock=clock, sleep=hang)
         await asked.state()
         clock.go_on(60)
         slots = await asyncio.gather(*(asked.one() for _ in range(5)))
@@ -309,7 +363,7 @@ def test_a_cancelled_waiter_takes_no_slot_from_the_others() -> None:
             reached.set()
             await hang(seconds)
 
-        asked = InProcessLimiter(calls_per_second=10, burst=1, gates=None, clock=clock, sleep=reach)
+        asked = InProcessLimiter(Rule(), calls_per_second=10, burst=1, gates=None, clock=clock, sleep=reach)
         waiters = [asyncio.create_task(asked.one()) for _ in range(3)]
         await reached.wait()
         for waiter in waiters:
