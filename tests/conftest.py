@@ -1,8 +1,17 @@
 """For all tests."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_sessionstart() -> None:
+    """Signals are heard, also where the suite runs in a shell's background or under nohup: ignored ones would be
+    inherited by every process that a test starts."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session", autouse=True)
