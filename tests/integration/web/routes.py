@@ -1,0 +1,52 @@
+"""Every route of the application, so that no test can forget a new one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.routing import iter_route_contexts
+
+GUARDS = ("reader", "writer", "page_reader", "page_writer")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method at one address. `guards`: what it asks of its caller; a page for writers is one for readers too."""
+
+    method: str
+    path: str
+    guards: frozenset[str]
+
+    @property
+    def guard(self) -> str | None:
+        """The strictest; None where everybody may call."""
+        for name in ("page_writer", "writer", "page_reader", "reader"):
+            if name in self.guards:
+                return name
+        return None
+
+    def address(self, **values: Any) -> str:
+        address = self.path
+        for name, value in values.items():
+            address = address.replace(f"{{{name}}}", str(value))
+        assert "{" not in address, f"{self.path}: a parameter that this test does not know"
+        return address
+
+
+def routes_of(app: Any) -> list[Route]:
+    found = []
+    for context in iter_route_contexts(app.routes):
+        guards = frozenset(_guards(getattr(context, "dependant", None)))
+        for method in sorted((context.methods or {"GET"}) - {"HEAD"}):
+            found.append(Route(method, context.path or "", guards))
+    return found
+
+
+def _guards(dependant: Any) -> Iterator[str]:
+    if dependant is None:
+        return
+    name = getattr(dependant.call, "__name__", "")
+    if name in GUARDS:
+        yield name
+    for each in dependant.dependencies:
+        yield from _guards(each)
