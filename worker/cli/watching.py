@@ -16,6 +16,8 @@ from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
+from worker.store.next_step import find_next_step, why_it_waits
+from worker.store.session import Engine
 
 LOOK_EVERY_S = 0.2
 DRAIN_MARGIN_S = 10.0
@@ -24,12 +26,13 @@ DRAIN_MARGIN_S = 10.0
 def see_through(session: Session, job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
     engine = session.database.engine
+    standstill = Standstill(engine, Clock())
     try:
         with interrupts() as asked, LimiterNote(session.limiter) as note, open_display(Clock()) as display:
             while True:
                 session.tend()
                 job = get_job(engine, job_id)
-                display.show(job, note.read())
+                display.show(job, note.read() or standstill.read(job))
                 if job.state is not JobState.RUNNING:
                     break
                 if asked.is_set:
@@ -55,6 +58,32 @@ def _drain(session: Session, job_id: str) -> None:
         session.tend()
         # Under the caller's `interrupts`: one that was heard already would not let it wait, a second Ctrl-C ends this.
         time.sleep(LOOK_EVERY_S)
+
+
+class Standstill:
+    """Why nothing moves, once nothing has moved for 3 s; looked up once a second then."""
+
+    STILL_AFTER_S = 3.0
+    READ_EVERY_S = 1.0
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._seen: tuple[JobState, int, int] | None = None
+        self._moved_at = self._read_at = clock.moment()
+        self._text = ""
+
+    def read(self, job: JobStatus) -> str:
+        seen = job.state, job.final, job.tried
+        if seen != self._seen:
+            self._seen, self._moved_at, self._text = seen, self._clock.moment(), ""
+        elif (
+            self._clock.since(self._moved_at) >= self.STILL_AFTER_S
+            and self._clock.since(self._read_at) >= self.READ_EVERY_S
+        ):
+            self._read_at = self._clock.moment()
+            self._text = why_it_waits(job, find_next_step(self._engine, job))
+        return self._text
 
 
 class LimiterNote:

@@ -15,8 +15,8 @@ from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
 from worker.store.tables import (
     IS_QUEUED,
-    IS_RUNNING,
     IS_UNAUTHENTICATED,
+    is_in_hand_of,
     items,
     job_connectors,
     jobs,
@@ -126,7 +126,7 @@ def to_status(row: Row[Any]) -> JobStatus:
 
 def count_in_hand(engine: Engine, job_id: str) -> int:
     """Items that some worker holds right now; bounded by the workers' concurrency, not by the job."""
-    in_hand = select(func.count()).select_from(items).where(items.c.job_id == job_id, IS_RUNNING)
+    in_hand = select(func.count()).select_from(items).where(is_in_hand_of(job_id))
     with reading(engine) as connection:
         return connection.execute(in_hand).scalar_one()
 
@@ -141,7 +141,7 @@ class InHand:
 
 def read_in_hand(engine: Engine, job_id: str) -> InHand:
     """As `count_in_hand`, in two parts, so that nothing is counted twice beside `JobStatus.retrying`."""
-    in_hand = select(items.c.tried, func.count().label("size")).where(items.c.job_id == job_id, IS_RUNNING)
+    in_hand = select(items.c.tried, func.count().label("size")).where(is_in_hand_of(job_id))
     with reading(engine) as connection:
         sizes = {row.tried: row.size for row in connection.execute(in_hand.group_by(items.c.tried))}
     return InHand(fresh=sizes.get(False, 0), tried=sizes.get(True, 0))

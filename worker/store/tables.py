@@ -237,6 +237,12 @@ IS_UNAUTHENTICATED = and_(items.c.state == literal_column("'installed'"), ~items
 IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
 
 
+def is_in_hand_of(job_id: str) -> Any:
+    """Items of this job that workers hold, found among all that are held, which are few: by the job's own index SQLite
+    would go through all of its items."""
+    return and_(IS_RUNNING, items.c.job_id.concat("") == job_id)
+
+
 def _partial(name: str, *columns: Any, where: Any, unique: bool = False) -> Index:
     return Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)
 

@@ -1,0 +1,87 @@
+"""Why a job stands still just now, and until when: read at constant cost, whatever its size."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, func, select
+
+from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.wording import counted, in_words
+from worker.store.jobs import JobStatus
+from worker.store.new_rows import HELD_UNTIL
+from worker.store.session import db_now, reading
+from worker.store.tables import IS_QUEUED, IS_RUNNING, instances, is_in_hand_of, items
+
+UNTAKEN_AFTER_S = 5.0  # what is due for so long, with no call forbidden, should have been taken
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What the job waits for, in seconds from now; below 0: that time has come.
+
+    `in_hand`: items that workers hold; `in_hand_for_s`: until the last of these claims runs out, None where there is none.
+    `due_in_s`: until the next item may be tried; None where none waits. `is_anybody_working`: whether any item of the
+    database is in hand. `gate_closed_for_s`: until somebody may call Cyclr.
+    """
+
+    in_hand: int
+    in_hand_for_s: float | None
+    due_in_s: float | None
+    gate_closed_for_s: float
+    is_anybody_working: bool
+
+
+def find_next_step(engine: Engine, job: JobStatus) -> NextStep:
+    with reading(engine) as connection:
+        now = db_now(connection)
+        claims = select(func.count(), func.max(items.c.claim_until)).where(is_in_hand_of(job.id))
+        in_hand, last_claim = connection.execute(claims).one()
+        working = connection.execute(select(items.c.id).where(IS_RUNNING).limit(1)).first()
+        gate = select(instances.c.gate_until).where(instances.c.id == job.instance_id)
+        return NextStep(
+            in_hand,
+            _until(last_claim, now),
+            _until(_next_due(connection, job.id), now),
+            max(0.0, _until(connection.execute(gate).scalar(), now) or 0.0),
+            working is not None,
+        )
+
+
+def _next_due(connection: Connection, job_id: str) -> datetime | None:
+    waiting = select(items.c.due_at).where(items.c.job_id == job_id, IS_QUEUED)
+    # In the order of its index, read from the other end: those that are held back come last.
+    first = connection.execute(waiting.order_by(items.c.due_at, items.c.id.desc()).limit(1)).scalar()
+    return None if first == HELD_UNTIL else first
+
+
+def _until(at: datetime | None, now: datetime) -> float | None:
+    return None if at is None else (at - now).total_seconds()
+
+
+def why_it_waits(job: JobStatus, step: NextStep) -> str:
+    """One line for people; nothing where nothing is to be said."""
+    match job.state:
+        case JobState.LOADING:
+            return "its rows are being written"
+        case JobState.PAUSED if job.pause_reason is not None:
+            return f"paused: {PAUSE_MESSAGES[job.pause_reason]}"
+        case JobState.COMPLETED:
+            return ""
+    if step.gate_closed_for_s > 0:
+        return f"nobody may call Cyclr for another {in_words(step.gate_closed_for_s)}"
+    if step.in_hand and step.in_hand_for_s is not None:
+        return _what_is_in_hand(step.in_hand, step.in_hand_for_s)
+    if step.due_in_s is None:
+        return ""
+    if step.due_in_s > 0:
+        return f"next try in {in_words(step.due_in_s)}"
+    if step.due_in_s < -UNTAKEN_AFTER_S and not step.is_anybody_working:
+        return "rows are due and no worker takes them: is one running, for this Cyclr, and does its Redis answer?"
+    return ""
+
+
+def _what_is_in_hand(count: int, for_s: float) -> str:
+    rows = counted(count, "row")
+    if for_s > 0:
+        return f"{rows} in hand: answered, or taken back from a lost worker, within {in_words(for_s)}"
+    return f"{rows} of a lost worker, about to be taken back"
