@@ -30,9 +30,9 @@ def test_pages_follow_each_other(office: Office) -> None:
     job_id = office.job(3)
     office.links(job_id)
     first = office.api("GET", job_id, params={"limit": 2}).json()
-    assert ([item["row"] for item in first["items"]], first["next_after"]) == ([2, 3], 3)
-    last = office.api("GET", job_id, params={"limit": 2, "after": 3}).json()
-    assert ([item["row"] for item in last["items"]], last["next_after"]) == ([4], None)
+    assert ([item["row"] for item in first["items"]], first["next_cursor"]) == ([2, 3], "3")
+    last = office.api("GET", job_id, params={"limit": 2, "cursor": 3}).json()
+    assert ([item["row"] for item in last["items"]], last["next_cursor"]) == ([4], None)
     one = office.api("GET", job_id, params={"account_id": "a3"}).json()
     assert [item["row"] for item in one["items"]] == [3]
 
@@ -141,6 +141,8 @@ def test_what_is_asked_wrongly_is_told(office: Office) -> None:
     job_id = office.job()
     assert office.api("POST", job_id, json={"expires_in_days": 91}).status_code == 422
     assert office.api("POST", job_id, json={"expires_in_days": 0}).status_code == 422
+    assert office.api("GET", job_id, params={"account_id": "a\0"}).status_code == 422
+    assert office.api("GET", "a%00b").status_code == 422
     assert office.api("POST", job_id, "/99/withdraw").json()["code"] == "unknown_row"
     assert office.api("POST", job_id, "/99/renew").status_code == 404
     assert office.api("POST", job_id, "/ask").json()["code"] == "no_links"

@@ -11,12 +11,14 @@ from tests.integration.store.databases import (
     INSTANCE,
     OTHER_INSTANCE,
     Loads,
+    change_items,
     end,
     item_row,
     planned,
     rows_of,
     take,
 )
+from tests.integration.store.test_cost import analyse, assert_only_indexes_are_used, grow, plans_of
 from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link, LinkState
 from worker.domain.states import Outcome
@@ -389,3 +391,19 @@ def test_no_link_is_in_the_database(engine: Engine, loads: Loads):
         [row] = connection.execute(select(links)).all()
     assert link.to_text() not in str(tuple(row))
     assert [each.sealed for each in rows_of(engine, job_id)] == [None]
+
+
+def test_what_it_costs_to_see_who_waits_does_not_grow_with_the_job(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 1)
+    grow(engine, job_id, first=3, last=30_000)
+    change_items(engine, job_id, is_authenticated=True, account_connector_id=1)
+    change_items(engine, job_id, 25_000, is_authenticated=False)
+    analyse(engine)
+
+    def look() -> None:
+        assert rows_of_waiting(engine, job_id) == [25_000]
+        assert count_waiting(engine, job_id) == 1
+
+    plans = plans_of(engine, look)
+    assert_only_indexes_are_used(plans)
+    assert sum("ix_items_unauthenticated" in line for line in plans) >= 2, plans

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from worker.jobs.authorising import AuthorisationLinks
 from worker.jobs.mail_merge import iter_mail_merge
@@ -23,18 +23,16 @@ from worker.store.desks import (
     withdraw_links,
 )
 from worker.store.links import renew_link, withdraw_link
+from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import Reader, Writer
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
 
 DAYS, MOST_DAYS = 14, 90
-PAGE, LARGEST_PAGE = 100, 1_000
 CSV = "text/csv; charset=utf-8"
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"])
-JobId = Annotated[str, Path(max_length=40, examples=["261121-k3x9qd"])]
-RowNumber = Annotated[int, Path(ge=1, le=2_147_483_647, description="The row of the file.", examples=[2])]
 
 
 class Authorisation(BaseModel):
@@ -64,32 +62,35 @@ class Authorisations(BaseModel):
     is_asking: bool = Field(description="Cyclr is being asked about all that wait.")
     asked_at: datetime | None
     items: list[Authorisation]
-    next_after: int | None = Field(description="`after` of the next page; null: this is the last one.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
 
 
 class LinksWanted(BaseModel):
+    """How long the links are to hold."""
+
+    model_config = ConfigDict(extra="forbid")
     expires_in_days: int = Field(DAYS, ge=1, le=MOST_DAYS)
 
 
-@router.get("", summary="Who has authorised, and who has still to", responses=problems(404, 409, 422))
+@router.get("", summary="Who has authorised, and who has still to", responses=problems(404, 409))
 def list_authorisations(
     job_id: JobId,
     caller: Reader,
     place: GivenPlace,
     state: Literal["waiting", "authorised"] = "waiting",
-    account_id: Annotated[str | None, Query(max_length=1_000)] = None,
-    after: Annotated[int, Query(ge=0, le=2_147_483_647, description="The last row of the page before.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
+    account_id: Text = None,
+    cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
+    limit: Limit = PAGE,
 ) -> Authorisations:
     require_own_job(place, job_id)
     desk = find_desk(place.database.engine, job_id)
     listed = list_waiting if state == "waiting" else list_authorised
-    found = listed(place.database.engine, job_id, after=after, limit=limit + 1, account_id=account_id)
+    found = listed(place.database.engine, job_id, after=cursor, limit=limit + 1, account_id=account_id)
     links = find_links(place) if caller.can_write else None
     return _to_authorisations(place, job_id, desk, found, limit, links)
 
 
-@router.post("", summary="Make links, or let them hold longer", responses=problems(403, 404, 409, 422))
+@router.post("", summary="Make links, or let them hold longer", responses=problems(403, 404, 409))
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
@@ -106,7 +107,7 @@ def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) 
     response_class=StreamingResponse,
     responses={
         200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
-        **problems(403, 404, 409, 422),
+        **problems(403, 404, 409),
     },
 )
 def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
@@ -114,9 +115,7 @@ def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     return mail_merge(place, job_id)
 
 
-@router.post(
-    "/withdraw", status_code=204, summary="Withdraw all links", responses=problems(403, 404, 409, 422)
-)
+@router.post("/withdraw", status_code=204, summary="Withdraw all links", responses=problems(403, 404, 409))
 def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     """No link of the job holds any more. A second call changes nothing."""
     require_own_job(place, job_id)
@@ -124,18 +123,19 @@ def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
 
 
 @router.post(
-    "/ask", status_code=202, summary="Ask Cyclr who has authorised", responses=problems(403, 404, 409, 422)
+    "/ask", status_code=202, summary="Ask Cyclr who has authorised", responses=problems(403, 404, 409)
 )
-def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
+def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
     require_own_job(place, job_id)
     if find_desk(place.database.engine, job_id) is None:
         raise no_links(job_id)
     begin_round(place.database.engine, job_id)
+    return Response(status_code=202)
 
 
 @router.post(
-    "/{row}/withdraw", status_code=204, summary="Withdraw one link", responses=problems(403, 404, 409, 422)
+    "/{row}/withdraw", status_code=204, summary="Withdraw one link", responses=problems(403, 404, 409)
 )
 def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link of this row holds no more, and none is made for it until it is renewed."""
@@ -148,7 +148,7 @@ def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlac
     "/{row}/renew",
     status_code=204,
     summary="Give a row whose link was withdrawn another one",
-    responses=problems(403, 404, 409, 422),
+    responses=problems(403, 404, 409),
 )
 def renew_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link that was withdrawn stays dead."""
@@ -202,7 +202,7 @@ def _to_authorisations(
         is_asking=desk is not None and desk.asking_after is not None,
         asked_at=desk.asked_at if desk else None,
         items=[_to_authorisation(item, desk, links) for item in shown],
-        next_after=shown[-1].row_number if len(found) > limit else None,
+        next_cursor=str(shown[-1].row_number) if len(found) > limit else None,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from worker.domain.wording import counted
@@ -22,6 +22,7 @@ from worker.store.desks import (
     withdraw_links,
 )
 from worker.store.links import renew_link, withdraw_link
+from worker.web.api.parameters import LARGEST_ROW, JobId, RowNumber, Text
 from worker.web.desk.api import DAYS, MOST_DAYS, mail_merge, no_links, no_such_row
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import PageReader, PageWriter
@@ -68,19 +69,19 @@ NOTICES = {
 @router.get("")
 def desk_page(
     request: Request,
-    job_id: str,
+    job_id: JobId,
     caller: PageReader,
     place: GivenPlace,
     state: str = WAITING,
-    account: str = "",
-    after: int = 0,
+    account: Text = None,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
 ) -> Response:
     job = require_own_job(place, job_id)
     rows = _rows(
         place,
         job_id,
         AUTHORISED if state == AUTHORISED else WAITING,
-        account.strip(),
+        (account or "").strip(),
         after,
         caller.can_write,
     )
@@ -102,13 +103,13 @@ def desk_page(
 
 
 @router.get(".csv")
-def download(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def download(job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     return mail_merge(place, job_id)
 
 
 @router.post("")
 def make(
-    job_id: str,
+    job_id: JobId,
     caller: PageWriter,
     place: GivenPlace,
     days: Annotated[int, Form(ge=1, le=MOST_DAYS)] = DAYS,
@@ -120,7 +121,7 @@ def make(
 
 
 @router.get("/withdraw")
-def ask_withdraw(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def ask_withdraw(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = require_own_job(place, job_id)
     desk = find_desk(place.database.engine, job_id)
     waiting = count_waiting(place.database.engine, job_id)
@@ -147,14 +148,14 @@ def ask_withdraw(request: Request, job_id: str, caller: PageWriter, place: Given
 
 
 @router.post("/withdraw")
-def withdraw_all(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def withdraw_all(job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     require_own_job(place, job_id)
     withdraw_links(place.database.engine, job_id)
     return _back(job_id, done="withdrawn")
 
 
 @router.post("/ask")
-def ask(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def ask(job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     require_own_job(place, job_id)
     if find_desk(place.database.engine, job_id) is None:
         raise no_links(job_id)
@@ -163,7 +164,7 @@ def ask(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
 
 
 @router.post("/{row}/withdraw")
-def withdraw_one(job_id: str, row: int, caller: PageWriter, place: GivenPlace) -> Response:
+def withdraw_one(job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace) -> Response:
     require_own_job(place, job_id)
     if not withdraw_link(place.database.engine, job_id, row):
         raise no_such_row(job_id, row)
@@ -171,7 +172,7 @@ def withdraw_one(job_id: str, row: int, caller: PageWriter, place: GivenPlace) -
 
 
 @router.post("/{row}/renew")
-def renew_one(job_id: str, row: int, caller: PageWriter, place: GivenPlace) -> Response:
+def renew_one(job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace) -> Response:
     require_own_job(place, job_id)
     if not renew_link(place.database.engine, job_id, row):
         raise no_such_row(job_id, row)
@@ -181,7 +182,7 @@ def renew_one(job_id: str, row: int, caller: PageWriter, place: GivenPlace) -> R
 def _rows(place: Place, job_id: str, state: str, account: str, after: int, can_write: bool) -> RowsView:
     engine = place.database.engine
     listed = list_authorised if state == AUTHORISED else list_waiting
-    found = listed(engine, job_id, after=max(0, after), limit=PAGE + 1, account_id=account or None)
+    found = listed(engine, job_id, after=after, limit=PAGE + 1, account_id=account or None)
     shown, desk = found[:PAGE], find_desk(engine, job_id)
     links = find_links(place) if can_write else None
     query = {"state": state, "account": account}
