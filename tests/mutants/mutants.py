@@ -84,8 +84,16 @@ MUTANTS = (
         "one_reading_proves_absence",
         "worker/cyclr/looks.py",
         "one reading of several pages proves an absence",
-        "        if reading.found or reading.is_one_answer or reading.ids == earlier:\n",
-        "        if reading.found or reading.is_one_answer or reading.ids:\n",
+        "        if reading.found or reading.is_one_answer or (reading.ids == earlier and not reading.has_moved):\n",
+        "        if reading.found or reading.is_one_answer or (reading.ids and not reading.has_moved):\n",
+        ("tests/integration/cyclr/test_looks.py",),
+    ),
+    Mutant(
+        "moved_list_proves_absence",
+        "worker/cyclr/looks.py",
+        "a list that moved while it was read proves an absence if it moved alike twice",
+        "        if reading.found or reading.is_one_answer or (reading.ids == earlier and not reading.has_moved):\n",
+        "        if reading.found or reading.is_one_answer or reading.ids == earlier or reading.has_moved:\n",
         ("tests/integration/cyclr/test_looks.py",),
     ),
     Mutant(

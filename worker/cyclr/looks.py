@@ -35,19 +35,23 @@ async def look(
     for _ in range(MAX_READINGS):
         reading = await _read(client, next_permit, account_id, name, connector_name)
         # Presence counts at once. Absence does where one answer held the whole list: nothing could move meanwhile.
-        if reading.found or reading.is_one_answer or reading.ids == earlier:
+        if reading.found or reading.is_one_answer or (reading.ids == earlier and not reading.has_moved):
             return Look(reading.found, tuple(reading.elsewhere))
         # A list that changes while it is read can hide an entry between two pages, so it must read the same twice.
-        earlier = reading.ids
+        # One that showed an entry twice has moved while it was read: where it moves on alike, it reads the same too.
+        earlier = None if reading.has_moved else reading.ids
     raise OutcomeUnknown(f"the account's connectors changed during each of {MAX_READINGS} readings")
 
 
 @dataclass(slots=True)
 class _Reading:
+    """`has_moved`: an entry stood on two pages, so another one may have stood on none."""
+
     ids: set[int] = field(default_factory=set)
     found: AccountConnector | None = None
     elsewhere: list[str] = field(default_factory=list)
     is_one_answer: bool = False
+    has_moved: bool = False
 
 
 async def _read(
@@ -58,6 +62,8 @@ async def _read(
     for page_number in range(1, MAX_PAGES + 1):
         page = await client.list_account_connectors(await next_permit(), account_id, page_number)
         new = [entry for entry in page.items if entry.id not in reading.ids]
+        # Without a total a page of old entries only is the end: some servers repeat their last page.
+        reading.has_moved |= len(new) < len(page.items) and (bool(new) or page.total_pages is not None)
         reading.ids.update(entry.id for entry in new)
         for entry in new:
             # By the connector's name: its id is that of a release, and changes with an upgrade.

@@ -95,6 +95,26 @@ def test_an_entry_that_slips_between_two_pages_is_found_by_the_next_reading() ->
     assert account.pages == [1, 2, 1]
 
 
+def test_a_list_that_moves_alike_in_two_readings_proves_nothing() -> None:
+    # Between two pages the list moves on by a page, twice: both readings show the same two entries, on both pages.
+    others, ours = OTHERS[:2], [OURS, OTHERS[2]]
+    account = Account(lambda n: [*ours, *others] if n in (1, 3) else [*others, *ours])
+    found = look_at(account).found
+    assert found is not None
+    assert found.id == 5
+    assert account.pages == [1, 2, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("says_total", [True, False])
+def test_an_entry_on_two_pages_tells_that_the_list_has_moved(*, says_total: bool) -> None:
+    # Each reading shows 1, 2, 2, 3: what was between may be ours.
+    moved, still = [OTHERS[0], OTHERS[1], OTHERS[1], OTHERS[2]], [*OTHERS[:2], OURS, OTHERS[2]]
+    account = Account(lambda n: moved if len(account.pages) < 5 else still, says_total=says_total)
+    found = look_at(account).found
+    assert found is not None
+    assert found.id == 5
+
+
 def test_a_list_that_never_stands_still_proves_nothing() -> None:
     account = Account(lambda n: [(100 + n, "New", "CRM"), *OTHERS])
     with pytest.raises(OutcomeUnknown) as raised:
