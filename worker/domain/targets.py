@@ -9,6 +9,8 @@ def fold(text: str) -> str:
 
     Source: the name check of Cyclr sits on a database that looks like MySQL, which compares without case.
     """
+    if text.isascii():  # where the long way changes nothing more
+        return text.strip().lower()
     return unicodedata.normalize("NFKC", text.strip()).casefold().strip()
 
 

@@ -21,9 +21,11 @@ from worker.intake.files import Source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
 from worker.intake.memory import KnownTarget, Memory, StoredAt
-from worker.intake.rows import Options, read_row, withheld_columns
+from worker.intake.plain import RowReader
+from worker.intake.rows import Options, withheld_columns
 
 BATCH_ROWS = 1_000
+MOST_FITS = 1_000
 
 Catalogue = Mapping[ConnectorRef, Connector | str]
 Outcome = PlannedRow | RefusedRow | SkippedRow
@@ -57,7 +59,7 @@ def iter_plan(
     """
     planner = _Planner(source.header, options, catalogue, missing_accounts, memory, findings)
     lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
-    read = (read_row(line, source.header, options) for line in lines)
+    read = map(RowReader(source.header, options).read, lines)
     while batch := list(itertools.islice(read, BATCH_ROWS)):
         yield from planner.judge(batch)
 
@@ -72,6 +74,12 @@ class _Candidate:
     target: str
     withheld: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
+
+
+def _shown_columns(connector: Connector) -> tuple[str, ...]:
+    """The columns of its properties that are no secrets."""
+    properties = connector.account_properties
+    return tuple(f"{PROPERTY_PREFIX}{each.target_name}" for each in properties if not each.is_sensitive)
 
 
 class _Planner:
@@ -95,6 +103,9 @@ class _Planner:
         self._targets = FirstRows()
         self._accounts = FirstRows()
         self._account_values = FirstRows()
+        # Rows alike in all that the catalogue's rules look at: what came of the first of them.
+        self._fits: dict[tuple[ConnectorRef, str | None, tuple[str, ...]], Fit] = {}
+        self._shown: dict[ConnectorRef, tuple[str, ...]] = {}
 
     def judge(self, batch: Sequence[Row | RefusedRow]) -> Iterator[Outcome]:
         opened = [self._refuse(row) if isinstance(row, RefusedRow) else self._open(row) for row in batch]
@@ -262,19 +273,30 @@ class _Planner:
     def _fit(self, each: _Candidate, secrets: Mapping[str, str]) -> Fit:
         if each.connector is None:
             return Fit(None, (), ())
+        alike = (each.row.connector, each.row.authentication, tuple(secrets))
+        if not each.withheld and (known := self._fits.get(alike)) is not None:
+            return known
         values = {**dict.fromkeys(each.withheld), **secrets}
         fit = fit_row(each.row.number, each.row.authentication, values, each.connector)
         each.problems.extend(self._header.labelled(problem) for problem in fit.problems)
+        has_choices = any(parameter.choices for parameter in each.connector.account_properties)
+        is_of_all = not (each.withheld or has_choices or fit.problems or fit.warnings)
+        if is_of_all and len(self._fits) < MOST_FITS:
+            self._fits[alike] = fit
         return fit
 
     def _shown_cells(self, each: _Candidate, secrets: Mapping[str, str]) -> tuple[str, ...]:
         if each.connector is None:
             return each.row.cells
+        shown = self._shown.get(each.row.connector)
+        if shown is None:
+            shown = self._shown[each.row.connector] = _shown_columns(each.connector)
+        given = [column for column in shown if column in secrets]
+        if not given:
+            return each.row.cells
         cells = list(each.row.cells)
-        for parameter in each.connector.account_properties:
-            column = f"{PROPERTY_PREFIX}{parameter.target_name}"
-            if not parameter.is_sensitive and column in secrets:
-                cells[self._header.positions[column]] = secrets[column]
+        for column in given:
+            cells[self._header.positions[column]] = secrets[column]
         return tuple(cells)
 
     def _problem(self, row: Row, column: str | None, reason: str) -> Problem:

@@ -131,9 +131,9 @@ def _problems(cells: Cells, options: Options) -> Iterator[Problem]:
 
 
 def _text_problems(cells: Cells, column: str, value: str) -> Iterator[Problem]:
-    longest = _MAX_CHARACTERS.get(column, _MAX_SECRET_CHARACTERS)
-    if len(value) > longest:
-        yield cells.problem(column, f"expected at most {longest:,} characters, got {len(value):,}")
+    most = longest(column)
+    if len(value) > most:
+        yield cells.problem(column, f"expected at most {most:,} characters, got {len(value):,}")
     if not value.isprintable() and (found := _forbidden_character(column, value)):
         yield cells.problem(column, f"expected text, got an invisible character ({found}): fill it in again")
     if not is_secret(column) and is_withheld(value):
@@ -144,6 +144,11 @@ def _text_problems(cells: Cells, column: str, value: str) -> Iterator[Problem]:
             column,
             f"a spreadsheet has rounded a long number{shown}: format the column as text, then fill it in again",
         )
+
+
+def longest(column: str) -> int:
+    """How many characters a cell of this column may have."""
+    return _MAX_CHARACTERS.get(column, _MAX_SECRET_CHARACTERS)
 
 
 def is_withheld(value: str) -> bool:

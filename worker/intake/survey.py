@@ -6,7 +6,8 @@ from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import Problem, RefusedRow, Row
 from worker.intake.compact import Accounts
 from worker.intake.files import Source
-from worker.intake.rows import Options, read_row
+from worker.intake.plain import RowReader
+from worker.intake.rows import Options
 
 MAX_CONNECTORS = 1_000  # each costs a call before the first row can be installed
 _KEPT_JOBS = 1_000
@@ -46,6 +47,7 @@ class Survey:
 def survey(source: Source, options: Options) -> Survey:
     """One streaming pass. Raises: FileChanged."""
     found = Survey()
+    reader = RowReader(source.header, options)
     for line in source.lines():
         if line.is_empty:
             found.empty += 1
@@ -53,7 +55,7 @@ def survey(source: Source, options: Options) -> Survey:
             found.comments += 1
         else:
             found.rows += 1
-            _count(found, read_row(line, source.header, options))
+            _count(found, reader.read(line))
     found.problems = tuple(_problems(found, source, options))
     return found
 

@@ -35,17 +35,13 @@ def _copy(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
     # The values as the types of the columns would bind them: times as UTC, JSON as JSON.
     binds = [(name, table.c[name].type.dialect_impl(connection.dialect)) for name in names]
-    processors = [(name, kind.bind_processor(connection.dialect) or _as_it_is) for name, kind in binds]
+    processors = [(name, kind.bind_processor(connection.dialect)) for name, kind in binds]
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
-                copy.write_row([process(row[name]) for name, process in processors])
+                copy.write_row([process(row[name]) if process else row[name] for name, process in processors])
     except _driver_errors(connection) as error:
         raise _as_sqlalchemy_says_it(connection, driver, statement, error) from error
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _driver_errors(connection: Connection) -> Any:

@@ -8,7 +8,21 @@ from datetime import datetime
 from typing import Any, Literal
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, Select, Table, insert, select, text, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Engine,
+    Select,
+    String,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from worker.domain.connectors import Connector
@@ -277,7 +291,9 @@ def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetReco
     rank = {"live": 0, "installed": 1, "tried": 2}
     with reading(engine) as connection:
         for start in range(0, len(targets), KEYS_PER_QUERY):
-            for row in connection.execute(_with_targets(targets[start : start + KEYS_PER_QUERY])):
+            these = list(targets[start : start + KEYS_PER_QUERY])
+            is_postgres = connection.dialect.name == "postgresql"
+            for row in connection.execute(_WITH_ANY if is_postgres else _WITH_TARGETS, {"targets": these}):
                 state = _record_state(row)
                 if state is None:
                     continue
@@ -287,7 +303,7 @@ def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetReco
     return found
 
 
-def _with_targets(targets: Sequence[str]) -> Select[Any]:
+def _with_targets(is_one_of_them: Any) -> Select[Any]:
     return (
         select(
             items.c.target,
@@ -298,9 +314,14 @@ def _with_targets(targets: Sequence[str]) -> Select[Any]:
             items.c.row_number,
         )
         .join(jobs, jobs.c.id == items.c.job_id)
-        .where(items.c.target.in_(targets), jobs.c.state != JobState.LOADING)
+        .where(is_one_of_them, jobs.c.state != JobState.LOADING)
         .order_by(items.c.id)
     )
+
+
+_WITH_TARGETS = _with_targets(items.c.target.in_(bindparam("targets", expanding=True)))
+# One parameter, where so many take longer to be written into the statement than to be looked up.
+_WITH_ANY = _with_targets(items.c.target == func.any(bindparam("targets", type_=ARRAY(String))))
 
 
 def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:
