@@ -14,7 +14,6 @@ from worker.intake.columns import Header, is_secret
 from worker.intake.files import Line
 from worker.intake.rows import LATER, Options, longest, read_row
 
-_SHORT = 50  # characters that every column takes
 _MOST_SHAPES = _MOST_REFS = 1_000
 _ROUNDED = re.compile(r"\de\+\d")
 # Columns whose values have rules of their own.
@@ -40,6 +39,7 @@ class _Shape:
     secrets: tuple[tuple[str, int], ...]
     masked: tuple[int, ...]
     longest: tuple[tuple[int, int], ...]
+    shortest: int  # of these
 
 
 class RowReader:
@@ -89,6 +89,7 @@ class RowReader:
             secrets=tuple((name, at) for name, at in inputs if is_secret(name) or name in AUTH_COLUMNS),
             masked=tuple(at for at in header.masked if filled[at]),
             longest=tuple((at, longest(name)) for name, at in inputs),
+            shortest=min(longest(name) for name, _ in inputs),
         )
 
     def _row(self, number: int, cells: tuple[str, ...], shape: _Shape) -> Row:
@@ -126,7 +127,7 @@ def _is_plain(cells: tuple[str, ...], shape: _Shape) -> bool:
     text = "|".join(cells)
     if not text.isprintable():
         return False
-    if len(text) > _SHORT and any(len(cells[at]) > most for at, most in shape.longest):
+    if len(text) > shape.shortest and any(len(cells[at]) > most for at, most in shape.longest):
         return False
     folded = text.casefold()
     if NOT_EXPORTED in folded or _ROUNDED.search(folded):

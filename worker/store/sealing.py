@@ -8,6 +8,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
+_as_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":")
+).encode  # `dumps` would make one for each
 
 
 class SealBroken(Exception):
@@ -22,7 +25,7 @@ class Sealer:
         self._first = next(iter(keys))
 
     def seal(self, secrets: Mapping[str, str], *, job_id: str, row_number: int) -> bytes:
-        text = json.dumps(dict(secrets), ensure_ascii=False, separators=(",", ":"))
+        text = _as_json(dict(secrets))
         return self.seal_bytes(text.encode("utf-8", "surrogatepass"), _belongs_to(job_id, row_number))
 
     def seal_bytes(self, data: bytes, belongs_to: str) -> bytes:
