@@ -14,6 +14,8 @@ from worker.store.tables import desks, items, jobs, links
 ASK_AFTER_S = (15, 30, 60, 120, 300, 900, 3_600, 4 * 3_600, 12 * 3_600, 24 * 3_600)
 # Whoever took something and is gone: another takes it after so long.
 TAKEN_FOR = timedelta(seconds=120)
+# Cyclr could not be asked: a round does not knock every two seconds.
+REST = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +144,12 @@ def take_of_round(engine: Engine, instance_id: str, most: int) -> Round | None:
 
 
 def put_back(engine: Engine, round_: Round, asked: Sequence[ToAsk]) -> None:
-    """The round goes on behind those that were asked about; at once, by whoever comes."""
+    """The round goes on behind those that were asked about: at once, or in `REST` where some could not be."""
 
     def work(connection: Connection) -> None:
         after = asked[-1].row_number if asked else round_.after
         mine = update(desks).where(desks.c.job_id == round_.job_id, desks.c.asking_after == round_.after)
-        connection.execute(mine.values(asking_after=after, asking_until=db_now(connection)))
+        rest = timedelta(0) if len(asked) == len(round_.piece) else REST
+        connection.execute(mine.values(asking_after=after, asking_until=db_now(connection) + rest))
 
     writing(engine, work)

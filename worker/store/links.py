@@ -127,7 +127,8 @@ def withdraw_link(engine: Engine, job_id: str, row_number: int) -> bool:
         _put_row(connection, item_id)
         mine = update(links).where(links.c.item_id == item_id, links.c.withdrawn_at.is_(None))
         changes = {"withdrawn_at": db_now(connection), "generation": links.c.generation + 1}
-        connection.execute(mine.values(**changes, ask_at=None))
+        # Whoever has clicked already may still be on Cyclr's page, so they go on being asked about.
+        connection.execute(mine.values(changes))
         return True
 
     return writing(engine, work)

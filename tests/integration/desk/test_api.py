@@ -2,13 +2,16 @@
 
 import csv
 import io
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import Update, update
 
 from tests.integration.desk.office import PUBLIC, Office, open_office
 from tests.integration.store.databases import change_items, wait_until
 from worker.domain.scopes import Scope
-from worker.store.session import Engine
+from worker.store.session import Engine, writing
+from worker.store.tables import desks
 
 
 def test_links_are_made_and_found_again(office: Office) -> None:
@@ -161,3 +164,23 @@ def test_a_job_of_another_instance_is_left_to_its_own_server(engine: Engine) -> 
     with open_office(engine) as other:
         answer = other.api("POST", job_id, json={})
         assert (answer.status_code, answer.json()["code"]) == (409, "other_instance")
+
+
+def test_while_cyclr_is_away_a_round_rests_and_then_goes_on(office: Office) -> None:
+    job_id = office.job(2)
+    office.links(job_id)
+    for account_id in ("a2", "a3"):
+        office.authorise(account_id)
+    office.simulator.call(lambda world: setattr(world.switches, "away", "reset"))
+    office.api("POST", job_id, "/ask")
+    wait_until(lambda: "asking_failed" in office.log.getvalue(), within_s=60)
+    assert office.api("GET", job_id).json()["is_asking"]
+    office.simulator.call(lambda world: setattr(world.switches, "away", None))
+    rested = update(desks).values(asking_until=datetime.now(UTC) - timedelta(seconds=1))
+    wait_until(lambda: _goes_on(office, job_id, rested), within_s=60)
+    assert office.api("GET", job_id).json()["authorised"] == 2
+
+
+def _goes_on(office: Office, job_id: str, rested: Update) -> bool:
+    writing(office.engine, lambda connection: connection.execute(rested))
+    return office.api("GET", job_id).json()["asked_at"] is not None
