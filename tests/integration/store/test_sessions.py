@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -59,6 +60,29 @@ def test_a_claim_leaves_alone_what_another_session_has_locked(engine: Engine, lo
         assert sorted(item.row_number for item in take(engine, 4)) == [3, 5, 7]
     assert sorted(item.row_number for item in take(engine, 9)) == [2, 4, 6]
     assert {row.state for row in rows_of(engine, job_id)} == {"running"}
+
+
+@only_postgres
+def test_a_claim_lasts_on_the_databases_clock_whatever_the_machines_own_says(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    a_day_ahead = (
+        "CREATE FUNCTION fast.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+        " AS $$SELECT pg_catalog.clock_timestamp() + interval '1 day'$$"
+    )
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA fast"))
+        connection.execute(text(a_day_ahead))
+    ahead = open_engine(
+        engine.url.update_query_dict({"options": "-c search_path=fast,public,pg_catalog"}).render_as_string(
+            hide_password=False
+        )
+    )
+    assert len(take(ahead, claim_s=60)) == 1
+    ahead.dispose()
+    [row] = rows_of(engine, job_id)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA fast CASCADE"))
+    assert timedelta(hours=23) < row.claim_until - datetime.now(UTC) < timedelta(hours=25)
 
 
 @only_postgres
