@@ -20,6 +20,14 @@ from worker.web.problems import Refusal, problems
 LOOK_EVERY_S = 1.0
 HEARTBEAT_S = 15.0
 RETRY_MS = 3_000
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["progress", "end"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "description": "The job, as JSON."},
+    },
+}
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
@@ -31,7 +39,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
     responses={
         200: {
             "description": "`progress` events with the job, `end` when nothing of it is left to do, a comment every 15 s.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": EVENT}},
         },
         204: {"description": "The job has ended, and the client knows: nothing more will happen."},
         **problems(404),
