@@ -36,6 +36,7 @@ from worker.store.session import db_now, reading, writing
 from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
 
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
+PIECE_CHARACTERS = 4_000_000  # of cells: rows may be long, and memory is not to grow with them
 LOAD_LOCK = 0x6379636C  # PostgreSQL's advisory lock of a load
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
 KEYS_PER_QUERY = 500
@@ -135,6 +136,7 @@ class Loader:
         self._first = job.first
         self._items: list[dict[str, Any]] = []
         self._unloaded: list[dict[str, Any]] = []
+        self._characters = 0
         self._connectors: dict[str, int] = {}
         self._counts = {"total": 0, "held": 0, "refused": 0, "skipped": 0}
 
@@ -196,7 +198,8 @@ class Loader:
             case SkippedRow():
                 self._counts["skipped"] += 1
                 self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
-        if len(self._items) + len(self._unloaded) >= PIECE:
+        self._characters += sum(map(len, row.cells))
+        if len(self._items) + len(self._unloaded) >= PIECE or self._characters >= PIECE_CHARACTERS:
             self._write_piece()
 
     def finish(self) -> None:
@@ -237,6 +240,7 @@ class Loader:
 
         writing(self._engine, work)
         self._items, self._unloaded = [], []
+        self._characters = 0
 
     def _is_written(self, connection: Connection, table: Table, first: list[dict[str, Any]]) -> bool:
         """Whether the piece of this row is there already: a piece comes whole or not at all."""

@@ -1,0 +1,181 @@
+"""`cyclr-bulk serve` on a laptop: a home, its Valkey and its workers, and what outlives all of them."""
+
+import csv
+import io
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.browser.served import Served, address, open_served
+from tests.browser.world import CREDENTIALS, MAIL, add_accounts, ids, secrets_of, story_world
+from tests.end_to_end.processes.commands import Command, eventually
+
+pytestmark = pytest.mark.timeout(600)
+
+MEGABYTE = 1_000_000
+UPLOAD_BYTES = 200 * MEGABYTE
+MOST_GROWTH_BYTES = 50 * MEGABYTE
+LONG_ROWS = 50_000
+
+
+def open_home(folder: Path, **settings: str) -> Any:
+    chosen = {
+        "CYCLR_CALLS_PER_SECOND": "100",
+        "CYCLR_BURST": "20",
+        "CYCLR_SETTLE_S": "0.5",
+        "CYCLR_TIMEOUT_S": "2",
+    }
+    return open_served(folder, story_world(), credentials=CREDENTIALS, **(chosen | settings))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with open_home(tmp_path) as opened:
+        yield opened
+
+
+def client_of(served: Served, *, url: str | None = None) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {served.write_key}"}
+    return httpx.Client(base_url=url or served.url, headers=headers, timeout=300, trust_env=False)
+
+
+def submit(client: httpx.Client, account_ids: list[str]) -> str:
+    items = [
+        {"account_id": each, "connector": MAIL, "api_key": f"key-of-{each}-5f1c"} for each in account_ids
+    ]
+    answer = client.post("/v1/jobs", json={"items": items})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def job(client: httpx.Client, job_id: str) -> Any:
+    return client.get(f"/v1/jobs/{job_id}").raise_for_status().json()
+
+
+def serve_again(served: Served) -> tuple[Command, str]:
+    command = served.place.start("serve", "--port", "0")
+    return command, address(command)
+
+
+def test_what_was_handed_in_is_installed_and_nothing_is_left_running(served: Served):
+    accounts = ids("home", 60)
+    served.simulator.call(lambda world: add_accounts(world, accounts))
+    with client_of(served) as client:
+        job_id = submit(client, accounts)
+        eventually(lambda: job(client, job_id)["state"] == "completed", "the job is completed")
+        assert job(client, job_id)["installed"] == 60
+        assert client.get("/readyz").json()["status"] == "ready"
+        results = client.get(f"/v1/jobs/{job_id}/results.csv").content.decode("utf-8-sig")
+        assert {row["_state"] for row in csv.DictReader(io.StringIO(results))} == {"installed"}
+    served.command.send(signal.SIGTERM)
+    assert served.command.wait() == 0, served.command.err
+    served.place.wait_until_nothing_runs()
+    home = Path(served.place.folder) / "home"
+    texts = [served.command.out, served.command.err]
+    texts += [path.read_text(errors="replace") for path in (home / "logs").iterdir() if path.is_file()]
+    secrets = secrets_of(accounts) | {served.write_key, served.read_key, CREDENTIALS[1]}
+    assert [secret for secret in secrets if any(secret in text for text in texts)] == []
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: signal.Signals(number).name
+)
+def test_an_accepted_job_outlives_the_server_and_goes_on_with_the_next(
+    tmp_path: Path, number: signal.Signals
+):
+    accounts = ids("lasting", 200)
+    with open_home(tmp_path, CYCLR_CALLS_PER_SECOND="25", CYCLR_BURST="5") as served:
+        served.simulator.call(lambda world: add_accounts(world, accounts))
+        with client_of(served) as client:
+            job_id = submit(client, accounts)
+            eventually(lambda: job(client, job_id)["installed"] >= 10, "ten rows are installed")
+        served.command.send(number)
+        served.command.wait()
+        if number == signal.SIGKILL:
+            served.place.wait_until_nothing_runs()
+        command, url = serve_again(served)
+        with client_of(served, url=url) as client:
+            now = job(client, job_id)
+            assert (now["state"], now["left"] > 0) == ("running", True)
+            eventually(
+                lambda: job(client, job_id)["state"] == "completed", "the job is completed", within_s=180
+            )
+            assert job(client, job_id)["installed"] == 200
+        command.send(signal.SIGTERM)
+        assert command.wait() == 0
+        assert served.simulator.call(lambda world: world.count_doubles()) == 0
+
+
+def test_a_server_with_an_open_stream_ends_soon(served: Served):
+    accounts = ids("stream", 400)
+    served.simulator.call(lambda world: add_accounts(world, accounts))
+    with client_of(served) as client:
+        job_id = submit(client, accounts)
+        with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+            lines = answer.iter_lines()
+            assert any(line.startswith("event: progress") for line in lines)
+            served.command.send(signal.SIGTERM)
+            assert served.command.wait(within_s=60) == 0
+    served.place.wait_until_nothing_runs()
+
+
+@pytest.mark.slow
+def test_an_upload_of_200_megabytes_grows_the_server_by_50_at_most(served: Served):
+    accounts = [f"large-{number:06}" for number in range(LONG_ROWS)]
+    served.simulator.call(lambda world: add_accounts(world, [*accounts, "warm"]))
+    server = psutil.Process(served.command.pid)
+    peak = Peak(server)
+    with client_of(served) as client:
+        warm = "account_id,connector,api_key,note\nwarm,Northwind Mail,key,x\n"
+        headers = {"Content-Type": "text/csv"}
+        for _ in range(3):
+            asked = {"validate_only": "true"}
+            client.post("/v1/jobs", content=warm, headers=headers, params=asked).raise_for_status()
+        with peak:
+            answer = client.post(
+                "/v1/jobs", content=long_file(accounts), headers=headers, params={"first": 1}, timeout=500
+            )
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["total"] == LONG_ROWS
+    assert peak.growth_bytes <= MOST_GROWTH_BYTES, f"it grew by {peak.growth_bytes / MEGABYTE:.0f} MB"
+
+
+def long_file(accounts: list[str]) -> Iterator[bytes]:
+    yield b"account_id,connector,api_key,note\n"
+    note = "n" * (UPLOAD_BYTES // len(accounts) - 60)
+    for start in range(0, len(accounts), 100):
+        piece = accounts[start : start + 100]
+        yield "".join(f"{each},{MAIL},key-of-{each}-5f1c,{note}\n" for each in piece).encode()
+
+
+class Peak:
+    """The most memory that a process has held while the context lasted, beyond what it held before."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._peak = self._before = 0
+
+    @property
+    def growth_bytes(self) -> int:
+        return self._peak - self._before
+
+    def __enter__(self) -> "Peak":
+        self._before = self._peak = self._process.memory_info().rss
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._has_ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._has_ended.wait(0.02):
+            self._peak = max(self._peak, self._process.memory_info().rss)
