@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.browser-installed
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test e2e screenshots setup check format mutants faults lock clean
+.PHONY: demo test e2e screenshots setup check bench format mutants faults lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
@@ -40,6 +40,9 @@ check: setup
 
 format: setup
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
+
+bench: setup
+	@$(VENV)/bin/python -m tests.benchmarks
 
 mutants: setup
 	@$(VENV)/bin/python -m tests.mutants

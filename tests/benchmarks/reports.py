@@ -151,7 +151,7 @@ def _results(site: Site) -> Report:
 def _starting(site: Site) -> Report:
     found = starting.measure(site)
     rows = [
-        ["`cyclr-bulk --help`", f"{found['help']:.2f}"],
+        ["`--help`", f"{found['help']:.2f}"],
         ["`cyclr-bulk demo`, to its first install", f"{found['demo']:.2f}"],
     ]
     lines = [

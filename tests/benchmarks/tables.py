@@ -14,6 +14,7 @@ from typing import Any
 from tests.end_to_end.processes.commands import ROOT
 
 PAGE, DATA = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.json"
+FRONT, ON_THE_FRONT = ROOT / "README.md", "speed"
 PACKAGES = ("celery", "redis", "httpx", "httpx-aiohttp", "aiohttp", "sqlalchemy", "psycopg", "cryptography")
 
 
@@ -71,9 +72,15 @@ def write(report: Report, measured_on: Mapping[str, Any]) -> None:
         "lines": [asdict(line) for line in report.lines],
     }
     DATA.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    page = PAGE.read_text(encoding="utf-8")
-    begin, end = f"<!-- {report.name}: written by `python -m tests.benchmarks` -->", "<!-- end -->"
-    head, mark, rest = page.partition(begin)
-    assert mark, f"no place for {report.name} in {PAGE}"
+    _put(PAGE, report.name, report.table())
+    if report.name == ON_THE_FRONT:
+        _put(FRONT, report.name, _table(report.columns, report.rows))
+
+
+def _put(path: Path, name: str, text: str) -> None:
+    """The text takes the place of what stands between the marks of this name."""
+    begin, end = f"<!-- {name}: written by `python -m tests.benchmarks` -->", "<!-- end -->"
+    head, mark, rest = path.read_text(encoding="utf-8").partition(begin)
+    assert mark, f"no place for {name} in {path}"
     _, end, tail = rest.partition(end)
-    PAGE.write_text(f"{head}{begin}\n\n{report.table()}\n\n{end}{tail}", encoding="utf-8")
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")

@@ -20,7 +20,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements")
 OF_THE_COMPOSE_FILE = {"postgres_password"}
-OPTIONS_OF_OTHER_TOOLS = {"--require-hashes", "--hypothesis-seed", "--universal", "--generate-hashes"}
+OPTIONS_OF_OTHER_TOOLS = {
+    "--help",
+    "--require-hashes",
+    "--hypothesis-seed",
+    "--universal",
+    "--generate-hashes",
+}
 
 
 def page(name: str) -> str:
