@@ -3,7 +3,7 @@
 import csv
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ TIMEOUT_S, SETTLE_S = 3.0, 1.0
 CLAIM_S = CyclrSettings(_env_file=None, cyclr_timeout_s=TIMEOUT_S).claim_s
 BURST = 10
 PROCESSES = 2
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 1.0
 PAUSED_FOR_S = 3.5
 WITHIN_S = 120.0  # for anything that should come soon, on a machine that does other things too
 OBSERVER = "faults"  # the name under which the test itself is connected to PostgreSQL
@@ -41,7 +41,10 @@ OBSERVER = "faults"  # the name under which the test itself is connected to Post
 
 @dataclass(slots=True)
 class Seen:
-    """What was seen while the job ran. `pauses`: (a pause was committed by then, the job was resumed after that)."""
+    """What was seen while the job ran. `pauses`: (a pause was committed by then, the job was resumed after that).
+
+    `cancels`: job -> (its cancel was committed by then, its accounts).
+    """
 
     looks: int = 0
     most_messages: int = 0
@@ -50,6 +53,7 @@ class Seen:
     untrue_counters: list[str] = field(default_factory=list)
     leaks: set[str] = field(default_factory=set)
     pauses: list[tuple[float, float]] = field(default_factory=list)
+    cancels: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
     # When a process was killed or frozen: what it had been told then, nobody knows.
     deafened: list[tuple[float, float]] = field(default_factory=list)
 
@@ -102,7 +106,7 @@ class Deployment(Fleet):
 
     def bring(self, accounts: int) -> None:
         """A job for so many accounts that nobody has seen yet."""
-        ids = [f"account-{number:04}" for number in range(self.accounts, self.accounts + accounts)]
+        ids = [account_id(number) for number in range(self.accounts, self.accounts + accounts)]
         self.cyclr.add_accounts(ids)
         said = self.say("submit", self._file_of(ids), "--yes")
         assert said.code == 0, said.err
@@ -143,21 +147,46 @@ class Deployment(Fleet):
             said = self.say("resume", job_id)
             assert said.code == 0, said.err
 
+    def submit_and_cancel(self, rows: int) -> None:
+        """A person does, before it is over."""
+        first = self.accounts
+        self.bring(rows)
+        job_id = self.job_ids[-1]
+        self.wait_until(lambda: self.settled(job_id) > 0, "a row of it is done")
+        if self.say("cancel", job_id).code == 0:
+            accounts = {account_id(number) for number in range(first, self.accounts)}
+            self.seen.cancels[job_id] = (time.time(), frozenset(accounts))
+
     def wait_until_over(self, within_s: float) -> None:
         self.wait_until(self.is_over, "all jobs are over", within_s=within_s)
 
     # Time passes.
 
-    def wait_until(self, condition: Callable[[], T], what: str, *, within_s: float = WITHIN_S) -> T:
+    def wait_until(
+        self, condition: Callable[[], T], what: str, *, within_s: float = WITHIN_S, every_s: float = 0.2
+    ) -> T:
         def looked() -> T:
             self.look_around()
             return condition()
 
-        return eventually(looked, what, within_s=within_s, every_s=0.05)
+        return eventually(looked, what, within_s=within_s, every_s=every_s)
 
     def pass_time(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         self.wait_until(lambda: time.monotonic() >= until, "time passes", within_s=seconds + WITHIN_S)
+
+    def comes_true(self, condition: Callable[[], object], within_s: float, *, every_s: float = 0.2) -> bool:
+        """Whether it did, while time passed. Not in the end: a fault that did not take place is no failure."""
+        until = time.monotonic() + within_s
+        came = False
+
+        def is_enough() -> bool:
+            nonlocal came
+            came = bool(condition())
+            return came or time.monotonic() >= until or self.is_over()
+
+        self.wait_until(is_enough, "time passes", within_s=within_s + WITHIN_S, every_s=every_s)
+        return came
 
     def look_around(self) -> None:
         """Now and then."""
@@ -212,10 +241,23 @@ class Deployment(Fleet):
             return sum(job.installed for job in self.jobs())
         return 0
 
-    def deaths(self) -> int:
-        """How many times a row was taken back from a worker that was lost."""
+    def settled(self, job_id: str) -> int:
+        """How many rows of a job have ended."""
+        with suppress(DBAPIError):
+            job = self.job(job_id)
+            return int(job.installed + job.failed + job.cancelled)
+        return 0
+
+    def rows_left(self) -> int:
+        return self.accounts - sum(self.settled(job_id) for job_id in self.job_ids)
+
+    def deaths(self, accounts: Collection[str] | None = None) -> int:
+        """How many times a row (of these accounts) was taken back from a worker that was lost."""
+        summed = select(func.coalesce(func.sum(items.c.deaths), 0))
+        if accounts is not None:
+            summed = summed.where(items.c.account_id.in_(accounts))
         with reading(self.engine) as connection:
-            return int(connection.execute(select(func.coalesce(func.sum(items.c.deaths), 0))).scalar_one())
+            return int(connection.execute(summed).scalar_one())
 
     def untrue_counters(self) -> list[str]:
         """The counters of all jobs against their rows, in one view of the database."""
@@ -255,6 +297,10 @@ class Deployment(Fleet):
         return redis.Redis.from_url(self.valkey.url, socket_timeout=2)
 
 
+def account_id(number: int) -> str:
+    return f"account-{number:04}"
+
+
 class JobIsOver(Exception):
     """The job ended before the fault could strike."""
 
@@ -276,7 +322,7 @@ def busy_process(deployment: Deployment) -> tuple[psutil.Process, frozenset[str]
                 return process, frozenset(str(call.account_id) for call in mine)
         return None
 
-    return deployment.wait_until(find, "a process of the worker calls Cyclr")
+    return deployment.wait_until(find, "a process of the worker calls Cyclr", every_s=0.02)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ LEAVING_S = 0.5  # from our deadline to where the simulator sees that the caller
 def assert_all_hold(deployment: Deployment, *, may_be_lost: int = 0) -> None:
     """`may_be_lost`: so many rows may have ended as `worker_lost`, where so many workers died."""
     ledger = deployment.cyclr.read_on()
-    rows = deployment.rows()
+    rows = [row for row in deployment.rows() if not _was_called_off(deployment, row)]
     tries = _attempts(deployment)
     assert_one_final_state_each(rows, tries, may_be_lost)  # 1
     assert deployment.untrue_counters() + deployment.seen.untrue_counters == []
@@ -49,7 +49,12 @@ def assert_all_hold(deployment: Deployment, *, may_be_lost: int = 0) -> None:
     assert deployment.seen.most_memory_bytes <= MOST_MEMORY_BYTES
     assert_attempts_do_not_overlap(tries)  # 6
     assert_no_secret(deployment, ledger.calls)  # 7
-    assert {job.state for job in deployment.jobs()} == {"completed"}  # 8
+    states = {job.id: job.state for job in deployment.jobs() if job.finished_at}  # 8
+    cancels = deployment.seen.cancels
+    assert states == {
+        job_id: "cancelled" if job_id in cancels else "completed" for job_id in deployment.job_ids
+    }
+    assert_cancels_were_heard(ledger.calls, cancels.values())
     assert_pauses_were_heard(ledger.calls, deployment.seen.pauses)
     assert_one_call_at_a_time(ledger.calls)  # 9
 
@@ -147,10 +152,24 @@ def assert_pauses_were_heard(calls: Sequence[Call], pauses: Sequence[tuple[float
         assert late == [], f"{len(late)} installs started later than {PAUSE_WITHIN_S} s after the pause"
 
 
+def assert_cancels_were_heard(calls: Sequence[Call], cancels: Iterable[tuple[float, frozenset[str]]]) -> None:
+    for cancelled_at, accounts in cancels:
+        begins = cancelled_at + PAUSE_WITHIN_S + SLACK_S
+        late = [call for call in calls if call.kind == "install" and call.received_at > begins]
+        late_of_it = [call.account_id for call in late if call.account_id in accounts]
+        assert late_of_it == [], (
+            f"{len(late_of_it)} installs started later than {PAUSE_WITHIN_S} s after the cancel"
+        )
+
+
 def assert_one_call_at_a_time(calls: Sequence[Call]) -> None:
     for account_id, own in _by_account(calls).items():
         for earlier, later in pairwise(own):
             assert _over_at(earlier) <= later.received_at, f"two calls at once: {account_id}"
+
+
+def _was_called_off(deployment: Deployment, row: Row[Any]) -> bool:
+    return row.state == "cancelled" and row.job_id in deployment.seen.cancels
 
 
 def _by_account(calls: Sequence[Call]) -> dict[str | None, list[Call]]:

@@ -16,7 +16,7 @@ NEXT_SEED = 1_000  # is added where a fault did not take place
 TRIES = 4
 ENDS_WITHIN_S = 600.0
 MAY_BE_LOST = 10  # rows that ended with their workers, of a mix in which three died or more
-ROOM_S = 8  # of work that is left when a fault strikes
+ROOM_S = 6  # of work that is left when a fault strikes
 STRUCK_BY = 0.7  # the share of the rows over which the faults of a mix are spread
 
 
@@ -98,19 +98,20 @@ def run(
 def strike_all(
     deployment: Deployment, faults: Sequence[Fault], rng: random.Random, accounts: int
 ) -> list[Fault]:
-    """One after another, spread over the job, and a person's pause among them; those that struck before it was over.
+    """One after another, spread over the job, and a person's pause and cancel among them; those that struck before it was over.
 
     More jobs come where what is left would be over too soon: how long a fault takes is not ours to say.
     """
     struck: list[Fault] = []
-    pause_before = rng.randrange(len(faults))
+    person_before = rng.randrange(len(faults))
     rows_for_a_strike = ROOM_S * deployment.calls_per_second
     for number, fault in enumerate(faults):
         share = STRUCK_BY * (number + rng.uniform(0.1, 0.9)) / len(faults)
-        if number == pause_before:
+        if number == person_before:
             deployment.pause_and_resume()
+            deployment.submit_and_cancel(rows_for_a_strike)
         deployment.wait_for_installs_of(round(share * accounts))
-        if deployment.accounts - deployment.installed() < rows_for_a_strike:
+        if deployment.rows_left() < rows_for_a_strike:
             deployment.bring(rows_for_a_strike)
         with contextlib.suppress(JobIsOver):
             fault.strike()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.invariants import (
     assert_attempts_do_not_overlap,
+    assert_cancels_were_heard,
     assert_gates_were_kept,
     assert_looked_before_another_install,
     assert_nothing_twice,
@@ -116,6 +117,13 @@ def test_an_install_during_a_pause_is_found() -> None:
     assert_pauses_were_heard(
         [call("install", 11.9), call("look", 13.0), call("install", 13.6)], [(10.0, 13.5)]
     )
+
+
+def test_an_install_after_a_cancel_is_found() -> None:
+    calls = [call("install", 12.9), call("look", 14.0), call("install", 14.0)]
+    with pytest.raises(AssertionError, match="1 installs started later than"):
+        assert_cancels_were_heard(calls, [(10.0, frozenset({"acme"}))])
+    assert_cancels_were_heard(calls, [(10.0, frozenset({"globex"})), (12.0, frozenset({"acme"}))])
 
 
 def test_attempts_that_a_frozen_worker_wrote_down_are_found() -> None:

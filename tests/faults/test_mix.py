@@ -14,7 +14,7 @@ from tests.postgres import postgres_server
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ACCOUNTS = 200
-CALLS_PER_SECOND = 12
+CALLS_PER_SECOND = 14
 MAY_MISS = 2
 
 

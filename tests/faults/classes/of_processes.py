@@ -9,6 +9,7 @@ from tests.faults.classes.fault import Fault
 from tests.faults.deployment import CLAIM_S, busy_process
 
 SWEEP_AWAY_S, SWEEP_AWAY_BRIEFLY_S = 5.0, 2.5
+RESCUED_WITHIN_S = 60.0
 
 
 class CallsInFlight(Fault):
@@ -23,6 +24,10 @@ class CallsInFlight(Fault):
         process.send_signal(number)
         self.hit_at = time.time()
         return process.pid
+
+    def are_taken_back(self) -> bool:
+        """Whether its rows are, as soon as their claims have run out and the sweep has seen it."""
+        return self.at.comes_true(lambda: self.at.deaths(self.hit) > 0, CLAIM_S + RESCUED_WITHIN_S)
 
     def was_in_flight(self) -> bool:
         return any(
@@ -85,12 +90,11 @@ class WorkerFrozen(CallsInFlight):
     had_been_rescued = False
 
     def strike(self) -> None:
-        began, deaths = time.time(), self.at.deaths()
+        began = time.time()
         pid = self.hit_a_busy_process(signal.SIGSTOP)
         try:
             self.at.pass_time(CLAIM_S)
-            self.at.wait_until(lambda: self.at.deaths() > deaths, "its rows are taken back")
-            self.had_been_rescued = True
+            self.had_been_rescued = self.are_taken_back()
         finally:
             os.kill(pid, signal.SIGCONT)
         # What it had heard before it froze it says now.
@@ -108,14 +112,15 @@ class TwoSweeps(CallsInFlight):
     were_alive = False
 
     def strike(self) -> None:
-        first, began, deaths = self.at.sweep, time.time(), self.at.deaths()
+        first, began = self.at.sweep, time.time()
         self.hit_a_busy_process(signal.SIGKILL)
         self.at.seen.deafened.append((began, time.time()))
         second = self.at.launch("sweep")
         self.at.wait_until(lambda: "sweep_started" in second.err, "the second sweep works")
-        were_lost_until_now = self.at.deaths() == deaths
-        self.at.wait_until(lambda: self.at.deaths() > deaths, "its rows are taken back")
-        self.were_alive = were_lost_until_now and first.exit_code is None and second.exit_code is None
+        is_early = self.at.deaths(self.hit) == 0
+        self.were_alive = (
+            is_early and self.are_taken_back() and first.exit_code is None and second.exit_code is None
+        )
         second.kill()
 
     def took_place(self) -> bool:

@@ -14,6 +14,7 @@ HALF_OPEN_S, HALF_OPEN_BRIEFLY_S = 20.0, 6.0
 CALLS_END_WITHIN_S = 1.0
 CUT_TIMES = 4
 CUT_EVERY_S = 0.5
+COMMITS_WITHIN_S = 60.0
 CUTS_AT_COMMIT, CUTS_AT_COMMIT_BRIEFLY = 8, 3
 
 
@@ -127,10 +128,10 @@ class CutAtCommit(Fault):
     name = "PostgreSQL's connection cut at COMMIT"
 
     def strike(self) -> None:
-        wanted = self.at.cutter.cuts + (CUTS_AT_COMMIT_BRIEFLY if self.is_brief else CUTS_AT_COMMIT)
         self.before = self.at.cutter.cuts
+        wanted = self.before + (CUTS_AT_COMMIT_BRIEFLY if self.is_brief else CUTS_AT_COMMIT)
         self.at.cutter.arm(wanted - self.before)
-        self.at.wait_until(lambda: self.at.cutter.cuts >= wanted or self.at.is_over(), "commits are cut")
+        self.at.comes_true(lambda: self.at.cutter.cuts >= wanted, COMMITS_WITHIN_S)
         self.at.cutter.arm(0)
 
     def took_place(self) -> bool:

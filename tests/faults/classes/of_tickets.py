@@ -1,11 +1,10 @@
 """Celery's messages, lost and doubled."""
 
-import time
-
 from tests.faults.classes.fault import Fault
 from worker.tickets import QUEUE
 
 FOR_S, BRIEFLY_S = 6.0, 2.5
+A_TICKET_WITHIN_S = 30.0
 COPIES = 5
 
 
@@ -14,14 +13,11 @@ class TicketsDropped(Fault):
     dropped = 0
 
     def strike(self) -> None:
-        until = time.monotonic() + (BRIEFLY_S if self.is_brief else FOR_S)
-
-        def drop() -> bool:
+        def drop() -> None:
             with self.at.redis() as client:
                 self.dropped += client.rpop(QUEUE) is not None
-            return time.monotonic() >= until or self.at.is_over()
 
-        self.at.wait_until(drop, "tickets are dropped")
+        self.at.comes_true(drop, BRIEFLY_S if self.is_brief else FOR_S, every_s=0.02)
 
     def took_place(self) -> bool:
         return self.dropped > 0
@@ -39,9 +35,9 @@ class TicketsDoubled(Fault):
                     self.doubled = COPIES
                     self.at.seen.messages_added += COPIES
                     client.rpush(QUEUE, *[ticket] * COPIES)
-            return self.doubled > 0 or self.at.is_over()
+            return self.doubled > 0
 
-        self.at.wait_until(double, "a ticket waits")
+        self.at.comes_true(double, A_TICKET_WITHIN_S, every_s=0.02)
 
     def took_place(self) -> bool:
         with self.at.redis() as client:
