@@ -55,6 +55,10 @@ def test_the_wheel_carries_all_that_the_demo_needs(tmp_path):
     assert "worker/migrations/env.py" in names
     assert [name for name in names if name.startswith("worker/migrations/versions/2")] != []
     assert "worker/cyclr/limiter.lua" in names
+    for page_part in ("templates/base.html", "static/app.css", "static/docs.js"):
+        assert f"worker/web/{page_part}" in names
+    vendored = {name.split("/")[4] for name in names if name.startswith("worker/web/static/vendor/")}
+    assert {"htmx", "uplot", "swagger-ui"} <= vendored
 
     uv, empty = Path(sys.executable).with_name("uv"), tmp_path / "empty"
     python = empty / "bin" / "python"

@@ -96,6 +96,12 @@ async def page_writer(request: Request) -> Caller:
     return caller
 
 
+def is_over_tls(request: Request) -> bool:
+    """Whether browsers come by https: as the request says, or as the public address does where the proxy says nothing."""
+    public_url = request.app.state.place.settings.cyclr_bulk_public_url or ""
+    return request.url.scheme == "https" or public_url.startswith("https://")
+
+
 def form_token(request: Request) -> str:
     """For the forms of a page. Empty where nobody is signed in."""
     cookie = request.cookies.get(COOKIE, "")

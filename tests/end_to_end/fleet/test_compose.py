@@ -31,7 +31,7 @@ def test_the_compose_file_fits_its_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "process"), [("migrate", "release"), ("worker", "worker"), ("sweep", "sweep")]
+    ("service", "process"), [("migrate", "release"), ("worker", "worker"), ("sweep", "sweep"), ("web", "web")]
 )
 def test_the_compose_file_runs_what_the_procfile_runs(
     services: dict[str, Any], service: str, process: str
@@ -45,7 +45,7 @@ def test_a_worker_may_drain_before_it_is_killed(services: dict[str, Any]) -> Non
 
 
 def test_nothing_starts_before_the_schema_is_there(services: dict[str, Any]) -> None:
-    for name in ("worker", "sweep"):
+    for name in ("worker", "sweep", "web"):
         waits_for = {service: how["condition"] for service, how in services[name]["depends_on"].items()}
         assert waits_for == {"migrate": "service_completed_successfully", "valkey": "service_healthy"}
     assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
@@ -53,8 +53,9 @@ def test_nothing_starts_before_the_schema_is_there(services: dict[str, Any]) -> 
 
 def test_every_process_has_all_settings(services: dict[str, Any]) -> None:
     known = {name.upper() for name in CyclrSettings.model_fields} - {"CYCLR_BULK_HOME"}
-    for name in ("worker", "sweep"):
-        assert set(services[name]["environment"]) == known
+    for name in ("worker", "sweep", "web"):
+        of_the_server = {"FORWARDED_ALLOW_IPS"} if name == "web" else set()
+        assert set(services[name]["environment"]) == known | of_the_server
 
 
 def test_the_simulator_is_started_only_where_it_is_asked_for(services: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from worker.web.guards import (
     access_of,
     caller_of_key,
     find_page_caller,
+    is_over_tls,
     require_own_form,
     require_own_site,
 )
@@ -56,7 +57,7 @@ async def sign_in(
         max_age=int(SESSION_LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=is_over_tls(request),
     )
     return answer
 
