@@ -33,7 +33,8 @@ def assert_all_hold(deployment: Deployment, *, may_be_lost: int = 0) -> None:
     rows = [row for row in deployment.rows() if not _was_called_off(deployment, row)]
     tries = _attempts(deployment)
     assert_one_final_state_each(rows, tries, may_be_lost)  # 1
-    assert deployment.untrue_counters() + deployment.seen.untrue_counters == []
+    untrue = deployment.untrue_counters() + deployment.seen.untrue_counters
+    assert untrue == [], untrue
     assert_tallies_hold(deployment.engine)
     assert_nothing_twice(ledger.effects, deployment.cyclr.read("counts")["doubles"])  # 2
     assert_looked_before_another_install(ledger.calls)  # 3
@@ -45,15 +46,16 @@ def assert_all_hold(deployment: Deployment, *, may_be_lost: int = 0) -> None:
     )  # 4
     assert_gates_were_kept(ledger.calls, deployment.seen.deafened)
     assert deployment.seen.looks > 0
-    assert deployment.seen.most_messages <= MOST_MESSAGES + deployment.seen.messages_added  # 5
-    assert deployment.seen.most_memory_bytes <= MOST_MEMORY_BYTES
+    seen = deployment.seen
+    assert seen.most_messages <= MOST_MESSAGES + seen.messages_added, f"{seen.most_messages} tickets"  # 5
+    assert seen.most_memory_bytes <= MOST_MEMORY_BYTES, f"{seen.most_memory_bytes} bytes"
     assert_attempts_do_not_overlap(tries)  # 6
     assert_no_secret(deployment, ledger.calls)  # 7
     states = {job.id: job.state for job in deployment.jobs() if job.finished_at}  # 8
     cancels = deployment.seen.cancels
     assert states == {
         job_id: "cancelled" if job_id in cancels else "completed" for job_id in deployment.job_ids
-    }
+    }, states
     assert_cancels_were_heard(ledger.calls, cancels.values())
     assert_pauses_were_heard(ledger.calls, deployment.seen.pauses)
     assert_one_call_at_a_time(ledger.calls)  # 9
@@ -70,7 +72,8 @@ def assert_one_final_state_each(
         if row.state != "installed"
     ]
     lost = [other for other in others if other[2] == "worker_lost" and other[3] >= 3]
-    assert [other for other in others if other not in lost] == []
+    ended_otherwise = [other for other in others if other not in lost]
+    assert ended_otherwise == [], ended_otherwise
     assert len(lost) <= may_be_lost, lost
     installed = Counter(attempt.item_id for attempt in tries if attempt.verdict == "installed")
     assert installed == {row.id: 1 for row in rows if row.state == "installed"}
@@ -78,8 +81,9 @@ def assert_one_final_state_each(
 
 def assert_nothing_twice(effects: Iterable[Effect], doubles: int) -> None:
     made = Counter((effect.account_id, effect.name) for effect in effects if effect.kind == "installed")
-    assert [target for target, count in made.items() if count > 1] == []
-    assert doubles == 0
+    twice = [target for target, count in made.items() if count > 1]
+    assert twice == [], f"installed twice: {twice}"
+    assert doubles == 0, f"{doubles} accounts hold two"
 
 
 def assert_looked_before_another_install(calls: Sequence[Call]) -> None:
@@ -128,7 +132,7 @@ def assert_attempts_do_not_overlap(tries: Sequence[Row[Any]]) -> None:
 def assert_no_secret(deployment: Deployment, calls: Sequence[Call]) -> None:
     """In no Valkey, log, output, URL, argument, table; and no sealed one of an installed row."""
     deployment.look_around_now()
-    assert deployment.seen.leaks == set()
+    assert deployment.seen.leaks == set(), deployment.seen.leaks
     texts = {f"{path.name}": path.read_bytes() for path in deployment.folder.glob("*.out")}
     texts |= {f"{path.name}": path.read_bytes() for path in deployment.folder.glob("*.err")}
     texts["URLs"] = "\n".join(call.path for call in calls).encode()
@@ -137,8 +141,10 @@ def assert_no_secret(deployment: Deployment, calls: Sequence[Call]) -> None:
         for table in metadata.tables.values():
             lines = connection.execute(text(f"SELECT each::text FROM {table.name} AS each")).scalars()
             texts[f"table {table.name}"] = "\n".join(lines).encode()
-    assert [where for where, what in texts.items() if deployment.holds_secret(what)] == []
-    assert [row.id for row in deployment.rows() if row.sealed and row.state == "installed"] == []
+    told = [where for where, what in texts.items() if deployment.holds_secret(what)]
+    assert told == [], told
+    sealed = [row.id for row in deployment.rows() if row.sealed and row.state == "installed"]
+    assert sealed == [], sealed
 
 
 def assert_pauses_were_heard(calls: Sequence[Call], pauses: Sequence[tuple[float, float]]) -> None:
