@@ -18,6 +18,7 @@ from worker.web.catalogue import Catalogue
 from worker.web.desk.asking import asking
 from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
+from worker.web.limits import BodyLimit
 from worker.web.pages.errors import error_page
 from worker.web.place import Place
 from worker.web.problems import add_error_answers
@@ -47,6 +48,7 @@ def create_app(place: Place) -> FastAPI:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     document(app)
+    app.add_middleware(BodyLimit)
     add_error_answers(app, error_page)
     app.add_middleware(SecurityHeaders)
     return app

@@ -74,7 +74,7 @@ def add_error_answers(app: FastAPI, error_page: ErrorPage) -> None:
     """Every error of a route gets its answer here; one that nobody foresaw is a 500 that says nothing of it."""
     app.state.error_page = error_page
     for kind in (Refusal, HTTPException, RequestValidationError, CyclrError, DatabaseAway):
-        app.add_exception_handler(kind, _answer_error)
+        app.add_exception_handler(kind, answer_error)
     app.add_middleware(UnforeseenErrors)
 
 
@@ -97,11 +97,12 @@ class UnforeseenErrors:
         except Exception as error:
             if scope["type"] != "http" or has_begun:
                 raise
-            answer = await _answer_error(Request(scope, receive), error)
+            answer = await answer_error(Request(scope, receive), error)
             await answer(scope, receive, send)
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
+    """What is sent for this error: a problem to a program, a page to a person."""
     refusal = to_refusal(error)
     if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
@@ -163,7 +164,7 @@ def _fault(error: Any) -> Fault:
 
 
 def _code(status: int) -> str:
-    return HTTPStatus(status).name.lower()
+    return "too_large" if status == 413 else HTTPStatus(status).name.lower()
 
 
 def _detail(error: HTTPException) -> str:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
+from worker.jobs import standing
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureGroup, PacePoint
 from worker.web.pages import words
 
-RATE_OVER_S = 30
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
 SHOWN_MESSAGES = 5
 NOBODY = InHand(0, 0)
@@ -108,7 +108,7 @@ class Look:
     @property
     def rows_per_second(self) -> float:
         """Of the last half minute while it runs, of the whole time when it is over."""
-        return _rate(self.job, self.pace_points, self.now)
+        return standing.rows_per_second(self.job, self.pace_points, self.now)
 
     @property
     def rate(self) -> str:
@@ -227,20 +227,6 @@ def _percent(final: int, total: int) -> str:
     if not total:
         return "0 %"
     return f"{100 * final / total:.0f} %" if final == total else f"{min(99.9, 100 * final / total):.1f} %"
-
-
-def _rate(job: JobStatus, points: Sequence[PacePoint], now: datetime) -> float:
-    if job.started_at is None:
-        return 0.0
-    if job.finished_at is not None:
-        took_s = (job.finished_at - job.started_at).total_seconds()
-        return job.final / took_s if took_s > 0 else 0.0
-    since = max(job.started_at, now - timedelta(seconds=RATE_OVER_S))
-    lately = [point for point in points if point.at + timedelta(seconds=point.over_s) > since]
-    if not lately or now <= since:
-        return 0.0
-    began = min(since, lately[0].at)
-    return sum(point.installed + point.failed for point in lately) / (now - began).total_seconds()
 
 
 def _by_code(groups: Sequence[FailureGroup]) -> list[FailureReason]:
