@@ -8,8 +8,8 @@ from tests.benchmarks.product import Product, open_product
 from tests.benchmarks.site import Site
 
 BURST = 10  # the default
-LEAD_IN_S, LEAD_OUT_S = 3.0, 1.0
-WARM_UP_S = 4.0  # of the worker, before the steady part can begin
+LEAD_IN_S = 3.0  # until the steady part begins
+LEFT_S = 5.0  # of work when it ends: what was given back comes last, and late
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,9 @@ def is_bounded(times: Sequence[float], rate: float, burst: int) -> bool:
     return True
 
 
-def share_of(times: Sequence[float], rate: float) -> float:
-    begin, end = times[0] + LEAD_IN_S, times[-1] - LEAD_OUT_S
-    steady = [at for at in times if begin <= at < end]
-    return (len(steady) - 1) / (steady[-1] - steady[0]) / rate
+def share_of(times: Sequence[float], rate: float, for_s: float) -> float:
+    begin = times[0] + LEAD_IN_S
+    return sum(begin <= at < begin + for_s for at in times) / for_s / rate
 
 
 def held(
@@ -41,7 +40,7 @@ def held(
 ) -> Held:
     """One run of so many seconds at this rate, all other settings as they come."""
     with open_product(site, CYCLR_CALLS_PER_SECOND=str(rate), **settings) as product:
-        rows = int(rate * (for_s + LEAD_IN_S + LEAD_OUT_S + WARM_UP_S))
+        rows = int(rate * (LEAD_IN_S + for_s + LEFT_S))
         site.stand_in(f"/reset?accounts={rows}")
         job_id = _submit_fast(product, rows)
         site.stand_in(f"/reset?accounts={rows}&latency_s={latency_s}")
@@ -51,7 +50,7 @@ def held(
         time.sleep(latency_s)
         product.wait_until_completed(job_id)
         times = sorted(site.stand_in("/ledger"))
-    return Held(share_of(times, rate), is_bounded(times, rate, BURST))
+    return Held(share_of(times, rate, for_s), is_bounded(times, rate, BURST))
 
 
 def _submit_fast(product: Product, rows: int) -> str:

@@ -21,8 +21,8 @@ def test_a_window_with_one_call_too_many_is_seen() -> None:
 
 def test_the_share_is_of_the_steady_part() -> None:
     half = [n / 25 for n in range(25 * 20)]
-    assert share_of(half, 50) == pytest.approx(0.5)
-    assert share_of([0.0] * 500 + half, 50) == pytest.approx(0.5)
+    assert share_of(half, 50, 10) == pytest.approx(0.5)
+    assert share_of([0.0] * 500 + half + [19.9] * 500, 50, 10) == pytest.approx(0.5)
 
 
 def test_a_line_that_is_missed_is_marked() -> None:
