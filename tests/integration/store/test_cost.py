@@ -12,15 +12,19 @@ from tests.integration.store.databases import (
     ago,
     change_items,
     change_job,
+    end,
     only_postgres,
     take,
 )
+from worker.domain.states import Outcome
+from worker.domain.verdicts import Installed
 from worker.store.claiming import count_due
 from worker.store.jobs import cancel_job
 from worker.store.session import Engine, reading
 from worker.store.tables import jobs
 from worker.store.upkeep import rescue, wipe_old_secrets
 
+CREATED = Installed(Outcome.CREATED, 7, True)
 MANY_ROWS = text(
     "WITH RECURSIVE n(i) AS (SELECT CAST(:first AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < :last)"
     " INSERT INTO items (job_id, row_number, account_id, name, target, connector_id, cells, state, due_at)"
@@ -133,6 +137,18 @@ def test_a_claim_and_a_count_cost_the_same_however_many_items_are_held_back(larg
     assert_only_indexes_are_used(plans)
     assert any("ix_items_due" in line for line in plans)
     assert len(take(large, 100, is_idle=True)) == 5
+
+
+@pytest.mark.parametrize("is_analysed", [False, True])
+def test_a_settle_finds_its_items_by_their_ids(large: Engine, is_analysed: bool):
+    make_all_due(large)
+    if is_analysed:
+        analyse(large)
+    taken = take(large, 250)
+    plans = plans_of(large, lambda: end(large, *((item, CREATED) for item in taken)))
+    by_id = "INTEGER PRIMARY KEY" if large.dialect.name == "sqlite" else "pk_items"
+    assert any(by_id in line for line in plans), plans
+    assert [line for line in plans if line.startswith("SCAN items") or "Seq Scan on items" in line] == []
 
 
 @pytest.mark.parametrize("is_analysed", [False, True])
