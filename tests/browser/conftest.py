@@ -13,6 +13,7 @@ from tests.browser.visitor import Visitor
 from tests.browser.world import CREDENTIALS, story_world
 
 WITHIN_MS = 60_000
+STORY_S = 400  # a story has many steps, each with a deadline of its own
 CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -24,6 +25,11 @@ CHROMIUM_FLAGS = (
 )
 
 Visit = Callable[..., Visitor]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(STORY_S), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     expect(preview.get_by_text("spring-001")).to_be_visible()
     expect(preview.locator("td.masked").first).to_have_text("hidden")
     expect(page.get_by_text("Northwind Mail 3.0 (40 rows)")).to_be_visible()
-    visitor.shoot("check", whole=True)
+    visitor.shoot("check")
     visitor.assert_accessible()
 
     # Started without the bad rows; it goes on without the page being loaded again.

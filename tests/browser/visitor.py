@@ -105,7 +105,7 @@ class Visitor:
                     assert [secret for secret in secrets if secret in text] == [], address
 
     def assert_all_went_well(self) -> None:
-        assert self._faults == []
+        assert not self._faults, self._faults
 
     def leave(self) -> None:
         self._context.close()

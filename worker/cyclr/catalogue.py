@@ -32,7 +32,7 @@ async def resolve(
     """
     candidates = await _candidates(client, next_permit, account_id, ref, patience)
     if not candidates:
-        return f"no connector {ref} in Cyclr's catalogue; `cyclr-bulk connectors` lists what there is"
+        return f"no connector {ref} in Cyclr's catalogue: check its name there"
     if ref.version is not None:
         fitting = [c for c in candidates if fold(c.version or "") == fold(ref.version)]
         if not fitting:

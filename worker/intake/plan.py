@@ -245,8 +245,7 @@ class _Planner:
             each.row,
             None,
             f"'{each.name}' for account '{each.row.account_id}' is still to be done by job {known.job_id}, "
-            f"row {known.row_number}: run the file of that job to its end first, or end that job: "
-            f"cyclr-bulk cancel {known.job_id}",
+            f"row {known.row_number}: let that job end first, or cancel it",
         )
 
     def _fill(

@@ -82,7 +82,9 @@ def _problems(found: Survey, source: Source, options: Options) -> list[Problem]:
         problems.append(Problem(None, None, f"expected rows below the header, got none{skipped}"))
     if options.connector is None and "connector" not in source.header.positions:
         problems.append(
-            Problem(None, "connector", "expected this column or --connector for all rows, got neither")
+            Problem(
+                None, "connector", "expected this column, or one connector named for all rows, got neither"
+            )
         )
     if len(found.connectors) > MAX_CONNECTORS:
         problems.append(

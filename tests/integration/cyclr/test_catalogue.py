@@ -123,8 +123,8 @@ def test_a_connector_is_found_by_its_exact_name_or_its_id(
 @pytest.mark.parametrize(
     ("name_or_id", "version", "reason"),
     [
-        ("Mai", None, "no connector Mai in Cyclr's catalogue; `cyclr-bulk connectors` lists what there is"),
-        ("77", None, "no connector 77 in Cyclr's catalogue; `cyclr-bulk connectors` lists what there is"),
+        ("Mai", None, "no connector Mai in Cyclr's catalogue: check its name there"),
+        ("77", None, "no connector 77 in Cyclr's catalogue: check its name there"),
         ("Mail", None, "connector Mail has several versions: v1, v2; name one in column connector_version"),
         ("Mail", "v9", "connector Mail has no version v9; it has v1, v2"),
         ("Mail Pro", "v1", "connector Mail Pro has no version v1; it has none"),

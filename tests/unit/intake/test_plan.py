@@ -108,8 +108,7 @@ def test_the_same_target_twice_names_the_other_row():
 def test_a_target_that_is_live_elsewhere_names_that_job():
     memory = Remembered({TARGET: KnownTarget("live", "j7", 12)})
     assert reasons(ONE, memory=memory) == [
-        "row 2: 'MailChimp' for account 'acme' is still to be done by job j7, row 12: run the file of that job to its end first, "
-        "or end that job: cyclr-bulk cancel j7"
+        "row 2: 'MailChimp' for account 'acme' is still to be done by job j7, row 12: let that job end first, or cancel it"
     ]
 
 

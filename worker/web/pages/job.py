@@ -18,6 +18,7 @@ from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, read_in_hand
 from worker.store.listing import ItemFilter, find_job, list_items
 from worker.store.new_rows import HELD_UNTIL
+from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.tallies import list_failures, list_pace
 from worker.web.guards import PageReader
 from worker.web.pages import words
@@ -85,7 +86,7 @@ async def look_at(place: Place, job_id: str) -> Look:
 def _look(place: Place, job_id: str) -> Look:
     engine = place.database.engine
     job = require_job(place, job_id)
-    return Look(
+    look = Look(
         job,
         place.clock.now(),
         in_hand=read_in_hand(engine, job_id),
@@ -95,6 +96,9 @@ def _look(place: Place, job_id: str) -> Look:
         failure_groups=list_failures(engine, job_id) if job.failed else (),
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )
+    if look.stands_still:
+        look.why = words.sentence(why_it_waits(job, find_next_step(engine, job)))
+    return look
 
 
 async def _calls(place: Place) -> tuple[str | None, str]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
 from worker.jobs import standing
+from worker.jobs.standing import is_ending
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureGroup, PacePoint
 from worker.web.pages import words
 
+STANDS_STILL_AFTER = timedelta(seconds=5)
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
 SHOWN_MESSAGES = 5
 NOBODY = InHand(0, 0)
@@ -94,12 +96,21 @@ class Look:
         return ", ".join(f"{part.count:,} {part.label}" for part in self.parts) or "no rows yet"
 
     @property
+    def stands_still(self) -> bool:
+        """Whether something is left to do and no row has ended lately."""
+        if self.job.state is not JobState.RUNNING and not is_ending(self.job):
+            return False
+        ended = [point.at + timedelta(seconds=point.over_s) for point in self.pace_points[-1:]]
+        return all(self.now - at > STANDS_STILL_AFTER for at in ended)
+
+    @property
     def summary(self) -> str:
         job = self.job
         done = f"{job.final:,} of {counted(job.total, 'row')} done"
         failed = f", {job.failed:,} failed" if job.failed else ""
+        cancelled = f", {job.cancelled:,} cancelled" if job.cancelled else ""
         pause = words.pause_in_words(job)
-        return f"{done}{failed}{f' · {pause}' if pause else ''}"
+        return f"{done}{failed}{cancelled}{f' · {pause}' if pause else ''}"
 
     @property
     def percent_done(self) -> str:
@@ -148,7 +159,7 @@ class Look:
             return Advice("warn", heading, words.PAUSE_ADVICE[job.pause_reason])
         if job.state is JobState.LOADING:
             return Advice("", "The rows are being written.", "It begins when all of them are.")
-        if words.is_ending(job):
+        if is_ending(job):
             text = "Rows in hand are settled, and those that may have been sent are looked for."
             return Advice("", f"Cancelled. {counted(job.left, 'row')} left to end.", text)
         if job.state is JobState.COMPLETED and job.installed == job.total:
@@ -165,11 +176,7 @@ class Look:
     @property
     def can_retry(self) -> bool:
         job = self.job
-        return (
-            bool(job.failed or job.cancelled)
-            and job.state is not JobState.LOADING
-            and not words.is_ending(job)
-        )
+        return bool(job.failed or job.cancelled) and job.state is not JobState.LOADING and not is_ending(job)
 
     @property
     def deeds(self) -> list[tuple[str, str, str]]:

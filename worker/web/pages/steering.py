@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted, in_words
+from worker.jobs.standing import is_ending, refusal_in_words
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import list_failures
@@ -157,7 +158,7 @@ def _ask(
     *,
     hidden: Sequence[tuple[str, str]] = (),
 ) -> Response:
-    can = job.state in states and not words.is_ending(job)
+    can = job.state in states and not is_ending(job)
     sentences = (
         question.sentences
         if can
@@ -190,9 +191,7 @@ def _steerable(place: Place, job_id: str) -> JobStatus:
 
 
 def _wrong_state(place: Place, job: JobStatus, deed: str) -> Refusal:
-    now = require_job(place, job.id)
-    state = words.state_in_words(now)
-    detail = f"{job.source_name} cannot be {deed}: the job is {state}. Nothing was changed."
+    detail = f"{refusal_in_words(require_job(place, job.id), deed)} Nothing was changed."
     return Refusal(409, "wrong_state", detail)
 
 

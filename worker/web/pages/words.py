@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from worker.domain.states import PAUSE_MESSAGES, Code, ItemState, JobState, Outcome, PauseReason
+from worker.domain.states import PAUSE_MESSAGES, Code, ItemState, Outcome, PauseReason
+from worker.jobs.standing import is_ending
 from worker.store.jobs import JobStatus
 
 
@@ -92,11 +93,6 @@ def state_in_words(job: JobStatus) -> str:
 def pause_in_words(job: JobStatus) -> str | None:
     """Why it is paused; None where it is not."""
     return PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None
-
-
-def is_ending(job: JobStatus) -> bool:
-    """Cancelled, and some of its rows are still to be cancelled or looked for."""
-    return job.state is JobState.CANCELLED and job.finished_at is None
 
 
 def item_state(state: str, *, tried: bool, is_held: bool) -> tuple[str, str]:

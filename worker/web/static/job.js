@@ -5,7 +5,9 @@ const POLL_MS = 2000;
 const TRY_AGAIN_MS = 15000;
 const ROWS_EVERY_MS = 5000;
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
-const live = document.getElementById("live");
+const shown = new Map(); // id of a part -> what the server sent of it last
+let isAsking = false;
+let askAgain = false;
 let chart = null;
 let polling = null;
 let events = null;
@@ -14,7 +16,42 @@ let lastState = null;
 let rowsAt = Date.now();
 
 const standing = () => document.getElementById("standing");
-const refresh = () => htmx.trigger(live, "refresh");
+
+// What is pressed just now stays until it is let go: a click must not fall between two versions of a button.
+function replacePart(fresh) {
+  const old = document.getElementById(fresh.id);
+  const html = fresh.outerHTML;
+  if (shown.get(fresh.id) === html || old.matches(":active")) return;
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+  old.replaceWith(document.adoptNode(fresh));
+  shown.set(fresh.id, html);
+  if (focused) document.getElementById(focused)?.focus();
+}
+
+async function refresh() {
+  askAgain = isAsking;
+  if (isAsking) return;
+  isAsking = true;
+  try {
+    const answer = await fetch(`/jobs/${standing().dataset.job}/live`);
+    if (answer.redirected) location.reload();
+    if (answer.ok && !answer.redirected) show(await answer.text());
+  } catch {
+    poll();
+  } finally {
+    isAsking = false;
+    if (askAgain) refresh();
+  }
+}
+
+function show(html) {
+  const fresh = new DOMParser().parseFromString(html, "text/html");
+  for (const part of fresh.querySelectorAll("[data-part]")) replacePart(part);
+  prepare(document);
+  say();
+  followRows();
+  drawPace();
+}
 
 function poll() {
   polling ??= setInterval(refresh, POLL_MS);
@@ -112,11 +149,6 @@ function redraw() {
   drawPace();
 }
 
-live.addEventListener("htmx:afterSwap", () => {
-  say();
-  followRows();
-  drawPace();
-});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 addEventListener("pagehide", () => events?.close());
 say();

@@ -1,0 +1,173 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.domain.states import JobState, PauseReason
+from worker.store.jobs import InHand, JobStatus
+from worker.store.tallies import FailureGroup, PacePoint
+from worker.web.pages.looks import Look
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+JOB = JobStatus(
+    id="261122-bcdfgh",
+    instance_id="i",
+    state=JobState.RUNNING,
+    pause_reason=None,
+    source_name="spring.csv",
+    delimiter=",",
+    columns=("account_id",),
+    total=100,
+    held=0,
+    installed=40,
+    failed=2,
+    cancelled=0,
+    tried=45,
+    refused=0,
+    skipped=0,
+    created_at=NOW - timedelta(minutes=5),
+    started_at=NOW - timedelta(minutes=4),
+    finished_at=None,
+)
+
+
+def point(ago_s: int, installed: int, failed: int = 0) -> PacePoint:
+    return PacePoint(NOW - timedelta(seconds=ago_s), 1, installed, failed)
+
+
+def counts(look: Look) -> dict[str, int]:
+    return {part.name: part.count for part in look.parts}
+
+
+def test_the_parts_say_where_every_row_is_and_count_none_twice():
+    look = Look(replace(JOB, held=10), NOW, in_hand=InHand(fresh=5, tried=1))
+    assert counts(look) == {
+        "installed": 40,
+        "failed": 2,
+        "in-hand": 6,
+        "retrying": 2,
+        "waiting": 40,
+        "held": 10,
+    }
+    assert look.in_words == "40 installed, 2 failed, 6 in hand, 2 retrying, 40 waiting, 10 held back"
+
+
+@settings(max_examples=200)
+@given(
+    final=st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)),
+    left=st.integers(0, 50),
+    tried=st.integers(0, 250),
+    held=st.integers(0, 60),
+    fresh=st.integers(0, 60),
+    again=st.integers(0, 60),
+)
+def test_the_parts_add_up_whatever_moved_between_two_readings(final, left, tried, held, fresh, again):
+    installed, failed, cancelled = final
+    job = replace(
+        JOB,
+        total=sum(final) + left,
+        installed=installed,
+        failed=failed,
+        cancelled=cancelled,
+        tried=tried,
+        held=held,
+    )
+    look = Look(job, NOW, in_hand=InHand(fresh, again))
+    assert sum(part.count for part in look.parts) == job.total
+    assert all(part.count >= 0 for part in look.parts)
+    assert sum(segment.width for segment in look.bar) == pytest.approx(100 if job.total else 0, abs=0.05)
+
+
+def test_one_row_of_a_hundred_thousand_is_seen_in_the_bar():
+    look = Look(replace(JOB, total=100_000, installed=99_999, failed=1, tried=100_000), NOW)
+    assert [(segment.name, segment.x, segment.width) for segment in look.bar] == [
+        ("installed", 0.0, 99.4),
+        ("failed", 99.4, 0.6),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("installed", "said"), [(0, "2.0 %"), (97, "99.0 %"), (98, "100 %")], ids=["few", "nearly all", "all"]
+)
+def test_the_share_is_100_per_cent_only_when_no_row_is_left(installed, said):
+    assert Look(replace(JOB, installed=installed), NOW).percent_done == said
+
+
+def test_nearly_all_is_not_rounded_up_to_all():
+    assert Look(replace(JOB, total=100_000, installed=99_997), NOW).percent_done == "99.9 %"
+
+
+def test_the_rate_is_that_of_the_last_half_minute():
+    look = Look(JOB, NOW, pace_points=[point(200, 500), point(20, 30), point(2, 60)])
+    assert look.rows_per_second == 3.0
+    assert look.rate == "3.0/s"
+    assert look.time_left == "about 19 s"
+
+
+def test_without_a_row_that_ended_lately_no_time_left_is_invented():
+    look = Look(JOB, NOW, pace_points=[point(200, 500)])
+    assert (look.rate, look.time_left) == ("–", "not known yet")
+    assert look.stands_still is True
+
+
+def test_rows_that_are_held_back_take_no_time():
+    look = Look(replace(JOB, held=58), NOW, pace_points=[point(2, 60)])
+    assert look.time_left == "not known yet"
+    assert look.time_left_note == "0 to go"
+
+
+def test_a_job_that_ended_has_its_average():
+    job = replace(JOB, state=JobState.COMPLETED, installed=98, finished_at=NOW - timedelta(minutes=3))
+    look = Look(job, NOW, pace_points=[point(200, 98)])
+    assert (look.rate, look.time_left, look.took) == ("1.7/s", None, "1 min")
+    assert look.stands_still is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "deeds"),
+    [
+        ({}, ["pause", "cancel"]),
+        ({"state": JobState.PAUSED, "pause_reason": PauseReason.PERSON}, ["resume", "cancel"]),
+        ({"state": JobState.LOADING}, []),
+        ({"state": JobState.COMPLETED, "finished_at": NOW}, []),
+        ({"state": JobState.CANCELLED}, []),
+        ({"state": JobState.CANCELLED, "finished_at": NOW}, ["retry"]),
+    ],
+)
+def test_only_what_the_state_allows_is_offered(changes, deeds):
+    look = Look(replace(JOB, **changes), NOW)
+    assert [deed for deed, _, _ in look.deeds] == deeds
+
+
+@pytest.mark.parametrize("reason", PauseReason)
+def test_every_pause_says_what_to_do(reason):
+    advice = Look(replace(JOB, state=JobState.PAUSED, pause_reason=reason), NOW).advice
+    assert advice is not None
+    assert advice.heading.endswith(".")
+    assert advice.text.endswith(".")
+    assert "--" not in advice.text
+
+
+def test_failures_of_one_code_stand_together_the_largest_first():
+    groups = [
+        FailureGroup("name_in_use", None, "taken", 5, False, 9, "a"),
+        *(FailureGroup("refused", 400, f"reason {n}", 2, False, n, "b") for n in range(2, 9)),
+    ]
+    first, second = Look(JOB, NOW, failure_groups=groups).failures
+    assert (first.code, first.count, len(first.groups), first.others) == ("refused", 14, 5, 4)
+    assert (second.code, second.count, second.others) == ("name_in_use", 5, 0)
+
+
+def test_the_pace_has_a_point_for_every_moment_also_where_nothing_ended():
+    pace = Look(JOB, NOW, pace_points=[point(4, 10), point(1, 20, 1)]).pace
+    began = int(NOW.timestamp()) - 4
+    assert pace["at"] == [began, began + 1, began + 2, began + 3]
+    assert pace["installed"] == [10, 0, 0, 20]
+    assert pace["failed"] == [0, 0, 0, 1]
+
+
+def test_what_a_screen_reader_hears_changes_at_each_quarter_only():
+    said = {Look(replace(JOB, installed=count), NOW).said for count in range(24, 47)}
+    assert said == {"The job is running, 25 % of its rows are done."}

@@ -1,0 +1,86 @@
+import pytest
+
+from worker.domain.states import Code, Outcome, PauseReason
+from worker.web.pages.notices import find_notice
+from worker.web.pages.signing_in import _own_path
+from worker.web.pages.words import OUTCOMES, PAUSE_ADVICE, REASONS, item_state, sentence
+
+# Not failures: why an attempt is made again, or what stands beside an installed row.
+NOT_FAILURES = {
+    Code.THROTTLED,
+    Code.OUTAGE,
+    Code.RESCUED,
+    Code.PRESENT_UNDER_OTHER_NAME,
+    Code.CANCELLED,
+}
+
+
+def test_every_code_of_a_failed_row_has_words_and_advice():
+    assert set(REASONS) == set(Code) - NOT_FAILURES
+    assert all(reason.advice.endswith(".") for reason in REASONS.values())
+
+
+def test_every_outcome_and_every_pause_has_words():
+    assert set(OUTCOMES) == set(Outcome)
+    assert set(PAUSE_ADVICE) == set(PauseReason)
+
+
+@pytest.mark.parametrize(
+    ("state", "tried", "is_held", "words"),
+    [
+        ("queued", False, False, ("waiting", "waiting")),
+        ("queued", True, False, ("retrying", "retrying")),
+        ("queued", False, True, ("held", "held back")),
+        ("running", True, False, ("in-hand", "in hand")),
+        ("failed", True, False, ("failed", "failed")),
+    ],
+)
+def test_a_row_is_called_what_people_call_it(state, tried, is_held, words):
+    assert item_state(state, tried=tried, is_held=is_held) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("the name is taken", "The name is taken."), ("Refused.", "Refused."), ("Why?", "Why?"), ("  ", "")],
+)
+def test_a_message_becomes_one_sentence(text, said):
+    assert sentence(text) == said
+
+
+def test_a_retry_says_what_was_left_out_and_why():
+    notice = find_notice({"done": "retried", "queued": "12", "wiped": "1", "live": "2"})
+    assert notice is not None
+    assert notice.kind == "warn"
+    assert notice.text == (
+        "12 rows will be tried again; each account is looked into first. 1 row left out, since the credentials are"
+        " no longer kept: fill them in again in the result file, and hand that in as a new job. 2 rows left out,"
+        " since another unfinished job has the account and name."
+    )
+
+
+@pytest.mark.parametrize("query", [{"done": "<b>hello</b>"}, {}, {"queued": "7"}])
+def test_an_address_that_somebody_made_up_says_nothing(query):
+    assert find_notice(query) is None
+
+
+@pytest.mark.parametrize("number", ["-1", "1e9", "٣", "9" * 20, "x"])
+def test_a_number_that_somebody_made_up_is_none(number):
+    notice = find_notice({"done": "retried", "queued": number})
+    assert notice is not None
+    assert notice.text == "There was nothing that could be tried again."
+
+
+@pytest.mark.parametrize(
+    ("then", "path"),
+    [
+        ("/jobs/261122-abc?state=failed", "/jobs/261122-abc?state=failed"),
+        ("", "/jobs"),
+        ("https://elsewhere.example/", "/jobs"),
+        ("//elsewhere.example", "/jobs"),
+        ("/\\elsewhere.example", "/jobs"),
+        ("/\t/elsewhere.example", "/jobs"),
+        ("/sign-in?then=/sign-in", "/jobs"),
+    ],
+)
+def test_signing_in_never_leads_to_another_site(then, path):
+    assert _own_path(then) == path
