@@ -115,7 +115,7 @@ def test_every_problem_of_a_file_comes_at_once_and_nothing_is_created(site: Site
 
 
 def test_the_first_thousand_problems_are_shown_and_all_are_counted(client: httpx.Client):
-    rows = "".join(f"nowhere-{n},Northwind Mail,key\n" for n in range(1_200))
+    rows = ",Northwind Mail,key\n" * 1_200  # no account id: no call either
     problem = post_csv(client, "account_id,connector,api_key\n" + rows).json()
     assert len(problem["errors"]) == 1_000
     assert problem["error_count"] == 1_200
