@@ -32,3 +32,33 @@ def test_the_cookie_is_for_this_site_and_for_no_script(visit: Visit, served: Ser
     assert visitor.page.evaluate("document.cookie") == ""
     [cookie] = visitor.page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+
+
+def test_a_link_from_elsewhere_finds_who_has_signed_in(visit: Visit, served: Served):
+    visitor, stranger = visit(served.read_key), visit()
+    for each in (visitor, stranger):
+        each.page.goto("about:blank")
+        each.page.set_content(f'<a href="{served.url}/jobs?state=paused">the paused jobs</a>')
+        each.page.get_by_role("link").click()
+    expect(visitor.page).to_have_url(f"{served.url}/jobs?state=paused")
+    expect(visitor.page.get_by_role("heading", name="Jobs")).to_be_visible()
+    expect(stranger.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    stranger.page.get_by_label("API key").fill(served.read_key)
+    stranger.page.get_by_role("button", name="Sign in").click()
+    expect(stranger.page).to_have_url(f"{served.url}/jobs?state=paused")
+
+
+def test_another_site_can_neither_steer_nor_hand_in(visit: Visit, served: Served):
+    visitor = visit(served.write_key)
+    for action, kind in (
+        ("/jobs/new", "multipart/form-data"),
+        ("/jobs/261122-nobody/cancel", "application/x-www-form-urlencoded"),
+    ):
+        visitor.page.goto("about:blank")
+        visitor.page.set_content(
+            f'<form method="post" action="{served.url}{action}" enctype="{kind}"><button>Win a prize</button></form>'
+        )
+        with visitor.page.expect_response(lambda answer: answer.request.method == "POST") as answered:
+            visitor.page.get_by_role("button").click()
+        assert (answered.value.status, answered.value.headers["location"]) == (303, "/sign-in")
+        expect(visitor.page.get_by_role("heading", name="Jobs")).to_be_visible()

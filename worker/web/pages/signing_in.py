@@ -31,7 +31,11 @@ async def front() -> Response:
 async def sign_in_page(request: Request, then: str = "") -> Response:
     if await find_page_caller(request) is not None:
         return RedirectResponse(_own_path(then), status_code=303)
-    return render(request, "pages/sign_in.html", then=_own_path(then), fault=None)
+    # A link in a mail or a chat comes without the cookie: the page asks once more, by itself and with it.
+    is_from_elsewhere = request.headers.get("sec-fetch-site") == "cross-site"
+    return render(
+        request, "pages/sign_in.html", then=_own_path(then), fault=None, asks_again=is_from_elsewhere
+    )
 
 
 @router.post(SIGN_IN)
@@ -49,6 +53,7 @@ async def sign_in(
             status=refusal.status,
             then=_own_path(then),
             fault=refusal.detail,
+            asks_again=False,
         )
     answer = RedirectResponse(_own_path(then), status_code=303)
     answer.set_cookie(
