@@ -113,7 +113,10 @@ class Visitor:
     def _hear(self, message: ConsoleMessage) -> None:
         # The browser says so of every answer of 400 or more; whether it was expected is seen with the answer.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            self._faults.append(f"console: {message.text}")
+            where = message.location
+            self._faults.append(
+                f"console: {message.text} ({where['url']}, line {where['lineNumber']}; on {self.page.url})"
+            )
 
     def _see_request(self, request: Request) -> None:
         parts = urlsplit(request.url)
