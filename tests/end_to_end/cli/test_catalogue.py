@@ -66,6 +66,4 @@ def test_a_template_is_a_file_whose_example_is_left_out(desk: Desk) -> None:
 def test_says_that_there_is_no_such_connector(desk: Desk) -> None:
     said = desk.say("template", "Zeppelin")
     assert (said.code, said.out) == (2, "")
-    assert said.err == (
-        "no connector Zeppelin in Cyclr's catalogue; `cyclr-bulk connectors` lists what there is\n"
-    )
+    assert said.err == ("no connector Zeppelin in Cyclr's catalogue: check its name there\n")

@@ -137,8 +137,8 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     edited = desk.say("check", desk.mail_file("umbrella", name="edited.csv"))
     assert edited.code == 2
     assert edited.out.splitlines()[-4:] == [
-        f"  row 2: 'Northwind Mail' for account 'umbrella' is still to be done by job {job_id}, row 5: run the file"
-        f" of that job to its end first, or end that job: cyclr-bulk cancel {job_id}",
+        f"  row 2: 'Northwind Mail' for account 'umbrella' is still to be done by job {job_id}, row 5:"
+        " let that job end first, or cancel it",
         "1 problem.",
         f"Left alone: job {job_id} of accounts.csv, 2 of 4 rows done (paused: the first rows asked for are done).",
         "Correct the file, then check it again.",

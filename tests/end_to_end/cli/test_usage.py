@@ -12,7 +12,7 @@ COMMANDS = (
     *("demo", "check", "run", "connectors", "template", "simulator"),
     *("submit", "watch", "jobs", "status", "items", "results"),
     *("pause", "resume", "cancel", "retry", "forget"),
-    *("new-sealing-key", "reseal", "distrust", "sweep"),
+    *("new-sealing-key", "reseal", "distrust", "sweep", "serve", "api-keys"),
 )
 
 

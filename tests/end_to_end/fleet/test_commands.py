@@ -86,7 +86,17 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
         "gate_closed_for_s": 0.0,
         "outage_level": 0,
     }
-    assert told["failures"] == [{"code": "refused", "message": "suspended", "count": 1, "example_row": 5}]
+    assert told["failures"] == [
+        {
+            "code": "refused",
+            "http_status": 403,
+            "message": "suspended",
+            "count": 1,
+            "can_retry_help": False,
+            "example_row": 5,
+            "example_account_id": ids[3],
+        }
+    ]
 
     [failed] = fleet.say("items", job_id, "--state", "failed", "--json").lines()
     assert (failed["row"], failed["account_id"], failed["code"], failed["message"]) == (

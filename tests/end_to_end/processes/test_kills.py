@@ -30,7 +30,7 @@ TRIES = 4
 
 
 class HitNothing(Exception):
-    """No call was in flight when the process died."""
+    """The kills of a story did not hit what it is about."""
 
 
 @dataclass
@@ -86,7 +86,13 @@ def start(site: Site, rng: random.Random) -> Run:
 def finish(run: Run) -> None:
     """The command ends well, and so did all that it was asked for."""
     site = run.site
-    assert run.command.wait(meanwhile=partial(watch_counters, site)) == 0, run.command.err
+    code = run.command.wait(meanwhile=partial(watch_counters, site))
+    lost = [item for item in site.items() if item.code == "worker_lost"]
+    if lost:
+        # The product's own rule for a row that three workers died of: these kills happened to hit one row three times.
+        assert min(item.deaths for item in lost) >= 3
+        raise HitNothing
+    assert code == 0, run.command.err
     assert_all_installed(site, ACCOUNTS)
     assert_never_wrong(site, seen_in_valkey=run.in_valkey)
     site.wait_until_nothing_runs()
