@@ -57,6 +57,7 @@ def test_what_holds_secrets_shows_none_when_it_is_logged(out: io.StringIO):
     item = ClaimedItem(
         id=1,
         job_id="j",
+        instance_id="i",
         row_number=2,
         claim_id="c",
         account_id="a",

@@ -93,7 +93,10 @@ class Site(Place):
         return psutil.Process(self.runtime().children["workers"].pid)
 
     def celery_children(self) -> list[psutil.Process]:
-        return sorted(self.celery_main().children(), key=lambda process: process.pid)
+        """None while Celery is dead."""
+        with suppress(psutil.NoSuchProcess):
+            return sorted(self.celery_main().children(), key=lambda process: process.pid)
+        return []
 
     def busy_children(self) -> list[psutil.Process]:
         """Worker processes that have a connection to Cyclr."""
