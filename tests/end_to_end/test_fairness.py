@@ -22,7 +22,7 @@ def rows_of(name: str, count: int) -> list[dict[str, str]]:
 
 
 def run_beside_what_runs(rig: Rig, name: str) -> int:
-    """How many calls Cyclr saw from when this small job was handed in until its last install."""
+    """How many calls Cyclr saw from when this small job was loaded until its last install."""
     options = RunOptions()
     checked = rig.check(rows_of(name, SMALL), options)
 
@@ -31,8 +31,8 @@ def run_beside_what_runs(rig: Rig, name: str) -> int:
         before = len(seen)
         working = asyncio.create_task(rig.drive_on())
         await until(lambda: len(seen) >= before + 50)
-        handed_in_at = len(seen)
         job_id = await asyncio.to_thread(rig.hand_in, checked, options)
+        handed_in_at = len(seen)
         await until(lambda: rig.job(job_id).finished_at is not None)
         working.cancel()
         with suppress(asyncio.CancelledError):

@@ -94,7 +94,7 @@ def test_the_first_may_end_while_the_second_still_asks_cyclr(tmp_path):
         hold_up(site)
         first = run(site, site.file(ours, "ours.csv"))
         site.wait_for_installs(1)
-        site.change(lambda world: world.faults.add(slow(30), call="accounts", count=1))
+        site.change(lambda world: world.faults.add(slow(20), call="accounts", count=1))
         second = site.start("run", str(site.file(theirs, "theirs.csv")), "--yes", CYCLR_TIMEOUT_S="60")
         asked = site.simulator.ledger.calls_of
         eventually(lambda: len(asked("accounts")) == 2, "the second command asks for the accounts")
