@@ -9,7 +9,8 @@ from statistics import median
 from tests.benchmarks.product import write_file
 from tests.benchmarks.site import Site
 from tests.benchmarks.sizes import sizes
-from worker.store.session import open_engine, upgrade
+from worker.store.schema import upgrade
+from worker.store.session import open_engine
 
 LONGEST_S = 3_600.0
 

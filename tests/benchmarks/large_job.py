@@ -22,7 +22,8 @@ from worker.jobs.checking import Checked
 from worker.store.claiming import claim
 from worker.store.jobs import get_job
 from worker.store.loading import ensure_instance, new_job_id
-from worker.store.session import Engine, open_engine, upgrade
+from worker.store.schema import upgrade
+from worker.store.session import Engine, open_engine
 from worker.store.settling import Settlement, settle
 
 INSTANCE_ID = "bench"

@@ -13,7 +13,8 @@ from tests.benchmarks.server import account_id
 from tests.benchmarks.site import Site
 from tests.end_to_end.fleet.fleet import KEY, procfile, worker_processes
 from tests.end_to_end.processes.commands import ROOT, Command, eventually
-from worker.store.session import open_engine, reading, upgrade
+from worker.store.schema import upgrade
+from worker.store.session import open_engine, reading
 from worker.store.tables import jobs
 
 COLUMNS = ("account_id", "connector", "api_key", "property.WebhookSecret", "reference")

@@ -9,7 +9,8 @@ import pytest
 
 from tests.end_to_end.harness import Rig, small_world
 from worker.simulator.server import SimulatorThread
-from worker.store.session import open_engine, upgrade
+from worker.store.schema import upgrade
+from worker.store.session import open_engine
 
 ACCOUNTS = ("acme", "globex", "initech", "umbrella")
 

@@ -22,7 +22,8 @@ from tests.faults.row_secrets import Secrets
 from tests.postgres import PostgresServer
 from tests.servers import ValkeyServer, valkey_contents, valkey_server
 from worker.settings import CyclrSettings
-from worker.store.session import open_engine, reading, upgrade
+from worker.store.schema import upgrade
+from worker.store.session import open_engine, reading
 from worker.store.tables import items, jobs
 from worker.tickets import QUEUE
 

@@ -48,7 +48,7 @@ def failures_in_words(
     from worker.store.loading import LoadLost
     from worker.store.new_rows import UnstorableText
     from worker.store.readiness import DatabaseAway, OldSchema
-    from worker.store.session import NewerSchema, SchemaBusy
+    from worker.store.schema import NewerSchema, SchemaBusy
 
     try:
         with interrupts_in_words(nothing_done):

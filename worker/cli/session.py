@@ -23,7 +23,7 @@ from worker.embedded.files import open_log
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
 from worker.store.jobs import list_unfinished_jobs, pause_job
-from worker.store.session import upgrade
+from worker.store.schema import upgrade
 from worker.sweeping import SWEEP_EVERY_S, sweep
 from worker.telemetry import configure_logging, get_logger
 from worker.tickets import Doorbell

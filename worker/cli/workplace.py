@@ -19,7 +19,7 @@ from worker.settings import CyclrSettings, load_settings
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
 from worker.store.readiness import lost_database_in_words, require_ready
-from worker.store.session import upgrade
+from worker.store.schema import upgrade
 from worker.telemetry import configure_logging
 from worker.tickets import Doorbell
 

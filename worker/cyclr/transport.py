@@ -7,6 +7,7 @@ What aiohttp and `httpx-aiohttp` do that a bulk install must not inherit is undo
 
 import ipaddress
 import ssl
+from functools import cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -98,6 +99,7 @@ def _cause(error: Exception) -> BaseException:
     return error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
 
 
+@cache
 def _tls_context() -> ssl.SSLContext:
     context = httpx.create_ssl_context()  # certifi's roots, or those of SSL_CERT_FILE
     context.load_default_certs()  # and the machine's own, where companies add theirs

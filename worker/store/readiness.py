@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from worker.store.session import alembic_config, reading
+from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 
 
 class DatabaseAway(Exception):
@@ -32,11 +30,11 @@ class OldSchema(Exception):
 
 def require_ready(engine: Engine) -> None:
     """Raises: DatabaseAway, OldSchema. A newer schema is fine: a release changes it before the code follows."""
-    script = ScriptDirectory.from_config(alembic_config(engine))
-    older = {revision.revision for revision in script.walk_revisions()} - set(script.get_heads())
-    with lost_database_in_words(engine), reading(engine) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current is None or current in older:
+    with lost_database_in_words(engine):
+        current = find_revision(engine)
+    if current == NEWEST:
+        return
+    if current is None or current in list_revisions(alembic_config(engine)):
         raise OldSchema(_where(engine))
 
 

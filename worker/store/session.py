@@ -8,15 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-__all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "upgrade", "writing"]
+__all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "writing"]
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
@@ -163,56 +159,3 @@ def _may_pass(error: DBAPIError) -> bool:
         return False  # it would take as long again
     code = getattr(error.orig, "sqlite_errorcode", None)
     return code is None or code & 0xFF in PASSING_SQLITE_ERRORS
-
-
-def migrations_folder() -> Path:
-    """Inside the wheel the migrations lie in the package, in a checkout beside it."""
-    packaged = Path(__file__).parent.parent / "migrations"
-    return packaged if packaged.is_dir() else packaged.parent.parent / "migrations"
-
-
-def alembic_config(engine: Engine, migrations: Path | None = None) -> Config:
-    config = Config()
-    folder = str(migrations or migrations_folder())
-    config.set_main_option("script_location", folder.replace("%", "%%"))
-    config.attributes["engine"] = engine
-    return config
-
-
-def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
-    """Bring the schema up to date; nothing happens when it is. `migrations`: another folder than the product's.
-
-    The whole of it is one transaction: it happens, or it does not. Two at once take turns. Raises: NewerSchema, SchemaBusy.
-    """
-    config = alembic_config(engine, migrations)
-    script = ScriptDirectory.from_config(config)
-    with reading(engine) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current == script.get_current_head():
-        return
-    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
-        raise NewerSchema(current)
-    try:
-        command.upgrade(config, "head")
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) == LOCK_TIMED_OUT:
-            raise SchemaBusy from error
-        raise
-
-
-class SchemaBusy(Exception):
-    """The tables are in use for so long that they could not be changed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the database's tables are in use (by a backup, perhaps) and could not be changed; nothing was changed, try again"
-        )
-
-
-class NewerSchema(Exception):
-    """The database was made by a newer version."""
-
-    def __init__(self, revision: str) -> None:
-        super().__init__(
-            f"the database is of a newer version of cyclr-bulk (schema {revision}); install that version, or use another home"
-        )

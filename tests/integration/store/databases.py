@@ -19,8 +19,9 @@ from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
 from worker.store.claiming import ClaimedItem, claim
 from worker.store.loading import Loader, NewJob, ensure_instance, loading_turn
+from worker.store.schema import upgrade
 from worker.store.sealing import Sealer
-from worker.store.session import Engine, open_engine, reading, upgrade, writing
+from worker.store.session import Engine, open_engine, reading, writing
 from worker.store.settling import Settlement, settle
 from worker.store.tables import attempts, failure_tallies, items, jobs, metadata
 from worker.store.tallies import to_failure

@@ -27,18 +27,8 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
 from worker.installing.judging import Call
-from worker.store.session import (
-    Engine,
-    NewerSchema,
-    SchemaBusy,
-    alembic_config,
-    db_now,
-    migrations_folder,
-    open_engine,
-    reading,
-    upgrade,
-    writing,
-)
+from worker.store.schema import NEWEST, NewerSchema, SchemaBusy, alembic_config, migrations_folder, upgrade
+from worker.store.session import Engine, db_now, open_engine, reading, writing
 from worker.store.settling import VERDICT_NAMES
 from worker.store.tables import attempts, call_tallies, instances, items, jobs, metadata
 from worker.store.tallies import FailureGroup, list_failures
@@ -307,6 +297,10 @@ def test_an_empty_database_gets_the_whole_schema(empty: Engine):
     assert revision(empty) == HEAD
     assert {table.name for table in metadata.sorted_tables} <= set(schema(empty))
     upgrade(empty)
+
+
+def test_the_newest_schema_is_the_last_migration():
+    assert NEWEST == HEAD
 
 
 def test_a_database_at_head_is_left_alone(engine: Engine, loads: Loads):

@@ -2,7 +2,8 @@
 
 import sys
 
-from worker.store.session import open_engine, upgrade
+from worker.store.schema import upgrade
+from worker.store.session import open_engine
 
 if __name__ == "__main__":
     sys.stdout.write("ready\n")

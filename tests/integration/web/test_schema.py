@@ -22,7 +22,8 @@ from tests.integration.web.site import Site, open_site, wait_until
 from tests.integration.web.test_reading import submit
 from tests.postgres import open_databases
 from worker.simulator.server import SimulatorThread
-from worker.store.session import open_engine, upgrade
+from worker.store.schema import upgrade
+from worker.store.session import open_engine
 from worker.store.sightings import note_sighting
 from worker.web import api, desk
 from worker.web.api.documentation import document
