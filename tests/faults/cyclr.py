@@ -14,6 +14,7 @@ import httpx
 
 from tests.end_to_end.fleet.fleet import CLIENT_ID, CLIENT_SECRET, CONNECTOR
 from tests.end_to_end.processes.commands import ROOT, eventually
+from tests.plain_http import http_client
 from tests.postgres import die_with_the_tests
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.ledger import Call, Effect, Ledger
@@ -45,7 +46,7 @@ class StandIn:
         self.base_url = base_url
         self.seed = seed
         self.ledger = Ledger(lambda: 0.0)
-        self._http = httpx.Client(base_url=base_url, trust_env=False, timeout=ANSWERS_WITHIN_S)
+        self._http = http_client(base_url=base_url, timeout=ANSWERS_WITHIN_S)
         self._effects = 0
 
     def control(self, name: str, **asked: Any) -> dict[str, Any]:

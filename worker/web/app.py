@@ -40,10 +40,7 @@ def create_app(place: Place) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.place = place
-    app.state.handing_in = HandingIn(place)
-    app.state.catalogue = Catalogue(place)
-    app.state.access = Access(place.database.engine, place.settings, place.clock)
+    furnish(app, place)
     for part in (api, pages, desk):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -52,6 +49,15 @@ def create_app(place: Place) -> FastAPI:
     add_error_answers(app, error_page)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def furnish(app: FastAPI, place: Place) -> None:
+    """Give the routes what they work with. An application that is not being served may be given another place."""
+    app.state.place = place
+    app.state.handing_in = HandingIn(place)
+    app.state.catalogue = Catalogue(place)
+    app.state.access = Access(place.database.engine, place.settings, place.clock)
+    app.state.is_ending = False
 
 
 @asynccontextmanager

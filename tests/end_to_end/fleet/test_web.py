@@ -8,6 +8,7 @@ import pytest
 
 from tests.end_to_end.fleet.fleet import Fleet, end
 from tests.end_to_end.processes.commands import Command, eventually
+from tests.plain_http import http_client
 
 ADDRESS = re.compile(r"^Serving on http://0\.0\.0\.0:(\d+)$", re.MULTILINE)
 
@@ -29,7 +30,7 @@ def client_of(fleet: Fleet, web: Command, scope: str = "write") -> httpx.Client:
     assert found is not None
     headers = {"Authorization": f"Bearer {key}"}
     url = f"http://127.0.0.1:{found.group(1)}"
-    return httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False)
+    return http_client(base_url=url, headers=headers, timeout=120)
 
 
 def test_what_is_handed_in_is_installed_by_the_workers(fleet: Fleet, web: Command):

@@ -15,6 +15,7 @@ import pytest
 from tests.browser.served import Served, address, open_served
 from tests.browser.world import CREDENTIALS, MAIL, add_accounts, ids, secrets_of, story_world
 from tests.end_to_end.processes.commands import Command, eventually
+from tests.plain_http import http_client
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -42,7 +43,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def client_of(served: Served, *, url: str | None = None) -> httpx.Client:
     headers = {"Authorization": f"Bearer {served.write_key}"}
-    return httpx.Client(base_url=url or served.url, headers=headers, timeout=300, trust_env=False)
+    return http_client(base_url=url or served.url, headers=headers, timeout=300)
 
 
 def submit(client: httpx.Client, account_ids: list[str]) -> str:

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 
+from tests.plain_http import async_http_client
 from worker.clock import Clock
 from worker.cyclr.catalogue import missing_accounts, resolve
 from worker.cyclr.client import Blame, CyclrClient
@@ -107,7 +107,7 @@ def test_a_customer_who_used_a_minted_token_is_seen_as_authenticated() -> None:
             minted = await client.mint_sign_in(await limiter.one(), "acme", "jo@example.com")
             waiting = await client.get_account_connector(await limiter.one(), "acme", made.id)
             assert not waiting.is_authenticated
-            async with httpx.AsyncClient(base_url=simulator.base_url, trust_env=False) as browser:
+            async with async_http_client(base_url=simulator.base_url) as browser:
                 asked = {"id": str(made.id), "token": minted.token, "targetOrigin": "http://127.0.0.1:1/done"}
                 page = "/connectorauth/updateaccountconnectoroauth"
                 answer = await browser.get(page, params=asked, follow_redirects=False)

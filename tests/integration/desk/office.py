@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 import structlog
 
 from tests.integration.store.databases import SEALER, Loads, end, planned, take, url_of
+from tests.integration.web.serving import declare_idle, serving
+from tests.plain_http import http_client
 from worker.bootstrap import Database
 from worker.clock import Clock
 from worker.cyclr.limiter_rule import Rule
@@ -29,9 +32,7 @@ from worker.store.api_keys import create_key
 from worker.store.session import Engine
 from worker.store.signing import Signer
 from worker.telemetry import configure_logging
-from worker.web.app import create_app
 from worker.web.place import Place
-from worker.web.serving import WebServer
 
 DEADLINE_S = 60.0
 KEY = b"1" * 32  # the one of SEALER
@@ -124,7 +125,13 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
     world.add_connector(
         "Harbour CRM", methods=[method("OAuth2", seed="tests", oauth2_type="AuthorisationCode")]
     )
-    with SimulatorThread(world) as simulator, _log() as log:
+    with (
+        SimulatorThread(world) as simulator,
+        _log() as log,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        # Cyclr is asked step by step: a test need not wait two seconds for the next one.
+        patch.setattr("worker.web.desk.asking.STEP_S", 0.2)
         settings = load_settings(
             _env_file=None,
             **{
@@ -144,6 +151,7 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
             | given,
         )
         rule = Rule()
+        declare_idle(settings, engine, rule)
         place = Place(
             settings,
             Database(engine, SEALER, settings.instance_id),
@@ -154,10 +162,8 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
             uploads=None,
         )
         with (
-            WebServer(create_app(place), "127.0.0.1", 0) as server,
-            httpx.Client(
-                base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=DEADLINE_S
-            ) as page,
+            serving(place) as (_, server),
+            http_client(base_url=f"http://127.0.0.1:{server.port}", timeout=DEADLINE_S) as page,
         ):
             yield Office(engine, simulator, place, page, log)
 

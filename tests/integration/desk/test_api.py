@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Update, update
 
 from tests.integration.desk.office import PUBLIC, Office, open_office
-from tests.integration.store.databases import change_items, wait_until
+from tests.integration.store.databases import change_items
+from tests.integration.web.site import wait_until
 from worker.domain.scopes import Scope
 from worker.store.session import Engine, writing
 from worker.store.tables import desks

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from tests.integration.desk.office import PUBLIC, SERVICE, Office, in_threads, open_office
-from tests.integration.store.databases import wait_until
+from tests.integration.web.site import wait_until
+from tests.plain_http import http_client
 from worker.domain.links import Link
 from worker.simulator.faults import refused, server_error
 from worker.store.desks import find_desk, list_waiting
@@ -36,9 +37,8 @@ def link_of(office: Office, job_id: str) -> Link:
 def follow(office: Office, answer: httpx.Response) -> httpx.Response:
     """The customer's browser goes where it was sent; the service domain is the simulator's."""
     assert answer.status_code == 303, answer.text
-    return httpx.get(
-        answer.headers["location"].replace(SERVICE, office.simulator.base_url), trust_env=False, timeout=60
-    )
+    with http_client(timeout=60) as browser:
+        return browser.get(answer.headers["location"].replace(SERVICE, office.simulator.base_url))
 
 
 def test_a_customer_goes_from_the_link_to_cyclr_and_comes_back_authorised(office: Office) -> None:

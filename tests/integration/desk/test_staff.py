@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.integration.desk.office import PUBLIC, Office, open_office
-from tests.integration.store.databases import wait_until
+from tests.integration.web.site import wait_until
 from worker.domain.scopes import Scope
 from worker.store.session import Engine
 

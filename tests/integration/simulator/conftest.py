@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.plain_http import http_client
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
@@ -44,7 +45,7 @@ class Cyclr:
     def __init__(self, thread: SimulatorThread) -> None:
         self.thread = thread
         self.ledger = thread.ledger
-        self.http = httpx.Client(base_url=thread.base_url, trust_env=False, timeout=DEADLINE_S)
+        self.http = http_client(base_url=thread.base_url, timeout=DEADLINE_S)
         self.token = self.new_token()
 
     def new_token(self, **form: str) -> str:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.integration.simulator.conftest import Cyclr, wait_until
+from tests.plain_http import http_client
 from worker.simulator.ledger import Call
 
 
@@ -243,8 +244,8 @@ def test_away_refuses_everything_until_told_otherwise(cyclr: Cyclr) -> None:
 def test_a_stopped_simulator_refuses_connections_and_comes_back_with_its_world(cyclr: Cyclr) -> None:
     cyclr.install(Name="Mail")
     cyclr.thread.stop()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(cyclr.thread.base_url, trust_env=False)
+    with http_client() as http, pytest.raises(httpx.ConnectError):
+        http.get(cyclr.thread.base_url)
     cyclr.thread.start()
     assert cyclr.names() == ["Mail"]
     assert cyclr.get("/account/connectors").status_code == 200

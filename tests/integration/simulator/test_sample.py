@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from tests.plain_http import http_client
 from worker.simulator.sample import COLUMNS, sample_credentials, sample_csv, sample_world
 from worker.simulator.server import SimulatorThread
 
@@ -87,7 +88,7 @@ def test_thirty_accounts_are_to_be_created_and_all_others_exist() -> None:
 def test_six_in_a_hundred_rows_fail_for_four_reasons_and_four_are_there_already() -> None:
     with (
         SimulatorThread(sample_world(is_flaky=False)) as thread,
-        httpx.Client(base_url=thread.base_url, trust_env=False) as http,
+        http_client(base_url=thread.base_url) as http,
     ):
         told = outcomes(http)
         names = thread.call(

@@ -2,8 +2,9 @@ import signal
 import subprocess
 import sys
 
-import httpx
 import pytest
+
+from tests.plain_http import http_client
 
 SERVE = "from worker.simulator.server import serve; serve(0, latency_s=0.05, ready=lambda url: print(url, flush=True))"
 
@@ -17,7 +18,7 @@ def test_serves_on_loopback_until_a_signal_and_ends_clean(number: signal.Signals
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith("http://127.0.0.1:")
-        with httpx.Client(base_url=url, trust_env=False) as http:
+        with http_client(base_url=url) as http:
             http.get("/v1.0/accounts")
             (call,) = http.get("/_sim/ledger").json()["calls"]
         assert call["status"] == 401

@@ -1,10 +1,10 @@
 import time
 from contextlib import closing
 
-import httpx
 import pytest
 
 from tests.integration.simulator.conftest import Cyclr, small_world
+from tests.plain_http import http_client
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
 
@@ -39,7 +39,7 @@ def test_the_token_endpoint_refuses_with_an_error_code(
 
 
 def test_a_world_with_credentials_takes_no_others() -> None:
-    with SimulatorThread(World(credentials={"id": "right"})) as thread, httpx.Client(trust_env=False) as http:
+    with SimulatorThread(World(credentials={"id": "right"})) as thread, http_client() as http:
         url = f"{thread.base_url}/oauth/token"
         assert http.post(url, data=FORM).json() == {"error": "invalid_client"}
         assert http.post(url, data={**FORM, "client_secret": "right"}).status_code == 200

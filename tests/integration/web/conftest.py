@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.harness import small_world
 from tests.integration.store.conftest import engine, stores
-from tests.integration.store.databases import Stores, url_of
+from tests.integration.store.databases import Stores
 from tests.integration.web.site import Site, open_site
 from tests.servers import valkey
 from worker.simulator.server import SimulatorThread
@@ -35,7 +35,7 @@ def site(stores: Stores, redis_url: str, simulator: SimulatorThread, tmp_path: P
     """On SQLite uploads wait in files, on PostgreSQL in the database."""
     opened = stores.new()
     folder = tmp_path / "uploads" if opened.dialect.name == "sqlite" else None
-    with open_site(simulator, url_of(opened), redis_url, folder) as site:
+    with open_site(simulator, opened, redis_url, folder) as site:
         yield site
     stores.drop(opened)
     shutil.rmtree(tmp_path / "uploads", ignore_errors=True)

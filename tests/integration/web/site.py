@@ -1,6 +1,5 @@
 """A web process in this one: the real application behind a real port, a database, a Valkey and the simulator."""
 
-import asyncio
 import base64
 import threading
 import time
@@ -12,14 +11,18 @@ from typing import Any
 
 import httpx
 
+from tests.integration.store.databases import url_of
+from tests.integration.web.serving import declare_idle, serving
+from tests.plain_http import http_client
 from worker import bootstrap
 from worker.clock import Clock
 from worker.domain.scopes import Scope
-from worker.settings import load_settings
+from worker.settings import load_settings, parse_sealing_keys
 from worker.simulator.server import SimulatorThread
 from worker.store.api_keys import create_key
 from worker.store.loading import ensure_instance
-from worker.web.app import create_app
+from worker.store.sealing import Sealer
+from worker.store.session import Engine
 from worker.web.place import Place
 from worker.web.serving import WebServer
 
@@ -66,28 +69,31 @@ class Site:
     def client(self, key: str | None = None, **options: Any) -> httpx.Client:
         """A client with this key in its header; without one where it is None. It is closed with the site."""
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        opened = httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, **options)
+        opened = http_client(base_url=self.url, headers=headers, timeout=60, **options)
         self.clients.append(opened)
         return opened
 
 
 @contextmanager
 def open_site(
-    simulator: SimulatorThread, database_url: str, redis_url: str, folder: Path | None, **settings: Any
+    simulator: SimulatorThread, engine: Engine, redis_url: str, folder: Path | None, **settings: Any
 ) -> Iterator[Site]:
-    """`folder`: where uploads wait; None: in the database. The schema is there already."""
+    """`folder`: where uploads wait; None: in the database. The schema is there already.
+
+    Everything works with this `engine`: another one would compile all statements again.
+    """
     chosen = load_settings(
         cyclr_api_url=simulator.base_url,
         cyclr_client_id=CLIENT_ID,
         cyclr_client_secret=CLIENT_SECRET,
-        database_url=database_url,
+        database_url=url_of(engine),
         redis_url=redis_url,
         cyclr_bulk_sealing_keys=SEALING_KEYS,
         **{"cyclr_calls_per_second": 1000, "cyclr_burst": 1000} | settings,
     )
-    database = bootstrap.open_database(chosen)
+    database = bootstrap.Database(engine, Sealer(parse_sealing_keys(SEALING_KEYS)), chosen.instance_id)
     ensure_instance(database.engine, chosen.instance_id, chosen.api_host)
-    asyncio.run(_declare_idle(chosen, database, redis_url))
+    declare_idle(chosen, database.engine, redis_url)
     place = Place(
         chosen,
         database,
@@ -97,25 +103,17 @@ def open_site(
         keep=lambda _job_id: nullcontext(),
         uploads=folder,
     )
-    app = create_app(place)
-    try:
-        with WebServer(app, "127.0.0.1", 0) as server:
-            site = Site(place, server, app)
-            yield site
-            for client in site.clients:
-                client.close()
-    finally:
-        database.engine.dispose()
-
-
-async def _declare_idle(settings: Any, database: bootstrap.Database, redis_url: str) -> None:
-    limiter = bootstrap.make_limiter(settings, database.engine, clock=Clock(), broker=redis_url)
-    await limiter.declare_idle()
-    await limiter.aclose()
+    with serving(place) as (app, server):
+        site = Site(place, server, app)
+        yield site
+        for client in site.clients:
+            client.close()
 
 
 def wait_until(is_true: Callable[[], bool], *, within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
+    """Looks soon, then ever more seldom: what is asked for is a request to a server, mostly."""
+    deadline, pause_s = time.monotonic() + within_s, 0.01
     while not is_true():
         assert time.monotonic() < deadline, f"not within {within_s} s"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(0.1, pause_s * 1.3)

@@ -50,8 +50,7 @@ def described(redis_url: str) -> Iterator[Described]:
         url = databases.new()
         engine = open_engine(url)
         upgrade(engine)
-        engine.dispose()
-        with open_site(simulator, url, redis_url, None) as site:
+        with open_site(simulator, engine, redis_url, None) as site:
             key = site.key()
             client = site.client(key)
             jobs = {"ended": submit(client, "acme")}
@@ -60,6 +59,7 @@ def described(redis_url: str) -> Iterator[Described]:
             jobs["paused"] = submit(client, "globex")
             client.post(f"/v1/jobs/{jobs['paused']}/pause").raise_for_status()
             yield Described(site, key, jobs)
+        engine.dispose()
         databases.drop(url)
 
 

@@ -69,7 +69,7 @@ async def _events(
     clock = Clock()
     yield f"retry: {RETRY_MS}\n\n"
     said_at = clock.moment()
-    while not getattr(request.app.state, "is_ending", False):
+    while not request.app.state.is_ending:
         tag = tag_of(job)
         if tag != known_tag:
             shown = await run_in_threadpool(show_job, place, job)
