@@ -4,6 +4,8 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.browser-installed
 export UV_PYTHON_DOWNLOADS := never
+# Every process of a test run would compile all that it imports: most of its start, on a machine that keeps no bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test e2e screenshots setup check bench format mutants faults lock clean
 
