@@ -21,6 +21,8 @@ from sqlalchemy.engine import make_url
 
 READY_WITHIN_S = 90.0
 PR_SET_PDEATHSIG = 1
+# Databases that live for seconds need no one to tidy them, and a page that is half written dies with the machine only.
+SHORT_LIVED = {"autovacuum": "off", "full_page_writes": "off"}
 
 
 class PostgresServer:
@@ -133,7 +135,7 @@ def open_databases() -> Iterator[Databases]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield Databases(given)
         return
-    with postgres_server() as server:
+    with postgres_server(SHORT_LIVED) as server:
         yield server.databases()
 
 

@@ -9,7 +9,6 @@ from sqlalchemy import event, select, text
 from tests.integration.store.databases import (
     Loads,
     Stores,
-    ago,
     change_items,
     change_job,
     end,
@@ -94,6 +93,14 @@ def one_large_job(stores: Stores) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
+def one_large_due_job(stores: Stores) -> Iterator[Engine]:
+    made = stores.new()
+    grow(made, Loads(made).job(1), first=3, last=50_001)
+    yield made
+    stores.drop(made)
+
+
+@pytest.fixture(scope="module")
 def many_large_jobs(stores: Stores) -> Iterator[Engine]:
     made = stores.new()
     for n in range(1, 40):
@@ -112,6 +119,14 @@ def large(stores: Stores, one_large_job: Engine) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def large_due(stores: Stores, one_large_due_job: Engine) -> Iterator[Engine]:
+    """50,000 due items of one job."""
+    copied = stores.copy(one_large_due_job)
+    yield copied
+    stores.drop(copied)
+
+
+@pytest.fixture
 def many(stores: Stores, many_large_jobs: Engine) -> Iterator[Engine]:
     """39 jobs with 1,300 due items each."""
     copied = stores.copy(many_large_jobs)
@@ -122,11 +137,6 @@ def many(stores: Stores, many_large_jobs: Engine) -> Iterator[Engine]:
 def the_job(engine: Engine) -> str:
     with reading(engine) as connection:
         return connection.execute(select(jobs.c.id)).scalar_one()
-
-
-def make_all_due(engine: Engine) -> None:
-    change_items(engine, the_job(engine), due_at=ago(minutes=1))
-    change_job(engine, the_job(engine), held=0)
 
 
 @pytest.mark.parametrize("is_analysed", [False, True])
@@ -140,33 +150,30 @@ def test_a_claim_and_a_count_cost_the_same_however_many_items_are_held_back(larg
 
 
 @pytest.mark.parametrize("is_analysed", [False, True])
-def test_a_settle_finds_its_items_by_their_ids(large: Engine, is_analysed: bool):
-    make_all_due(large)
+def test_a_settle_finds_its_items_by_their_ids(large_due: Engine, is_analysed: bool):
     if is_analysed:
-        analyse(large)
-    taken = take(large, 250)
-    plans = plans_of(large, lambda: end(large, *((item, CREATED) for item in taken)))
-    by_id = "INTEGER PRIMARY KEY" if large.dialect.name == "sqlite" else "pk_items"
+        analyse(large_due)
+    taken = take(large_due, 250)
+    plans = plans_of(large_due, lambda: end(large_due, *((item, CREATED) for item in taken)))
+    by_id = "INTEGER PRIMARY KEY" if large_due.dialect.name == "sqlite" else "pk_items"
     assert any(by_id in line for line in plans), plans
     assert [line for line in plans if line.startswith("SCAN items") or "Seq Scan on items" in line] == []
 
 
 @pytest.mark.parametrize("is_analysed", [False, True])
-def test_items_that_are_claimed_alone_are_looked_for_among_themselves(large: Engine, is_analysed: bool):
-    make_all_due(large)
-    change_items(large, the_job(large), 7, deaths=2)
+def test_items_that_are_claimed_alone_are_looked_for_among_themselves(large_due: Engine, is_analysed: bool):
+    change_items(large_due, the_job(large_due), 7, deaths=2)
     if is_analysed:
-        analyse(large)
+        analyse(large_due)
     # What is due is thousands of items; those that workers died with are few.
-    plans = plans_of(large, lambda: take(large, 1, is_idle=True))
+    plans = plans_of(large_due, lambda: take(large_due, 1, is_idle=True))
     [found] = [line for line in plans if "ix_items_" in line]
     assert "ix_items_alone" in found, plans
 
 
-def test_the_items_of_a_claim_are_found_in_order_and_not_sorted(large: Engine):
-    make_all_due(large)
-    analyse(large)
-    plans = plans_of(large, lambda: take(large, 50))
+def test_the_items_of_a_claim_are_found_in_order_and_not_sorted(large_due: Engine):
+    analyse(large_due)
+    plans = plans_of(large_due, lambda: take(large_due, 50))
     # The one sort is that of the jobs, by chance.
     assert sum("TEMP B-TREE" in line or line.startswith("Sort Key") for line in plans) == 1, plans
     assert_only_indexes_are_used(plans)

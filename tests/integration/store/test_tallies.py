@@ -1,6 +1,7 @@
 """What settle counts beside the counters, on both databases."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -216,24 +217,25 @@ def test_the_points_get_wider_as_the_job_gets_older(engine: Engine, loads: Loads
     job_id = loads.job(1)
     begun = get_job(engine, job_id).created_at
 
-    def end_one(after_s: int) -> None:
+    def end_one_each(after_s: Iterable[int]) -> None:
         with engine.begin() as connection:
-            ended = {job_id: Counter(installed=1)}
-            add_pace(connection, lock_jobs(connection, [job_id]), ended, begun + timedelta(seconds=after_s))
+            for seconds in after_s:
+                ended = {job_id: Counter(installed=1)}
+                add_pace(
+                    connection, lock_jobs(connection, [job_id]), ended, begun + timedelta(seconds=seconds)
+                )
 
-    for second in range(299):
-        end_one(second)
+    end_one_each(range(299))
     points = list_pace(engine, job_id)
     assert {(point.over_s, point.installed) for point in points} == {(1, 1)}
     assert len(points) == 299
-    for second in range(299, 5_000, 10):
-        end_one(second)
+    end_one_each(range(299, 5_000, 10))
     points = list_pace(engine, job_id)
     # 5,000 s in at most 300 points: of 32 s each.
     assert {point.over_s for point in points} == {32}
     assert len(points) in (156, 157, 158)
     assert sum(point.installed for point in points) == 299 + 471
-    end_one(30 * 24 * 3600)
+    end_one_each([30 * 24 * 3600])
     points = list_pace(engine, job_id)
     # A month: points of 16,384 s.
     assert {point.over_s for point in points} == {16_384}
