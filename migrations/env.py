@@ -27,6 +27,8 @@ def run() -> None:
             connection=connection,
             target_metadata=metadata,
             render_as_batch=connection.dialect.name == "sqlite",
+            # Alembic would commit after each migration on SQLite, and another upgrade would come in between.
+            transactional_ddl=True,
         )
         with context.begin_transaction():
             context.run_migrations()

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tests.integration.store.databases import (
@@ -335,15 +335,29 @@ def test_a_newer_database_is_refused_in_words_and_left_alone(engine: Engine, lat
     assert schema(engine) == before
 
 
-def test_an_upgrade_that_fails_leaves_the_database_as_it_was(engine: Engine, later_migrations: Path):
+@pytest.fixture
+def failing_migrations(later_migrations: Path) -> Path:
+    """The product's migrations, and one that fails."""
     path = later_migrations / "versions" / "20991231_later.py"
     path.write_text(
         LATER.replace("def downgrade", '    op.execute("SELECT * FROM nowhere")\n\n\ndef downgrade')
     )
+    return later_migrations
+
+
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(engine: Engine, failing_migrations: Path):
     before = schema(engine)
     with pytest.raises(DBAPIError, match="nowhere"):
-        upgrade(engine, migrations=later_migrations)
+        upgrade(engine, migrations=failing_migrations)
     assert (schema(engine), revision(engine)) == (before, HEAD)
+
+
+def test_an_upgrade_over_many_releases_that_fails_leaves_nothing_of_any(
+    empty: Engine, failing_migrations: Path
+):
+    with pytest.raises(DBAPIError, match="nowhere"):
+        upgrade(empty, migrations=failing_migrations)
+    assert inspect(empty).get_table_names() == []
 
 
 def test_two_processes_that_upgrade_at_once_do_no_harm(empty: Engine):
