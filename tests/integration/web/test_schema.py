@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +30,32 @@ from worker.web import api, desk
 from worker.web.api.documentation import document
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "50"))  # of each operation
+# Written down, since every process of a test run would have to work them out before it knows its tests.
+OPERATIONS = (
+    "POST /v1/jobs",
+    "GET /v1/jobs",
+    "GET /v1/jobs/{job_id}",
+    "GET /v1/jobs/{job_id}/items",
+    "GET /v1/jobs/{job_id}/items/{row}",
+    "GET /v1/jobs/{job_id}/failures",
+    "GET /v1/jobs/{job_id}/results.csv",
+    "POST /v1/jobs/{job_id}/pause",
+    "POST /v1/jobs/{job_id}/resume",
+    "POST /v1/jobs/{job_id}/cancel",
+    "POST /v1/jobs/{job_id}/retry",
+    "GET /v1/jobs/{job_id}/events",
+    "GET /v1/connectors",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /v1/jobs/{job_id}/authorisations",
+    "POST /v1/jobs/{job_id}/authorisations",
+    "GET /v1/jobs/{job_id}/authorisations.csv",
+    "POST /v1/jobs/{job_id}/authorisations/withdraw",
+    "POST /v1/jobs/{job_id}/authorisations/ask",
+    "POST /v1/jobs/{job_id}/authorisations/{row}/withdraw",
+    "POST /v1/jobs/{job_id}/authorisations/{row}/renew",
+)
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 
 
@@ -58,39 +85,55 @@ def described(redis_url: str) -> Iterator[Described]:
                 wait_until(lambda: client.get(f"/v1/jobs/{jobs['ended']}").json()["state"] == "completed")
             jobs["paused"] = submit(client, "globex")
             client.post(f"/v1/jobs/{jobs['paused']}/pause").raise_for_status()
+            note_sighting(engine, "worker-of-tests", site.place.database.instance_id)
             yield Described(site, key, jobs)
         engine.dispose()
         databases.drop(url)
 
 
-def operations() -> list[Any]:
-    """Of the API as it describes itself, the desk's included."""
+@pytest.fixture(scope="module")
+def operations() -> dict[str, Any]:
+    """Of the API as it describes itself, the desk's included: label -> operation."""
     app = FastAPI()
     for part in (api, desk):
         app.include_router(part.router)
     document(app)
     schema = schemathesis.openapi.from_dict(app.openapi())
-    return [found.ok() for found in schema.get_all_operations()]
+    return {found.ok().label: found.ok() for found in schema.get_all_operations()}
+
+
+def test_every_operation_is_tried(operations: dict[str, Any]):
+    assert set(operations) == set(OPERATIONS)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.label)
-def test_every_answer_is_as_the_description_says(operation: Any, described: Described):
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_answer_is_as_the_description_says(
+    label: str, operations: dict[str, Any], described: Described
+):
+    session = requests.Session()
+    session.trust_env = False
+    # A kept connection may be closed by the server just when the next request is sent.
+    session.headers["Connection"] = "close"
+
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-    @given(case=operation.as_strategy(), which=st.sampled_from(["any", "ended", "paused"]))
+    @given(case=operations[label].as_strategy(), which=st.sampled_from(["any", "ended", "paused"]))
     def check(case: Any, which: str) -> None:
         if which != "any" and "job_id" in (case.path_parameters or {}):
             # Events of a job that has not ended go on for ever.
             case.path_parameters["job_id"] = described.jobs[
                 "ended" if case.path.endswith("/events") else which
             ]
-        note_sighting(described.site.engine, "worker-of-tests", described.site.place.database.instance_id)
         answer = case.call(
-            base_url=described.site.url, headers={"Authorization": f"Bearer {described.key}"}, timeout=60
+            base_url=described.site.url,
+            session=session,
+            headers={"Authorization": f"Bearer {described.key}"},
+            timeout=60,
         )
         case.validate_response(answer, checks=CHECKS)
 
-    check()
+    with session:
+        check()
 
 
 def test_every_operation_is_described_with_what_it_answers_to_strangers(described: Described):
