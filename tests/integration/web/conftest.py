@@ -1,6 +1,5 @@
 """A site for each test, on both databases."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from tests.end_to_end.harness import small_world
 from tests.integration.store.conftest import engine, stores
 from tests.integration.store.databases import Stores
-from tests.integration.web.site import Site, open_site
+from tests.integration.web.site import Site, new_site
 from tests.servers import valkey
 from worker.simulator.server import SimulatorThread
 
@@ -32,10 +31,5 @@ def simulator() -> Iterator[SimulatorThread]:
 
 @pytest.fixture
 def site(stores: Stores, redis_url: str, simulator: SimulatorThread, tmp_path: Path) -> Iterator[Site]:
-    """On SQLite uploads wait in files, on PostgreSQL in the database."""
-    opened = stores.new()
-    folder = tmp_path / "uploads" if opened.dialect.name == "sqlite" else None
-    with open_site(simulator, opened, redis_url, folder) as site:
+    with new_site(stores, redis_url, simulator, tmp_path) as site:
         yield site
-    stores.drop(opened)
-    shutil.rmtree(tmp_path / "uploads", ignore_errors=True)

@@ -1,6 +1,7 @@
 """A web process in this one: the real application behind a real port, a database, a Valkey and the simulator."""
 
 import base64
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.store.databases import url_of
+from tests.integration.store.databases import Stores, url_of
 from tests.integration.web.serving import declare_idle, serving
 from tests.plain_http import http_client
 from worker import bootstrap
@@ -108,6 +109,17 @@ def open_site(
         yield site
         for client in site.clients:
             client.close()
+
+
+@contextmanager
+def new_site(stores: Stores, redis_url: str, simulator: SimulatorThread, folder: Path) -> Iterator[Site]:
+    """One with a database of its own. On SQLite uploads wait in files, on PostgreSQL in the database."""
+    opened = stores.new()
+    uploads = folder / "uploads" if opened.dialect.name == "sqlite" else None
+    with open_site(simulator, opened, redis_url, uploads) as site:
+        yield site
+    stores.drop(opened)
+    shutil.rmtree(folder / "uploads", ignore_errors=True)
 
 
 def wait_until(is_true: Callable[[], bool], *, within_s: float = 60) -> None:

@@ -5,14 +5,16 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import update
 
-from tests.end_to_end.harness import MAIL
-from tests.integration.web.site import Site, wait_until
+from tests.end_to_end.harness import MAIL, small_world
+from tests.integration.store.databases import Stores
+from tests.integration.web.site import Site, new_site, wait_until
 from worker.domain.scopes import Scope
 from worker.simulator.faults import refused
 from worker.simulator.server import SimulatorThread
@@ -40,8 +42,7 @@ def job_of(client: httpx.Client, job_id: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def ended(site: Site, client: httpx.Client, simulator: SimulatorThread) -> str:
+def end_a_job(site: Site, client: httpx.Client, simulator: SimulatorThread) -> str:
     """A completed job of four rows, two of which Cyclr refused."""
     for account_id in ("globex", "umbrella"):
         simulator.simulator.faults.add(
@@ -54,8 +55,35 @@ def ended(site: Site, client: httpx.Client, simulator: SimulatorThread) -> str:
     return job_id
 
 
-def test_a_job_is_shown_with_its_counters(site: Site, client: httpx.Client, ended: str):
-    found = job_of(client, ended)
+@pytest.fixture
+def ended(site: Site, client: httpx.Client, simulator: SimulatorThread) -> str:
+    return end_a_job(site, client, simulator)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A site whose only job is one that has ended, for tests that change nothing."""
+
+    site: Site
+    client: httpx.Client
+    ended: str
+
+
+@pytest.fixture(scope="module")
+def past(stores: Stores, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
+    folder = tmp_path_factory.mktemp("past")
+    with (
+        SimulatorThread(small_world(*ACCOUNTS)) as simulator,
+        new_site(stores, redis_url, simulator, folder) as site,
+    ):
+        client = site.client(site.key())
+        # Between two of these tests the server may close a kept connection just when the next request is sent.
+        client.headers["Connection"] = "close"
+        yield Past(site, client, end_a_job(site, client, simulator))
+
+
+def test_a_job_is_shown_with_its_counters(past: Past):
+    found = job_of(past.client, past.ended)
     assert {name: found[name] for name in ("total", "installed", "failed", "cancelled", "final", "left")} == {
         "total": 4,
         "installed": 2,
@@ -67,7 +95,7 @@ def test_a_job_is_shown_with_its_counters(site: Site, client: httpx.Client, ende
     assert found["rows_per_second"] > 0
     assert found["seconds_left"] is None
     assert found["finished_at"] is not None
-    assert site.place.settings.api_host == found["api_host"]
+    assert past.site.place.settings.api_host == found["api_host"]
 
 
 def test_a_job_that_has_not_changed_is_not_sent_again(client: httpx.Client):
@@ -100,33 +128,33 @@ def test_jobs_come_in_pages_the_newest_first(client: httpx.Client):
     assert [job["source_name"] for job in named] == ["globex.csv"]
 
 
-def test_items_come_in_pages_in_the_order_of_the_file(client: httpx.Client, ended: str):
-    address = f"/v1/jobs/{ended}/items"
-    first = client.get(address, params={"limit": 3}).json()
-    second = client.get(address, params={"limit": 3, "cursor": first["next_cursor"]}).json()
+def test_items_come_in_pages_in_the_order_of_the_file(past: Past):
+    address = f"/v1/jobs/{past.ended}/items"
+    first = past.client.get(address, params={"limit": 3}).json()
+    second = past.client.get(address, params={"limit": 3, "cursor": first["next_cursor"]}).json()
     assert [item["row"] for item in first["items"] + second["items"]] == [2, 3, 4, 5]
     assert second["next_cursor"] is None
-    failed = client.get(address, params={"state": "failed"}).json()["items"]
+    failed = past.client.get(address, params={"state": "failed"}).json()["items"]
     assert [(item["row"], item["code"], item["http_status"]) for item in failed] == [
         (3, "refused", 400),
         (5, "refused", 400),
     ]
-    assert client.get(address, params={"code": "unreachable"}).json()["items"] == []
-    [mine] = client.get(address, params={"account_id": "initech"}).json()["items"]
+    assert past.client.get(address, params={"code": "unreachable"}).json()["items"] == []
+    [mine] = past.client.get(address, params={"account_id": "initech"}).json()["items"]
     assert (mine["row"], mine["state"], mine["outcome"]) == (4, "installed", "created")
-    assert client.get(address, params={"account_id": "init"}).json()["items"] == []
+    assert past.client.get(address, params={"account_id": "init"}).json()["items"] == []
 
 
-def test_an_item_is_shown_with_its_attempts(client: httpx.Client, ended: str):
-    found = client.get(f"/v1/jobs/{ended}/items/3").raise_for_status().json()
+def test_an_item_is_shown_with_its_attempts(past: Past):
+    found = past.client.get(f"/v1/jobs/{past.ended}/items/3").raise_for_status().json()
     assert (found["account_id"], found["state"], found["can_retry_help"]) == ("globex", "failed", False)
     [attempt] = found["history"]
     assert (attempt["call"], attempt["http_status"], attempt["code"]) == ("install", 400, "refused")
     assert "no credit for 'globex'" in attempt["reason"]
 
 
-def test_failures_are_grouped_by_reason_with_an_example(client: httpx.Client, ended: str):
-    found = client.get(f"/v1/jobs/{ended}/failures").json()
+def test_failures_are_grouped_by_reason_with_an_example(past: Past):
+    found = past.client.get(f"/v1/jobs/{past.ended}/failures").json()
     assert found["failed"] == 2
     [reason] = found["reasons"]
     assert (reason["code"], reason["count"], reason["example_row"]) == ("refused", 2, 3)
@@ -134,10 +162,10 @@ def test_failures_are_grouped_by_reason_with_an_example(client: httpx.Client, en
     assert "no credit for '…'" in reason["message"]
 
 
-def test_results_are_the_file_with_what_came_of_each_row(client: httpx.Client, ended: str):
-    answer = client.get(f"/v1/jobs/{ended}/results.csv")
+def test_results_are_the_file_with_what_came_of_each_row(past: Past):
+    answer = past.client.get(f"/v1/jobs/{past.ended}/results.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert f'filename="{ended}.results.csv"' in answer.headers["content-disposition"]
+    assert f'filename="{past.ended}.results.csv"' in answer.headers["content-disposition"]
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert [(row["account_id"], row["_state"]) for row in rows] == [
         ("acme", "installed"),
@@ -146,12 +174,12 @@ def test_results_are_the_file_with_what_came_of_each_row(client: httpx.Client, e
         ("umbrella", "failed"),
     ]
     assert {row["api_key"] for row in rows} == {"[not exported]"}
-    failed = client.get(f"/v1/jobs/{ended}/results.csv", params={"state": "failed"})
+    failed = past.client.get(f"/v1/jobs/{past.ended}/results.csv", params={"state": "failed"})
     assert [row["_row"] for row in csv.DictReader(io.StringIO(failed.content.decode("utf-8-sig")))] == [
         "3",
         "5",
     ]
-    assert client.get(f"/v1/jobs/{ended}/results.csv", params={"state": "odd"}).status_code == 422
+    assert past.client.get(f"/v1/jobs/{past.ended}/results.csv", params={"state": "odd"}).status_code == 422
 
 
 def test_refused_rows_are_in_the_results(client: httpx.Client):
@@ -175,18 +203,18 @@ def test_a_result_file_is_a_valid_input(site: Site, client: httpx.Client, ended:
         wait_until(lambda: job_of(client, again["id"])["installed"] == 2)
 
 
-def test_what_is_not_there_is_a_404(client: httpx.Client, ended: str):
+def test_what_is_not_there_is_a_404(past: Past):
     for address in (
         "/v1/jobs/261121-nowher",
         "/v1/jobs/261121-nowher/items",
         "/v1/jobs/261121-nowher/failures",
         "/v1/jobs/261121-nowher/results.csv",
         "/v1/jobs/261121-nowher/events",
-        f"/v1/jobs/{ended}/items/1",
-        f"/v1/jobs/{ended}/items/99",
+        f"/v1/jobs/{past.ended}/items/1",
+        f"/v1/jobs/{past.ended}/items/99",
         "/v1/nothing",
     ):
-        answer = client.get(address)
+        answer = past.client.get(address)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), (
             address
         )
@@ -210,12 +238,12 @@ def test_a_job_is_paused_resumed_and_cancelled(site: Site, client: httpx.Client)
     assert cancelled["state"] == "cancelled"
 
 
-def test_a_wrong_state_is_a_409_that_says_which(client: httpx.Client, ended: str):
+def test_a_wrong_state_is_a_409_that_says_which(past: Past):
     for deed, done in (("pause", "paused"), ("resume", "resumed"), ("cancel", "cancelled")):
-        answer = client.post(f"/v1/jobs/{ended}/{deed}")
+        answer = past.client.post(f"/v1/jobs/{past.ended}/{deed}")
         assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
-        assert answer.json()["detail"] == f"Job {ended} cannot be {done}: it is completed."
-    assert job_of(client, ended)["state"] == "completed"
+        assert answer.json()["detail"] == f"Job {past.ended} cannot be {done}: it is completed."
+    assert job_of(past.client, past.ended)["state"] == "completed"
 
 
 def test_failed_rows_are_tried_again_by_code(site: Site, client: httpx.Client, ended: str):
@@ -255,12 +283,12 @@ def test_progress_comes_as_it_happens_until_the_job_has_ended(site: Site, client
     assert len({event["id"] for event in seen}) == len(seen)
 
 
-def test_a_client_that_comes_back_is_told_only_what_it_does_not_know(client: httpx.Client, ended: str):
-    address = f"/v1/jobs/{ended}/events"
-    [end] = [event for event in events(client.get(address)) if "event" in event]
-    known = client.get(address, headers={"Last-Event-ID": end["id"]})
+def test_a_client_that_comes_back_is_told_only_what_it_does_not_know(past: Past):
+    address = f"/v1/jobs/{past.ended}/events"
+    [end] = [event for event in events(past.client.get(address)) if "event" in event]
+    known = past.client.get(address, headers={"Last-Event-ID": end["id"]})
     assert (known.status_code, known.content) == (204, b"")
-    old = client.get(address, headers={"Last-Event-ID": "an-older-one"})
+    old = past.client.get(address, headers={"Last-Event-ID": "an-older-one"})
     assert [event["event"] for event in events(old) if "event" in event] == ["end"]
 
 
@@ -319,8 +347,8 @@ def figures(client: httpx.Client) -> dict[str, float]:
     return {name: float(value) for name, _, value in pairs}
 
 
-def test_figures_add_up(site: Site, client: httpx.Client, ended: str):
-    found = figures(client)
+def test_figures_add_up(past: Past):
+    found = figures(past.client)
     assert found['cyclr_bulk_items{state="installed"}'] == 2
     assert found['cyclr_bulk_items{state="failed"}'] == 2
     assert found['cyclr_bulk_items{state="unfinished"}'] == 0
