@@ -5,13 +5,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from tests.end_to_end.fleet.fleet import Fleet
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.end_to_end.processes.place import Place
 from tests.end_to_end.processes.site import Site
+from worker.domain.scopes import Scope
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
+from worker.store.api_keys import create_key
 
 ADDRESS = re.compile(r"^Serving on (http://\S+)$", re.MULTILINE)
 
@@ -39,13 +43,11 @@ def address(command: Command) -> str:
     return eventually(find, "the command serves")
 
 
-def make_keys(place: Place) -> tuple[str, str]:
+def make_keys(place: Site | Fleet) -> tuple[str, str]:
     """One that may write, and one that may only read."""
-    pairs = (("Ada, onboarding", "write"), ("Grace, support", "read"))
-    making = [place.start("api-keys", "create", name, "--scope", scope) for name, scope in pairs]
-    for made in making:
-        assert made.wait() == 0, made.err
-    write_key, read_key = (made.out.strip() for made in making)
+    lasts = timedelta(days=365)
+    _, write_key = create_key(place.engine, name="Ada, onboarding", scope=Scope.WRITE, lasts=lasts)
+    _, read_key = create_key(place.engine, name="Grace, support", scope=Scope.READ, lasts=lasts)
     return write_key, read_key
 
 

@@ -130,7 +130,8 @@ def _is_plain(cells: tuple[str, ...], shape: _Shape) -> bool:
     if len(text) > shape.shortest and any(len(cells[at]) > most for at, most in shape.longest):
         return False
     folded = text.casefold()
-    if NOT_EXPORTED in folded or _ROUNDED.search(folded):
+    # The pattern is slow in a long cell, and hardly any line has the two characters that it needs.
+    if NOT_EXPORTED in folded or ("e+" in folded and _ROUNDED.search(folded)):
         return False
     if shape.username is not None and ":" in cells[shape.username]:
         return False

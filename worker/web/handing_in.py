@@ -205,7 +205,11 @@ class HandingIn:
         self, upload: Upload, options: RunOptions, deed: Deed[T], besides: Unfinished | None = None
     ) -> Checked:
         self._say(deed, "reading the file")
-        source = self._open(upload)
+        return self._check_source(self._open(upload), options, deed, besides)
+
+    def _check_source(
+        self, source: Source, options: RunOptions, deed: Deed[Any], besides: Unfinished | None = None
+    ) -> Checked:
         if besides is None:
             besides = self._find_unfinished(source, options)
         checked = asyncio.run(self._ask(source, options, deed, besides))
@@ -234,9 +238,10 @@ class HandingIn:
 
     def _start(self, upload: Upload, options: RunOptions, api_key_id: str, deed: Deed[Started]) -> Started:
         self._place.waiting.prolong(upload)
-        unfinished = self._find_unfinished(self._open(upload), options)
+        source = self._open(upload)
+        unfinished = self._find_unfinished(source, options)
         if unfinished is None:
-            started = self._start_new(upload, options, api_key_id, deed)
+            started = self._start_new(upload, source, options, api_key_id, deed)
         elif unfinished.has_options(options):
             started = Started(unfinished.job, is_new=False)
         else:
@@ -245,9 +250,9 @@ class HandingIn:
         return started
 
     def _start_new(
-        self, upload: Upload, options: RunOptions, api_key_id: str, deed: Deed[Started]
+        self, upload: Upload, source: Source, options: RunOptions, api_key_id: str, deed: Deed[Started]
     ) -> Started:
-        checked = self._checked(upload, options, deed)
+        checked = self._checked(upload, source, options, deed)
         try:
             require_installable(checked, options)
             return Started(self._load(checked, options, api_key_id, deed), is_new=True)
@@ -258,13 +263,14 @@ class HandingIn:
                 raise
             return Started(unfinished.job, is_new=False)
 
-    def _checked(self, upload: Upload, options: RunOptions, deed: Deed[Started]) -> Checked:
+    def _checked(self, upload: Upload, source: Source, options: RunOptions, deed: Deed[Started]) -> Checked:
         """What a check has found before, if one has; else what one finds now."""
         with self._lock:
             known = self._checks.get((upload.id, options.connector, options.looks_first))
         if known is not None and known.is_done and known.future.exception() is None:
             return known.result()
-        return self._check(upload, options, deed)
+        self._say(deed, "reading the file")
+        return self._check_source(source, options, deed)
 
     def _load(self, checked: Checked, options: RunOptions, api_key_id: str, deed: Deed[Started]) -> JobStatus:
         database = self._place.database

@@ -9,15 +9,10 @@ from tests.end_to_end.cli.desk import Desk, world
 from worker.simulator.server import SimulatorThread
 
 
-@pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bytecode")
-
-
 @pytest.fixture
-def desk(tmp_path: Path, bytecode: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.chdir(tmp_path)
     with SimulatorThread(world()) as simulator:
-        desk = Desk(tmp_path, simulator, bytecode)
+        desk = Desk(tmp_path, simulator)
         yield desk
         desk.assert_no_secret_was_said()

@@ -54,10 +54,9 @@ class Said:
 
 
 class Desk:
-    """`say`: type a command. `bytecode`: where commands in processes of their own find it, made once for all of them."""
+    """`say`: type a command."""
 
-    def __init__(self, folder: Path, simulator: SimulatorThread, bytecode: Path) -> None:
-        self.bytecode = bytecode
+    def __init__(self, folder: Path, simulator: SimulatorThread) -> None:
         self.folder = folder
         self.simulator = simulator
         self.secrets = {CLIENT_SECRET}

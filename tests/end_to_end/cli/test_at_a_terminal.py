@@ -34,7 +34,6 @@ def environment(desk: Desk, **settings: str) -> dict[str, str]:
         "PATH": str(NO_VALKEY),
         "PYTHONPATH": f"{NO_VALKEY}{os.pathsep}{ROOT}",
         "HOME": str(desk.folder),
-        "PYTHONPYCACHEPREFIX": str(desk.bytecode),
         **desk.settings,
         **settings,
     }

@@ -21,7 +21,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     for name in ("DATABASE_URL", "REDIS_URL", "CYCLR_BULK_SEALING_KEYS"):
         monkeypatch.delenv(name, raising=False)
     with SimulatorThread(world()) as simulator:
-        desk = Desk(tmp_path, simulator, tmp_path)
+        desk = Desk(tmp_path, simulator)
         yield desk
         desk.assert_no_secret_was_said()
 

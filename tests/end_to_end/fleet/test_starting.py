@@ -14,15 +14,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 HOSTILE_PASSWORD = "hunter2/with@slash"
 
 
+@pytest.fixture(scope="module")
+def unreleased(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Before the release: the database is empty, and stays so, since nothing that these tests start gets far."""
+    with open_fleet(tmp_path_factory.mktemp("unreleased"), databases) as fleet:
+        yield fleet
+
+
 @pytest.fixture
-def bare(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    """Before the release: the database is empty."""
-    (tmp_path / "desk").mkdir()
-    monkeypatch.chdir(tmp_path / "desk")
+def bare(unreleased: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Settings that a test may change for itself, and commands typed in a folder without `.env`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(unreleased, "settings", dict(unreleased.settings))
     for name in [name for name in os.environ if name.startswith(("CYCLR_", "DATABASE_URL", "REDIS_URL"))]:
         monkeypatch.delenv(name)
-    with open_fleet(tmp_path, databases) as fleet:
-        yield fleet
+    return unreleased
 
 
 def test_a_worker_without_its_settings_names_all_of_them_and_starts_no_process(bare: Fleet) -> None:

@@ -40,7 +40,7 @@ def test_nothing_is_left_running_however_the_demo_is_ended(tmp_path, number, exi
     place = Place(tmp_path)
     try:
         command = place.start("demo", "--accounts", "1000", **NOT_FOR_THE_DEMO)
-        eventually(lambda: installed_so_far(tmp_path) > 0, "the demo has installed something")
+        eventually(lambda: installed_so_far(tmp_path) > 0, "the demo has installed something", every_s=0.1)
         # The command, its simulator, its Valkey, Celery and two worker processes.
         assert len(place.processes()) == 6
         command.send(number)

@@ -3,47 +3,25 @@
 import csv
 import io
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from tests.browser.served import Served, address, open_served
-from tests.browser.world import CREDENTIALS, MAIL, add_accounts, ids, secrets_of, story_world
+from tests.browser.served import Served, address
+from tests.browser.world import CREDENTIALS, MAIL, add_accounts, ids, secrets_of
 from tests.end_to_end.processes.commands import Command, eventually
-from tests.plain_http import http_client
+from tests.end_to_end.web.home import client_of, open_home
 
-pytestmark = pytest.mark.timeout(600)
-
-MEGABYTE = 1_000_000
-UPLOAD_BYTES = 200 * MEGABYTE
-MOST_GROWTH_BYTES = 50 * MEGABYTE
-LONG_ROWS = 50_000
-
-
-def open_home(folder: Path, **settings: str) -> Any:
-    chosen = {
-        "CYCLR_CALLS_PER_SECOND": "100",
-        "CYCLR_BURST": "20",
-        "CYCLR_SETTLE_S": "0.5",
-        "CYCLR_TIMEOUT_S": "2",
-    }
-    return open_served(folder, story_world(), credentials=CREDENTIALS, **(chosen | settings))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     with open_home(tmp_path) as opened:
         yield opened
-
-
-def client_of(served: Served, *, url: str | None = None) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {served.write_key}"}
-    return http_client(base_url=url or served.url, headers=headers, timeout=300)
 
 
 def submit(client: httpx.Client, account_ids: list[str]) -> str:
@@ -67,7 +45,11 @@ def serve_again(served: Served) -> tuple[Command, str]:
 def test_what_was_handed_in_is_installed_and_nothing_is_left_running(served: Served):
     accounts = ids("home", 60)
     served.simulator.call(lambda world: add_accounts(world, accounts))
-    with client_of(served) as client:
+    # Made by another process, beside the server.
+    made = served.place.start("api-keys", "create", "Hedy, support", "--scope", "write")
+    assert made.wait() == 0, made.err
+    key = made.out.strip()
+    with client_of(served, key=key) as client:
         job_id = submit(client, accounts)
         eventually(lambda: job(client, job_id)["state"] == "completed", "the job is completed")
         assert job(client, job_id)["installed"] == 60
@@ -80,7 +62,7 @@ def test_what_was_handed_in_is_installed_and_nothing_is_left_running(served: Ser
     home = Path(served.place.folder) / "home"
     texts = [served.command.out, served.command.err]
     texts += [path.read_text(errors="replace") for path in (home / "logs").iterdir() if path.is_file()]
-    secrets = secrets_of(accounts) | {served.write_key, served.read_key, CREDENTIALS[1]}
+    secrets = secrets_of(accounts) | {key, served.write_key, served.read_key, CREDENTIALS[1]}
     assert [secret for secret in secrets if any(secret in text for text in texts)] == []
 
 
@@ -124,59 +106,3 @@ def test_a_server_with_an_open_stream_ends_soon(served: Served):
             served.command.send(signal.SIGTERM)
             assert served.command.wait(within_s=60) == 0
     served.place.wait_until_nothing_runs()
-
-
-@pytest.mark.slow
-def test_an_upload_of_200_megabytes_grows_the_server_by_50_at_most(served: Served):
-    accounts = [f"large-{number:06}" for number in range(LONG_ROWS)]
-    served.simulator.call(lambda world: add_accounts(world, [*accounts, "warm"]))
-    server = psutil.Process(served.command.pid)
-    peak = Peak(server)
-    with client_of(served) as client:
-        warm = "account_id,connector,api_key,note\nwarm,Northwind Mail,key,x\n"
-        headers = {"Content-Type": "text/csv"}
-        for _ in range(3):
-            asked = {"validate_only": "true"}
-            client.post("/v1/jobs", content=warm, headers=headers, params=asked).raise_for_status()
-        with peak:
-            answer = client.post(
-                "/v1/jobs", content=long_file(accounts), headers=headers, params={"first": 1}, timeout=500
-            )
-    assert answer.status_code == 202, answer.text
-    assert answer.json()["total"] == LONG_ROWS
-    assert peak.growth_bytes <= MOST_GROWTH_BYTES, f"it grew by {peak.growth_bytes / MEGABYTE:.0f} MB"
-
-
-def long_file(accounts: list[str]) -> Iterator[bytes]:
-    yield b"account_id,connector,api_key,note\n"
-    note = "n" * (UPLOAD_BYTES // len(accounts) - 60)
-    for start in range(0, len(accounts), 100):
-        piece = accounts[start : start + 100]
-        yield "".join(f"{each},{MAIL},key-of-{each}-5f1c,{note}\n" for each in piece).encode()
-
-
-class Peak:
-    """The most memory that a process has held while the context lasted, beyond what it held before."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self._process = process
-        self._has_ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._peak = self._before = 0
-
-    @property
-    def growth_bytes(self) -> int:
-        return self._peak - self._before
-
-    def __enter__(self) -> "Peak":
-        self._before = self._peak = self._process.memory_info().rss
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._has_ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._has_ended.wait(0.02):
-            self._peak = max(self._peak, self._process.memory_info().rss)
