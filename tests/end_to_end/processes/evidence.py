@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, select
 
 from tests.end_to_end.processes.site import BURST, CALLS_PER_SECOND, Site
 from tests.limits import assert_within_bound
@@ -50,7 +50,7 @@ def assert_counters_are_true(site: Site) -> None:
 
 def watch_counters(site: Site) -> None:
     """As `assert_counters_are_true`, as soon as there is a database with tables."""
-    if (site.home / "cyclr-bulk.db").exists() and inspect(site.engine).has_table("jobs"):
+    if site.has_tables():
         assert_counters_are_true(site)
 
 

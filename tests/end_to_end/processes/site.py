@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psutil
 import redis
-from sqlalchemy import Row, select
+from sqlalchemy import Row, inspect, select
 
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.end_to_end.processes.place import Place
@@ -40,6 +40,7 @@ class Site(Place):
         self.simulator = simulator
         self.secrets = {CLIENT_SECRET}
         self._engine: Engine | None = None
+        self._has_tables = False
 
     # What is asked for.
 
@@ -122,6 +123,12 @@ class Site(Place):
             self._engine = open_engine(f"sqlite:///{self.home / 'cyclr-bulk.db'}")
         return self._engine
 
+    def has_tables(self) -> bool:
+        """Asked until it is so: tables stay."""
+        if not self._has_tables and (self.home / "cyclr-bulk.db").exists():
+            self._has_tables = inspect(self.engine).has_table("jobs")
+        return self._has_tables
+
     def jobs(self) -> list[Row[Any]]:
         with reading(self.engine) as connection:
             return list(connection.execute(select(jobs).order_by(jobs.c.created_at)))
@@ -133,12 +140,15 @@ class Site(Place):
     def installs(self) -> list[Call]:
         return self.simulator.ledger.calls_of("install")
 
-    def wait_for_installs(self, count: int) -> None:
-        """Until so many install calls have reached Cyclr."""
-        eventually(lambda: self._has_installs(count), f"Cyclr has seen {count} install calls", every_s=0.01)
+    def wait_for_installs(self, count: int, *, interrupted: Sequence[Command] = ()) -> None:
+        """Until so many install calls have reached Cyclr. `interrupted`: commands that have ended as they should."""
+        running = [command for command in self.commands if command not in interrupted]
+        eventually(
+            lambda: self._has_installs(count, running), f"Cyclr has seen {count} install calls", every_s=0.01
+        )
 
-    def _has_installs(self, count: int) -> bool:
-        for command in self.commands:
+    def _has_installs(self, count: int, running: Sequence[Command]) -> bool:
+        for command in running:
             assert command.exit_code in (None, 0, -signal.SIGKILL), command.out + command.err
         return len(self.installs()) >= count
 

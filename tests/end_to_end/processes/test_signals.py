@@ -1,11 +1,12 @@
 """Ctrl-C, SIGTERM and SIGHUP to `run` in the middle of it: settled, given back, said how to go on, nothing left."""
 
+import shlex
 import signal
 from functools import partial
 
 import pytest
 
-from tests.end_to_end.processes.commands import Terminal, eventually
+from tests.end_to_end.processes.commands import Command, Terminal, eventually
 from tests.end_to_end.processes.evidence import (
     assert_all_installed,
     assert_never_wrong,
@@ -17,37 +18,43 @@ from worker.simulator.faults import silence
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ACCOUNTS = 250
+ACCOUNTS = 600  # so many that three commands are interrupted before the last row
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_pauses_the_job_and_the_printed_command_line_ends_it(tmp_path, number):
+def test_each_signal_pauses_the_job_and_the_printed_command_line_goes_on_to_the_end(tmp_path):
+    """Of one job: what the one command says is typed for the next, which is interrupted too."""
     with open_site(tmp_path, account_ids(ACCOUNTS)) as site:
-        file = site.file(account_ids(ACCOUNTS))
-        command = site.run(file)
-        site.wait_for_installs(60)
-        command.send(number)
-        assert command.wait(meanwhile=partial(watch_counters, site)) == 3, command.err
+        command = site.run(site.file(account_ids(ACCOUNTS)))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            site.wait_for_installs(len(site.installs()) + 30, interrupted=site.commands[:-1])
+            command.send(number)
+            assert command.wait(meanwhile=partial(watch_counters, site)) == 3, command.err
+            assert_job_is_paused(site, command)
+            line = command.command_to_go_on()
+            if number != signal.SIGHUP:
+                command = site.start(*shlex.split(line)[1:], "--yes")
 
-        [job] = site.jobs()
-        assert (
-            f"Job {job.id} is paused: the command was interrupted. {ACCOUNTS - job.installed} rows are left."
-            in command.err
-        )
-        assert (job.state, job.pause_reason) == ("paused", "interrupted")
-        assert_in_flight_is_settled_and_the_rest_given_back(site)
-        site.wait_until_nothing_runs()
-        [results] = result_files(tmp_path)
-        assert len(results.read_text(encoding="utf-8").splitlines()) == 1 + ACCOUNTS
-
-        go_on(site, command.command_to_go_on())
+        go_on(site, line)
         assert_all_installed(site, ACCOUNTS)
-        assert [job.id for job in site.jobs()] == [job.id]
-        assert result_files(tmp_path) == [results]
+        assert len(site.jobs()) == len(result_files(tmp_path)) == 1
         assert len(site.installs()) == ACCOUNTS
         assert site.simulator.ledger.calls_of("look") == []
         assert_never_wrong(site)
         site.wait_until_nothing_runs()
+
+
+def assert_job_is_paused(site: Site, command: Command) -> None:
+    """What is in flight is settled, the command said so, and nothing runs any more."""
+    [job] = site.jobs()
+    assert (
+        f"Job {job.id} is paused: the command was interrupted. {ACCOUNTS - job.installed} rows are left."
+        in command.err
+    )
+    assert (job.state, job.pause_reason) == ("paused", "interrupted")
+    assert_in_flight_is_settled_and_the_rest_given_back(site)
+    site.wait_until_nothing_runs()
+    [results] = result_files(site.folder)
+    assert len(results.read_text(encoding="utf-8").splitlines()) == 1 + ACCOUNTS
 
 
 def assert_in_flight_is_settled_and_the_rest_given_back(site: Site) -> None:

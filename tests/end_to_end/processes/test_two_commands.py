@@ -3,51 +3,22 @@
 import os
 import signal
 from collections import Counter
-from functools import partial
-from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.processes.commands import Command, eventually
-from tests.end_to_end.processes.evidence import (
-    assert_all_installed,
-    assert_never_wrong,
-    result_files,
-    watch_counters,
-)
+from tests.end_to_end.processes.commands import eventually
+from tests.end_to_end.processes.evidence import assert_all_installed, assert_never_wrong, result_files
+from tests.end_to_end.processes.sharing import TAKES_OVER, ends_well, hold_up, let_go, run, states_by_source
 from tests.end_to_end.processes.site import Site, account_ids, open_site
-from worker.simulator.faults import slow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 OURS, THEIRS = account_ids(150, "ours"), account_ids(300, "theirs")
-TAKES_OVER = "The command that ran the workers has ended: this one goes on."
 WATCHES = "Another command is installing this file"
-
-
-def states_by_source(site: Site) -> dict[str, str]:
-    return {job.source_name: job.state for job in site.jobs()}
-
-
-def hold_up(site: Site) -> None:
-    """Installs take so long that the first command is sure to be at work while the others start."""
-    site.change(lambda world: world.faults.add(slow(1.5), call="install"))
-
-
-def let_go(site: Site) -> None:
-    site.change(lambda world: world.faults.clear())
-
-
-def run(site: Site, file: Path) -> Command:
-    return site.start("run", str(file), "--yes", CYCLR_CONCURRENCY="4")
 
 
 def wait_for_jobs(site: Site, *sources: str) -> None:
     eventually(lambda: set(states_by_source(site)) == set(sources), f"jobs of {sources}")
-
-
-def ends_well(site: Site, command: Command) -> None:
-    assert command.wait(meanwhile=partial(watch_counters, site)) == 0, command.err
 
 
 def test_the_others_take_over_when_the_first_has_ended(tmp_path):
@@ -86,25 +57,6 @@ def test_the_second_takes_over_when_the_first_is_killed(tmp_path):
         ends_well(site, second)
         ends_well(site, again)
         everything_is_installed(site)
-
-
-def test_the_first_may_end_while_the_second_still_asks_cyclr(tmp_path):
-    ours, theirs = OURS[:10], THEIRS[:10]
-    with open_site(tmp_path, ours + theirs) as site:
-        hold_up(site)
-        first = run(site, site.file(ours, "ours.csv"))
-        site.wait_for_installs(1)
-        site.change(lambda world: world.faults.add(slow(20), call="accounts", count=1))
-        second = site.start("run", str(site.file(theirs, "theirs.csv")), "--yes", CYCLR_TIMEOUT_S="60")
-        asked = site.simulator.ledger.calls_of
-        eventually(lambda: len(asked("accounts")) == 2, "the second command asks for the accounts")
-        ends_well(site, first)
-        assert set(states_by_source(site)) == {"ours.csv"}
-        ends_well(site, second)
-        assert TAKES_OVER in second.err
-        assert_all_installed(site, 20, job_count=2)
-        assert_never_wrong(site)
-        site.wait_until_nothing_runs()
 
 
 def everything_is_installed(site: Site) -> None:
