@@ -81,5 +81,5 @@ def ask_everything(site: Site, readers: list[httpx.Client], job_id: str) -> Iter
         for route in routes_of(site.app):
             if route.method != "GET" or route.path == "/static":
                 continue
-            for row in (2, 3):
-                yield reader.get(route.address(**values, row=row, row_number=row))
+            for address in {route.address(**values, row=row, row_number=row): row for row in (2, 3)}:
+                yield reader.get(address)
