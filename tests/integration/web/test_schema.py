@@ -85,7 +85,6 @@ def described(redis_url: str) -> Iterator[Described]:
                 wait_until(lambda: client.get(f"/v1/jobs/{jobs['ended']}").json()["state"] == "completed")
             jobs["paused"] = submit(client, "globex")
             client.post(f"/v1/jobs/{jobs['paused']}/pause").raise_for_status()
-            note_sighting(engine, "worker-of-tests", site.place.database.instance_id)
             yield Described(site, key, jobs)
         engine.dispose()
         databases.drop(url)
@@ -124,6 +123,8 @@ def test_every_answer_is_as_the_description_says(
             case.path_parameters["job_id"] = described.jobs[
                 "ended" if case.path.endswith("/events") else which
             ]
+        # Readiness asks for a worker that was seen within the minute.
+        note_sighting(described.site.engine, "worker-of-tests", described.site.place.database.instance_id)
         answer = case.call(
             base_url=described.site.url,
             session=session,
