@@ -1,6 +1,7 @@
 """Builds the parts from Settings: for a worker process, for a command, for one that installs by itself."""
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -275,6 +276,9 @@ def set_up_worker_process() -> None:
     settings = load_settings()
     assert settings.redis_url is not None, "Celery has started this process"
     _installer = Installer(settings, open_database(settings), broker=settings.redis_url.get_secret_value())
+    # What was imported stays for good: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
 
 
 def tear_down_worker_process() -> None:

@@ -26,12 +26,14 @@ from worker.domain.verdicts import (
     is_look_only,
 )
 from worker.installing.judging import Call, Rules, judge
-from worker.installing.permits import GivenBack, Permit, Permits
+from worker.installing.permits import GivenBack, NoRoom, Permit, Permits
 from worker.installing.releases import Fate, Releases
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import JobConnector
 
 T = TypeVar("T")
+
+ROOM_WITHIN_S = 1.0  # by then the slot is missed, and the claim holds for long yet
 
 
 class Ended(Exception):
@@ -43,7 +45,7 @@ class Ended(Exception):
 
 
 class Attempt:
-    """`note_account`: told whether this attempt made the account, once it is known to exist."""
+    """`room`: for so many attempts at a time. `note_account`: told whether this one made the account, once it exists."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Attempt:
         releases: Releases,
         rules: Rules,
         *,
+        room: asyncio.Semaphore,
         is_outage: Callable[[], bool],
         note_account: Callable[[bool], None],
         rng: random.Random,
@@ -62,6 +65,7 @@ class Attempt:
         self._client = client
         self._releases = releases
         self._rules = rules
+        self._room = room
         self._is_outage = is_outage
         self._note_account = note_account
         self._rng = rng
@@ -71,7 +75,11 @@ class Attempt:
     async def run(self) -> Verdict:
         """The verdict; every failure of a call has become one. Cancelled between two calls, it gives the item back."""
         try:
-            verdict = await self._steps()
+            await self._wait_for_room()
+            try:
+                verdict = await self._steps()
+            finally:
+                self._room.release()
         except Ended as ended:
             verdict = ended.verdict
         except GivenBack:
@@ -91,6 +99,14 @@ class Attempt:
                 rng=self._rng,
             )
         return self._concluded(verdict)
+
+    async def _wait_for_room(self) -> None:
+        """Items are claimed a little ahead of the room for their calls. Raises: NoRoom."""
+        try:
+            async with asyncio.timeout(ROOM_WITHIN_S):
+                await self._room.acquire()
+        except TimeoutError:
+            raise NoRoom from None
 
     def _concluded(self, verdict: Verdict) -> Verdict:
         if self._is_name_in_use:

@@ -30,6 +30,10 @@ class NoSlotInTime(GivenBack):
     """A closed gate outlasts the claim. An item held on to would look like one whose worker has died."""
 
 
+class NoRoom(GivenBack):
+    """The calls before it take so long that the item is better given back."""
+
+
 class Stopped(GivenBack):
     """The job was paused, the claim was lost, or this process ends."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ DATABASE_AWAY_S = 1.0
 # Due items are counted far ahead of what can be taken: one count serves many turns while the queue is full.
 COUNT_AHEAD = 10
 COUNT_TRUSTED_S = 0.5
+# So many items as end within this time are claimed before there is room for their calls: a claim takes that long on a
+# busy machine. Less than a slot may be late.
+CLAIM_AHEAD_S = 0.1
+PACE_OVER_S = 1.0  # what "so many" is measured over
+GATHER_S = 0.02  # a count and a claim cost about the same for one item as for many
 
 log = get_logger()
 
@@ -103,6 +109,8 @@ class InstallRun:
         self._settler = Settler(self._settle)
         self._releases = Releases(engine, client, self._in_thread)
         self._in_hand: dict[int, _InHand] = {}
+        self._room = asyncio.Semaphore(limits.concurrency)
+        self._ended_at: deque[Moment] = deque()  # of the attempts that ended lately
         self._has_one_alone = False  # what was claimed last, and alone
         self._spare: list[Slot] = []
         self._stopping = asyncio.Event()
@@ -139,11 +147,11 @@ class InstallRun:
 
     async def _take_more(self) -> bool:
         """One turn: slots, claims, attempts. Whether there was anything due."""
-        room = self._room()
-        due = await self._count_due(room) if room else 0
+        wanted = self._wanted()
+        due = await self._count_due(wanted) if wanted else 0
         if not due:
             return await self._has_more_after_a_while()
-        slots, retry_in_s = await self._reserve(min(room, due))
+        slots, retry_in_s = await self._reserve(min(wanted, due))
         if not slots:
             await self._wait_for_a_change(min(retry_in_s, LONGEST_PAUSE_S))
             return True
@@ -166,6 +174,7 @@ class InstallRun:
         if self._is_idle:
             return False
         await self._wait_for_a_change(LONGEST_PAUSE_S)
+        await asyncio.sleep(GATHER_S)
         return True
 
     @property
@@ -173,10 +182,15 @@ class InstallRun:
         """Whether a death of this process would cost no item a life."""
         return not self._in_hand and self._settler.is_empty
 
-    def _room(self) -> int:
+    def _wanted(self) -> int:
+        """How many items to take now: as many as there is room for, and will be by the time that they are here."""
         if self._has_one_alone and not self._is_idle:
             return 0
-        return self._limits.concurrency - len(self._in_hand)
+        while self._ended_at and self._clock.since(self._ended_at[0]) > PACE_OVER_S:
+            self._ended_at.popleft()
+        ahead = round(len(self._ended_at) * CLAIM_AHEAD_S / PACE_OVER_S)
+        wanted = self._limits.concurrency + ahead - len(self._in_hand)
+        return wanted if wanted > ahead // 2 else 0
 
     async def _reserve(self, count: int) -> tuple[list[Slot], float]:
         """Slots in hand from the last turn, and new ones up to `count`; how long to wait where there are none."""
@@ -210,6 +224,7 @@ class InstallRun:
             self._client,
             self._releases,
             self._rules,
+            room=self._room,
             is_outage=self._limiter.is_outage,
             note_account=account.note,
             rng=self._rng,
@@ -229,6 +244,7 @@ class InstallRun:
             verdict = self._after_a_crash(item, error)
         finally:
             self._in_hand.pop(item.id, None)
+            self._ended_at.append(self._clock.moment())
         took_s, permits = self._clock.since(began), hand.attempt.permits
         self._settler.add(
             Settlement(item, verdict, started_at, took_s, permits.last_call, tuple(permits.calls))
