@@ -445,4 +445,31 @@ MUTANTS = (
             "tests/integration/store/test_steering.py::test_every_unfinished_item_is_looked_for_after_a_distrust",
         ),
     ),
+    # Room, and the drain
+    Mutant(
+        "more_calls_than_allowed",
+        "worker/installing/run.py",
+        "what is claimed ahead of the room for its calls is sent at once",
+        "        self._room = asyncio.Semaphore(limits.concurrency)\n",
+        "        self._room = asyncio.Semaphore(2 * limits.concurrency)\n",
+        (
+            "tests/end_to_end/test_claims.py::test_items_are_claimed_ahead_and_no_more_calls_are_made_at_a_time",
+        ),
+    ),
+    Mutant(
+        "waits_for_room_for_ever",
+        "worker/installing/attempt.py",
+        "an item that finds no room is held until its claim runs out, as if its worker had died",
+        "            async with asyncio.timeout(ROOM_WITHIN_S):\n",
+        "            async with asyncio.timeout(None):\n",
+        ("tests/end_to_end/test_claims.py::test_an_item_that_finds_no_room_is_given_back_untried",),
+    ),
+    Mutant(
+        "workers_hear_of_no_drain",
+        "worker/bootstrap.py",
+        "a SIGTERM to Celery's main process does not reach its worker processes, which go on installing",
+        "            os.kill(process.pid, signal.SIGTERM)\n",
+        "            os.kill(process.pid, 0)\n",
+        ("tests/end_to_end/processes/test_drain.py",),
+    ),
 )
