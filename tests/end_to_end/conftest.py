@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.harness import Rig, small_world
+from tests.integration.store.databases import SqliteStores
 from worker.simulator.server import SimulatorThread
-from worker.store.schema import upgrade
-from worker.store.session import open_engine
 
 ACCOUNTS = ("acme", "globex", "initech", "umbrella")
 
@@ -18,13 +17,9 @@ MakeRig = Callable[..., Rig]
 
 
 @pytest.fixture(scope="session")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database of today's schema, to be copied."""
-    path = tmp_path_factory.mktemp("schema") / "empty.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    engine.dispose()
-    return path
+def databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteStores:
+    """New databases of today's schema."""
+    return SqliteStores(tmp_path_factory.mktemp("databases"))
 
 
 @pytest.fixture
@@ -34,13 +29,15 @@ def name_check() -> bool:
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path, schema: Path, name_check: bool) -> Iterator[MakeRig]:
+def make_rig(tmp_path: Path, databases: SqliteStores, name_check: bool) -> Iterator[MakeRig]:
     with ExitStack() as stack:
 
         def make(*accounts: str, **settings: Any) -> Rig:
             simulator = stack.enter_context(SimulatorThread(small_world(*(accounts or ACCOUNTS))))
             simulator.call(lambda world: setattr(world.switches, "name_check", name_check))
-            rig = Rig(tmp_path, schema, simulator, **settings)
+            engine = databases.new()
+            stack.callback(databases.drop, engine)
+            rig = Rig(tmp_path, engine, simulator, **settings)
             stack.callback(rig.end)
             return rig
 

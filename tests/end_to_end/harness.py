@@ -6,9 +6,9 @@ import csv
 import io
 import logging
 import random
-import shutil
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import func, select
 
+from tests.integration.store.databases import path_of, url_of
 from worker import bootstrap
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
@@ -41,7 +42,7 @@ from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
-from worker.store.session import reading
+from worker.store.session import Engine, reading
 from worker.store.tables import attempts, items
 from worker.sweeping import sweep
 from worker.telemetry import configure_logging
@@ -49,6 +50,7 @@ from worker.telemetry import configure_logging
 T = TypeVar("T")
 
 DEADLINE_S = 90.0  # for anything: generous, since the machine may be busy with other things
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.04  # between two runs of the loop
 CLIENT_ID, CLIENT_SECRET = "partner-1", "partner-secret-8d21f0"
 MAIL, CRM = "Northwind Mail", "Harbour CRM"
 API_KEY = method("ApiKey", seed="tests")
@@ -103,14 +105,15 @@ class UnhurriedClock(Clock):
 class Rig:
     """One instance, its database, and one process that installs. `run` drives a job as the product does."""
 
-    def __init__(self, folder: Path, schema: Path, simulator: SimulatorThread, **settings: Any) -> None:
+    def __init__(self, folder: Path, engine: Engine, simulator: SimulatorThread, **settings: Any) -> None:
+        """`engine`: of a new database. It is the caller's, to be used for others: most of its first questions is
+        compiling them."""
         self.simulator = simulator
         self.folder = folder
         self.secrets = {CLIENT_SECRET}
-        self.settings = _settings(folder, simulator.base_url, settings)
-        shutil.copy(schema, folder / "bulk.db")
-        self.database = bootstrap.open_database(self.settings)
-        self.engine = self.database.engine
+        self.settings = _settings(url_of(engine), simulator.base_url, settings)
+        self.engine = engine
+        self.database = replace(bootstrap.open_database(self.settings), engine=engine)
         self.job_ids: list[str] = []
         self.log = io.StringIO()
         configure_logging(self.log)
@@ -141,10 +144,7 @@ class Rig:
         self._runner.close()
         logging.getLogger().removeHandler(self._handler)
         structlog.reset_defaults()
-        try:
-            self.assert_honest()
-        finally:
-            self.engine.dispose()
+        self.assert_honest()
 
     def play(self, scene: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(scene)
@@ -217,11 +217,16 @@ class Rig:
         return self.job(job_id)
 
     async def _drive(self, job_id: str, until: Callable[[JobStatus], bool]) -> None:
+        pause_s = SHORTEST_PAUSE_S
         async with asyncio.timeout(DEADLINE_S):
             while not until(self.job(job_id)):
+                seen = len(self.ledger.calls)
                 await self.new_run().run(for_s=5)
                 await asyncio.to_thread(self.sweep)
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(pause_s)
+                # Where nothing happens, something is waited for: the questions would cost more than all else.
+                is_quiet = len(self.ledger.calls) == seen
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if is_quiet else SHORTEST_PAUSE_S
 
     async def drive_on(self) -> None:
         """Runs of the loop until cancelled: what is in hand then is given back or settled."""
@@ -333,7 +338,7 @@ class Rig:
             assert connection.execute(kept).scalar_one() == 0
         tokens = self.simulator.call(lambda world: set(world.tokens.bearers))
         places = {"log": self.log.getvalue().encode()}
-        places |= {path.name: path.read_bytes() for path in self.folder.glob("bulk.db*")}
+        places |= {path.name: path.read_bytes() for path in path_of(self.engine).parent.iterdir()}
         places |= {job_id: self.result_file(job_id).read_bytes() for job_id in self.job_ids}
         for secret in self.secrets | tokens:
             for place, content in places.items():
@@ -351,7 +356,7 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-def _settings(folder: Path, api_url: str, given: Mapping[str, Any]) -> CyclrSettings:
+def _settings(database_url: str, api_url: str, given: Mapping[str, Any]) -> CyclrSettings:
     values: dict[str, Any] = {
         "cyclr_api_url": api_url,
         "cyclr_client_id": CLIENT_ID,
@@ -361,7 +366,7 @@ def _settings(folder: Path, api_url: str, given: Mapping[str, Any]) -> CyclrSett
         "cyclr_timeout_s": 2.5,
         "cyclr_settle_s": 0.2,
         "cyclr_retry_base_s": 0.02,
-        "database_url": f"sqlite:///{folder}/bulk.db",
+        "database_url": database_url,
         "cyclr_bulk_sealing_keys": "k1:" + base64.b64encode(bytes(range(32))).decode(),
     }
     return load_settings(_env_file=None, **(values | dict(given)))

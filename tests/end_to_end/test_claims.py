@@ -26,6 +26,7 @@ def test_one_count_of_what_is_due_serves_many_claims(make_rig: MakeRig) -> None:
 
     event.listen(rig.engine, "before_cursor_execute", note)
     rig.play(rig.new_run(clock=HeldClock()).run(for_s=60))
+    event.remove(rig.engine, "before_cursor_execute", note)
     # A count is some statements; each of them is made so often.
     counts = Counter(statement for statement in asked if statement.startswith("SELECT count("))
     claims = [

@@ -1,11 +1,11 @@
 """Calls whose outcome is unknown: Cyclr may have acted or not. One job per name check runs all of them side by side."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.harness import Rig, row, small_world
+from tests.integration.store.databases import SqliteStores
 from worker.simulator import faults
 from worker.simulator.exchange import HTML
 from worker.simulator.faults import Fault
@@ -48,20 +48,22 @@ EVERY_FAULT = NOT_APPLIED | APPLIED
 
 @pytest.fixture(scope="module", params=[True, False], ids=["name-check-on", "name-check-off"])
 def after(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, schema: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, databases: SqliteStores
 ) -> Iterator[Rig]:
     """A job that met all of these faults once each, an account for each, and has ended."""
     # Between two faulty rows a good one: else so many failures in a row would count as an outage.
     accounts = [account for fault in EVERY_FAULT for account in (fault, f"good-{fault}")]
     with SimulatorThread(small_world(*accounts)) as simulator:
         simulator.call(lambda world: setattr(world.switches, "name_check", request.param))
-        rig = Rig(tmp_path_factory.mktemp("rig"), schema, simulator)
+        engine = databases.new()
+        rig = Rig(tmp_path_factory.mktemp("rig"), engine, simulator)
         job_id = rig.load(*(row(account) for account in accounts))
         for account, fault in EVERY_FAULT.items():
             rig.fault(fault, call="install", account_id=account, count=1)
         assert rig.run(job_id).state == "completed"
         yield rig
         rig.end()
+        databases.drop(engine)
 
 
 @pytest.mark.parametrize("account", NOT_APPLIED)
