@@ -14,7 +14,7 @@ from tests.end_to_end.conftest import MakeRig
 from tests.end_to_end.harness import CRM, Rig, until
 from worker.jobs import RunOptions
 
-SMALL, LARGE = 100, 5_000
+SMALL, LARGE = 100, 2_000
 
 
 def rows_of(name: str, count: int) -> list[dict[str, str]]:

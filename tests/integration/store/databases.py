@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, select, text, update
 
 from tests.postgres import Databases
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
@@ -130,8 +130,9 @@ def _empty(connection: Connection) -> None:
         tables = ", ".join(table.name for table in metadata.sorted_tables)
         connection.execute(text(f"TRUNCATE {tables}"))
     else:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(delete(table))
+        connection.execute(
+            text("; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)))
+        )
     connection.execute(text("SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'"))
 
 
