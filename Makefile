@@ -6,8 +6,6 @@ BROWSER_STAMP := $(VENV)/.browser-installed
 export UV_PYTHON_DOWNLOADS := never
 # Compiling is half of what it takes to learn which tests there are, and of most starts of a process.
 unexport PYTHONDONTWRITEBYTECODE
-# Every process of a test run would compile all that it imports: most of its start, on a machine that keeps no bytecode.
-unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test e2e screenshots setup check bench format mutants faults lock clean
 
