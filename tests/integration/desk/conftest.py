@@ -3,10 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.desk.office import Office, open_office
-from tests.integration.store.conftest import engine, stores
 from worker.store.session import Engine
-
-__all__ = ["engine", "stores"]
 
 
 @pytest.fixture

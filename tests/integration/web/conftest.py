@@ -6,15 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import small_world
-from tests.integration.store.conftest import engine, stores
 from tests.integration.store.databases import Stores
 from tests.integration.web.site import Site, new_site
 from tests.servers import valkey
 from worker.simulator.server import SimulatorThread
 
 ACCOUNTS = ("acme", "globex", "initech", "umbrella")
-
-__all__ = ["engine", "stores"]
 
 
 @pytest.fixture(scope="session")
