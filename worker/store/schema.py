@@ -3,6 +3,7 @@
 Alembic is loaded only where there is something to change: every command and every worker process asks first.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def migrations_folder() -> Path:
 def alembic_config(engine: Engine, migrations: Path | None = None) -> "Config":
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)  # by default the one of the moment when Alembic was loaded
     folder = str(migrations or migrations_folder())
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["engine"] = engine
