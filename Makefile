@@ -19,7 +19,7 @@ $(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
 	@touch $(STAMP)
 
 test: setup
-	@$(VENV)/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(VENV)/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # The pages in a real browser; brings what it needs, Chromium too where there is none.
 e2e: $(BROWSER_STAMP)
