@@ -99,7 +99,7 @@ def _cause(error: Exception) -> BaseException:
     return error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
 
 
-@cache
+@cache  # to read all roots takes 50 ms of CPU
 def _tls_context() -> ssl.SSLContext:
     context = httpx.create_ssl_context()  # certifi's roots, or those of SSL_CERT_FILE
     context.load_default_certs()  # and the machine's own, where companies add theirs

@@ -110,7 +110,7 @@ class InstallRun:
         self._releases = Releases(engine, client, self._in_thread)
         self._in_hand: dict[int, _InHand] = {}
         self._room = asyncio.Semaphore(limits.concurrency)
-        self._ended_at: deque[Moment] = deque()  # of the attempts that ended lately
+        self._ended_at: deque[Moment] = deque()  # of the attempts that ended within PACE_OVER_S
         self._has_one_alone = False  # what was claimed last, and alone
         self._spare: list[Slot] = []
         self._stopping = asyncio.Event()
