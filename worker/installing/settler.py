@@ -1,7 +1,8 @@
-"""Verdicts collected and written in groups: every 0.25 s, or as soon as there are 500."""
+"""Verdicts collected and written in groups: every 0.25 s at most, or as soon as there are 500."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from worker.store.settling import Settlement
 from worker.telemetry import get_logger
@@ -29,7 +30,9 @@ class Settler:
         self._settle = settle
         self._sleep = sleep
         self._waiting: list[Settlement] = []
+        self._has_some = asyncio.Event()  # set when it closes too
         self._wake = asyncio.Event()
+        self._written_at = float("-inf")  # on the loop's clock
         self._has_written = asyncio.Event()
         self._has_written.set()
         self._is_closing = False
@@ -43,6 +46,7 @@ class Settler:
         """To be written soon; at once where its process must wait for that."""
         self._waiting.append(settlement)
         self._has_written.clear()
+        self._has_some.set()
         if len(self._waiting) >= SETTLE_AT or settlement.item.is_alone:
             self._wake.set()
 
@@ -52,24 +56,28 @@ class Settler:
     async def run(self) -> None:
         """Write until closed and empty."""
         while self._waiting or not self._is_closing:
-            await self._pause()
+            await self._until_it_is_time()
             group, self._waiting = self._waiting[:SETTLE_AT], self._waiting[SETTLE_AT:]
             if group:
                 await self._write(group)
+                self._written_at = asyncio.get_running_loop().time()
             if not self._waiting:
                 self._has_written.set()
+                if not self._is_closing:
+                    self._has_some.clear()
 
     def close(self) -> None:
         """No more are coming: write what is waiting, then end."""
         self._is_closing = True
+        self._has_some.set()
         self._wake.set()
 
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(SETTLE_EVERY_S):
+    async def _until_it_is_time(self) -> None:
+        """A first verdict does not wait: a person looks at the start of a run, and a lone row is done sooner."""
+        await self._has_some.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._written_at + SETTLE_EVERY_S):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
         if not self._is_closing:
             self._wake.clear()
 

@@ -9,6 +9,10 @@ from worker.installing.settler import SETTLE_AT, SETTLE_EVERY_S, Settler
 from worker.store.settling import Settlement
 
 
+def settlement(number: int) -> Settlement:
+    return Settlement(claimed_item(id=number), CalledOff(), datetime(2026, 1, 1, tzinfo=UTC), 0.1, "look")
+
+
 class Book:
     """Takes groups; fails for the first `failures` of them."""
 
@@ -31,11 +35,7 @@ class Book:
     async def write(self, count: int, *, is_closed_first: bool = True) -> None:
         settler = Settler(self.settle, self.sleep)
         for number in range(count):
-            settler.add(
-                Settlement(
-                    claimed_item(id=number), CalledOff(), datetime(2026, 1, 1, tzinfo=UTC), 0.1, "look"
-                )
-            )
+            settler.add(settlement(number))
         running = asyncio.create_task(settler.run())
         if not is_closed_first:
             while not self.groups:
@@ -95,3 +95,28 @@ def test_what_was_held_alone_is_written_at_once_and_is_held_until_then() -> None
         return seen
 
     assert asyncio.run(scene()) == [True, False, True, [1], True]
+
+
+def test_the_first_verdict_is_written_at_once_and_those_that_follow_are_gathered() -> None:
+    async def scene() -> tuple[float, float, list[int]]:
+        book = Book()
+        settler = Settler(book.settle, book.sleep)
+        running = asyncio.create_task(settler.run())
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        settler.add(settlement(1))
+        await settler.wait_until_empty()
+        first_s = loop.time() - began
+        settler.add(settlement(2))
+        await asyncio.sleep(SETTLE_EVERY_S / 2)
+        settler.add(settlement(3))
+        await settler.wait_until_empty()
+        both_s = loop.time() - began
+        settler.close()
+        await running
+        return first_s, both_s, book.groups
+
+    first_s, both_s, groups = asyncio.run(scene())
+    assert groups == [1, 2]
+    assert first_s < SETTLE_EVERY_S <= both_s
