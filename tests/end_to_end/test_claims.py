@@ -106,3 +106,27 @@ def test_an_item_that_finds_no_room_is_given_back_untried(
     tried = {(rig.item(account).attempts, rig.item(account).deaths) for account in accounts}
     assert tried == {(1, 0)}
     assert len(rig.ledger.calls_of("install")) == 200
+
+
+def test_a_process_has_its_token_before_it_reserves_slots_and_claims_items(
+    make_rig: MakeRig, claimed: list[ClaimedItem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token's own call has to wait behind every slot that is reserved, so that they go by, and the items for
+    them are claimed for nothing."""
+    accounts = [f"account-{n:03d}" for n in range(20)]
+    rig = make_rig(*accounts)
+    job_id = rig.load(*(row(account) for account in accounts))
+    rig.reopen()  # a new process: without a token
+    before = len(rig.ledger.calls_of("token"))
+    tokens_then: list[int] = []
+    reserve = rig.limiter.reserve
+
+    async def note(*args: Any, **kwargs: Any) -> Any:
+        tokens_then.append(len(rig.ledger.calls_of("token")) - before)
+        return await reserve(*args, **kwargs)
+
+    monkeypatch.setattr(rig.limiter, "reserve", note)
+    rig.play(rig.new_run().run(for_s=60))
+    assert (tokens_then[0], len(claimed)) == (1, 20)
+    assert rig.job(job_id).installed == 20
+    assert len(rig.ledger.calls_of("token")) == before + 1

@@ -1,6 +1,7 @@
 """Calls to Cyclr, each a method: it takes the permit of the one call that it makes and ends as a value or an error."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from worker.cyclr.answers import Answer, Page, Unexpected, read_answer, read_pag
 from worker.cyclr.errors import (
     Busy,
     CredentialsRefused,
+    CyclrError,
     NameInUse,
     NeverSent,
     NotFound,
@@ -174,6 +176,11 @@ class CyclrClient:
             return await self._call(permit, request, shapes.connectors, account_id)
         except NotFound:
             return ()
+
+    async def have_a_token(self) -> None:
+        """Fetch the token where there is none yet. A failure is left to the call that needs one."""
+        with suppress(CyclrError):
+            await self._tokens.current()
 
     async def renew_token(self, refused_token_id: str) -> None:
         """Fetches a new token if that one is still in use. Many may ask at once; the fetch has a permit of its own."""

@@ -111,6 +111,7 @@ class InstallRun:
         self._in_hand: dict[int, _InHand] = {}
         self._room = asyncio.Semaphore(limits.concurrency)
         self._ended_at: deque[Moment] = deque()  # of the attempts that ended within PACE_OVER_S
+        self._has_signed_in = False
         self._has_one_alone = False  # what was claimed last, and alone
         self._spare: list[Slot] = []
         self._stopping = asyncio.Event()
@@ -151,6 +152,9 @@ class InstallRun:
         due = await self._count_due(wanted) if wanted else 0
         if not due:
             return await self._has_more_after_a_while()
+        await self._sign_in()
+        if self._stopping.is_set():
+            return True
         slots, retry_in_s = await self._reserve(min(wanted, due))
         if not slots:
             await self._wait_for_a_change(min(retry_in_s, LONGEST_PAUSE_S))
@@ -168,6 +172,19 @@ class InstallRun:
             # What is due is for another process, or for one that holds nothing else.
             await self._wait_for_a_change(LONGEST_PAUSE_S)
         return True
+
+    async def _sign_in(self) -> None:
+        """Before the first slots of a run: the token's call has to wait behind all that are reserved, and they go by unused."""
+        if self._has_signed_in:
+            return
+        self._has_signed_in = True
+        signing_in = asyncio.create_task(self._client.have_a_token())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([signing_in, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            signing_in.cancel()
+            stopping.cancel()
 
     async def _has_more_after_a_while(self) -> bool:
         """Nothing can be taken now. Whether that may change once what is held is done and written."""
