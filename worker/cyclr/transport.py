@@ -25,14 +25,15 @@ def open_http(api_url: str, *, max_connections: int) -> httpx.AsyncBaseTransport
     It belongs to the running event loop and to this process: call it inside the loop, and again after a fork.
     A proxy named by the environment is used, except for a loopback address.
     """
-    tls = _tls_context()
+    proxy = find_proxy(httpx.URL(api_url))
+    tls = _tls_context() if proxy or not api_url.startswith("http://") else _NO_ROOTS
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=_IDLE_CONNECTION_S, ssl=tls),
         # Cookies would be shared by all accounts.
         cookie_jar=aiohttp.DummyCookieJar(),
         # The proxy is settled once, here. With `trust_env=True` aiohttp asks the environment in a thread for every
         # request, and reads ~/.netrc, where an entry for the host makes every request fail.
-        proxy=find_proxy(httpx.URL(api_url)),
+        proxy=proxy,
         trust_env=False,
         auto_decompress=False,
     )
@@ -97,6 +98,9 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 def _cause(error: Exception) -> BaseException:
     return error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+
+
+_NO_ROOTS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: for where no TLS is spoken
 
 
 @cache  # to read all roots takes 50 ms of CPU
