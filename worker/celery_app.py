@@ -10,7 +10,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from worker import bootstrap
+from worker.bootstrap import worker_process
 from worker.tickets import make_celery
 
 BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -21,19 +21,19 @@ app.set_current()
 
 @celeryd_init.connect
 def _check(**_: Any) -> None:
-    bootstrap.require_worker_can_start(BROKER_URL)
+    worker_process.require_worker_can_start(BROKER_URL)
 
 
 @worker_process_init.connect
 def _set_up(**_: Any) -> None:
-    bootstrap.set_up_worker_process()
+    worker_process.set_up_worker_process()
 
 
 @worker_process_shutdown.connect
 def _tear_down(**_: Any) -> None:
-    bootstrap.tear_down_worker_process()
+    worker_process.tear_down_worker_process()
 
 
 @worker_shutting_down.connect
 def _pass_on(**_: Any) -> None:
-    bootstrap.stop_worker_processes()
+    worker_process.stop_worker_processes()

@@ -10,6 +10,7 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker.domain.failures import ToldFailure
 from worker.domain.targets import instance_key
 
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
@@ -20,7 +21,7 @@ ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class InvalidSettings(Exception):
+class InvalidSettings(ToldFailure):
     """Settings are missing or wrong. `problems`: one line for each, all of them."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -151,6 +152,14 @@ class CyclrSettings(BaseSettings):
     def is_deployed(self) -> bool:
         """Whether these settings name a deployment's database; else the home of the embedded mode is meant."""
         return self.database_url is not None
+
+    def as_environment(self) -> dict[str, str]:
+        """As a process reads them that we start. Holds secrets: for a child's environment only."""
+        values = {name.upper(): value for name, value in self if value is not None}
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+        }
 
     def require_cyclr(self) -> None:
         """Raises: InvalidSettings, naming every setting that a call of Cyclr needs and that is missing."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
+from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
 from worker.store.idempotency import delete_old_requests
@@ -25,6 +27,14 @@ class SweepRules:
     rescue_due_in_s: float
     secret_retention_h: float
     pause_above_percent: float
+
+    @classmethod
+    def of(cls, settings: CyclrSettings) -> Self:
+        return cls(
+            rescue_due_in_s=settings.cyclr_timeout_s + settings.cyclr_settle_s,
+            secret_retention_h=settings.cyclr_secret_retention_h,
+            pause_above_percent=settings.cyclr_pause_above_percent,
+        )
 
 
 def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[], None]) -> None:

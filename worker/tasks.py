@@ -2,11 +2,11 @@
 
 from celery import shared_task
 
-from worker import bootstrap
+from worker.bootstrap import worker_process
 from worker.tickets import TASK
 
 
 @shared_task(name=TASK, ignore_result=True)
 def install() -> None:
     """Run the install loop for a while."""
-    bootstrap.run_installs()
+    worker_process.run_installs()

@@ -18,8 +18,9 @@ from tests.benchmarks.server import CONNECTOR
 from tests.benchmarks.site import dsn
 from worker.cyclr import shapes
 from worker.intake import Findings, Options, iter_plan, open_source, survey
-from worker.jobs import DatabaseMemory, RunOptions, load_job
-from worker.jobs.checking import Checked
+from worker.jobs.checking import Checked, DatabaseMemory
+from worker.jobs.loading import load_job
+from worker.jobs.options import RunOptions
 from worker.store.loading import ensure_instance, new_job_id
 from worker.store.sealing import Sealer
 from worker.store.session import open_engine

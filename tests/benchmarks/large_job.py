@@ -17,8 +17,9 @@ from worker.cyclr import shapes
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
 from worker.intake import Findings, Options, open_source, survey
-from worker.jobs import RunOptions, load_job
 from worker.jobs.checking import Checked
+from worker.jobs.loading import load_job
+from worker.jobs.options import RunOptions
 from worker.store.claiming import claim
 from worker.store.jobs import get_job
 from worker.store.loading import ensure_instance, new_job_id

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from worker.jobs import write_result_file
+from worker.jobs.results import write_result_file
 from worker.store.jobs import get_job
 from worker.store.session import open_engine
 

@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy import func, select
 
 from tests.integration.store.databases import path_of, url_of
-from worker import bootstrap
+from worker.bootstrap.cyclr import open_cyclr
+from worker.bootstrap.database import open_database
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
@@ -25,15 +26,11 @@ from worker.cyclr.limiter_rule import Rule
 from worker.domain.rows import NOT_EXPORTED, SECRET_COLUMNS
 from worker.installing import InstallRun, Limits, Rules
 from worker.intake import Options, open_source
-from worker.jobs import (
-    Checked,
-    DatabaseMemory,
-    Rejected,
-    RunOptions,
-    check_file,
-    load_job,
-    write_result_file,
-)
+from worker.jobs.checking import Checked, DatabaseMemory, check_file
+from worker.jobs.errors import Rejected
+from worker.jobs.loading import load_job
+from worker.jobs.options import RunOptions
+from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings, load_settings
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.faults import Fault
@@ -44,7 +41,7 @@ from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.session import Engine, reading
 from worker.store.tables import attempts, items
-from worker.sweeping import sweep
+from worker.sweeping import SweepRules, sweep
 from worker.telemetry import configure_logging
 
 T = TypeVar("T")
@@ -113,7 +110,7 @@ class Rig:
         self.secrets = {CLIENT_SECRET}
         self.settings = _settings(url_of(engine), simulator.base_url, settings)
         self.engine = engine
-        self.database = replace(bootstrap.open_database(self.settings), engine=engine)
+        self.database = replace(open_database(self.settings), engine=engine)
         self.job_ids: list[str] = []
         self.log = io.StringIO()
         configure_logging(self.log)
@@ -125,9 +122,7 @@ class Rig:
     def open(self, api_url: str | None = None) -> None:
         """The client and limiter of this process. `api_url`: where the calls go instead of the simulator."""
         settings = self.settings.model_copy(update={"cyclr_api_url": api_url or self.settings.cyclr_api_url})
-        self._opened = bootstrap.open_cyclr(
-            settings, self.engine, clock=UnhurriedClock(), broker=Rule(), is_idle=True
-        )
+        self._opened = open_cyclr(settings, self.engine, clock=UnhurriedClock(), broker=Rule(), is_idle=True)
         self.client: CyclrClient
         self.limiter: Limiter
         self.client, self.limiter = self.play(self._opened.__aenter__())
@@ -255,7 +250,7 @@ class Rig:
         return InstallRun(**(parts | changes))
 
     def sweep(self) -> None:
-        sweep(self.engine, self.database.instance_id, bootstrap.sweep_rules(self.settings), lambda: None)
+        sweep(self.engine, self.database.instance_id, SweepRules.of(self.settings), lambda: None)
 
     # What came of it.
 

@@ -466,7 +466,7 @@ MUTANTS = (
     ),
     Mutant(
         "workers_hear_of_no_drain",
-        "worker/bootstrap.py",
+        "worker/bootstrap/worker_process.py",
         "a SIGTERM to Celery's main process does not reach its worker processes, which go on installing",
         "            os.kill(process.pid, signal.SIGTERM)\n",
         "            os.kill(process.pid, 0)\n",

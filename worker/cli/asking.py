@@ -18,6 +18,7 @@ from worker.cyclr.errors import (
     Unauthorised,
 )
 from worker.cyclr.limiter import Limiter
+from worker.domain.failures import ToldFailure
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ WHAT_TO_DO: dict[type[CyclrError], str] = {
 }
 
 
-class NotAnswered(Exception):
+class NotAnswered(ToldFailure):
     """Cyclr was asked and did not answer as it should. `host`: who was asked."""
 
     def __init__(self, host: str, error: CyclrError) -> None:

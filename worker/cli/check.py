@@ -23,15 +23,9 @@ from worker.cli.session import Session
 from worker.cli.workplace import Workplace
 from worker.domain.wording import counted
 from worker.intake import Options, Source, open_source
-from worker.jobs import (
-    Checked,
-    DatabaseMemory,
-    RunOptions,
-    Unfinished,
-    check_file,
-    check_offline,
-    find_unfinished,
-)
+from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
+from worker.jobs.options import RunOptions
+from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.settings import CyclrSettings, InvalidSettings, load_settings
 from worker.store.jobs import list_unfinished_jobs
 

@@ -1,32 +1,28 @@
-"""`cyclr-bulk demo`: the main job against the simulator, in a home of its own; nothing real is read or touched."""
+"""`cyclr-bulk demo`: the main job against the simulator, in a home of its own; nothing real is read or touched.
 
-import os
-import shutil
+The workers take longer than a second to load, and so does what this command needs to hand them a job. So they are
+started first, with as little as that takes; `demo_job.py` is loaded meanwhile.
+"""
+
+import socket
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import typer
 from pydantic import SecretStr
 
-from worker.cli.check import check, show_check
-from worker.cli.exits import ALL_INSTALLED, failures_in_words, say
-from worker.cli.outcome import conclude_run
-from worker.cli.result_path import ResultPath
-from worker.cli.run import load
-from worker.cli.session import OUR_VARIABLES, Session
-from worker.cli.simulator import LISTENS_ON
-from worker.cli.watching import see_through
-from worker.domain.states import JobState
-from worker.embedded import Child, ServiceNotStarted, start_child
-from worker.intake import open_source
-from worker.jobs import RunOptions
+from worker.cli.exits import failures_in_words
+from worker.cli.home_services import environment_without_ours, start_services
+from worker.clock import Clock
+from worker.embedded import Child, Home, ServiceNotStarted, Services, find_valkey_binary, start_child
 from worker.settings import CyclrSettings, load_settings
 from worker.simulator.sample import sample_credentials, sample_csv
 
 CALLS_PER_SECOND = 100
+LOOPBACK = "127.0.0.1"
 SIMULATOR_STARTS_WITHIN_S = 60.0
 
 
@@ -34,46 +30,37 @@ def run_demo(accounts: int) -> None:
     with ExitStack() as stack:
         with failures_in_words():
             folder = Path(tempfile.mkdtemp(prefix="cyclr-bulk-demo-"))
+            port = _keep_port(stack)
+            settings = _settings(folder, f"http://{LOOPBACK}:{port}")
+            home, services = _start_home(stack, settings)
+            simulator = _start_simulator(folder, port, accounts)
+            stack.callback(simulator.kill)
+
+            from worker.cli.demo_job import conclude, install
+
             file = folder / "accounts.csv"
             file.write_text(sample_csv(accounts), encoding="utf-8", newline="")
-            simulator, base_url = _start_simulator(folder, accounts)
-            stack.callback(simulator.kill)
-            settings = _settings(folder, base_url)
-            typer.echo(f"A demo: {accounts:,} made-up accounts, and a simulated Cyclr at {base_url}.")
+            typer.echo(
+                f"A demo: {accounts:,} made-up accounts, and a simulated Cyclr at {settings.cyclr_api_url}."
+            )
             typer.echo(
                 f"It runs at {CALLS_PER_SECOND} calls a second; a real run keeps to CYCLR_CALLS_PER_SECOND (10)."
             )
-            session = stack.enter_context(Session(settings, needs_workers=True))
-            options = RunOptions()
-            checked = check(session, open_source(file), options)
-            show_check(checked, settings.cyclr_calls_per_second)
-            job_id = load(stack, session, checked, options)
-        job = see_through(session, job_id)
-        code = conclude_run(
-            session,
-            job,
-            ResultPath(file, None),
-            how_to_go_on=f"cyclr-bulk demo --accounts {accounts}",
-            how_to_retry="The failed rows were meant to fail: the result file says for each what to do.",
-        )
-        _say_what_next(file)
-    raise typer.Exit(ALL_INSTALLED if job.state is JobState.COMPLETED else code)
+            _wait_for(simulator, folder, port)
+            session, job_id = install(stack, settings, home, services, file)
+        code = conclude(session, job_id, file, how_to_go_on=f"cyclr-bulk demo --accounts {accounts}")
+    raise typer.Exit(code)
 
 
-def _start_simulator(folder: Path, accounts: int) -> tuple[Child, str]:
-    """The running simulator and its base URL. Raises: ServiceNotStarted."""
-    log_path = folder / "simulator.log"
-    argv = [sys.executable, "-P", "-m", "worker.cli", "simulator", "--port", "0", "--sample", str(accounts)]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OUR_VARIABLES)}
-    child = start_child(argv, inherited | {"PYTHONUNBUFFERED": "1"}, log_path, folder=folder)
-    deadline = time.monotonic() + SIMULATOR_STARTS_WITHIN_S
-    while time.monotonic() < deadline and child.is_alive:
-        first_line, newline, _ = log_path.read_text(encoding="utf-8").partition("\n")
-        if newline and first_line.startswith(LISTENS_ON):
-            return child, first_line.removeprefix(LISTENS_ON)
-        time.sleep(0.02)
-    child.kill()
-    raise ServiceNotStarted("the simulator", "it did not answer in time", log_path)
+def _keep_port(stack: ExitStack) -> int:
+    """A free port. Linux keeps it for the simulator, which may listen where somebody is only bound."""
+    keeper = stack.enter_context(socket.socket())
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind((LOOPBACK, 0))
+    port: int = keeper.getsockname()[1]
+    if sys.platform != "linux":
+        keeper.close()
+    return port
 
 
 def _settings(folder: Path, base_url: str) -> CyclrSettings:
@@ -98,16 +85,44 @@ def _settings(folder: Path, base_url: str) -> CyclrSettings:
     )
 
 
-def _say_what_next(file: Path) -> None:
-    say("")
-    say("For a real run, put these into .env (or the environment):")
-    say("  CYCLR_API_URL=https://api.cyclr.com     the API domain of your instance")
-    say("  CYCLR_CLIENT_ID=...                     from Cyclr's console: Settings > OAuth Client Credentials")
-    say("  CYCLR_CLIENT_SECRET=...")
-    say("then type:")
-    say("  cyclr-bulk connectors                   what can be installed")
-    say("  cyclr-bulk template NAME > accounts.csv a file to fill")
-    say("  cyclr-bulk run accounts.csv --first 5   the first rows, after a check and a question")
-    if shutil.which("cyclr-bulk") is None:
-        say(f"Here cyclr-bulk is {sys.argv[0]}.")
-    say(f"The demo's own file, as an example: {file}")
+def _start_home(stack: ExitStack, settings: CyclrSettings) -> tuple[Home, Services | None]:
+    """The home, owned, and what runs there; the workers wait for the tables. None where no Valkey is to be had."""
+    clock = Clock()
+    home = Home(settings.cyclr_bulk_home, clock)
+    home.try_own()
+    binary = find_valkey_binary()
+    if binary is None:
+        return home, None
+    services = start_services(home, binary, home.settings(settings), clock, needs_workers=True)
+    stack.callback(services.kill)
+    return home, services
+
+
+def _start_simulator(folder: Path, port: int, accounts: int) -> Child:
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "worker.cli",
+        "simulator",
+        "--port",
+        str(port),
+        "--sample",
+        str(accounts),
+    ]
+    env = environment_without_ours() | {"PYTHONUNBUFFERED": "1"}
+    return start_child(argv, env, _log_of(folder), folder=folder)
+
+
+def _wait_for(simulator: Child, folder: Path, port: int) -> None:
+    """Raises: ServiceNotStarted."""
+    deadline = time.monotonic() + SIMULATOR_STARTS_WITHIN_S
+    while time.monotonic() < deadline and simulator.is_alive:
+        with suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise ServiceNotStarted("the simulator", "it did not answer in time", _log_of(folder))
+
+
+def _log_of(folder: Path) -> Path:
+    return folder / "simulator.log"

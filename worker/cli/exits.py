@@ -7,6 +7,8 @@ from types import FrameType
 
 import typer
 
+from worker.domain.failures import ToldFailure
+
 ALL_INSTALLED = 0
 SOME_FAILED = 1
 NOTHING_DONE = 2  # the file, the settings or the usage is wrong, and nothing was installed
@@ -38,41 +40,34 @@ def failures_in_words(
 
     `problems_to`: where problems of the file go; `check` was asked for them.
     """
-    from worker.cli.asking import NotAnswered
-    from worker.cli.refusals import JobRefusal
-    from worker.cyclr.errors import CyclrError
-    from worker.embedded import EmbeddedModeError
-    from worker.intake import FileChanged, Unreadable
-    from worker.jobs import Rejected
-    from worker.settings import InvalidSettings
-    from worker.store.loading import LoadLost
-    from worker.store.new_rows import UnstorableText
-    from worker.store.readiness import DatabaseAway, OldSchema
-    from worker.store.schema import NewerSchema, SchemaBusy
-
     try:
         with interrupts_in_words(nothing_done):
             yield
-    except Unreadable as error:
-        from worker.cli.report import problem_lines
-
-        problems_to(f"{error.path}: this file cannot be used.")
-        say_all(problem_lines(error.problems, len(error.problems)), problems_to)
-    except Rejected as error:
-        from worker.cli.report import problem_lines
-
-        say("Since the check, rows have got problems that they did not have:")
-        say_all(problem_lines(error.problems, error.count))
-    except (InvalidSettings, FileChanged, EmbeddedModeError, NotAnswered, CyclrError) as error:
-        say(str(error))
-    except (JobRefusal, DatabaseAway, OldSchema, NewerSchema, SchemaBusy, LoadLost, UnstorableText) as error:
-        say(str(error))
+    except ToldFailure as failure:
+        _say_failure(failure, problems_to)
     except OSError as error:
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     else:
         return
     say(nothing_done)
     raise typer.Exit(NOTHING_DONE)
+
+
+def _say_failure(failure: ToldFailure, problems_to: Say) -> None:
+    # Imported here: a command that has something to start does so before it loads what reads a file.
+    from worker.cli.report import problem_lines
+    from worker.intake.errors import Unreadable
+    from worker.jobs.errors import Rejected
+
+    match failure:
+        case Unreadable():
+            problems_to(f"{failure.path}: this file cannot be used.")
+            say_all(problem_lines(failure.problems, len(failure.problems)), problems_to)
+        case Rejected():
+            say("Since the check, rows have got problems that they did not have:")
+            say_all(problem_lines(failure.problems, failure.count))
+        case _:
+            say(str(failure))
 
 
 @contextmanager

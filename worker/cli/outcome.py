@@ -1,19 +1,22 @@
 """How a run ended: the result file, the failures by reason, the exit code, and what to do next."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.cli.commands import file_argument, quoted
 from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.cli.failures import failure_lines
 from worker.cli.report import counts_line
 from worker.cli.result_path import ResultPath
-from worker.cli.session import Session
 from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
 from worker.domain.wording import counted
-from worker.jobs import write_result_file
+from worker.jobs.results import write_result_file
 from worker.store.jobs import JobStatus, count_waiting_for_authorisation
 from worker.store.session import Engine
 from worker.store.tallies import list_failures
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
 
 WHAT_TO_DO = {
     PauseReason.TOO_MANY_FAILURES: "Look at the reasons above, mend at Cyclr what they name, then go on:",
@@ -24,7 +27,7 @@ WHAT_TO_DO = {
 
 
 def conclude_run(
-    session: Session,
+    session: "Session",
     job: JobStatus,
     result_path: ResultPath,
     *,
@@ -60,7 +63,7 @@ def say_outcome(
     return STOPPED
 
 
-def _places(session: Session, job_id: str, result_path: ResultPath) -> tuple[Path, Path]:
+def _places(session: "Session", job_id: str, result_path: ResultPath) -> tuple[Path, Path]:
     """Where the result file goes, and where it goes if it cannot go there."""
     home = session.settings.cyclr_bulk_home.expanduser()
     return result_path.for_job(job_id), home / f"{job_id}.results.csv"

@@ -1,5 +1,6 @@
 """Why a command about a job changes nothing, in words."""
 
+from worker.domain.failures import ToldFailure
 from worker.domain.states import JobState
 from worker.jobs.standing import is_ending, refusal_in_words
 from worker.store.jobs import JobStatus
@@ -16,7 +17,7 @@ STILL_ENDING = (
 )
 
 
-class JobRefusal(Exception):
+class JobRefusal(ToldFailure):
     """A command about a job cannot be carried out; nothing was changed."""
 
 

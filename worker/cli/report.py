@@ -1,13 +1,16 @@
 """What a check found, and how a run stands at its end, in lines for people."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from worker.domain.rows import Problem, Warning_
 from worker.domain.states import PAUSE_MESSAGES
 from worker.domain.wording import counted, in_words
-from worker.jobs import Checked
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from worker.jobs.checking import Checked
 
 SHOWN_PROBLEMS = 1_000
 SHOWN_WARNINGS = 1_000
@@ -31,7 +34,7 @@ def warning_lines(warnings: Sequence[Warning_]) -> Iterator[str]:
         yield f"  and {counted(more, 'other warning')}"
 
 
-def found_lines(checked: Checked) -> Iterator[str]:
+def found_lines(checked: "Checked") -> Iterator[str]:
     """What was understood of the file."""
     source, found = checked.source, checked.survey
     form = f"{source.encoding_in_words}, {source.delimiter_in_words}"
@@ -65,7 +68,7 @@ def _in_a_line(uses: Mapping[str, int]) -> str:
     return f"{text} and {more:,} more" if more > 0 else text
 
 
-def estimate_lines(checked: Checked, calls_per_second: float) -> Iterator[str]:
+def estimate_lines(checked: "Checked", calls_per_second: float) -> Iterator[str]:
     """The calls that a run takes, and how long; nothing where no row can be installed."""
     estimate = checked.estimate
     if not estimate.installs:

@@ -28,7 +28,10 @@ from worker.cli.workplace import Workplace
 from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words
 from worker.intake import Source, open_source
-from worker.jobs import Checked, RunOptions, Unfinished, find_unfinished, load_job
+from worker.jobs.checking import Checked
+from worker.jobs.loading import load_job
+from worker.jobs.options import RunOptions
+from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id

@@ -6,48 +6,39 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from pydantic import SecretStr
-
-from worker import bootstrap
+from worker.bootstrap.cyclr import make_limiter, open_cyclr
+from worker.bootstrap.database import open_database
 from worker.cli.exits import say
+from worker.cli.home_services import start_services
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.states import JobState, PauseReason
-from worker.embedded import EmbeddedModeError, Home, Services, WorkerPlan, find_valkey_binary
+from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binary
 from worker.embedded.files import open_log
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
 from worker.store.jobs import list_unfinished_jobs, pause_job
 from worker.store.schema import upgrade
-from worker.sweeping import SWEEP_EVERY_S, sweep
+from worker.sweeping import SWEEP_EVERY_S, SweepRules, sweep
 from worker.telemetry import configure_logging, get_logger
 from worker.tickets import Doorbell
 
-WORKER_PROCESSES = 2
+if TYPE_CHECKING:
+    from worker.bootstrap.installer import InProcessWorker
+
 CHECK_EVERY_S = 1.0
 OWNER_STARTS_WITHIN_S = 20.0
 OWNER_FOLLOWS_WITHIN_S = 5.0
 POLL_S = 0.1
 DRAIN_MARGIN_S = 10.0
-OUR_VARIABLES = ("CYCLR_", "DATABASE_URL", "REDIS_URL")
 
 T = TypeVar("T")
 log = get_logger()
-
-
-def settings_of_home(settings: CyclrSettings, home: Home) -> CyclrSettings:
-    """The settings with the home's database and sealing key."""
-    return settings.model_copy(
-        update={
-            "database_url": SecretStr(f"sqlite:///{home.database_path}"),
-            "cyclr_bulk_sealing_keys": SecretStr(home.sealing_key()),
-        }
-    )
 
 
 class HomeBusy(EmbeddedModeError):
@@ -58,26 +49,35 @@ class Session:
     """Opened before anything else, closed last. `needs_workers`: whether this command installs.
 
     `keeps_jobs`: whether it goes on with the running jobs that it finds, watched or not.
+    `home`, `services`: a new home that this process owns, and what it has started there.
     `tend` is called often: it keeps the services alive, sweeps, and takes the home over when its owner has ended.
     All of it from the main thread.
     """
 
-    def __init__(self, settings: CyclrSettings, *, needs_workers: bool, keeps_jobs: bool = False) -> None:
+    def __init__(
+        self,
+        settings: CyclrSettings,
+        *,
+        needs_workers: bool,
+        keeps_jobs: bool = False,
+        home: Home | None = None,
+        services: Services | None = None,
+    ) -> None:
         self._clock = Clock()
-        self._home = Home(settings.cyclr_bulk_home, self._clock)
+        self._home = home or Home(settings.cyclr_bulk_home, self._clock)
         self._needs_workers = needs_workers
         self._keeps_jobs = keeps_jobs
         configure_logging(os.fdopen(open_log(self._home.logs_path / "command.log"), "w", encoding="utf-8"))
         self._binary = find_valkey_binary()
-        self._services: Services | None = None
-        self._in_process: bootstrap.InProcessWorker | None = None
+        self._services = services
+        self._in_process: InProcessWorker | None = None
         self._doorbell: Doorbell | None = None
         self._broker: str | Rule = Rule()  # until there is a Valkey, and where there is none to be had
         self._limiter_is_idle = False
         self._is_killed = False
         self._tended_at = self._swept_at = self._clock.moment()
-        self.settings = settings_of_home(settings, self._home)
-        self.database = bootstrap.open_database(self.settings)
+        self.settings = self._home.settings(settings)
+        self.database = open_database(self.settings)
 
     def __enter__(self) -> Self:
         try:
@@ -123,9 +123,7 @@ class Session:
 
     def limiter(self) -> Limiter:
         """A limiter of one's own to look at the shared one."""
-        return bootstrap.make_limiter(
-            self.settings, self.database.engine, clock=self._clock, broker=self._broker
-        )
+        return make_limiter(self.settings, self.database.engine, clock=self._clock, broker=self._broker)
 
     def watch(self, job_id: str) -> AbstractContextManager[None]:
         """Be known, while the context lasts, as a command that sees to this job."""
@@ -186,18 +184,19 @@ class Session:
             self._home.mark_stopped()
 
     def _begin_as_owner(self) -> None:
-        for name in self._home.end_leftovers():
-            log.warning("leftover_ended", service=name)
+        if self._services is None:  # else this process has begun here, and nobody before it
+            for name in self._home.end_leftovers():
+                log.warning("leftover_ended", service=name)
         self._limiter_is_idle = self._home.was_stopped_cleanly
         upgrade(self.database.engine)
         self._put_abandoned_jobs_aside()
         if self._binary is None:
             self._begin_without_valkey()
             return
-        workers = WORKER_PROCESSES if self._needs_workers else 0
-        plan = WorkerPlan(processes=workers, env=self._worker_environment())
-        self._services = Services(self._home, self._binary, plan, self._clock)
-        self._services.start()
+        if self._services is None:
+            self._services = start_services(
+                self._home, self._binary, self.settings, self._clock, needs_workers=self._needs_workers
+            )
         self._use_broker(self._services.redis_url)
         self._declare_idle()
 
@@ -245,8 +244,10 @@ class Session:
         self._declare_idle()
         if self._needs_workers:
             say("No Valkey or Redis is to be had here, so the installs run in this process.")
+            from worker.bootstrap.installer import InProcessWorker
+
             assert isinstance(self._broker, Rule)
-            self._in_process = bootstrap.InProcessWorker(self.settings, self.database, self._broker)
+            self._in_process = InProcessWorker(self.settings, self.database, self._broker)
             self._in_process.start()
 
     def _use_broker(self, redis_url: str) -> None:
@@ -265,9 +266,7 @@ class Session:
             self._limiter_is_idle = False
 
     def _open_cyclr(self) -> AbstractAsyncContextManager[tuple[CyclrClient, Limiter]]:
-        return bootstrap.open_cyclr(
-            self.settings, self.database.engine, clock=self._clock, broker=self._broker
-        )
+        return open_cyclr(self.settings, self.database.engine, clock=self._clock, broker=self._broker)
 
     def _put_abandoned_jobs_aside(self) -> None:
         """What a killed command left: half-loaded jobs go, running ones are paused, since the workers take only
@@ -280,17 +279,12 @@ class Session:
             elif not self._keeps_jobs or job.instance_id != self.database.instance_id:
                 pause_job(self.database.engine, job.id, PauseReason.INTERRUPTED)
 
-    def _worker_environment(self) -> dict[str, str]:
-        # Nothing of `.env` or of the environment may reach the workers past the settings that were read here.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OUR_VARIABLES)}
-        return inherited | bootstrap.environment_of(self.settings)
-
     def _sweep(self) -> None:
         try:
             sweep(
                 self.database.engine,
                 self.database.instance_id,
-                bootstrap.sweep_rules(self.settings),
+                SweepRules.of(self.settings),
                 self.ring,
             )
         except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds

@@ -20,7 +20,7 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
 from worker.domain.wording import counted
-from worker.jobs import write_result_file
+from worker.jobs.results import write_result_file
 from worker.jobs.standing import state_in_words
 from worker.store.jobs import JobStatus, count_in_hand, count_waiting_for_authorisation
 from worker.store.listing import iter_items, list_api_hosts, list_jobs

@@ -9,11 +9,9 @@ from contextlib import ExitStack, contextmanager
 
 import typer
 
-from worker import bootstrap
 from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say
 from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
 from worker.cli.report import standing
-from worker.cli.session import Session
 from worker.cli.watch import say_end
 from worker.cli.watching import see_through
 from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job
@@ -24,7 +22,7 @@ from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, r
 from worker.store.listing import find_job, list_api_hosts
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job
-from worker.sweeping import sweep
+from worker.sweeping import SweepRules, sweep
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -141,6 +139,8 @@ def _say_retried(retried: Retried, job: JobStatus) -> None:
 
 def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
     """Change the job of a home with the home's workers at hand, and stay until it ends."""
+    from worker.cli.session import Session
+
     with ExitStack() as stack:
         with failures_in_words(nothing_done=NOTHING_CHANGED):
             settings = load_settings(needs_cyclr=True)
@@ -159,7 +159,7 @@ def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
 
 def _finish_cancelling(place: HomePlace, job_id: str) -> None:
     """What the sweep of a deployment does: cancel the rows that were surely not sent."""
-    rules = bootstrap.sweep_rules(place.settings)
+    rules = SweepRules.of(place.settings)
     left = -1
     while (job := require_job(place, job_id)).left != left and job.finished_at is None:
         left = job.left

@@ -12,7 +12,8 @@ from worker.cli.run import agree, load, question, require_an_answer, require_ins
 from worker.cli.workplace import Deployment, open_deployment
 from worker.domain.states import JobState
 from worker.intake import Source, open_source
-from worker.jobs import RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import RunOptions
+from worker.jobs.unfinished import Unfinished, find_unfinished
 
 
 def submit_command(file: Path, options: RunOptions, *, is_sure: bool) -> None:

@@ -3,12 +3,11 @@
 import time
 from contextlib import ExitStack
 
-from worker import bootstrap
 from worker.cli.exits import failures_in_words
 from worker.cli.workplace import Deployment, open_deployment
 from worker.clock import Clock
 from worker.settings import load_settings
-from worker.sweeping import SWEEP_EVERY_S, sweep
+from worker.sweeping import SWEEP_EVERY_S, SweepRules, sweep
 from worker.telemetry import configure_logging, get_logger
 
 log = get_logger()
@@ -36,7 +35,7 @@ def _sweep_once(deployment: Deployment) -> None:
         sweep(
             deployment.database.engine,
             deployment.database.instance_id,
-            bootstrap.sweep_rules(deployment.settings),
+            SweepRules.of(deployment.settings),
             deployment.ring,
         )
     except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds

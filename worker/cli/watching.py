@@ -4,14 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from worker.cli.exits import say
 from worker.cli.progress import open_display
-from worker.cli.session import Session
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
@@ -19,11 +17,15 @@ from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
 from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.session import Engine
 
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.cyclr.limiter import Limiter
+
 LOOK_EVERY_S = 0.2
 DRAIN_MARGIN_S = 10.0
 
 
-def see_through(session: Session, job_id: str) -> JobStatus:
+def see_through(session: "Session", job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
     engine = session.database.engine
     standstill = Standstill(engine, Clock())
@@ -48,7 +50,7 @@ def see_through(session: Session, job_id: str) -> JobStatus:
     return get_job(engine, job_id)
 
 
-def _drain(session: Session, job_id: str) -> None:
+def _drain(session: "Session", job_id: str) -> None:
     """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
     clock = Clock()
     began = clock.moment()
@@ -91,7 +93,7 @@ class LimiterNote:
 
     READ_EVERY_S = 1.0
 
-    def __init__(self, open_limiter: Callable[[], Limiter | None]) -> None:
+    def __init__(self, open_limiter: "Callable[[], Limiter | None]") -> None:
         self._open_limiter = open_limiter
         self._clock = Clock()
         self._runner = asyncio.Runner()

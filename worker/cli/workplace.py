@@ -1,19 +1,18 @@
-"""Where a command about jobs works: the database and Redis of a deployment, or the home of the embedded mode."""
+"""Where a command about jobs works: the database and Redis of a deployment, or the home of the embedded mode.
+
+What calls Cyclr or rings is imported where it is done: most commands only read, and start in half of the time so.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from worker import bootstrap
-from worker.bootstrap import Database
+from worker.bootstrap.database import Database, open_database
 from worker.cli.refusals import UnknownJob
-from worker.cli.session import settings_of_home
 from worker.clock import Clock
-from worker.cyclr.client import CyclrClient
-from worker.cyclr.limiter import Limiter
 from worker.embedded import Home
 from worker.settings import CyclrSettings, load_settings
 from worker.store.jobs import JobStatus
@@ -21,7 +20,11 @@ from worker.store.listing import find_job
 from worker.store.readiness import lost_database_in_words, require_ready
 from worker.store.schema import upgrade
 from worker.telemetry import configure_logging
-from worker.tickets import Doorbell
+
+if TYPE_CHECKING:
+    from worker.cyclr.client import CyclrClient
+    from worker.cyclr.limiter import Limiter
+    from worker.tickets import Doorbell
 
 T = TypeVar("T")
 
@@ -32,7 +35,7 @@ class Workplace(Protocol):
     settings: CyclrSettings
     database: Database
 
-    def ask(self, question: Callable[[CyclrClient, Limiter], Awaitable[T]]) -> T: ...
+    def ask(self, question: "Callable[[CyclrClient, Limiter], Awaitable[T]]") -> T: ...
 
     def watch(self, job_id: str) -> AbstractContextManager[None]: ...
 
@@ -49,16 +52,18 @@ class Deployment:
         assert settings.redis_url is not None
         self._clock = Clock()
         self._redis_url = settings.redis_url.get_secret_value()
-        self._doorbell = Doorbell(self._redis_url)
+        self._doorbell: Doorbell | None = None
         self.settings = settings
-        self.database = bootstrap.open_database(settings)
+        self.database = open_database(settings)
         self.has_workers = True
 
-    def ask(self, question: Callable[[CyclrClient, Limiter], Awaitable[T]]) -> T:
+    def ask(self, question: "Callable[[CyclrClient, Limiter], Awaitable[T]]") -> T:
         """Calls of Cyclr by the command itself, under the limit that all of the deployment's processes share."""
 
+        from worker.bootstrap.cyclr import open_cyclr
+
         async def work() -> T:
-            opened = bootstrap.open_cyclr(
+            opened = open_cyclr(
                 self.settings, self.database.engine, clock=self._clock, broker=self._redis_url
             )
             async with opened as (client, limiter):
@@ -66,9 +71,11 @@ class Deployment:
 
         return asyncio.run(work())
 
-    def limiter(self, instance_id: str) -> Limiter | None:
+    def limiter(self, instance_id: str) -> "Limiter | None":
         """A limiter of one's own to look at the shared one of this instance."""
-        return bootstrap.make_limiter(
+        from worker.bootstrap.cyclr import make_limiter
+
+        return make_limiter(
             self.settings,
             self.database.engine,
             clock=self._clock,
@@ -88,6 +95,10 @@ class Deployment:
         return self._clock.now()
 
     def ring(self) -> None:
+        if self._doorbell is None:
+            from worker.tickets import Doorbell
+
+            self._doorbell = Doorbell(self._redis_url)
         self._doorbell.ring()
 
 
@@ -98,14 +109,16 @@ class HomePlace:
         home = Home(settings.cyclr_bulk_home, Clock())
         self.has_workers = home.is_in_use
         self._runtime = home.find_runtime() if self.has_workers else None
-        self.settings = settings_of_home(settings, home)
-        self.database = bootstrap.open_database(self.settings)
+        self.settings = home.settings(settings)
+        self.database = open_database(self.settings)
 
-    def limiter(self, instance_id: str) -> Limiter | None:
+    def limiter(self, instance_id: str) -> "Limiter | None":
         """None where no command runs a Valkey here."""
         if self._runtime is None or not self._runtime.redis_url:
             return None
-        return bootstrap.make_limiter(
+        from worker.bootstrap.cyclr import make_limiter
+
+        return make_limiter(
             self.settings,
             self.database.engine,
             clock=Clock(),

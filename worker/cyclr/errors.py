@@ -20,8 +20,10 @@ Every text of these errors may be shown and stored: messages of Cyclr are made s
 get here, and neither requests nor tokens are held, chained errors included.
 """
 
+from worker.domain.failures import ToldFailure
 
-class CyclrError(Exception):
+
+class CyclrError(ToldFailure):
     """`status`: the HTTP status, where there was an answer."""
 
     status: int | None = None

@@ -8,8 +8,10 @@ EmbeddedModeError
 
 from pathlib import Path
 
+from worker.domain.failures import ToldFailure
 
-class EmbeddedModeError(Exception):
+
+class EmbeddedModeError(ToldFailure):
     """The embedded mode cannot run."""
 
 

@@ -11,12 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import SecretStr
 
 from worker.clock import Clock
 from worker.embedded.errors import HomeUnusable, LeftoverAlive
 from worker.embedded.files import FILE_MODE, make_private_folder, write_private
 from worker.embedded.processes import end_process, is_alive
 from worker.embedded.runtime import Runtime, read_runtime
+from worker.settings import CyclrSettings
 
 SOCKET_FOLDER_PREFIX = "cyclr-bulk-"
 
@@ -189,6 +191,15 @@ class Home:
         if not key:
             raise HomeUnusable(self.path, "the file sealing-key is empty; put the key back from a copy")
         return key
+
+    def settings(self, settings: CyclrSettings) -> CyclrSettings:
+        """The settings with the home's database and sealing key."""
+        return settings.model_copy(
+            update={
+                "database_url": SecretStr(f"sqlite:///{self.database_path}"),
+                "cyclr_bulk_sealing_keys": SecretStr(self.sealing_key()),
+            }
+        )
 
     def _read(self, name: str) -> str | None:
         try:

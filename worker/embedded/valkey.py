@@ -13,10 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from worker.embedded.children import Child, start_child
 from worker.embedded.errors import ServiceNotStarted
 from worker.embedded.home import SOCKET_FOLDER_PREFIX
@@ -155,16 +151,19 @@ class Valkey:
 
     def _wait_for_answer(self, child: Child) -> None:
         deadline = time.monotonic() + _ANSWER_WITHIN_S
-        with redis.Redis(
-            unix_socket_path=str(self.socket_path), socket_timeout=1, retry=Retry(NoBackoff(), 0)
-        ) as client:
-            while time.monotonic() < deadline:
-                if not child.is_alive:
-                    raise ServiceNotStarted(
-                        NAME, f"it ended with exit code {child.exit_code}", self._log_path
-                    )
-                with suppress(redis.RedisError):
-                    client.ping()
-                    return
-                time.sleep(_POLL_S)
+        while time.monotonic() < deadline:
+            if not child.is_alive:
+                raise ServiceNotStarted(NAME, f"it ended with exit code {child.exit_code}", self._log_path)
+            if self._answers():
+                return
+            time.sleep(_POLL_S)
         raise ServiceNotStarted(NAME, f"no answer within {_ANSWER_WITHIN_S:.0f} s", self._log_path)
+
+    def _answers(self) -> bool:
+        # By hand: the client library takes longer to load than the server to start.
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            client.connect(str(self.socket_path))
+            client.sendall(b"PING\r\n")
+            return client.recv(100).startswith(b"+PONG")
+        return False

@@ -7,10 +7,11 @@ FileChanged   it is not the file any more that was opened
 from collections.abc import Iterable
 from pathlib import Path
 
+from worker.domain.failures import ToldFailure
 from worker.domain.rows import Problem
 
 
-class Unreadable(Exception):
+class Unreadable(ToldFailure):
     """The file as a whole is wrong. `problems` is never empty."""
 
     def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
@@ -19,7 +20,7 @@ class Unreadable(Exception):
         super().__init__("\n".join(f"{path}: {problem}" for problem in self.problems))
 
 
-class FileChanged(Exception):
+class FileChanged(ToldFailure):
     """The bytes differ from those that were opened, so what was found then does not hold any more."""
 
     def __init__(self, path: Path) -> None:

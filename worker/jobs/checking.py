@@ -60,15 +60,6 @@ class Checked:
         return len(self.survey.problems) + self.findings.problem_count
 
 
-class Rejected(Exception):
-    """Rows have problems. `problems`: the first of them; `count`: of all, where there are more."""
-
-    def __init__(self, problems: Sequence[Problem], count: int | None = None) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
-        self.count = len(self.problems) if count is None else count
-
-
 class DatabaseMemory:
     """What intake asks of our own past. `besides`: a job whose live rows do not count."""
 

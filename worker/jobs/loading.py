@@ -5,7 +5,8 @@ from collections.abc import Callable
 from worker.domain.connectors import Connector
 from worker.domain.rows import PlannedRow
 from worker.intake import Findings, connector_key, iter_plan
-from worker.jobs.checking import Checked, DatabaseMemory, Rejected
+from worker.jobs.checking import Checked, DatabaseMemory
+from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions, fingerprint
 from worker.store.loading import Loader, NewJob, loading_turn
 from worker.store.sealing import Sealer

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from worker.domain.connectors import Connector
+from worker.domain.failures import ToldFailure
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
 from worker.domain.states import ItemState, JobState
 from worker.store.abandoned import delete_abandoned_loads, delete_load
@@ -113,7 +114,7 @@ def _load_lock(engine: Engine) -> Iterator[None]:
         yield
 
 
-class LoadLost(Exception):
+class LoadLost(ToldFailure):
     """The job that was being loaded is gone: its loader was taken for dead."""
 
     def __init__(self, job_id: str) -> None:

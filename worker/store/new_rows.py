@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from worker.domain.failures import ToldFailure
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
 from worker.domain.states import ItemState
 from worker.store.sealing import Sealer
@@ -13,7 +14,7 @@ HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # due_at of an item that `--first
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, and no database half a character
 
 
-class UnstorableText(Exception):
+class UnstorableText(ToldFailure):
     """A row holds a text that the database cannot keep. The intake refuses such rows; this is the last line."""
 
     def __init__(self, row_number: int, column: str) -> None:

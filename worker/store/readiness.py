@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from worker.domain.failures import ToldFailure
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 
 
-class DatabaseAway(Exception):
+class DatabaseAway(ToldFailure):
     """The database does not answer, or refuses us. `where`: host and name of the database, nothing secret."""
 
     def __init__(self, where: str, reason: str) -> None:
@@ -17,7 +18,7 @@ class DatabaseAway(Exception):
         self.where = where
 
 
-class OldSchema(Exception):
+class OldSchema(ToldFailure):
     """The schema is older than this code, or not there at all."""
 
     def __init__(self, where: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
+from worker.domain.failures import ToldFailure
 from worker.store.session import LOCK_TIMED_OUT, reading
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
         raise
 
 
-class SchemaBusy(Exception):
+class SchemaBusy(ToldFailure):
     """The tables are in use for so long that they could not be changed."""
 
     def __init__(self) -> None:
@@ -79,7 +80,7 @@ class SchemaBusy(Exception):
         )
 
 
-class NewerSchema(Exception):
+class NewerSchema(ToldFailure):
     """The database was made by a newer version."""
 
     def __init__(self, revision: str) -> None:

@@ -14,10 +14,10 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, and_, delete, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.reasons import cut, in_common, reason_key
 from worker.domain.states import ItemState
+from worker.store.bulk import upsert_into
 from worker.store.session import reading
 from worker.store.tables import call_tallies, failure_tallies, items, jobs, pace_points
 
@@ -312,8 +312,7 @@ def _upsert(connection: Connection, table: Any, rows: Sequence[dict[str, Any]], 
     """Insert `rows`, or change those that are there. `changes`: column -> what the old and the new value make."""
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+    statement = upsert_into(connection, table)
     new = {name: change(table.c[name], statement.excluded[name]) for name, change in changes.items()}
     keys = [column.name for column in table.primary_key]
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), list(rows))

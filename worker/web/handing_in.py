@@ -11,19 +11,14 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 
-from worker.bootstrap import open_cyclr
+from worker.bootstrap.cyclr import open_cyclr
 from worker.domain.wording import counted
 from worker.intake import Accounts, Options, Source, read_source
-from worker.jobs import (
-    Checked,
-    DatabaseMemory,
-    Rejected,
-    RunOptions,
-    Unfinished,
-    check_file,
-    find_unfinished,
-    load_job,
-)
+from worker.jobs.checking import Checked, DatabaseMemory, check_file
+from worker.jobs.errors import Rejected
+from worker.jobs.loading import load_job
+from worker.jobs.options import RunOptions
+from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.uploads import Upload

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from worker.bootstrap import Database, open_cyclr
+from worker.bootstrap.cyclr import open_cyclr
+from worker.bootstrap.database import Database
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter, redis_url

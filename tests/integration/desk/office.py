@@ -15,7 +15,7 @@ import structlog
 from tests.integration.store.databases import SEALER, Loads, end, planned, take, url_of
 from tests.integration.web.serving import declare_idle, serving
 from tests.plain_http import http_client
-from worker.bootstrap import Database
+from worker.bootstrap.database import Database
 from worker.clock import Clock
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.connectors import AuthMethod, Connector

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from fastapi import FastAPI
 
-from worker.bootstrap import make_limiter
+from worker.bootstrap.cyclr import make_limiter
 from worker.clock import Clock
 from worker.cyclr.limiter_rule import Rule
 from worker.settings import CyclrSettings

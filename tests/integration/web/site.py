@@ -15,7 +15,8 @@ import httpx
 from tests.integration.store.databases import Stores, url_of
 from tests.integration.web.serving import declare_idle, serving
 from tests.plain_http import http_client
-from worker import bootstrap
+from worker.bootstrap.database import Database
+from worker.bootstrap.installer import Installer
 from worker.clock import Clock
 from worker.domain.scopes import Scope
 from worker.settings import load_settings, parse_sealing_keys
@@ -51,9 +52,7 @@ class Site:
         has_ended = threading.Event()
 
         def work() -> None:
-            installer = bootstrap.Installer(
-                self.place.settings, self.place.database, broker=self.place.broker()
-            )
+            installer = Installer(self.place.settings, self.place.database, broker=self.place.broker())
             while not has_ended.is_set():
                 installer.run(for_s=0.5, on_start=lambda _loop, _run: None)
             installer.close()
@@ -92,7 +91,7 @@ def open_site(
         cyclr_bulk_sealing_keys=SEALING_KEYS,
         **{"cyclr_calls_per_second": 1000, "cyclr_burst": 1000} | settings,
     )
-    database = bootstrap.Database(engine, Sealer(parse_sealing_keys(SEALING_KEYS)), chosen.instance_id)
+    database = Database(engine, Sealer(parse_sealing_keys(SEALING_KEYS)), chosen.instance_id)
     ensure_instance(database.engine, chosen.instance_id, chosen.api_host)
     declare_idle(chosen, database.engine, redis_url)
     place = Place(

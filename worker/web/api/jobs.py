@@ -7,8 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from worker.domain.states import Code, ItemState, JobState
-from worker.jobs import iter_result_file
-from worker.jobs.results import REFUSED
+from worker.jobs.results import REFUSED, iter_result_file
 from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import list_failures

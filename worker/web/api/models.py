@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
 from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
-from worker.jobs import Checked
+from worker.jobs.checking import Checked
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
 from worker.web.problems import Fault

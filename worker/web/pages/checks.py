@@ -10,7 +10,8 @@ from worker.domain.wording import counted, in_words
 from worker.intake import Options, Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
 from worker.intake.rows import read_row
-from worker.jobs import Checked, Rejected
+from worker.jobs.checking import Checked
+from worker.jobs.errors import Rejected
 from worker.store.jobs import JobStatus
 from worker.web.pages import words
 

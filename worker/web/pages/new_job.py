@@ -12,7 +12,10 @@ from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable, template
-from worker.jobs import Checked, Rejected, RunOptions, find_unfinished
+from worker.jobs.checking import Checked
+from worker.jobs.errors import Rejected
+from worker.jobs.options import RunOptions
+from worker.jobs.unfinished import find_unfinished
 from worker.store.uploads import Upload
 from worker.web.guards import FORM_TOKEN, PageWriter, require_form_token
 from worker.web.handing_in import (

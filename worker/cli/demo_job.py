@@ -1,0 +1,59 @@
+"""The demo's job: the same steps as of any run, and what to type next for a real one."""
+
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from worker.cli.check import check, show_check
+from worker.cli.exits import ALL_INSTALLED, say
+from worker.cli.outcome import conclude_run
+from worker.cli.result_path import ResultPath
+from worker.cli.run import load
+from worker.cli.session import Session
+from worker.cli.watching import see_through
+from worker.domain.states import JobState
+from worker.embedded import Home, Services
+from worker.intake import open_source
+from worker.jobs.options import RunOptions
+from worker.settings import CyclrSettings
+
+
+def install(
+    stack: ExitStack, settings: CyclrSettings, home: Home, services: Services | None, file: Path
+) -> tuple[Session, str]:
+    """The home's session, open while `stack` lasts, and the id of the job that runs in it."""
+    session = stack.enter_context(Session(settings, needs_workers=True, home=home, services=services))
+    options = RunOptions()
+    checked = check(session, open_source(file), options)
+    show_check(checked, settings.cyclr_calls_per_second)
+    return session, load(stack, session, checked, options)
+
+
+def conclude(session: Session, job_id: str, file: Path, *, how_to_go_on: str) -> int:
+    """See the job through, say how it ended and what to type next; the exit code."""
+    job = see_through(session, job_id)
+    code = conclude_run(
+        session,
+        job,
+        ResultPath(file, None),
+        how_to_go_on=how_to_go_on,
+        how_to_retry="The failed rows were meant to fail: the result file says for each what to do.",
+    )
+    _say_what_next(file)
+    return ALL_INSTALLED if job.state is JobState.COMPLETED else code
+
+
+def _say_what_next(file: Path) -> None:
+    say("")
+    say("For a real run, put these into .env (or the environment):")
+    say("  CYCLR_API_URL=https://api.cyclr.com     the API domain of your instance")
+    say("  CYCLR_CLIENT_ID=...                     from Cyclr's console: Settings > OAuth Client Credentials")
+    say("  CYCLR_CLIENT_SECRET=...")
+    say("then type:")
+    say("  cyclr-bulk connectors                   what can be installed")
+    say("  cyclr-bulk template NAME > accounts.csv a file to fill")
+    say("  cyclr-bulk run accounts.csv --first 5   the first rows, after a check and a question")
+    if shutil.which("cyclr-bulk") is None:
+        say(f"Here cyclr-bulk is {sys.argv[0]}.")
+    say(f"The demo's own file, as an example: {file}")
