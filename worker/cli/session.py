@@ -112,7 +112,7 @@ class Session:
 
         async def work() -> T:
             async with self._open_cyclr() as (client, limiter):
-                return await question(client, limiter)
+                return await self._while_the_owner_lives(question(client, limiter))
 
         while True:
             try:
@@ -218,6 +218,27 @@ class Session:
             time.sleep(POLL_S)
         upgrade(self.database.engine)
         self._use_broker(runtime.redis_url)
+
+    async def _while_the_owner_lives(self, answer: Awaitable[T]) -> T:
+        """The answer. Raises: LimiterAway as soon as the command that this one works beside has ended: the limiter went with
+        it, and whoever asks would try for half a minute before it said so."""
+        asking = asyncio.ensure_future(answer)
+        try:
+            while not asking.done():
+                await asyncio.wait({asking}, timeout=CHECK_EVERY_S)
+                if not asking.done() and not self._has_its_owner():
+                    raise LimiterAway
+            return asking.result()
+        finally:
+            asking.cancel()
+            await asyncio.wait({asking})
+
+    def _has_its_owner(self) -> bool:
+        """Whether the Valkey that this command uses is run by it, or by the owner that it knows."""
+        if self._home.is_owned:
+            return True
+        runtime = self._home.find_runtime()
+        return runtime is not None and runtime.redis_url == self._broker and self._home.is_in_use
 
     def _waited_for_another_owner(self) -> bool:
         """Whether, after a short wait, the home has an owner other than the one whose Valkey is gone."""

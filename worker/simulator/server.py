@@ -115,9 +115,18 @@ class SimulatorThread:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
     def _end(self) -> None:
+        asyncio.run_coroutine_threadsafe(_end_late_answers(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _end_late_answers() -> None:
+    """A call that was to be answered late may still be waiting for its time."""
+    waiting = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def serve(
