@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Compiling is half of what it takes to learn which tests there are, and of most starts of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test e2e screenshots setup check bench format mutants faults lock clean
+.PHONY: demo test e2e served browser screenshots setup check bench format mutants faults lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
@@ -21,13 +21,19 @@ $(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
 test: setup
 	@$(VENV)/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-# The pages in a real browser; brings what it needs, Chromium too where there is none.
-e2e: $(BROWSER_STAMP)
+# The web server as a person starts it: over HTTP, then its pages in a real browser.
+e2e: served browser
+
+served: setup
+	@$(VENV)/bin/pytest tests/served -n 2 --dist loadfile --no-loadscope-reorder
+
+# Brings what it needs, Chromium too where there is none.
+browser: $(BROWSER_STAMP)
 	@$(VENV)/bin/pytest tests/browser
 
 # The same, with its screenshots put where the docs show them.
 screenshots: export SCREENSHOTS = docs/screenshots
-screenshots: e2e
+screenshots: browser
 
 $(BROWSER_STAMP): $(STAMP) requirements/browser.txt scripts/chromium.sh
 	@sh scripts/chromium.sh

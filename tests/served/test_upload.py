@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.browser.world import MAIL, add_accounts
-from tests.end_to_end.web.home import client_of, open_home
+from tests.served.home import client_of, open_home
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

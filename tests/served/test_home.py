@@ -13,7 +13,7 @@ import pytest
 from tests.browser.served import Served, address
 from tests.browser.world import CREDENTIALS, MAIL, add_accounts, ids, secrets_of
 from tests.end_to_end.processes.commands import Command, eventually
-from tests.end_to_end.web.home import client_of, open_home
+from tests.served.home import client_of, open_home
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -21,7 +21,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.end_to_end.harness import small_world
 from tests.integration.web.site import Site, open_site, wait_until
 from tests.integration.web.test_reading import submit
-from tests.postgres import open_databases
+from tests.postgres import Databases
+from tests.servers import valkey
 from worker.simulator.server import SimulatorThread
 from worker.store.schema import upgrade
 from worker.store.session import open_engine
@@ -69,11 +70,8 @@ class Described:
 
 
 @pytest.fixture(scope="module")
-def described(redis_url: str) -> Iterator[Described]:
-    with (
-        open_databases() as databases,
-        SimulatorThread(small_world("acme", "globex", "initech")) as simulator,
-    ):
+def described(databases: Databases) -> Iterator[Described]:
+    with valkey() as redis_url, SimulatorThread(small_world("acme", "globex", "initech")) as simulator:
         url = databases.new()
         engine = open_engine(url)
         upgrade(engine)
