@@ -9,6 +9,8 @@ from tests.browser.served import Served, open_served
 from tests.browser.world import CREDENTIALS, story_world
 from tests.plain_http import http_client
 
+ASK_EVERY_S = 0.25  # a look at a job is a request, and many cost the server more than the job does
+
 
 def open_home(folder: Path, **settings: str) -> Any:
     chosen = {

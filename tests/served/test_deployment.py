@@ -9,6 +9,7 @@ import pytest
 from tests.end_to_end.fleet.fleet import Fleet, end
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.plain_http import http_client
+from tests.served.home import ASK_EVERY_S
 
 ADDRESS = re.compile(r"^Serving on http://0\.0\.0\.0:(\d+)$", re.MULTILINE)
 
@@ -33,6 +34,14 @@ def client_of(fleet: Fleet, web: Command, scope: str = "write") -> httpx.Client:
     return http_client(base_url=url, headers=headers, timeout=120)
 
 
+def wait_until(client: httpx.Client, job_id: str, state: str) -> None:
+    eventually(
+        lambda: client.get(f"/v1/jobs/{job_id}").json()["state"] == state,
+        f"it is {state}",
+        every_s=ASK_EVERY_S,
+    )
+
+
 def test_what_is_handed_in_is_installed_by_the_workers(fleet: Fleet, web: Command):
     accounts = [f"web-{number}" for number in range(30)]
     content = fleet.file(accounts).read_bytes()
@@ -41,7 +50,7 @@ def test_what_is_handed_in_is_installed_by_the_workers(fleet: Fleet, web: Comman
         assert answer.status_code == 202, answer.text
         job_id = answer.json()["id"]
         assert answer.json()["handed_in_by"] == "tests"
-        eventually(lambda: client.get(f"/v1/jobs/{job_id}").json()["state"] == "completed", "it is completed")
+        wait_until(client, job_id, "completed")
         assert client.get(f"/v1/jobs/{job_id}").json()["installed"] == 30
         assert client.get("/readyz").json() == {
             "status": "ready",
@@ -55,7 +64,7 @@ def test_it_ends_soon_though_somebody_follows_a_job(fleet: Fleet, web: Command):
     accounts = [f"web-stream-{number}" for number in range(3)]
     job_id = fleet.submit(accounts, "--first", "1")
     with client_of(fleet, web, "read") as client:
-        eventually(lambda: client.get(f"/v1/jobs/{job_id}").json()["state"] == "paused", "it is paused")
+        wait_until(client, job_id, "paused")
         with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
             assert any(line.startswith("event: progress") for line in answer.iter_lines())
             assert end(web) == 0

@@ -12,8 +12,8 @@ import pytest
 
 from tests.browser.served import Served, address
 from tests.browser.world import CREDENTIALS, MAIL, add_accounts, ids, secrets_of
-from tests.end_to_end.processes.commands import Command, eventually
-from tests.served.home import client_of, open_home
+from tests.end_to_end.processes.commands import DEADLINE_S, Command, eventually
+from tests.served.home import ASK_EVERY_S, client_of, open_home
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -37,6 +37,15 @@ def job(client: httpx.Client, job_id: str) -> Any:
     return client.get(f"/v1/jobs/{job_id}").raise_for_status().json()
 
 
+def wait_until_completed(client: httpx.Client, job_id: str, *, within_s: float = DEADLINE_S) -> None:
+    eventually(
+        lambda: job(client, job_id)["state"] == "completed",
+        "the job is completed",
+        within_s=within_s,
+        every_s=ASK_EVERY_S,
+    )
+
+
 def serve_again(served: Served) -> tuple[Command, str]:
     command = served.place.start("serve", "--port", "0")
     return command, address(command)
@@ -51,7 +60,7 @@ def test_what_was_handed_in_is_installed_and_nothing_is_left_running(served: Ser
     key = made.out.strip()
     with client_of(served, key=key) as client:
         job_id = submit(client, accounts)
-        eventually(lambda: job(client, job_id)["state"] == "completed", "the job is completed")
+        wait_until_completed(client, job_id)
         assert job(client, job_id)["installed"] == 60
         assert client.get("/readyz").json()["status"] == "ready"
         results = client.get(f"/v1/jobs/{job_id}/results.csv").content.decode("utf-8-sig")
@@ -72,12 +81,14 @@ def test_what_was_handed_in_is_installed_and_nothing_is_left_running(served: Ser
 def test_an_accepted_job_outlives_the_server_and_goes_on_with_the_next(
     tmp_path: Path, number: signal.Signals
 ):
-    accounts = ids("lasting", 200)
+    accounts = ids("lasting", 120)
     with open_home(tmp_path, CYCLR_CALLS_PER_SECOND="25", CYCLR_BURST="5") as served:
         served.simulator.call(lambda world: add_accounts(world, accounts))
         with client_of(served) as client:
             job_id = submit(client, accounts)
-            eventually(lambda: job(client, job_id)["installed"] >= 10, "ten rows are installed")
+            eventually(
+                lambda: job(client, job_id)["installed"] >= 10, "ten rows are installed", every_s=ASK_EVERY_S
+            )
         served.command.send(number)
         served.command.wait()
         if number == signal.SIGKILL:
@@ -86,10 +97,8 @@ def test_an_accepted_job_outlives_the_server_and_goes_on_with_the_next(
         with client_of(served, url=url) as client:
             now = job(client, job_id)
             assert (now["state"], now["left"] > 0) == ("running", True)
-            eventually(
-                lambda: job(client, job_id)["state"] == "completed", "the job is completed", within_s=180
-            )
-            assert job(client, job_id)["installed"] == 200
+            wait_until_completed(client, job_id, within_s=180)
+            assert job(client, job_id)["installed"] == 120
         command.send(signal.SIGTERM)
         assert command.wait() == 0
         assert served.simulator.call(lambda world: world.count_doubles()) == 0

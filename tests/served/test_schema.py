@@ -30,6 +30,8 @@ from worker.store.sightings import note_sighting
 from worker.web import api, desk
 from worker.web.api.documentation import document
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "50"))  # of each operation
 # Written down, since every process of a test run would have to work them out before it knows its tests.
 OPERATIONS = (
@@ -108,6 +110,8 @@ def test_every_operation_is_tried(operations: dict[str, Any]):
 def test_every_answer_is_as_the_description_says(
     label: str, operations: dict[str, Any], described: Described
 ):
+    # Readiness asks for a worker that was seen within the minute.
+    note_sighting(described.site.engine, "worker-of-tests", described.site.place.database.instance_id)
     session = requests.Session()
     session.trust_env = False
     # A kept connection may be closed by the server just when the next request is sent.
@@ -121,8 +125,6 @@ def test_every_answer_is_as_the_description_says(
             case.path_parameters["job_id"] = described.jobs[
                 "ended" if case.path.endswith("/events") else which
             ]
-        # Readiness asks for a worker that was seen within the minute.
-        note_sighting(described.site.engine, "worker-of-tests", described.site.place.database.instance_id)
         answer = case.call(
             base_url=described.site.url,
             session=session,
