@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from worker.embedded.children import Child, start_child
@@ -53,6 +54,7 @@ def _platform_name() -> str:
     return f"{system}-{ {'amd64': 'x86_64', 'arm64': arm, 'aarch64': arm}.get(machine, machine) }"
 
 
+@cache
 def _runs(binary: Path) -> bool:
     """Whether it starts at all: a binary for another libc is there and does not."""
     argv = [str(binary), "--version"]
