@@ -1,7 +1,6 @@
 """The second pass over a file: each row with everything that is known, and what becomes of it."""
 
-import itertools
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from worker.domain.connectors import Connector, ConnectorRef
@@ -17,7 +16,7 @@ from worker.domain.rows import (
 from worker.domain.targets import fold, target_key
 from worker.intake.columns import Header
 from worker.intake.compact import FirstRows
-from worker.intake.files import Source
+from worker.intake.files import Line, Source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
 from worker.intake.memory import KnownTarget, Memory, StoredAt
@@ -25,6 +24,7 @@ from worker.intake.plain import RowReader
 from worker.intake.rows import Options, withheld_columns
 
 BATCH_ROWS = 1_000
+BATCH_CHARACTERS = 4_000_000  # rows may be long, and memory is not to grow with them
 MOST_FITS = 1_000
 
 Catalogue = Mapping[ConnectorRef, Connector | str]
@@ -59,9 +59,23 @@ def iter_plan(
     """
     planner = _Planner(source.header, options, catalogue, missing_accounts, memory, findings)
     lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
-    read = map(RowReader(source.header, options).read, lines)
-    while batch := list(itertools.islice(read, BATCH_ROWS)):
-        yield from planner.judge(batch)
+    read = RowReader(source.header, options).read
+    for batch in _batches(lines):
+        yield from planner.judge([read(line) for line in batch])
+
+
+def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """As many lines at a time as make one question to the database worth while, and fewer where they are long."""
+    batch: list[Line] = []
+    characters = 0
+    for line in lines:
+        batch.append(line)
+        characters += sum(map(len, line.cells))
+        if len(batch) >= BATCH_ROWS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 @dataclass(slots=True)

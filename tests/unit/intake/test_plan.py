@@ -192,6 +192,15 @@ def test_memory_is_asked_in_batches():
     assert memory.asked == [1_000, 1_000, 1]
 
 
+def test_a_batch_of_long_rows_is_no_larger_in_memory():
+    text = "account_id,connector,api_key,note\n" + "".join(
+        f"a{n},MailChimp,k,{'n' * 50_000}\n" for n in range(200)
+    )
+    memory = Remembered()
+    assert len(plan(text, memory=memory)) == 200
+    assert memory.asked == [80, 80, 40]
+
+
 def test_a_repeat_is_found_across_batches():
     text = "account_id,connector,api_key\n" + "".join(f"a{n % 1_500},MailChimp,k\n" for n in range(1_501))
     assert [row.number for row in plan(text) if isinstance(row, RefusedRow)] == [1_502]
