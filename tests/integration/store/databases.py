@@ -106,7 +106,9 @@ class PostgresStores:
         return open_engine(self._databases.new())
 
     def drop(self, engine: Engine) -> None:
-        engine.dispose()  # ends what a test may have left open
+        # Its connections are used again with it: a new one has all of the catalog to read, 10 ms of CPU.
+        if engine.pool.checkedout():  # type: ignore[attr-defined]
+            engine.dispose()  # what a test has left open is closed, not used again
         if _fingerprint(engine) != self._schema:
             self._drop(engine)
             return
