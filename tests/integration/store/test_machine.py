@@ -358,6 +358,7 @@ class Store(RuleBasedStateMachine):
 
 
 # A failure is shrunk, for at most 5 minutes: Hypothesis ends it then.
+@pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_the_store_keeps_its_rules_in_any_order_of_events(engine: Engine):
     class OnEngine(Store):
