@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Compiling is half of what it takes to learn which tests there are, and of most starts of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test e2e served browser screenshots setup check bench format mutants faults lock clean
+.PHONY: demo test e2e processes browser screenshots setup check bench format mutants faults lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
@@ -21,11 +21,11 @@ $(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
 test: setup
 	@$(VENV)/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-# The web server as a person starts it: over HTTP, then its pages in a real browser.
-e2e: served browser
+# As a person starts it: the wheel, the demo, commands at a terminal, the web server; then its pages in a real browser.
+e2e: processes browser
 
-served: setup
-	@$(VENV)/bin/pytest tests/served -n 2 --dist loadfile --no-loadscope-reorder
+processes: setup
+	@$(VENV)/bin/pytest tests/first_use tests/served -n 3 --dist loadfile --no-loadscope-reorder
 
 # Brings what it needs, Chromium too where there is none.
 browser: $(BROWSER_STAMP)

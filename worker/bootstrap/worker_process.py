@@ -50,7 +50,6 @@ def require_worker_can_start(broker_url: str) -> None:
     except (InvalidSettings, OldSchema) as error:
         sys.exit(f"The worker does not start. {error}")
     # What was imported stays for good: no process to come need walk it again and again.
-    gc.collect()
     gc.freeze()
 
 

@@ -1,18 +1,3 @@
-"""A desk for each test."""
+"""The desk that the files here work at."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from tests.end_to_end.cli.desk import Desk, world
-from worker.simulator.server import SimulatorThread
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.chdir(tmp_path)
-    with SimulatorThread(world()) as simulator:
-        desk = Desk(tmp_path, simulator)
-        yield desk
-        desk.assert_no_secret_was_said()
+from tests.end_to_end.cli.fixtures import desk as desk
