@@ -19,7 +19,7 @@ $(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
 	@touch $(STAMP)
 
 test: setup
-	@$(VENV)/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(VENV)/bin/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 # As a person starts it: the wheel, the demo, commands at a terminal, the web server; then its pages in a real browser.
 e2e: processes browser

@@ -1,7 +1,14 @@
 """The Celery app: the one object made at import. It reads only REDIS_URL."""
 
+import gc
 import os
+import sys
 from typing import Any
+
+if "worker" in sys.argv:
+    # What follows loads for a second, and a seventh of it would be the collector's walks through what is there already.
+    # It goes on before there are worker processes: `worker_process.require_worker_can_start`.
+    gc.disable()
 
 from celery.signals import (
     celeryd_init,

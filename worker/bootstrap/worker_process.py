@@ -51,6 +51,7 @@ def require_worker_can_start(broker_url: str) -> None:
         sys.exit(f"The worker does not start. {error}")
     # What was imported stays for good: no process to come need walk it again and again.
     gc.freeze()
+    gc.enable()
 
 
 def _wait_until_ready(engine: Engine) -> None:

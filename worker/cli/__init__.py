@@ -3,6 +3,9 @@
 
 def main() -> None:
     """The entry point of the command."""
+    from worker.cli.loading import begin_loading
+
+    begin_loading()
     from worker.cli.app import app
     from worker.cli.streams import use_lasting_streams
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from worker.cli.exits import failures_in_words
 from worker.cli.home_services import environment_without_ours, start_services
+from worker.cli.loading import begin_loading, end_loading
 from worker.clock import Clock
 from worker.embedded import Child, Home, ServiceNotStarted, Services, find_valkey_binary, start_child
 from worker.settings import CyclrSettings, load_settings
@@ -36,8 +37,10 @@ def run_demo(accounts: int) -> None:
             simulator = _start_simulator(folder, port, accounts)
             stack.callback(simulator.kill)
 
+            begin_loading()
             from worker.cli.demo_job import conclude, install
 
+            end_loading()
             file = folder / "accounts.csv"
             file.write_text(sample_csv(accounts), encoding="utf-8", newline="")
             typer.echo(

@@ -7,6 +7,7 @@ from types import FrameType
 
 import typer
 
+from worker.cli.loading import end_loading
 from worker.domain.failures import ToldFailure
 
 ALL_INSTALLED = 0
@@ -40,6 +41,7 @@ def failures_in_words(
 
     `problems_to`: where problems of the file go; `check` was asked for them.
     """
+    end_loading()  # whoever comes here has the most of it
     try:
         with interrupts_in_words(nothing_done):
             yield

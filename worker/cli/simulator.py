@@ -6,6 +6,7 @@ import ipaddress
 import typer
 
 from worker.cli.exits import NOTHING_DONE, say
+from worker.cli.loading import end_loading
 from worker.simulator.sample import sample_credentials, sample_world
 from worker.simulator.server import serve
 
@@ -28,6 +29,7 @@ def simulator_command(host: str, port: int, sample: int) -> None:
         if not is_loopback(host):
             say(f"Warning: whoever reaches {host} can read and change it. Put nothing real into it.")
 
+    end_loading()
     try:
         serve(port, host=host, world=sample_world(sample) if sample else None, ready=ready)
     except OSError as error:
