@@ -81,7 +81,7 @@ def test_what_was_handed_in_is_installed_and_nothing_is_left_running(served: Ser
 def test_an_accepted_job_outlives_the_server_and_goes_on_with_the_next(
     tmp_path: Path, number: signal.Signals
 ):
-    accounts = ids("lasting", 120)
+    accounts = ids("lasting", 200)
     with open_home(tmp_path, CYCLR_CALLS_PER_SECOND="25", CYCLR_BURST="5") as served:
         served.simulator.call(lambda world: add_accounts(world, accounts))
         with client_of(served) as client:
@@ -98,7 +98,7 @@ def test_an_accepted_job_outlives_the_server_and_goes_on_with_the_next(
             now = job(client, job_id)
             assert (now["state"], now["left"] > 0) == ("running", True)
             wait_until_completed(client, job_id, within_s=180)
-            assert job(client, job_id)["installed"] == 120
+            assert job(client, job_id)["installed"] == 200
         command.send(signal.SIGTERM)
         assert command.wait() == 0
         assert served.simulator.call(lambda world: world.count_doubles()) == 0
