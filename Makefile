@@ -21,11 +21,12 @@ $(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
 test: setup
 	@$(VENV)/bin/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-# As a person starts it: the wheel, the demo, commands at a terminal, the web server; then its pages in a real browser.
+# As a person starts it: the wheel, the demo, commands at a terminal and beside each other, the web server; then its pages
+# in a real browser.
 e2e: processes browser
 
 processes: setup
-	@$(VENV)/bin/pytest tests/first_use tests/served -n 3 --dist loadfile --no-loadscope-reorder
+	@$(VENV)/bin/pytest tests/commands tests/served -n 3 --dist loadfile --no-loadscope-reorder
 
 # Brings what it needs, Chromium too where there is none.
 browser: $(BROWSER_STAMP)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.commands.sharing import TAKES_OVER, ends_well, hold_up, run, states_by_source
 from tests.end_to_end.processes.commands import eventually
 from tests.end_to_end.processes.evidence import assert_all_installed, assert_never_wrong
-from tests.end_to_end.processes.sharing import TAKES_OVER, ends_well, hold_up, run, states_by_source
 from tests.end_to_end.processes.site import account_ids, open_site
 from worker.simulator.faults import slow
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
+from tests.commands.sharing import TAKES_OVER, ends_well, hold_up, let_go, run, states_by_source
 from tests.end_to_end.processes.commands import eventually
 from tests.end_to_end.processes.evidence import assert_all_installed, assert_never_wrong, result_files
-from tests.end_to_end.processes.sharing import TAKES_OVER, ends_well, hold_up, let_go, run, states_by_source
 from tests.end_to_end.processes.site import Site, account_ids, open_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
