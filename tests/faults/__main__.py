@@ -28,6 +28,9 @@ def main() -> int:
     # Whatever ends it, also where a shell's background takes away Ctrl-C: what it started is ended first.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))
+    if len(sys.argv) > 1:  # an hour of something else than what was asked for helps nobody
+        say(str(__doc__))
+        return 2
     asked = os.environ.get("FAULTS", f"{ALONE},{MIX}")
     first, _, last = os.environ.get("SEEDS", "1-10").partition("-")
     seeds = range(int(first), int(last or first) + 1)
