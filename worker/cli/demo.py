@@ -102,17 +102,8 @@ def _start_home(stack: ExitStack, settings: CyclrSettings) -> tuple[Home, Servic
 
 
 def _start_simulator(folder: Path, port: int, accounts: int) -> Child:
-    argv = [
-        sys.executable,
-        "-P",
-        "-m",
-        "worker.cli",
-        "simulator",
-        "--port",
-        str(port),
-        "--sample",
-        str(accounts),
-    ]
+    command = ["simulator", "--port", str(port), "--sample", str(accounts)]
+    argv = [sys.executable, "-P", "-m", "worker.cli", *command]
     env = environment_without_ours() | {"PYTHONUNBUFFERED": "1"}
     return start_child(argv, env, _log_of(folder), folder=folder)
 

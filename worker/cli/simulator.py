@@ -11,12 +11,11 @@ from worker.simulator.sample import sample_credentials, sample_world
 from worker.simulator.server import serve
 
 LOOPBACK = "127.0.0.1"
-LISTENS_ON = "The simulator listens on "
 
 
 def simulator_command(host: str, port: int, sample: int) -> None:
     def ready(base_url: str) -> None:
-        typer.echo(f"{LISTENS_ON}{base_url}")
+        typer.echo(f"The simulator listens on {base_url}")
         if sample:
             credentials = sample_credentials()
             typer.echo("To use it, set these; it accepts no other credentials:")
