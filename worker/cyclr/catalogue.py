@@ -1,7 +1,8 @@
 """What intake asks Cyclr before anything is installed: connectors and accounts. Nothing here changes anything there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -16,6 +17,11 @@ from worker.domain.targets import fold
 MAX_PAGES = 10_000
 _ACCOUNTS_ASKED_AT_ONCE = 20
 _NAMES_SHOWN = 5
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+
+
+class DoubtedVersion(str):
+    """Why no release can be told, where the version is perhaps not the one that was meant."""
 
 
 async def resolve(
@@ -24,17 +30,28 @@ async def resolve(
     account_id: str,
     ref: ConnectorRef,
     *,
+    is_as_written: bool = False,
     patience: Patience = PATIENCE,
-) -> Connector | str:
+) -> Connector | DoubtedVersion | str:
     """The release to install for this id, name, or name and version; or, for people, why there is none.
 
-    `account_id`: any account that exists, since the catalogue is read in the name of one.
+    `account_id`: any account that exists, since the catalogue is read in the name of one. `is_as_written`: the version
+    was not made by a spreadsheet, which writes 3.0 as 3 and 1.10 as 1.1. Where it may have been, and another version is as
+    good as the one that is named, the answer is a `DoubtedVersion`.
     """
     candidates = await _candidates(client, next_permit, account_id, ref, patience)
     if not candidates:
         return f"no connector {ref} in Cyclr's catalogue: check its name there"
     if ref.version is not None:
         fitting = [c for c in candidates if fold(c.version or "") == fold(ref.version)]
+        same = [c for c in candidates if is_same_number(c.version or "", ref.version)]
+        if (
+            not is_as_written
+            and _is_shortest(ref.version)
+            and len({c.version for c in (*fitting, *same)}) > 1
+        ):
+            return DoubtedVersion(_which_version(ref, same))
+        fitting = fitting or ([] if is_as_written else same)
         if not fitting:
             return f"connector {ref.name_or_id} has no version {ref.version}; it has {_versions(candidates)}"
         candidates = fitting
@@ -44,6 +61,32 @@ async def resolve(
     if len({fold(c.version or "") for c in released}) > 1:
         return f"connector {ref} has several versions: {_versions(released)}; name one in column connector_version"
     return max(released, key=lambda c: c.release_id)
+
+
+def is_same_number(version: str, other: str) -> bool:
+    """Whether a spreadsheet takes both for the same number: `3.0` and `3`, `1.10` and `1.1`, with a comma too."""
+    both = [_NUMBER.fullmatch(text.strip()) for text in (version, other)]
+    return all(both) and len({_shortened(text) for text in (version, other)}) == 1
+
+
+def _shortened(version: str) -> str:
+    """The number as a spreadsheet writes it."""
+    whole, _, fraction = version.strip().replace(",", ".").partition(".")
+    fraction = fraction.rstrip("0")
+    return (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
+
+
+def _is_shortest(version: str) -> bool:
+    """Whether a spreadsheet may have written it: no number that it writes ends in a zero behind the point."""
+    return _shortened(version) == version.strip().replace(",", ".")
+
+
+def _which_version(ref: ConnectorRef, same: Iterable[Connector]) -> str:
+    ids = ", ".join(f"{c.version} (id {c.release_id})" for c in sorted(same, key=lambda c: c.release_id))
+    return (
+        f"connector {ref.name_or_id} has versions that a spreadsheet takes for the same number, {ids}: write the id of one "
+        "into the column connector and leave connector_version empty, or run with `--as-written connector_version`"
+    )
 
 
 async def iter_connectors(
@@ -88,17 +131,20 @@ async def missing_accounts(
     wanted: AbstractSet[str],
     on_page: Callable[[int, int | None], None] = lambda page, total_pages: None,
     *,
+    on_ids: Callable[[Sequence[str]], None] = lambda account_ids: None,
+    is_whole: bool = False,
     patience: Patience = PATIENCE,
 ) -> frozenset[str]:
     """Which of these accounts Cyclr does not have.
 
-    `on_page`: told the number of each page of accounts read, and of how many where that is known. An account that is
-    not on the list is asked for by its id, since the list may leave out sub-accounts.
+    `on_page`: told the number of each page of accounts read, and of how many where that is known. `on_ids`: told the ids
+    on it. An account that is not on the list is asked for by its id, since the list may leave out sub-accounts.
+    `is_whole`: read the list to its end, even when all are found.
     """
     unlisted = set(wanted)
     seen: set[str] = set()
     for number in range(1, MAX_PAGES + 1):
-        if not unlisted:
+        if not (unlisted or is_whole):
             break
 
         async def read(permit: Permit, number: int = number) -> Page[str]:
@@ -108,6 +154,7 @@ async def missing_accounts(
         has_new = not seen.issuperset(page.items)
         seen.update(page.items)
         unlisted.difference_update(page.items)
+        on_ids(page.items)
         on_page(number, page.total_pages)
         if _is_last(page, number, has_new=has_new):
             break

@@ -23,7 +23,7 @@ from worker.cyclr.errors import (
     Throttled,
     Unauthorised,
 )
-from worker.cyclr.exchange import Exchange, Limits, Permit
+from worker.cyclr.exchange import Exchange, Limits, Permit, require_account_id
 from worker.cyclr.scrubbing import secrets_of
 from worker.cyclr.tokens import Credentials, Tokens
 from worker.domain.connectors import AccountConnector, Connector, ConnectorRef
@@ -126,7 +126,11 @@ class CyclrClient:
         return True
 
     async def create_account(self, permit: Permit, account_id: str, account: NewAccount) -> bool:
-        """Whether this call made the account: False where its id was in use already. Safe to repeat."""
+        """Whether this call made the account: False where its id was in use already. Safe to repeat.
+
+        Raises: Refused for an id that no later call could name, before anything is sent.
+        """
+        require_account_id(account_id)
         body = {"Id": account_id, "Name": account.name}
         if account.description is not None:
             body["Description"] = account.description

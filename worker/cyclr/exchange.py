@@ -14,6 +14,7 @@ from worker.clock import Clock, Moment
 from worker.cyclr.answers import Answer, find_wait
 from worker.cyclr.errors import CyclrError, NeverSent, NotStarted, OutcomeUnknown, Refused
 from worker.cyclr.transport import reason_of, was_never_sent
+from worker.domain.accounts import why_no_account_id
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _CONNECT_S = 10.0
@@ -177,7 +178,11 @@ async def _read_body(response: httpx.Response) -> bytes:
 
 def _header_value(account_id: str) -> bytes:
     """UTF-8: for ASCII that is what every server reads. How Cyclr reads other letters in this header is not known."""
-    # Whatever else stands in an id: it must not end the header.
-    if not account_id.strip() or not account_id.isprintable():
-        raise Refused(None, "the account id is empty or holds characters that an account id cannot have")
+    require_account_id(account_id)  # whatever else stands in an id: it must not end the header
     return account_id.encode()
+
+
+def require_account_id(account_id: str) -> None:
+    """Raises: Refused for an id that no call can name."""
+    if reason := why_no_account_id(account_id):
+        raise Refused(None, reason)

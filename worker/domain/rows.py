@@ -55,8 +55,8 @@ class Row:
 
     `cells`: every cell of the line in the file's column order, secrets replaced by `NOT_EXPORTED`.
     `secrets`: canonical column -> value, for the secret cells that are not empty (auth columns by name,
-    `property.<TargetName>` for properties). `stored_at`: (job id, row number) of the item that holds the
-    secrets whose cell says `NOT_EXPORTED`; only in a row of a result file.
+    `property.<TargetName>` for properties). `stored_at`: (job id, row number) of the item that this row is of, in a
+    result file; that item has the secrets whose cell says `NOT_EXPORTED`.
     """
 
     number: int
@@ -70,6 +70,7 @@ class Row:
     account: NewAccount | None = None
     reference: str | None = None
     stored_at: tuple[str, int] | None = None
+    warnings: tuple[Warning_, ...] = ()
 
     def __repr__(self) -> str:
         return f"Row(number={self.number})"
@@ -118,6 +119,25 @@ class SkippedRow:
     cells: tuple[str, ...]
     job_id: str
     row_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """An item that a row of a result file refers to. `secrets`: by column; None where they are no longer kept.
+
+    `connector_key`: how its own file named the connector; `connector`: its name, and its version if it has one, as
+    Cyclr gave them.
+    """
+
+    instance_id: str
+    account_id: str
+    name: str
+    connector_key: str
+    connector: tuple[str, str | None]
+    secrets: Mapping[str, str] | None
+
+    def __repr__(self) -> str:
+        return "StoredRow()"
 
 
 def auth_value(secrets: Mapping[str, str]) -> str | None:

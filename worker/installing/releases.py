@@ -65,7 +65,10 @@ class Releases:
             if current is not connector and not current.is_stale:
                 return Fate.SAME if current.release_id == connector.release_id else Fate.REPLACED
             ref = ConnectorRef(connector.name, connector.version)
-            found = await resolve(self._client, next_permit, account_id, ref, patience=_IMPATIENT)
+            # The version is Cyclr's own by now, whatever the file called it.
+            found = await resolve(
+                self._client, next_permit, account_id, ref, is_as_written=True, patience=_IMPATIENT
+            )
             if not isinstance(found, Connector):
                 return Fate.UNFIT
             renamed = fit(connector.definition, found)

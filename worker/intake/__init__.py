@@ -1,25 +1,29 @@
 """A file becomes rows: `open_source`, `survey` to know what to ask, then `iter_plan` with the answers."""
 
 from worker.intake.compact import Accounts, SurveyedAccount
+from worker.intake.doubts import AskedAccounts, Listening
 from worker.intake.errors import FileChanged, Unreadable
 from worker.intake.files import Line, Source, open_source, read_source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
 from worker.intake.memory import KnownTarget, Memory, StoredAt
-from worker.intake.plan import Catalogue, connector_key, iter_plan
+from worker.intake.plan import Catalogue, iter_plan
 from worker.intake.results import ResultRow, iter_result_lines, write_results
 from worker.intake.rows import Options
+from worker.intake.same_row import connector_key
 from worker.intake.survey import Survey, survey
 from worker.intake.templates import template
 
 __all__ = [
     "Accounts",
+    "AskedAccounts",
     "Catalogue",
     "FileChanged",
     "Findings",
     "Fit",
     "KnownTarget",
     "Line",
+    "Listening",
     "Memory",
     "Options",
     "ResultRow",

@@ -45,6 +45,7 @@ RESULT_COLUMNS = (
 MAX_COLUMNS = 500
 _LISTED_COLUMNS = 30
 
+_MULTILINE = frozenset({"description", "account_description", "reference", "auth_value", "api_key"})
 _KNOWN = frozenset({*INPUT_COLUMNS, *RESULT_COLUMNS})
 _SEPARATORS = re.compile(r"[\s-]+")
 # A credential in a column that was misspelt must not turn up in a result file.
@@ -72,12 +73,13 @@ def is_known(column: str) -> bool:
 class Header:
     """The columns of a file. `columns`: as typed; `names`: the product's name for each, None where unknown.
 
-    `width`: the cells of the header line, with the empty ones at its end, which are no columns.
+    `width`: the cells of the header line, with the empty ones at its end, which are no columns. `delimiter`: between cells.
     """
 
     columns: tuple[str, ...]
     names: tuple[str | None, ...]
     width: int
+    delimiter: str = ","
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -110,7 +112,7 @@ class Header:
         unknown = (
             position
             for position, name in enumerate(self.names)
-            if name is None and _LOOKS_SECRET.search(canonical(self.columns[position]))
+            if name is None and _may_be_secret(self.columns[position])
         )
         return frozenset({*(position for _, position in self.secrets), *unknown})
 
@@ -131,24 +133,29 @@ class Header:
             NOT_EXPORTED if cell and position in masked else cell for position, cell in enumerate(padded)
         )
 
-    def mask_shifted(self, cells: Sequence[str]) -> tuple[str, ...]:
-        """As `mask`, for a line with too many cells: a secret may stand in any column right of its own."""
-        first = min(self.masked, default=len(self.columns))
-        return tuple(
-            NOT_EXPORTED if cell and position >= first else cell
-            for position, cell in enumerate(cells[: len(self.columns)])
-        )
+    def mask_from(self, cells: Sequence[str], position: int) -> tuple[str, ...]:
+        """As `mask`, for a line that is not sure of its columns from `position` on: a secret may stand in any of them."""
+        masked = self.mask(cells[: len(self.columns)])
+        if not self.masked:
+            return masked
+        return tuple(NOT_EXPORTED if cell and at >= position else cell for at, cell in enumerate(masked))
+
+
+def may_have_lines(name: str) -> bool:
+    return name in _MULTILINE or name.startswith(PROPERTY_PREFIX)
 
 
 def is_secret(name: str) -> bool:
     return name in SECRET_COLUMNS or name.startswith(PROPERTY_PREFIX)
 
 
-def read_header(cells: Sequence[str]) -> tuple[Header, tuple[Problem, ...], tuple[Warning_, ...]]:
+def read_header(
+    cells: Sequence[str], delimiter: str = ","
+) -> tuple[Header, tuple[Problem, ...], tuple[Warning_, ...]]:
     """The header, what is wrong with it as a whole, and what may be."""
     typed = _typed(cells)
     names = tuple(canonical(column) if is_known(column) else None for column in typed)
-    header = Header(typed, names, len(cells))
+    header = Header(typed, names, len(cells), delimiter)
     problems = tuple(_problems(header))
     return header, problems, () if problems else tuple(_warnings(header))
 
@@ -189,7 +196,8 @@ def _repeated(header: Header) -> Iterator[Problem]:
 def _found(header: Header) -> str:
     columns = header.columns
     if any(name is not None for name in header.names) or any(_similar(column) for column in columns):
-        shown = ", ".join(column[:40] for column in columns[:_LISTED_COLUMNS])
+        # Below a line break rows may stand that a quote has swallowed.
+        shown = ", ".join(column.partition("\n")[0][:40] for column in columns[:_LISTED_COLUMNS])
         more = len(columns) - _LISTED_COLUMNS
         return f"got {shown}" + (f" and {more} more" if more > 0 else "")
     # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
@@ -197,6 +205,12 @@ def _found(header: Header) -> str:
     return (
         f"got a first line of {len(columns)} cells{begins} and holds no column name; is the header missing?"
     )
+
+
+def _may_be_secret(column: str) -> bool:
+    """Whether an unknown column may hold credentials: by its name, or by one that it resembles."""
+    letters = "".join(filter(str.isalpha, column.casefold()))
+    return _LOOKS_SECRET.search(letters) is not None or _similar(column) in SECRET_COLUMNS
 
 
 def _similar(column: str) -> str | None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from worker.domain.accounts import skeleton
+
 _FIRST_SLOTS = 1 << 10
 
 
@@ -75,6 +77,7 @@ class Accounts:
         self._ends = array("Q")
         self._first_rows = array("I")
         self._has_columns = bytearray()
+        self._skeletons = FirstRows()
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -82,17 +85,31 @@ class Accounts:
     def __iter__(self) -> Iterator[SurveyedAccount]:
         start = 0
         for place, end in enumerate(self._ends):
-            yield SurveyedAccount(
-                self._text[start:end].decode(), self._first_rows[place], bool(self._has_columns[place])
-            )
+            yield self._account(place, start, end)
             start = end
 
-    def add(self, account_id: str, row_number: int, *, has_columns: bool) -> None:
+    def _account(self, place: int, start: int, end: int) -> SurveyedAccount:
+        account_id = self._text[start:end].decode()
+        return SurveyedAccount(account_id, self._first_rows[place], bool(self._has_columns[place]))
+
+    def add(self, account_id: str, row_number: int, *, has_columns: bool) -> SurveyedAccount | None:
+        """The account that came first of those that look like this one, if this is a new one, and there is another."""
         place = self._places.add(account_id, len(self))
-        if place is None:
-            self._text += account_id.encode()
-            self._ends.append(len(self._text))
-            self._first_rows.append(row_number)
-            self._has_columns.append(has_columns)
-        elif has_columns:
-            self._has_columns[place] = True
+        if place is not None:
+            if has_columns:
+                self._has_columns[place] = True
+            return None
+        first = self._skeletons.add(skeleton(account_id), len(self))
+        self._text += account_id.encode()
+        self._ends.append(len(self._text))
+        self._first_rows.append(row_number)
+        self._has_columns.append(has_columns)
+        return (
+            None
+            if first is None
+            else self._account(first, self._ends[first - 1] if first else 0, self._ends[first])
+        )
+
+    def has_like(self, account_id: str) -> bool:
+        """Whether some account of the file may look like this one."""
+        return self._skeletons.find(skeleton(account_id)) is not None

@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -19,6 +20,18 @@ _NOT_TEXT = (
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
     (b"%PDF", "a PDF"),
     (b"\x1f\x8b", "a gzip archive"),
+)
+_MARK = rb"(?:\xef\xbb\xbf)*\s*"
+_OTHER_TEXT = (
+    (
+        re.compile(_MARK + rb"<(?:!doctype|html|head|meta|body|table)\b", re.IGNORECASE),
+        "this is HTML, not CSV: export the sheet as CSV",
+    ),
+    (re.compile(_MARK + rb"<\?xml\b", re.IGNORECASE), "this is XML, not CSV: export the sheet as CSV"),
+    (
+        re.compile(_MARK + rb"(?:\[\s*[{\[]|\{\s*\")"),
+        "this is JSON, not CSV: export the sheet as CSV, or hand the list to the HTTP API",
+    ),
 )
 
 
@@ -94,6 +107,9 @@ def _judge(content_hash: str, head: bytes, trials: list[_Trial]) -> Content:
     for mark, what in _NOT_TEXT:
         if head.startswith(mark):
             return Content(content_hash, None, f"expected a CSV file, got {what}: export the sheet as CSV")
+    for pattern, fault in _OTHER_TEXT:
+        if pattern.match(head):
+            return Content(content_hash, None, fault)
     for trial in trials:
         if trial.failed_in_line is None:
             warning = None if trial is trials[0] else _guess_warning(trials[0])

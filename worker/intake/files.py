@@ -2,19 +2,23 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from worker.domain.rows import Problem, Warning_
-from worker.intake.columns import Header, read_header
+from worker.intake.columns import Header, canonical, read_header
 from worker.intake.encodings import CHUNK_BYTES, Content, detect_content
 from worker.intake.errors import FileChanged, Unreadable
 from worker.intake.escapes import unescape
 from worker.intake.records import Damaged, find_delimiter, is_filler, iter_records
+from worker.intake.values import is_spreadsheet_error
 
 OpenBytes = Callable[[], BinaryIO]
+
+_SEARCHED_RECORDS = 50  # for a header below titles
 
 ENCODINGS = {
     "utf-8": "UTF-8",
@@ -28,10 +32,14 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 
 class Line(NamedTuple):
-    """A line below the header, cells trimmed. `number`: as a spreadsheet shows it, the header's being 1."""
+    """A line below the header, cells trimmed. `number`: as a spreadsheet shows it, the header's being 1.
+
+    `broken`: the cells that have line breaks, as they stand in the file: position -> text.
+    """
 
     number: int
     cells: tuple[str, ...]
+    broken: tuple[tuple[int, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"Line(number={self.number})"
@@ -42,7 +50,13 @@ class Line(NamedTuple):
 
     @property
     def is_comment(self) -> bool:
-        return bool(self.cells) and self.cells[0].startswith("#")
+        """A line with line breaks in a cell is none: whatever a quote has swallowed must not be left out with it."""
+        return (
+            bool(self.cells)
+            and self.cells[0].startswith("#")
+            and not self.broken
+            and not is_spreadsheet_error(self.cells[0])
+        )
 
 
 @dataclass(frozen=True)
@@ -92,10 +106,14 @@ class Source:
         with _decoded(io.BufferedReader(hashed, CHUNK_BYTES), self.encoding) as text:
             records = iter_records(text, self.delimiter)
             cells = _find_header(records)
-            if cells is None or read_header(cells)[0] != self.header:
+            if cells is None or read_header(cells, self.delimiter)[0] != self.header:
                 raise FileChanged(self.path)
             for number, cells in records:
-                yield Line(number, tuple(map(clean, cells)))
+                text_of_all = "".join(cells)
+                if "\n" in text_of_all or "\r" in text_of_all:
+                    yield Line(number, tuple(map(clean, cells)), _broken(cells))
+                else:
+                    yield Line(number, tuple(map(clean, cells)))
             if hashed.hexdigest() != self.content_hash:
                 raise FileChanged(self.path)
 
@@ -128,17 +146,22 @@ def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) 
         delimiter = find_delimiter(text)
     damage: list[Problem] = []
     cells: list[str] | None = None
+    below: list[tuple[int, list[str]]] = []
     with _decoded(open_bytes(), encoding) as text:
         records = iter_records(text, delimiter)
         try:
             cells = _find_header(records)
+            below.extend(islice(records, _SEARCHED_RECORDS))
             for _ in records:
                 pass
         except Damaged as error:
             damage.append(Problem(error.number, None, error.reason))
     if cells is None:
         raise Unreadable(path, damage or [Problem(None, None, "the file is empty: expected a header line")])
-    header, problems, warnings = read_header(cells)
+    header, problems, warnings = read_header(cells, delimiter)
+    problems = (*_swallowed_names(header, below), *problems)
+    if "account_id" not in header.positions and (number := _find_names(below)):
+        problems = (Problem(None, None, f"the column names stand in row {number}: delete the rows above it"),)
     if problems or damage:
         raise Unreadable(path, [*problems, *damage])
     guess = () if content.warning is None else (Warning_(None, None, content.warning),)
@@ -147,6 +170,30 @@ def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) 
 
 def _find_header(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:
     return next((cells for _, cells in records if not is_filler(cells)), None)
+
+
+def _find_names(records: Iterable[tuple[int, list[str]]]) -> int | None:
+    """The row of the first of these that is a header."""
+    return next((number for number, cells in records if "account_id" in map(canonical, cells)), None)
+
+
+def _swallowed_names(header: Header, below: Iterable[tuple[int, list[str]]]) -> Iterator[Problem]:
+    """The unknown names that hold lines of the file: a row was read as a part of the header, if the lines below are shorter."""
+    widths = [len(cells) for _, cells in below if not is_filler(cells)]
+    is_short = bool(widths) and max(widths) < len(header.columns)
+    for position, (column, name) in enumerate(zip(header.columns, header.names, strict=True)):
+        _, is_broken, rest = column.replace("\r", "\n").partition("\n")
+        most = max(line.count(header.delimiter) for line in rest.split("\n"))
+        if is_broken and name is None and (is_short or most >= max(1, position)):
+            yield Problem(
+                1,
+                None,
+                f"the name of column {position + 1} holds lines of the file: is a quote in the header not closed?",
+            )
+
+
+def _broken(cells: Sequence[str]) -> tuple[tuple[int, str], ...]:
+    return tuple((at, cell) for at, cell in enumerate(cells) if "\n" in cell or "\r" in cell)
 
 
 def _unreadable(path: Path, reason: str) -> Unreadable:

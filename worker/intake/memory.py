@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from worker.domain.rows import StoredRow
+
 StoredAt = tuple[str, int]  # the job id and the row number of an item
 
 
@@ -24,5 +26,9 @@ class Memory(Protocol):
     def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
         """Target key -> what is known of it; a key that is not known is left out."""
 
-    def stored_secrets(self, items: Sequence[StoredAt]) -> Mapping[StoredAt, Mapping[str, str] | None]:
-        """Item -> its secrets by column; None where they are wiped; an item that is not known is left out."""
+    def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
+        """The items; None for a row that was refused at intake, of which nothing is stored; one that is not known is left
+        out."""
+
+    def namesakes(self, targets: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
+        """(job id, target key) -> the row of that job which has this target; left out where none has."""

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, NewAccount, RefusedRow, Row
-from worker.intake.columns import Header, is_secret
+from worker.intake.columns import Header, canonical, is_secret
 from worker.intake.files import Line
 from worker.intake.rows import LATER, Options, longest, read_row
+from worker.intake.swallowed import Swallowed
+from worker.intake.values import is_plain
 
 _MOST_SHAPES = _MOST_REFS = 1_000
 _ROUNDED = re.compile(r"\de\+\d")
@@ -43,11 +45,15 @@ class _Shape:
 
 
 class RowReader:
-    """Reads the lines of one file. `read` gives what `read_row` gives, for a line that is neither empty nor a comment."""
+    """Reads the lines of one file. `read` gives what `read_row` gives, for a line that is neither empty nor a comment.
 
-    def __init__(self, header: Header, options: Options) -> None:
+    `swallowed`: as in `read_row`.
+    """
+
+    def __init__(self, header: Header, options: Options, swallowed: Swallowed | None = None) -> None:
         self._header = header
         self._options = options
+        self._swallowed = swallowed
         self._shapes: dict[Filled, _Shape | None] = {}
         self._refs: dict[tuple[str, str | None], ConnectorRef] = {}
 
@@ -59,8 +65,8 @@ class RowReader:
             shape = self._find_shape(line, filled)
             if len(self._shapes) < _MOST_SHAPES:
                 self._shapes[filled] = shape
-        if shape is None or not _is_plain(line.cells, shape):
-            return read_row(line, self._header, self._options)
+        if shape is None or line.broken or not _is_plain(line.cells, shape):
+            return read_row(line, self._header, self._options, self._swallowed)
         return self._row(line.number, line.cells, shape)
 
     def _find_shape(self, line: Line, filled: Filled) -> _Shape | None:
@@ -124,9 +130,14 @@ class RowReader:
 
 def _is_plain(cells: tuple[str, ...], shape: _Shape) -> bool:
     """Whether no value of the line can break a rule."""
-    text = "|".join(cells)
-    if not text.isprintable():
+    text = "|" + "|".join(cells)
+    if not text.isprintable() or not is_plain(cells, text):
         return False
+    account_id = cells[shape.account_id]
+    if account_id in (".", ".."):
+        return False
+    if account_id[:7].casefold() == "account" and canonical(account_id) == "account_id":
+        return False  # perhaps the header once more
     if len(text) > shape.shortest and any(len(cells[at]) > most for at, most in shape.longest):
         return False
     folded = text.casefold()

@@ -1,6 +1,6 @@
 """The second pass over a file: each row with everything that is known, and what becomes of it."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from worker.domain.connectors import Connector, ConnectorRef
@@ -12,16 +12,21 @@ from worker.domain.rows import (
     RefusedRow,
     Row,
     SkippedRow,
+    StoredRow,
+    Warning_,
 )
 from worker.domain.targets import fold, target_key
 from worker.intake.columns import Header
 from worker.intake.compact import FirstRows
+from worker.intake.doubts import CREATED_OTHERWISE, AskedAccounts, find_doubts
 from worker.intake.files import Line, Source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
 from worker.intake.memory import KnownTarget, Memory, StoredAt
 from worker.intake.plain import RowReader
 from worker.intake.rows import Options, withheld_columns
+from worker.intake.same_row import Comparison, Past, connector_key
+from worker.intake.survey import Survey
 
 BATCH_ROWS = 1_000
 BATCH_CHARACTERS = 4_000_000  # rows may be long, and memory is not to grow with them
@@ -31,37 +36,39 @@ Catalogue = Mapping[ConnectorRef, Connector | str]
 Outcome = PlannedRow | RefusedRow | SkippedRow
 
 
-def connector_key(ref: ConnectorRef) -> str:
-    """A stable text for the way a file names a connector; different ways have different texts."""
-    # Neither part can hold a tab, whereas a name may end like a version.
-    return ref.name_or_id if ref.version is None else f"{ref.name_or_id}\t{ref.version}"
-
-
 def iter_plan(
     source: Source,
     options: Options,
     *,
+    survey: Survey,
     catalogue: Catalogue | None,
-    missing_accounts: Container[str] | None,
+    accounts: AskedAccounts | None,
     memory: Memory | None,
     findings: Findings,
 ) -> Iterator[Outcome]:
     """What becomes of every line that is neither empty nor a comment, in the file's order, streamed.
 
-    `catalogue`: for every connector that the survey found, what it is, or the reason for people why it is
-    none. `missing_accounts`: the account ids of the file that Cyclr does not have. None for either: Cyclr was
-    not asked, and the rules that need it are left out; None for `memory` likewise, and values that stand in
-    the database stay unread. Rows of such a pass are good for a report, not for an install.
+    `survey`: of the same source. `catalogue`: for every connector that the survey found, what it is, or the reason for
+    people why it is none. `accounts`: what Cyclr said of the file's accounts. None for either: Cyclr was not asked, and
+    the rules that need it are left out; None for `memory` likewise, and values that stand in the database stay unread.
+    Rows of such a pass are good for a report, not for an install.
 
     Problems and warnings go to `findings` too.
 
     Raises: FileChanged, perhaps after the last row: nothing of the pass may be used then.
     """
-    planner = _Planner(source.header, options, catalogue, missing_accounts, memory, findings)
+    for warning in survey.warnings:
+        findings.add_warning(warning)
+    planner = _Planner(source.header, options, survey, catalogue, accounts, memory, findings)
     lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
-    read = RowReader(source.header, options).read
+    swallowed = survey.swallowed(source, options, accounts.is_mentioned if accounts else _nobody)
+    read = RowReader(source.header, options, swallowed).read
     for batch in _batches(lines):
         yield from planner.judge([read(line) for line in batch])
+
+
+def _nobody(_account_id: str) -> bool:
+    return False
 
 
 def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
@@ -88,6 +95,7 @@ class _Candidate:
     target: str
     withheld: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Warning_] = field(default_factory=list)
 
 
 def _shown_columns(connector: Connector) -> tuple[str, ...]:
@@ -103,20 +111,23 @@ class _Planner:
         self,
         header: Header,
         options: Options,
+        survey: Survey,
         catalogue: Catalogue | None,
-        missing_accounts: Container[str] | None,
+        accounts: AskedAccounts | None,
         memory: Memory | None,
         findings: Findings,
     ) -> None:
         self._header = header
         self._options = options
+        self._survey = survey
         self._catalogue = catalogue
-        self._missing_accounts = missing_accounts
+        self._asked = accounts
         self._memory = memory
         self._findings = findings
         self._targets = FirstRows()
         self._accounts = FirstRows()
         self._account_values = FirstRows()
+        self._comparison = Comparison(header, options, survey)
         # Rows alike in all that the catalogue's rules look at: what came of the first of them.
         self._fits: dict[tuple[ConnectorRef, str | None, tuple[str, ...]], Fit] = {}
         self._shown: dict[ConnectorRef, tuple[str, ...]] = {}
@@ -125,10 +136,10 @@ class _Planner:
         opened = [self._refuse(row) if isinstance(row, RefusedRow) else self._open(row) for row in batch]
         candidates = [each for each in opened if isinstance(each, _Candidate)]
         known = self._ask_targets(candidates)
-        stored = self._ask_secrets([each for each in candidates if not self._is_done(known.get(each.target))])
+        past = self._ask_past(candidates)
         for each in opened:
             outcome = (
-                each if isinstance(each, RefusedRow) else self._close(each, known.get(each.target), stored)
+                each if isinstance(each, RefusedRow) else self._close(each, known.get(each.target), past)
             )
             if isinstance(outcome, RefusedRow):
                 for problem in outcome.problems:
@@ -139,9 +150,18 @@ class _Planner:
         keys = list(dict.fromkeys(each.target for each in candidates))
         return self._memory.targets(keys) if self._memory and keys else {}
 
-    def _ask_secrets(self, candidates: Sequence[_Candidate]) -> Mapping[StoredAt, Mapping[str, str] | None]:
-        items = dict.fromkeys(each.row.stored_at for each in candidates if each.row.stored_at is not None)
-        return self._memory.stored_secrets(list(items)) if self._memory and items else {}
+    def _ask_past(self, candidates: Sequence[_Candidate]) -> Past:
+        """The items that rows of a result file refer to, and whose Names they have now where they have others."""
+        referring = [(each, each.row.stored_at) for each in candidates if each.row.stored_at is not None]
+        if self._memory is None or not referring:
+            return Past({}, {})
+        rows = self._memory.stored_rows(list(dict.fromkeys(at for _, at in referring)))
+        renamed = [
+            (at[0], each.target)
+            for each, at in referring
+            if (stored := rows.get(at)) is not None and fold(stored.name) != fold(each.name)
+        ]
+        return Past(rows, self._memory.namesakes(renamed) if renamed else {})
 
     def _is_done(self, known: KnownTarget | None) -> bool:
         return self._header.is_result and known is not None and known.state == "installed"
@@ -155,7 +175,7 @@ class _Planner:
         if row is None:
             return refused
         found = self._find_connector(row)
-        more = list(self._missing_account_problems(row))
+        more = [*self._missing_account_problems(row), *self._doubts(row)]
         if isinstance(found, str):
             more.append(self._connector_problem(row, found))
         if isinstance(found, Connector):
@@ -181,28 +201,36 @@ class _Planner:
         if isinstance(found, str):
             candidate.problems.append(self._connector_problem(row, found))
         candidate.problems.extend(self._account_problems(row))
+        candidate.problems.extend(self._doubts(row, candidate.warnings))
         candidate.problems.extend(self._repeated_target(candidate))
+        candidate.warnings.extend(self._other_warnings(candidate))
         return candidate
 
     def _close(
         self,
         each: _Candidate,
         known: KnownTarget | None,
-        stored: Mapping[StoredAt, Mapping[str, str] | None],
+        past: Past,
     ) -> Outcome:
         row = each.row
-        if known is not None and self._is_done(known):
+        differing: tuple[Problem, ...] = ()
+        if self._memory is not None:
+            differing = tuple(
+                self._comparison.problems(row, each.name, each.connector, past, each.target, known)
+            )
+        if not differing and known is not None and self._is_done(known):
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":
             each.problems.append(self._live_problem(each, known))
+        each.problems.extend(differing)
         secrets = dict(row.secrets)
-        if self._memory is not None:
-            each.problems.extend(self._fill(each, secrets, stored))
+        if self._memory is not None and not differing:
+            each.problems.extend(self._fill(each, secrets, past.rows))
         fit = self._fit(each, secrets)
         if each.problems:
             return RefusedRow(row.number, row.cells, tuple(each.problems))
-        for warning in fit.warnings:
-            self._findings.add_warning(self._header.labelled(warning))
+        for warning in (*row.warnings, *each.warnings, *map(self._header.labelled, fit.warnings)):
+            self._findings.add_warning(warning)
         return PlannedRow(
             row=row,
             name=each.name,
@@ -215,14 +243,44 @@ class _Planner:
         )
 
     def _missing_account_problems(self, row: Row) -> Iterator[Problem]:
-        is_missing = self._missing_accounts is not None and row.account_id in self._missing_accounts
-        if row.account is None and is_missing:
+        if row.account is None and self._is_missing(row):
             yield self._problem(
                 row,
                 "account_id",
                 f"Cyclr has no account '{row.account_id}': correct the id, or fill in account_name in this row "
                 "to have the account created",
             )
+
+    def _is_missing(self, row: Row) -> bool:
+        return self._asked is not None and row.account_id in self._asked.missing
+
+    def _doubts(self, row: Row, warnings: list[Warning_] | None = None) -> Iterator[Problem]:
+        """Why this may not be the account that was meant: a warning where Cyclr has it, and a problem where the row would
+        create it, unless the ids are taken as they are written."""
+        if self._is_missing(row) and row.account is None:
+            return  # that is the problem
+        is_problem = self._is_missing(row) and "account_id" not in self._options.as_written
+        for reason in find_doubts(row.account_id, self._survey, self._asked):
+            if is_problem:
+                self._findings.doubted.add("account_id")
+                yield self._problem(row, "account_id", f"{reason}, and {CREATED_OTHERWISE}")
+            elif warnings is not None:
+                label = self._header.label("account_id")
+                warnings.append(Warning_(row.number, label, reason))
+
+    def _other_warnings(self, each: _Candidate) -> Iterator[Warning_]:
+        row = each.row
+        for column in row.secrets:
+            if column in self._survey.rounded:
+                reason = "all long numbers of this column end in zeros, as a spreadsheet leaves them: compare one with its source"
+                yield Warning_(row.number, self._header.label(column), reason)
+        version = row.connector.version
+        if version and each.connector and fold(version) != fold(each.connector.version or ""):
+            reason = (
+                f"it has no version {version}, and this was read as {each.connector.version}, which a spreadsheet may have "
+                "shortened to it"
+            )
+            yield Warning_(row.number, self._header.label("connector_version"), reason)
 
     def _account_problems(self, row: Row) -> Iterator[Problem]:
         yield from self._missing_account_problems(row)
@@ -266,13 +324,14 @@ class _Planner:
         self,
         each: _Candidate,
         secrets: dict[str, str],
-        stored: Mapping[StoredAt, Mapping[str, str] | None],
+        stored: Mapping[StoredAt, StoredRow | None],
     ) -> Iterator[Problem]:
         """Puts the stored values into `secrets`; a problem for each that is not to be had."""
         if each.row.stored_at is None:
             return
         job_id, number = each.row.stored_at
-        kept = stored.get(each.row.stored_at, {})
+        found = stored.get(each.row.stored_at)
+        kept = {} if found is None else found.secrets
         for column in each.withheld:
             what = "credential" if column in AUTH_COLUMNS else "value"
             if kept is None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
@@ -13,6 +14,9 @@ MAX_LINE_CHARACTERS = 2_000_000
 MAX_RECORD_CHARACTERS = 5_000_000
 _SAMPLE_CHARACTERS = 1 << 16
 _SAMPLE_RECORDS = 20
+_MARK = "\ufeff"
+# Excel's own line above the header: it says the delimiter, and no spreadsheet shows it. Source: Microsoft's support pages.
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[^\w"]*', re.IGNORECASE)
 
 
 class Damaged(Exception):
@@ -33,6 +37,7 @@ class _Lines:
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
+        self._is_first = True
         self.record_characters = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -40,6 +45,11 @@ class _Lines:
 
     def __next__(self) -> str:
         line = self._text.readline(MAX_LINE_CHARACTERS)
+        if self._is_first:
+            self._is_first = False
+            line = line.lstrip(_MARK)  # some programs write a second byte order mark
+            if _SEPARATOR_LINE.fullmatch(line.rstrip("\r\n")):
+                line = self._text.readline(MAX_LINE_CHARACTERS)
         if not line:
             raise StopIteration
         if "\0" in line:
@@ -59,7 +69,7 @@ class _Lines:
 
 def iter_records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The records with their row numbers, as a spreadsheet counts: from 1, a quoted newline opens no row, an
-    empty line is one.
+    empty line is one. A first line `sep=;` is none.
 
     Raises: Damaged.
     """
@@ -101,21 +111,27 @@ def is_filler(cells: Sequence[str]) -> bool:
 
 
 def find_delimiter(text: TextIO) -> str:
-    """The delimiter under which the first lines make the best header: most known columns, then equal widths.
+    """The delimiter that the first line names (`sep=;`), else the one under which the first lines make the best header:
+    most known columns, then equal widths.
 
     A file of one column gives a comma.
     """
-    sample = text.read(_SAMPLE_CHARACTERS)
+    sample = text.read(_SAMPLE_CHARACTERS).lstrip(_MARK)
+    if named := _SEPARATOR_LINE.fullmatch(sample.partition("\n")[0].rstrip("\r")):
+        return named[1]
     if len(sample) == _SAMPLE_CHARACTERS:
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
     return max(DELIMITERS, key=lambda delimiter: _score(sample, delimiter))
 
 
-def _score(sample: str, delimiter: str) -> tuple[int, float, int]:
+def _score(sample: str, delimiter: str) -> tuple[int, int, float, int]:
     header, *rows = list(itertools.islice(_sample(sample, delimiter), _SAMPLE_RECORDS)) or [[]]
     width = len(header)
     alike = sum(len(row) == width for row in rows) / len(rows) if rows and width > 1 else 0.0
-    return sum(map(is_known, header)), alike, width
+    known = sum(map(is_known, header))
+    # Titles may stand above the header, and have no delimiter.
+    below = 0 if known else max((sum(map(is_known, row)) for row in rows), default=0)
+    return known, below, alike, width
 
 
 def _sample(sample: str, delimiter: str) -> Iterator[list[str]]:

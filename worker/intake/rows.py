@@ -8,20 +8,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
+from worker.domain.accounts import why_no_account_id
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import (
     AUTH_COLUMNS,
     NOT_EXPORTED,
-    PROPERTY_PREFIX,
     SECRET_COLUMNS,
     NewAccount,
     Problem,
     RefusedRow,
     Row,
+    Warning_,
 )
 from worker.domain.targets import fold
-from worker.intake.columns import ACCOUNT_COLUMNS, RESULT_COLUMNS, Header, is_secret
+from worker.intake.columns import (
+    ACCOUNT_COLUMNS,
+    RESULT_COLUMNS,
+    Header,
+    canonical,
+    is_secret,
+    may_have_lines,
+)
 from worker.intake.files import Line
+from worker.intake.swallowed import Swallowed, find_moved, lost_cells
+from worker.intake.values import findings
 
 LATER = "later"  # in the column authentication: the credential is given later, to Cyclr
 SCIENTIFIC = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
@@ -40,7 +50,6 @@ _MAX_CHARACTERS = {
     "reference": 500,
 }
 _MAX_SECRET_CHARACTERS = 50_000
-_MULTILINE = frozenset({"description", "account_description", "reference", "auth_value", "api_key"})
 _IDENTIFIERS = frozenset({"account_id", "connector", "connector_version"})
 _NUMBERED = frozenset({"account_id", "connector", *SECRET_COLUMNS})
 _BASIC = ("username", "password")
@@ -48,12 +57,19 @@ _TOKENS = ("access_token", "refresh_token", "expires")
 _CREDENTIALS = (("auth_value",), _BASIC, ("api_key",), _TOKENS)
 
 
+AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for beside the file. `connector`: for all rows; None takes it from the column."""
+    """What was asked for beside the file. `connector`: for all rows; None takes it from the column.
+
+    `as_written`: columns whose values are taken as they stand, though a spreadsheet may have made them.
+    """
 
     instance_id: str
     connector: str | None = None
+    as_written: frozenset[str] = frozenset()
 
 
 class Cells:
@@ -79,19 +95,54 @@ class Cells:
         return Problem(self.number, self.header.label(column), reason)
 
 
-def read_row(line: Line, header: Header, options: Options) -> Row | RefusedRow:
-    """The row of a line that is neither empty nor a comment, or all the problems why it is none."""
-    if len(line.cells) > header.width or any(line.cells[len(header.columns) :]):
-        # Nothing stands where it should, so every other finding would mislead.
-        return RefusedRow(line.number, header.mask_shifted(line.cells), (_too_many_cells(line, header),))
+def read_row(
+    line: Line, header: Header, options: Options, swallowed: Swallowed | None = None
+) -> Row | RefusedRow:
+    """The row of a line that is neither empty nor a comment, or all the problems why it is none.
+
+    `swallowed`: finds what a stray quote has swallowed; None where the file is not known as a whole yet.
+    """
+    has_too_many = len(line.cells) > header.width or any(line.cells[len(header.columns) :])
+    found = swallowed.find(line) if swallowed is not None else None
+    # Nothing stands where it should in such a line, so every other finding would mislead.
+    if found is not None:
+        position, problem = found
+        first = _first_moved(line, header) if has_too_many else position
+        return RefusedRow(line.number, header.mask_from(line.cells, first), (problem,))
+    if has_too_many:
+        masked = header.mask_from(line.cells, _first_moved(line, header))
+        return RefusedRow(line.number, masked, (_too_many_cells(line, header),))
+    if (moved := find_moved(line, header)) is not None:
+        return RefusedRow(line.number, header.mask_from(line.cells, moved), (lost_cells(line, header),))
+    if _is_header(line, header):
+        reason = "the header is repeated here: remove this row"
+        return RefusedRow(line.number, header.mask(line.cells), (Problem(line.number, None, reason),))
     cells = Cells(line, header)
+    problems, warnings = _judge(cells, options)
     masked = header.mask(line.cells[: len(header.columns)])
-    problems = tuple(_problems(cells, options))
     if not problems:
-        return _row(cells, masked, options)
+        return _row(cells, masked, options, warnings)
     flawed = {problem.column for problem in problems}
     is_known = flawed.isdisjoint(header.label(column) for column in _IDENTIFIERS)
-    return RefusedRow(line.number, masked, problems, _row(cells, masked, options) if is_known else None)
+    row = _row(cells, masked, options, warnings) if is_known else None
+    unsure = swallowed.first_unsure(line) if swallowed is not None else None
+    if unsure is not None:
+        masked = header.mask_from(line.cells, unsure)
+    return RefusedRow(line.number, masked, problems, row)
+
+
+def _first_moved(line: Line, header: Header) -> int:
+    """From where on a credential may stand in a line with too many cells."""
+    return min((*header.masked, *(position for position, _ in line.broken)), default=0)
+
+
+def _is_header(line: Line, header: Header) -> bool:
+    """Whether the line is the header once more, as it is where files were put one below the other."""
+    position = header.positions["account_id"]
+    if position >= len(line.cells) or canonical(line.cells[position]) != "account_id":
+        return False
+    names = {canonical(cell) for cell in line.cells if cell}
+    return (len(names) > 1 or len(header.columns) == 1) and names.issubset(map(canonical, header.columns))
 
 
 def withheld_columns(row: Row, header: Header) -> tuple[str, ...]:
@@ -105,6 +156,11 @@ def withheld_columns(row: Row, header: Header) -> tuple[str, ...]:
     )
 
 
+def is_free(row: Row, header: Header) -> bool:
+    """Whether a row of a result file brings its own credential, and takes nothing of what is stored."""
+    return not withheld_columns(row, header) and not row.secrets.keys().isdisjoint(AUTH_COLUMNS)
+
+
 def credential_kinds(columns: Iterator[str] | frozenset[str]) -> list[str]:
     """The kinds of credential among the columns, each by its leading column: `username` stands for Basic."""
     present = frozenset(columns)
@@ -113,28 +169,49 @@ def credential_kinds(columns: Iterator[str] | frozenset[str]) -> list[str]:
 
 def _too_many_cells(line: Line, header: Header) -> Problem:
     # Empty cells at the end count: behind a value that was cut in two they hide that all others have moved.
+    empty = "" if any(line.cells[len(header.columns) :]) else ", the last of them empty"
+    also = ", and no delimiters behind the last column" if empty else ""
     return Problem(
         line.number,
         None,
-        f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}; "
-        "a value that holds the delimiter stands in quotes",
+        f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}{empty}; "
+        f"a value that holds the delimiter stands in quotes{also}",
     )
 
 
-def _problems(cells: Cells, options: Options) -> Iterator[Problem]:
+def _judge(cells: Cells, options: Options) -> tuple[tuple[Problem, ...], tuple[Warning_, ...]]:
+    problems: list[Problem] = []
+    warnings: list[Warning_] = []
     for column, value in cells.given():
-        yield from _text_problems(cells, column, value)
+        problems.extend(_text_problems(cells, column, value))
+        if is_withheld(value):
+            continue
+        label = cells.header.label(column)
+        for weight, reason in findings(column, value):
+            if weight == "problem":
+                problems.append(Problem(cells.number, label, reason))
+            else:
+                warnings.append(Warning_(cells.number, label, reason))
+    problems.extend(_rest(cells, options))
+    return tuple(problems), tuple(warnings)
+
+
+def _rest(cells: Cells, options: Options) -> Iterator[Problem]:
     yield from _account_problems(cells)
     yield from _connector_problems(cells, options)
     yield from _credential_problems(cells)
     yield from _withheld_problems(cells)
+    yield from _stored_at_problems(cells)
 
 
 def _text_problems(cells: Cells, column: str, value: str) -> Iterator[Problem]:
     most = longest(column)
     if len(value) > most:
         yield cells.problem(column, f"expected at most {most:,} characters, got {len(value):,}")
-    if not value.isprintable() and (found := _forbidden_character(column, value)):
+    if column == "account_id":
+        if reason := why_no_account_id(value):
+            yield cells.problem(column, reason)
+    elif not value.isprintable() and (found := _forbidden_character(column, value)):
         yield cells.problem(column, f"expected text, got an invisible character ({found}): fill it in again")
     if not is_secret(column) and is_withheld(value):
         yield cells.problem(column, f"{NOT_EXPORTED} stands where a value is not shown: fill it in")
@@ -156,11 +233,9 @@ def is_withheld(value: str) -> bool:
 
 
 def _forbidden_character(column: str, value: str) -> str | None:
-    allowed = "\t\r\n" if column in _MULTILINE or column.startswith(PROPERTY_PREFIX) else ""
-    # Joiners are part of some scripts, but in an id they come from a web page and make it another id.
-    categories = {"Cc", "Cf"} if column in _IDENTIFIERS else {"Cc"}
+    allowed = "\t\r\n" if may_have_lines(column) else ""
     for character in value:
-        if character not in allowed and unicodedata.category(character) in categories:
+        if character not in allowed and unicodedata.category(character) == "Cc":
             return f"U+{ord(character):04X}"
     return None
 
@@ -264,6 +339,20 @@ def _withheld_problems(cells: Cells) -> Iterator[Problem]:
         )
 
 
+def _stored_at_problems(cells: Cells) -> Iterator[Problem]:
+    """A row of a result file says which row it was, or says that it is a new one: by neither of the two."""
+    job_id, number = cells["_job"], cells["_row"]
+    has_both_columns = {"_job", "_row"}.issubset(cells.header.positions)
+    is_withholding = any(is_secret(column) and is_withheld(value) for column, value in cells.given())
+    if has_both_columns and (job_id or number) and _stored_at(cells) is None and not is_withholding:
+        column = "_row" if job_id and len(job_id) <= 100 else "_job"
+        reason = (
+            "expected what the result file said here, got another text: put it back, or empty _job and _row to make "
+            "this a new row"
+        )
+        yield cells.problem(column, reason)
+
+
 def _stored_at(cells: Cells) -> tuple[str, int] | None:
     job_id, number = cells["_job"], cells["_row"]
     if not job_id or len(job_id) > 100 or not (number.isascii() and number.isdigit() and len(number) <= 9):
@@ -271,9 +360,8 @@ def _stored_at(cells: Cells) -> tuple[str, int] | None:
     return job_id, int(number)
 
 
-def _row(cells: Cells, masked: tuple[str, ...], options: Options) -> Row:
+def _row(cells: Cells, masked: tuple[str, ...], options: Options, warnings: tuple[Warning_, ...]) -> Row:
     sealed = {c: v for c, v in cells.given() if (is_secret(c) or c in AUTH_COLUMNS) and not is_withheld(v)}
-    is_withholding = any(is_secret(c) and is_withheld(v) for c, v in cells.given())
     return Row(
         number=cells.number,
         account_id=cells["account_id"],
@@ -285,7 +373,8 @@ def _row(cells: Cells, masked: tuple[str, ...], options: Options) -> Row:
         authentication=cells["authentication"] or None,
         account=_new_account(cells),
         reference=cells["reference"] or None,
-        stored_at=_stored_at(cells) if is_withholding else None,
+        stored_at=_stored_at(cells),
+        warnings=warnings,
     )
 
 

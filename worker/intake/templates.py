@@ -8,6 +8,7 @@ from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.domain.rows import PROPERTY_PREFIX
 from worker.domain.targets import fold
 
+EXAMPLE = "# example:"  # how the line begins that shows what to fill in
 _CREDENTIAL_EXAMPLES = {
     "apikey": {"api_key": "the account's API key"},
     "basic": {"username": "the account's username", "password": "the account's password"},
@@ -33,7 +34,7 @@ def template(connector: Connector) -> str:
 
 
 def _columns(connector: Connector) -> Iterator[tuple[str, str]]:
-    yield "account_id", "# example: acme-1"
+    yield "account_id", f"{EXAMPLE} acme-1"
     yield "connector", connector.name
     if connector.version:
         yield "connector_version", connector.version

@@ -4,13 +4,24 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from worker.cyclr.catalogue import first_account, missing_accounts, resolve
+from worker.cyclr.catalogue import DoubtedVersion, first_account, missing_accounts, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
-from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow
-from worker.intake import Findings, KnownTarget, Options, Source, StoredAt, Survey, iter_plan, survey
-from worker.store.loading import find_stored_secrets, find_targets
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow
+from worker.intake import (
+    AskedAccounts,
+    Findings,
+    KnownTarget,
+    Listening,
+    Options,
+    Source,
+    StoredAt,
+    Survey,
+    iter_plan,
+    survey,
+)
+from worker.store.loading import find_namesakes, find_stored_rows, find_targets
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 
@@ -41,7 +52,7 @@ class Checked:
     options: Options
     survey: Survey
     catalogue: Mapping[ConnectorRef, Connector | str]
-    missing_accounts: frozenset[str]
+    accounts: AskedAccounts
     findings: Findings
     planned: int = 0
     refused: int = 0
@@ -76,8 +87,11 @@ class DatabaseMemory:
             if record.state != "live" or record.job_id != self._besides
         }
 
-    def stored_secrets(self, items: Sequence[StoredAt]) -> Mapping[StoredAt, Mapping[str, str] | None]:
-        return find_stored_secrets(self._engine, self._sealer, items)
+    def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
+        return find_stored_rows(self._engine, self._sealer, rows)
+
+    def namesakes(self, targets: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
+        return find_namesakes(self._engine, targets)
 
 
 async def check_file(
@@ -95,20 +109,26 @@ async def check_file(
     found = survey(source, options)
     wanted = {account.id for account in found.accounts}
     on_progress(f"asking Cyclr about its accounts, {len(wanted):,} of them in the file")
+    listening = Listening(found, wanted)
     missing = await missing_accounts(
         client,
         limiter.one,
         wanted,
         lambda page, pages: on_progress(f"asking Cyclr about its accounts: page {page} of {pages or '?'}"),
+        on_ids=listening.hear,
+        is_whole=bool(found.mentioned),
     )
-    catalogue = await _resolve_all(found, missing, client, limiter, on_progress)
+    catalogue = await _resolve_all(found, options, missing, client, limiter, on_progress)
     on_progress("checking every row")
-    checked = Checked(source, options, found, catalogue, missing, Findings())
+    checked = Checked(source, options, found, catalogue, listening.asked(missing), Findings())
+    if any(isinstance(connector, DoubtedVersion) for connector in catalogue.values()):
+        checked.findings.doubted.add("connector_version")
     for row in iter_plan(
         source,
         options,
+        survey=found,
         catalogue=catalogue,
-        missing_accounts=missing,
+        accounts=checked.accounts,
         memory=memory,
         findings=checked.findings,
     ):
@@ -118,9 +138,15 @@ async def check_file(
 
 def check_offline(source: Source, options: Options) -> Checked:
     """The rules that need nothing but the file: for when Cyclr cannot be asked. Raises: FileChanged."""
-    checked = Checked(source, options, survey(source, options), {}, frozenset(), Findings())
+    checked = Checked(source, options, survey(source, options), {}, AskedAccounts(), Findings())
     plan = iter_plan(
-        source, options, catalogue=None, missing_accounts=None, memory=None, findings=checked.findings
+        source,
+        options,
+        survey=checked.survey,
+        catalogue=None,
+        accounts=None,
+        memory=None,
+        findings=checked.findings,
     )
     for row in plan:
         _count(checked, row, looks_first=False)
@@ -128,7 +154,12 @@ def check_offline(source: Source, options: Options) -> Checked:
 
 
 async def _resolve_all(
-    found: Survey, missing: frozenset[str], client: CyclrClient, limiter: Limiter, on_progress: Progress
+    found: Survey,
+    options: Options,
+    missing: frozenset[str],
+    client: CyclrClient,
+    limiter: Limiter,
+    on_progress: Progress,
 ) -> dict[ConnectorRef, Connector | str]:
     """Each distinct connector of the file, looked up once, in the name of the file's first account that exists."""
     if not found.connectors or found.problems:
@@ -139,7 +170,11 @@ async def _resolve_all(
     if account_id is None:
         reason = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet: create one first"
         return dict.fromkeys(found.connectors, reason)
-    return {ref: await resolve(client, limiter.one, account_id, ref) for ref in found.connectors}
+    is_as_written = "connector_version" in options.as_written
+    return {
+        ref: await resolve(client, limiter.one, account_id, ref, is_as_written=is_as_written)
+        for ref in found.connectors
+    }
 
 
 def _count(checked: Checked, row: PlannedRow | RefusedRow | SkippedRow, *, looks_first: bool) -> None:
@@ -151,7 +186,7 @@ def _count(checked: Checked, row: PlannedRow | RefusedRow | SkippedRow, *, looks
         case PlannedRow():
             checked.planned += 1
             checked.estimate.installs += 1
-            is_new = row.row.account is not None and row.row.account_id in checked.missing_accounts
+            is_new = row.row.account is not None and row.row.account_id in checked.accounts.missing
             checked.estimate.new_accounts += is_new
             checked.estimate.looks += (row.must_look or looks_first) and not is_new
             _count_uses(checked, row)

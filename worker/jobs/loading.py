@@ -66,13 +66,14 @@ def _load_rows(
     plan = iter_plan(
         checked.source,
         checked.options,
+        survey=checked.survey,
         catalogue=checked.catalogue,
-        missing_accounts=checked.missing_accounts,
+        accounts=checked.accounts,
         memory=memory,
         findings=findings,
     )
     for number, row in enumerate(plan, start=1):
-        exists = isinstance(row, PlannedRow) and row.row.account_id not in checked.missing_accounts
+        exists = isinstance(row, PlannedRow) and row.row.account_id not in checked.accounts.missing
         loader.add(row, account_exists=exists)
         if number % 1_000 == 0:
             on_rows(number)

@@ -1,7 +1,7 @@
 """Rows become a job and its items; and what earlier jobs know about the rows of a file."""
 
 import secrets as randomness
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
+from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow
 from worker.domain.states import ItemState, JobState
 from worker.store.abandoned import delete_abandoned_loads, delete_load
 from worker.store.bulk import insert_rows
@@ -338,19 +338,55 @@ def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:
     return "tried" if row.tried or row.maybe_sent else None
 
 
-def find_stored_secrets(
+def find_stored_rows(
     engine: Engine, sealer: Sealer, rows: Iterable[tuple[str, int]]
-) -> dict[tuple[str, int], Mapping[str, str] | None]:
-    """(job id, row number) -> the secrets of that item; None where they are wiped or cannot be opened; unknown rows are left out."""
+) -> dict[tuple[str, int], StoredRow | None]:
+    """(job id, row number) -> that item; None where the row was refused at intake; unknown rows are left out."""
     wanted = list(rows)
-    found: dict[tuple[str, int], Mapping[str, str] | None] = {}
+    found: dict[tuple[str, int], StoredRow | None] = {}
     with reading(engine) as connection:
         for start in range(0, len(wanted), KEYS_PER_QUERY):
             keys = wanted[start : start + KEYS_PER_QUERY]
-            columns = (items.c.job_id, items.c.row_number, items.c.sealed)
-            held = select(*columns).where(tuple_(items.c.job_id, items.c.row_number).in_(keys))
+            held = _STORED.where(tuple_(items.c.job_id, items.c.row_number).in_(keys))
             for row in connection.execute(held):
-                found[row.job_id, row.row_number] = sealer.find(
-                    row.sealed, job_id=row.job_id, row_number=row.row_number
+                kept = sealer.find(row.sealed, job_id=row.job_id, row_number=row.row_number)
+                connector = (row.connector_name, row.connector_version)
+                found[row.job_id, row.row_number] = StoredRow(
+                    row.instance_id, row.account_id, row.name, row.key, connector, kept
                 )
+            missing = [key for key in keys if key not in found]
+            if missing:
+                refused = select(unloaded_rows.c.job_id, unloaded_rows.c.row_number).where(
+                    tuple_(unloaded_rows.c.job_id, unloaded_rows.c.row_number).in_(missing),
+                    unloaded_rows.c.problems.is_not(None),
+                )
+                found |= {(row.job_id, row.row_number): None for row in connection.execute(refused)}
+    return found
+
+
+_STORED = (
+    select(
+        *(items.c.job_id, items.c.row_number, items.c.account_id, items.c.name, items.c.sealed),
+        *(jobs.c.instance_id, job_connectors.c.key),
+        job_connectors.c.definition["name"].as_string().label("connector_name"),
+        job_connectors.c.definition["version"].as_string().label("connector_version"),
+    )
+    .join(jobs, jobs.c.id == items.c.job_id)
+    .join(job_connectors, job_connectors.c.id == items.c.connector_id)
+)
+
+
+def find_namesakes(engine: Engine, targets: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """(job id, target) -> the row number of that job's item with this target; left out where there is none."""
+    wanted = set(targets)
+    keys = sorted({target for _, target in wanted})
+    found: dict[tuple[str, str], int] = {}
+    with reading(engine) as connection:
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            these = select(items.c.job_id, items.c.target, items.c.row_number).where(
+                items.c.target.in_(keys[start : start + KEYS_PER_QUERY])
+            )
+            for row in connection.execute(these):
+                if (row.job_id, row.target) in wanted:
+                    found[row.job_id, row.target] = row.row_number
     return found

@@ -6,7 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef, Parameter
-from worker.intake import Findings, KnownTarget, Options, Source, StoredAt, Unreadable, iter_plan, read_source
+from worker.domain.rows import StoredRow
+from worker.intake import (
+    AskedAccounts,
+    Findings,
+    KnownTarget,
+    Options,
+    Source,
+    StoredAt,
+    Unreadable,
+    iter_plan,
+    read_source,
+    survey,
+)
 
 PATH = Path("accounts.csv")
 
@@ -64,27 +76,49 @@ class Remembered:
     """A memory with what it is given; it counts how often it was asked."""
 
     known: dict[str, KnownTarget] = field(default_factory=dict)
-    secrets: dict[StoredAt, Mapping[str, str] | None] = field(default_factory=dict)
+    rows: dict[StoredAt, StoredRow | None] = field(default_factory=dict)
+    named: dict[tuple[str, str], int] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
 
     def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
         self.asked.append(len(keys))
         return {key: self.known[key] for key in keys if key in self.known}
 
-    def stored_secrets(self, items: Sequence[StoredAt]) -> Mapping[StoredAt, Mapping[str, str] | None]:
-        return {item: self.secrets[item] for item in items if item in self.secrets}
+    def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
+        return {row: self.rows[row] for row in rows if row in self.rows}
+
+    def namesakes(self, targets: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
+        return {each: self.named[each] for each in targets if each in self.named}
+
+
+def stored(
+    account_id="acme", name="MailChimp", secrets=None, *, key="MailChimp", version=None, instance="i1"
+):
+    """What is kept of a row."""
+    return StoredRow(instance, account_id, name, key, ("MailChimp" if key == "7" else key, version), secrets)
 
 
 OPTIONS = Options(instance_id="i1")
 
 
-def plan(content, *, options=OPTIONS, catalogue=CATALOGUE, missing=frozenset(), memory=None, findings=None):
+def plan(
+    content,
+    *,
+    options=OPTIONS,
+    catalogue=CATALOGUE,
+    missing=frozenset(),
+    asked=None,
+    memory=None,
+    findings=None,
+):
+    opened = source(content)
     return list(
         iter_plan(
-            source(content),
+            opened,
             options,
+            survey=survey(opened, options),
             catalogue=catalogue,
-            missing_accounts=missing,
+            accounts=AskedAccounts(missing) if asked is None else asked,
             memory=Remembered() if memory is None else memory,
             findings=Findings() if findings is None else findings,
         )

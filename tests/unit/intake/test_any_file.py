@@ -6,10 +6,10 @@ import io
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.intake.making import CATALOGUE, OPTIONS, Remembered, faults, plan, source
+from tests.unit.intake.making import CATALOGUE, OPTIONS, Remembered, faults, plan, source, stored
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
 from worker.domain.targets import target_key
-from worker.intake import Findings, KnownTarget, ResultRow, iter_plan, survey, write_results
+from worker.intake import AskedAccounts, Findings, KnownTarget, ResultRow, iter_plan, survey, write_results
 
 HEADER = (
     *("account_id", "connector", "connector_version", "name", "description", "authentication"),
@@ -49,7 +49,13 @@ def as_csv(table, delimiter):
 def outcomes(opened, memory, findings):
     return list(
         iter_plan(
-            opened, OPTIONS, catalogue=CATALOGUE, missing_accounts={"gone"}, memory=memory, findings=findings
+            opened,
+            OPTIONS,
+            survey=survey(opened, OPTIONS),
+            catalogue=CATALOGUE,
+            accounts=AskedAccounts({"gone"}),
+            memory=memory,
+            findings=findings,
         )
     )
 
@@ -60,7 +66,7 @@ PAST = Remembered(
         target_key("i1", "beta", "MailChimp"): KnownTarget("live", "j2", 3),
         target_key("i1", "gamma", "MailChimp"): KnownTarget("tried", "j1", 3),
     },
-    secrets={("j1", 2): None, ("j1", 3): {"api_key": "k"}},
+    rows={("j1", 2): stored(), ("j1", 3): stored("gamma", secrets={"api_key": "k"})},
 )
 
 
@@ -184,13 +190,13 @@ def test_a_result_file_read_back_gives_the_same_rows_with_secrets_by_reference(g
     write_results(out, opened.columns, done, delimiter=opened.delimiter)
     assert not [key for key, *_ in given_rows if len(key) > 4 and key in out.getvalue()]
 
-    kept = {("j1", row.row.number): row.secrets for row in first}
-    again = outcomes(source(out.getvalue()), Remembered(secrets=kept), Findings())
+    kept = {("j1", row.row.number): stored(row.row.account_id, row.name, row.secrets) for row in first}
+    again = outcomes(source(out.getvalue()), Remembered(rows=kept), Findings())
     assert [essence(row) for row in again] == [essence(row) for row in first]
     assert [row.row.stored_at for row in again] == [("j1", row.row.number) for row in first]
 
     installed = {row.target: KnownTarget("installed", "j1", row.row.number) for row in first}
-    skipped = outcomes(source(out.getvalue()), Remembered(known=installed), Findings())
+    skipped = outcomes(source(out.getvalue()), Remembered(installed, kept), Findings())
     assert [(type(row), row.row_number) for row in skipped] == [(SkippedRow, row.row.number) for row in first]
 
 

@@ -9,15 +9,27 @@ from tests.unit.intake.making import (
     Remembered,
     plan,
     reasons,
+    stored,
     warnings,
 )
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow
 from worker.domain.targets import target_key
-from worker.intake import FileChanged, Findings, KnownTarget, Options, connector_key, iter_plan, read_source
+from worker.intake import (
+    AskedAccounts,
+    FileChanged,
+    Findings,
+    KnownTarget,
+    Options,
+    connector_key,
+    iter_plan,
+    read_source,
+    survey,
+)
 
 TARGET = target_key("i1", "acme", "MailChimp")
 ONE = "account_id,connector,api_key\nacme,MailChimp,sesame\n"
+KEPT = {"api_key": "sesame", "property.Dc": "us2"}
 RESULT = "account_id,connector,api_key,property.Dc,_job,_row,_state\n"
 
 
@@ -121,41 +133,44 @@ def test_a_target_that_was_tried_before_is_looked_for_first(state):
 
 def test_a_row_of_a_result_file_is_skipped_only_when_our_database_says_installed():
     text = RESULT + "acme,MailChimp,[not exported],us1,j1,2,installed\n"
-    installed = Remembered({TARGET: KnownTarget("installed", "j7", 12)}, {("j1", 2): None})
+    installed = Remembered({TARGET: KnownTarget("installed", "j7", 12)}, {("j1", 2): stored()})
     assert plan(text, memory=installed) == [
         SkippedRow(
             2, ("acme", "MailChimp", "[not exported]", "[not exported]", "j1", "2", "installed"), "j7", 12
         )
     ]
-    tried = Remembered({TARGET: KnownTarget("tried", "j7", 12)}, {("j1", 2): {"api_key": "sesame"}})
+    tried = Remembered({TARGET: KnownTarget("tried", "j7", 12)}, {("j1", 2): stored(secrets=KEPT)})
     (row,) = plan(text, memory=tried)
     assert isinstance(row, PlannedRow)
 
 
 def test_an_installed_row_of_a_result_file_is_skipped_whatever_the_catalogue_says():
     text = RESULT + "acme,Nope,[not exported],,j1,2,installed\n"
-    memory = Remembered({target_key("i1", "acme", "Nope"): KnownTarget("installed", "j1", 2)})
+    known = {target_key("i1", "acme", "Nope"): KnownTarget("installed", "j1", 2)}
+    memory = Remembered(known, {("j1", 2): stored(name="Nope", key="Nope")})
     (row,) = plan(text, memory=memory)
     assert isinstance(row, SkippedRow)
 
 
 def test_withheld_values_come_from_the_item_that_holds_them():
     text = RESULT + "acme,MailChimp,[not exported],[not exported],j1,9,failed\n"
-    memory = Remembered(secrets={("j1", 9): {"api_key": "sesame", "property.Dc": "us2"}})
+    memory = Remembered(rows={("j1", 9): stored(secrets=KEPT)})
     (row,) = plan(text, memory=memory)
-    assert row.secrets == {"api_key": "sesame", "property.Dc": "us2"}
+    assert row.secrets == KEPT
     assert row.cells == ("acme", "MailChimp", "[not exported]", "us2", "j1", "9", "failed")
 
 
 def test_a_value_that_was_filled_in_wins_over_the_stored_one():
     text = RESULT + "acme,MailChimp,new,[not exported],j1,9,failed\n"
-    (row,) = plan(text, memory=Remembered(secrets={("j1", 9): {"api_key": "old", "property.Dc": "us1"}}))
+    (row,) = plan(
+        text, memory=Remembered(rows={("j1", 9): stored(secrets={"api_key": "old", "property.Dc": "us1"})})
+    )
     assert row.secrets == {"api_key": "new", "property.Dc": "us1"}
 
 
 def test_a_wiped_credential_has_to_be_filled_in():
     text = RESULT + "# x\n" * 12 + "acme,MailChimp,[not exported],[not exported],j1,9,failed\n"
-    assert reasons(text, memory=Remembered(secrets={("j1", 9): None})) == [
+    assert reasons(text, memory=Remembered(rows={("j1", 9): stored()})) == [
         "row 14, column api_key: the credential is no longer kept, fill it in",
         "row 14, column property.Dc: the value is no longer kept, fill it in",
     ]
@@ -164,22 +179,24 @@ def test_a_wiped_credential_has_to_be_filled_in():
 def test_a_credential_that_was_never_stored_has_to_be_filled_in():
     text = RESULT + "acme,MailChimp,[not exported],,j1,9,failed\n"
     message = "row 2, column api_key: row 9 of job j1 has no such credential, fill it in"
-    assert reasons(text, memory=Remembered(secrets={("j1", 9): {}})) == [message]
-    assert reasons(text, memory=Remembered()) == [message]
+    assert reasons(text, memory=Remembered(rows={("j1", 9): stored(secrets={})})) == [message]
+    assert reasons(text, memory=Remembered(rows={("j1", 9): None})) == [message]
 
 
 def test_the_stand_in_is_never_sent_even_if_nothing_is_known():
     text = RESULT + "acme,MailChimp,[not exported],,j1,9,failed\n"
     source = read_source(PATH, lambda: io.BytesIO(text.encode()))
+    options = Options("i1")
+    known = survey(source, options)
     (row,) = iter_plan(
-        source, Options("i1"), catalogue=None, missing_accounts=None, memory=None, findings=Findings()
+        source, options, survey=known, catalogue=None, accounts=None, memory=None, findings=Findings()
     )
     assert row.secrets == {}
 
 
 def test_without_cyclr_only_the_rules_of_the_file_apply():
     text = "account_id,connector,property.Dc\nacme,Whatever,x\nacme,Whatever,x\n"
-    planned, repeated = plan(text, catalogue=None, missing=None)
+    planned, repeated = plan(text, catalogue=None)
     assert (planned.name, planned.authentication_id) == ("Whatever", None)
     assert planned.cells == ("acme", "Whatever", "[not exported]")
     assert isinstance(repeated, RefusedRow)
@@ -228,15 +245,17 @@ def test_a_refused_row_gives_no_warning():
 
 
 def test_a_file_that_changed_between_the_passes_is_noticed():
-    contents = [ONE.encode()] * 3 + [ONE.replace("acme", "beta").encode()]
+    contents = [ONE.encode()] * 4 + [ONE.replace("acme", "beta").encode()]
     source = read_source(PATH, lambda: io.BytesIO(contents.pop(0)))
+    known = survey(source, Options("i1"))
     with pytest.raises(FileChanged):
         list(
             iter_plan(
                 source,
                 Options("i1"),
+                survey=known,
                 catalogue=CATALOGUE,
-                missing_accounts=frozenset(),
+                accounts=AskedAccounts(),
                 memory=None,
                 findings=Findings(),
             )

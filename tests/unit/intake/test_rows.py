@@ -188,7 +188,7 @@ def test_control_characters_are_refused(column, value, code):
 
 def test_an_invisible_character_is_refused_in_an_id_and_allowed_in_a_name():
     assert problems("account_id,connector\nac\u200bme,MailChimp\n") == [
-        "row 2, column account_id: expected text, got an invisible character (U+200B): fill it in again"
+        "row 2, column account_id: an account id cannot hold an invisible character (U+200B): type the id anew"
     ]
     assert problem("account_name", "می\u200cخواهم") == []
 
@@ -209,7 +209,8 @@ def test_too_many_cells_are_a_problem_that_stands_alone_and_shows_no_shifted_sec
 
 def test_too_many_cells_are_a_problem_even_if_the_last_ones_are_empty():
     assert problems("account_id,connector,account_name,api_key,reference\nacme,MailChimp,Acme, Inc,k,\n") == [
-        "row 2: expected 5 cells as in the header, got 6; a value that holds the delimiter stands in quotes"
+        "row 2: expected 5 cells as in the header, got 6, the last of them empty; a value that holds the delimiter stands "
+        "in quotes, and no delimiters behind the last column"
     ]
 
 
@@ -242,7 +243,7 @@ def test_a_row_of_a_result_file_names_the_item_that_holds_its_secrets():
         "account_id,connector,api_key,property.Dc,_job,_row,_state\n"
         "acme,M,new,us1,j1,2,failed\nbeta,M,[Not Exported],us1,j1,3,failed\n"
     )
-    assert filled.stored_at is None
+    assert filled.stored_at == ("j1", 2)
     assert withheld.stored_at == ("j1", 3)
     assert withheld.secrets == {"property.Dc": "us1"}
 

@@ -25,17 +25,6 @@ def test_counts_what_a_file_holds():
     assert found.problems == ()
 
 
-def test_counts_the_jobs_that_hold_the_secrets_of_a_result_file():
-    found = survey(
-        source(
-            "account_id,connector,api_key,_job,_row,_state\n"
-            "a,M,[not exported],j1,2,failed\nb,M,[not exported],j1,3,failed\nc,M,new,j1,4,failed\n"
-        ),
-        OPTIONS,
-    )
-    assert found.jobs == {"j1": 2}
-
-
 def test_a_file_without_rows_is_a_problem():
     assert problems("account_id,connector\n") == ["expected rows below the header, got none"]
     assert problems("account_id,connector\n#a,b\n#c,d\n") == [

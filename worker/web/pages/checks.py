@@ -7,7 +7,7 @@ from itertools import islice
 
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_
 from worker.domain.wording import counted, in_words
-from worker.intake import Options, Source, Unreadable
+from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
 from worker.intake.rows import read_row
 from worker.jobs.checking import Checked
@@ -119,7 +119,7 @@ def finished_check(checked: Checked, *, calls_per_second: float, unfinished: Job
         warnings=[*checked.source.warnings, *checked.findings.warnings],
         facts=list(_facts(checked)),
         columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
-        first_rows=_first_rows(checked.source, checked.options),
+        first_rows=_first_rows(checked),
         planned=checked.planned,
         refused=checked.refused,
         calls=estimate.calls,
@@ -197,10 +197,12 @@ def _column(source: Source, position: int) -> Column:
     return Column(typed, MEANINGS.get(name, name))
 
 
-def _first_rows(source: Source, options: Options) -> list[FirstRow]:
+def _first_rows(checked: Checked) -> list[FirstRow]:
     """Without the secrets, and without what may be one. Raises: FileChanged."""
+    source, options = checked.source, checked.options
+    swallowed = checked.survey.swallowed(source, options, checked.accounts.is_mentioned)
     lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
-    rows = (read_row(line, source.header, options) for line in islice(lines, SHOWN_ROWS))
+    rows = (read_row(line, source.header, options, swallowed) for line in islice(lines, SHOWN_ROWS))
     return [FirstRow(row.number, [_cell(cell) for cell in row.cells]) for row in rows]
 
 
