@@ -23,6 +23,7 @@ from worker.domain.targets import fold
 from worker.intake.columns import ACCOUNT_COLUMNS, RESULT_COLUMNS, Header, is_secret
 from worker.intake.files import Line
 
+AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
 LATER = "later"  # in the column authentication: the credential is given later, to Cyclr
 SCIENTIFIC = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 
@@ -50,10 +51,15 @@ _CREDENTIALS = (("auth_value",), _BASIC, ("api_key",), _TOKENS)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for beside the file. `connector`: for all rows; None takes it from the column."""
+    """What was asked for beside the file. `connector`: for all rows; None takes it from the column.
+
+    `as_written`: columns whose values are taken as they stand, though a spreadsheet may have made them; of
+    AS_WRITTEN_COLUMNS.
+    """
 
     instance_id: str
     connector: str | None = None
+    as_written: frozenset[str] = frozenset()
 
 
 class Cells:

@@ -32,6 +32,7 @@ MOST_ROWS = 1_000_000
 STOPS_WITHIN_S = 5.0
 
 T = TypeVar("T")
+CheckKey = tuple[str, str | None, bool, frozenset[str]]
 
 
 class Deed(Generic[T]):
@@ -115,7 +116,7 @@ class HandingIn:
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._threads: set[threading.Thread] = set()
-        self._checks: OrderedDict[tuple[str, str | None, bool], Deed[Checked]] = OrderedDict()
+        self._checks: OrderedDict[CheckKey, Deed[Checked]] = OrderedDict()
         self._starts: OrderedDict[str, Deed[Started]] = OrderedDict()
         self._is_stopping = False
 
@@ -124,7 +125,7 @@ class HandingIn:
 
         It raises Unreadable, FileChanged, TooManyRows, CyclrError. Raises: TooBusy.
         """
-        key = (upload.id, options.connector, options.looks_first)
+        key = _check_key(upload, options)
         with self._lock:
             known = self._checks.get(key)
             if known is None or (known.is_done and known.future.exception() is not None):
@@ -137,7 +138,7 @@ class HandingIn:
     def find_check(self, upload: Upload, options: RunOptions) -> Deed[Checked] | None:
         """The check of this upload, also one that failed; None where this process has made none."""
         with self._lock:
-            return self._checks.get((upload.id, options.connector, options.looks_first))
+            return self._checks.get(_check_key(upload, options))
 
     def start(self, upload: Upload, options: RunOptions, *, api_key_id: str) -> Deed[Started]:
         """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same deed.
@@ -221,7 +222,7 @@ class HandingIn:
         async with opening as (client, limiter):
             return await check_file(
                 source,
-                Options(database.instance_id, options.connector),
+                Options(database.instance_id, options.connector, options.as_written),
                 client=client,
                 limiter=limiter,
                 memory=DatabaseMemory(
@@ -261,7 +262,7 @@ class HandingIn:
     def _checked(self, upload: Upload, source: Source, options: RunOptions, deed: Deed[Started]) -> Checked:
         """What a check has found before, if one has; else what one finds now."""
         with self._lock:
-            known = self._checks.get((upload.id, options.connector, options.looks_first))
+            known = self._checks.get(_check_key(upload, options))
         if known is not None and known.is_done and known.future.exception() is None:
             return known.result()
         self._say(deed, "reading the file")
@@ -293,6 +294,11 @@ class HandingIn:
     def _find_unfinished(self, source: Source, options: RunOptions) -> Unfinished | None:
         database = self._place.database
         return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
+
+
+def _check_key(upload: Upload, options: RunOptions) -> CheckKey:
+    """All that a check depends on; its first part is the upload."""
+    return upload.id, options.connector, options.looks_first, options.as_written
 
 
 def _keep_last(deeds: OrderedDict[T, Any]) -> None:
