@@ -96,7 +96,7 @@ def show_check(checked: Checked, calls_per_second: float, *, is_begun: bool = Fa
 
 
 def _show_findings(checked: Checked, to: Say) -> None:
-    say_all(warning_lines([*checked.source.warnings, *checked.findings.warnings]), to)
+    say_all(warning_lines(checked.warnings), to)
     if checked.problem_count:
         say_all(problem_lines(checked.problems, checked.problem_count), to)
 

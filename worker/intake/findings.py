@@ -9,12 +9,14 @@ class Findings:
     """The first problems and warnings of a pass, and how many there were.
 
     Warnings that say the same of many rows are kept once, with the first row and the number of the others.
+    `doubted`: columns with problems that there would not be if their values were taken as written.
     """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.problem_count = 0
         self.warning_count = 0
+        self.doubted: set[str] = set()
         self._warnings: dict[tuple[str | None, str], tuple[int | None, int]] = {}
 
     def add_problem(self, problem: Problem) -> None:
