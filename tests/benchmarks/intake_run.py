@@ -17,7 +17,7 @@ import psycopg
 from tests.benchmarks.server import CONNECTOR
 from tests.benchmarks.site import dsn
 from worker.cyclr import shapes
-from worker.intake import Findings, Options, iter_plan, open_source, survey
+from worker.intake import AskedAccounts, Findings, Options, iter_plan, open_source, survey
 from worker.jobs.checking import Checked, DatabaseMemory
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
@@ -37,12 +37,13 @@ def product(database_url: str, path: Path) -> None:
     found = survey(source, options)
     connector = shapes.connector(CONNECTOR)
     catalogue = dict.fromkeys(found.connectors, connector)
-    checked = Checked(source, options, found, catalogue, frozenset(), Findings())
+    checked = Checked(source, options, found, catalogue, AskedAccounts(), Findings())
     plan = iter_plan(
         source,
         options,
+        survey=found,
         catalogue=catalogue,
-        missing_accounts=frozenset(),
+        accounts=checked.accounts,
         memory=DatabaseMemory(engine, SEALER),
         findings=checked.findings,
     )

@@ -16,7 +16,7 @@ from tests.benchmarks.sizes import sizes
 from worker.cyclr import shapes
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
-from worker.intake import Findings, Options, open_source, survey
+from worker.intake import AskedAccounts, Findings, Options, open_source, survey
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
@@ -91,7 +91,7 @@ def make_job(site: Site, rows: int) -> Job:
     catalogue = dict.fromkeys(found.connectors, shapes.connector(CONNECTOR))
     job_id = new_job_id(datetime.now(UTC))
     load_job(
-        Checked(source, options, found, catalogue, frozenset(), Findings()),
+        Checked(source, options, found, catalogue, AskedAccounts(), Findings()),
         RunOptions(),
         engine=engine,
         sealer=SEALER,

@@ -150,7 +150,7 @@ class Rig:
         path = rows if isinstance(rows, Path) else self._write_csv(rows)
         asked = check_file(
             open_source(path),
-            Options(self.settings.instance_id, options.connector),
+            Options(self.settings.instance_id, options.connector, options.as_written),
             client=self.client,
             limiter=self.limiter,
             memory=DatabaseMemory(self.engine, self.database.sealer),

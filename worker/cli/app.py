@@ -9,6 +9,7 @@ import typer
 
 from worker.cli import job_commands, web_commands
 from worker.cli.arguments import (
+    AsWrittenOption,
     ConnectorOption,
     FileArgument,
     FirstOption,
@@ -44,6 +45,7 @@ CHECK_EXAMPLES = """\b
 Examples:
   cyclr-bulk check accounts.csv
   cyclr-bulk check accounts.csv --connector Mailchimp
+  cyclr-bulk check accounts.csv --as-written account_id
 
 \b
 Exit codes:
@@ -54,6 +56,7 @@ RUN_EXAMPLES = """\b
 Examples:
   cyclr-bulk run accounts.csv --first 5
   cyclr-bulk run accounts.csv --connector Mailchimp --yes
+  cyclr-bulk run accounts.csv --as-written account_id
   cyclr-bulk run accounts.results.csv     the rows that failed, once more
 
 \b
@@ -97,12 +100,14 @@ def check(
     look_first: Annotated[
         bool, typer.Option("--look-first", help="Count with a look before every install.")
     ] = False,
+    as_written: AsWrittenOption = None,
 ) -> None:
     """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
     from worker.cli.check import check_command
     from worker.jobs.options import RunOptions
 
-    check_command(file, RunOptions(connector=connector, look_first=look_first))
+    options = RunOptions(connector=connector, look_first=look_first, as_written=frozenset(as_written or ()))
+    check_command(file, options)
 
 
 @app.command(short_help="Install what a file asks for.", epilog=RUN_EXAMPLES)
@@ -121,6 +126,7 @@ def run(
     skip_invalid: SkipInvalidOption = False,
     look_first: LookFirstOption = False,
     if_present: IfPresentOption = IfPresent.INSTALL,
+    as_written: AsWrittenOption = None,
     yes: YesOption = False,
 ) -> None:
     """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
@@ -136,6 +142,7 @@ def run(
         look_first=look_first,
         skip_if_present=if_present is IfPresent.SKIP,
         first=first,
+        as_written=frozenset(as_written or ()),
     )
     run_command(file, options, results, is_sure=yes)
 

@@ -60,7 +60,7 @@ def check(
             place,
             lambda client, limiter: check_file(
                 source,
-                Options(database.instance_id, options.connector),
+                Options(database.instance_id, options.connector, options.as_written),
                 client=client,
                 limiter=limiter,
                 memory=memory,
@@ -80,7 +80,7 @@ def settings_or_offline_check(
     try:
         return load_settings(needs_cyclr=True, needs_deployment=needs_deployment)
     except InvalidSettings:
-        checked = check_offline(source, Options("", options.connector))
+        checked = check_offline(source, Options("", options.connector, options.as_written))
         say_all(found_lines(checked), to)
         _show_findings(checked, to)
         say("Connectors and accounts were not checked, since Cyclr cannot be asked with these settings.")
@@ -96,7 +96,7 @@ def show_check(checked: Checked, calls_per_second: float, *, is_begun: bool = Fa
 
 
 def _show_findings(checked: Checked, to: Say) -> None:
-    say_all(warning_lines([*checked.source.warnings, *checked.findings.warnings]), to)
+    say_all(warning_lines(checked.warnings), to)
     if checked.problem_count:
         say_all(problem_lines(checked.problems, checked.problem_count), to)
 

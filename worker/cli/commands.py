@@ -14,6 +14,7 @@ def run_again(file: Path, options: RunOptions, results: Path | None = None) -> s
     words += ["--skip-invalid"] if options.skip_invalid else []
     words += ["--look-first"] if options.look_first else []
     words += ["--if-present", "skip"] if options.skip_if_present else []
+    words += [word for column in sorted(options.as_written) for word in ("--as-written", column)]
     return " ".join(map(quoted, words))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.arguments import (
+    AsWrittenOption,
     ConnectorOption,
     FileArgument,
     FirstOption,
@@ -36,6 +37,7 @@ Exit codes:
 SUBMIT_EXAMPLES = """\b
 Examples:
   cyclr-bulk submit accounts.csv
+  cyclr-bulk submit accounts.csv --as-written account_id
   JOB=$(cyclr-bulk submit accounts.csv --yes) && cyclr-bulk watch $JOB
 
 \b
@@ -133,6 +135,7 @@ def submit(
     skip_invalid: SkipInvalidOption = False,
     look_first: LookFirstOption = False,
     if_present: IfPresentOption = IfPresent.INSTALL,
+    as_written: AsWrittenOption = None,
     yes: YesOption = False,
 ) -> None:
     """Check FILE, ask, and hand it to the workers of the deployment that DATABASE_URL and REDIS_URL name.
@@ -148,6 +151,7 @@ def submit(
         look_first=look_first,
         skip_if_present=if_present is IfPresent.SKIP,
         first=first,
+        as_written=frozenset(as_written or ()),
     )
     submit_command(file, options, is_sure=yes)
 

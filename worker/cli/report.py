@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from worker.domain.rows import Problem, Warning_
 from worker.domain.states import PAUSE_MESSAGES
-from worker.domain.wording import counted, in_words
+from worker.domain.wording import counted, in_words, listed
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 
@@ -57,15 +57,14 @@ def found_lines(checked: "Checked") -> Iterator[str]:
     ):
         if uses:
             yield _labelled(label, _in_a_line(uses))
-    if checked.estimate.new_accounts:
-        yield _labelled("accounts", f"{checked.estimate.new_accounts:,} to be created first")
+    new = checked.new_accounts
+    if new.count:
+        yield _labelled("accounts", f"{new.count:,} to be created first: {listed(new.first, new.count)}")
 
 
 def _in_a_line(uses: Mapping[str, int]) -> str:
     ranked = sorted(uses.items(), key=lambda use: (-use[1], use[0]))
-    text = ", ".join(f"{name} ({count:,})" for name, count in ranked[:SHOWN_USES])
-    more = len(ranked) - SHOWN_USES
-    return f"{text} and {more:,} more" if more > 0 else text
+    return listed([f"{name} ({count:,})" for name, count in ranked[:SHOWN_USES]], len(ranked))
 
 
 def estimate_lines(checked: "Checked", calls_per_second: float) -> Iterator[str]:
@@ -77,7 +76,7 @@ def estimate_lines(checked: "Checked", calls_per_second: float) -> Iterator[str]
     if estimate.looks:
         parts.append(counted(estimate.looks, "look before them", "looks before them"))
     if estimate.new_accounts:
-        parts.append(counted(estimate.new_accounts, "new account"))
+        parts.append(f"{estimate.new_accounts:,} to create accounts")
     duration = in_words(estimate.duration_s(calls_per_second))
     text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {calls_per_second:g} calls/s"
     yield _labelled("calls", text)

@@ -1,9 +1,17 @@
-"""Counts and durations as people write them."""
+"""Counts, lists and durations as people write them."""
+
+from collections.abc import Sequence
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
     """`1 row`, `1,200 rows`. `many`: where an s does not make it."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def listed(first: Sequence[str], count: int) -> str:
+    """`acme, globex and 7 more`. `first`: those of all `count` that are named."""
+    more = count - len(first)
+    return ", ".join(first) + (f" and {more:,} more" if more > 0 else "")
 
 
 def in_words(seconds: float) -> str:

@@ -8,8 +8,8 @@ KEPT = 1_000
 class Findings:
     """The first problems and warnings of a pass, and how many there were.
 
-    Warnings that say the same of many rows are kept once, with the first row and the number of the others. `doubted`: the
-    columns in which a problem is a doubt, which goes away where values are taken as they are written.
+    Warnings that say the same of many rows are kept once, with the first row and the number of the others.
+    `doubted`: columns with problems that there would not be if their values were taken as written.
     """
 
     def __init__(self) -> None:

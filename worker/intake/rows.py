@@ -33,6 +33,7 @@ from worker.intake.files import Line
 from worker.intake.swallowed import Swallowed, find_moved, lost_cells
 from worker.intake.values import findings
 
+AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
 LATER = "later"  # in the column authentication: the credential is given later, to Cyclr
 SCIENTIFIC = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 
@@ -57,14 +58,12 @@ _TOKENS = ("access_token", "refresh_token", "expires")
 _CREDENTIALS = (("auth_value",), _BASIC, ("api_key",), _TOKENS)
 
 
-AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """What was asked for beside the file. `connector`: for all rows; None takes it from the column.
 
-    `as_written`: columns whose values are taken as they stand, though a spreadsheet may have made them.
+    `as_written`: columns whose values are taken as they stand, though a spreadsheet may have made them; of
+    AS_WRITTEN_COLUMNS.
     """
 
     instance_id: str

@@ -8,7 +8,8 @@ from worker.cyclr.catalogue import DoubtedVersion, first_account, missing_accoun
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
-from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_
+from worker.domain.targets import fold
 from worker.intake import (
     AskedAccounts,
     Findings,
@@ -21,16 +22,22 @@ from worker.intake import (
     iter_plan,
     survey,
 )
+from worker.intake.compact import FirstRows
+from worker.intake.rows import AS_WRITTEN_COLUMNS
 from worker.store.loading import find_namesakes, find_stored_rows, find_targets
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 
+NAMED_ACCOUNTS = 5
 Progress = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Estimate:
-    """What a run of the checked file will take. `looks`: rows that are looked for before the first call."""
+    """What a run of the checked file will take. `looks`: rows that are looked for before the first call.
+
+    `new_accounts`: rows whose account is missing; each of them makes the call that creates it.
+    """
 
     installs: int = 0
     looks: int = 0
@@ -42,6 +49,19 @@ class Estimate:
 
     def duration_s(self, calls_per_second: float) -> float:
         return self.calls / calls_per_second
+
+
+@dataclass(slots=True)
+class NewAccounts:
+    """The distinct accounts that a run creates. `first`: the ids of the first five, as the file has them."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, account_id: str) -> None:
+        self.count += 1
+        if len(self.first) < NAMED_ACCOUNTS:
+            self.first.append(account_id)
 
 
 @dataclass(slots=True)
@@ -58,6 +78,7 @@ class Checked:
     refused: int = 0
     skipped: int = 0
     estimate: Estimate = field(default_factory=Estimate)
+    new_accounts: NewAccounts = field(default_factory=NewAccounts)
     connectors: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     properties: Counter[str] = field(default_factory=Counter)
@@ -69,6 +90,20 @@ class Checked:
     @property
     def problem_count(self) -> int:
         return len(self.survey.problems) + self.findings.problem_count
+
+    @property
+    def warnings(self) -> list[Warning_]:
+        return [*self.source.warnings, *self.findings.warnings]
+
+    @property
+    def warning_count(self) -> int:
+        """Of all rows; those that say the same of many are one of `warnings`."""
+        return len(self.source.warnings) + self.findings.warning_count
+
+    @property
+    def doubted_columns(self) -> tuple[str, ...]:
+        """Columns with problems that there would not be if their values were taken as written."""
+        return tuple(column for column in AS_WRITTEN_COLUMNS if column in self.findings.doubted)
 
 
 class DatabaseMemory:
@@ -123,6 +158,7 @@ async def check_file(
     checked = Checked(source, options, found, catalogue, listening.asked(missing), Findings())
     if any(isinstance(connector, DoubtedVersion) for connector in catalogue.values()):
         checked.findings.doubted.add("connector_version")
+    created = FirstRows()
     for row in iter_plan(
         source,
         options,
@@ -132,7 +168,7 @@ async def check_file(
         memory=memory,
         findings=checked.findings,
     ):
-        _count(checked, row, looks_first=looks_first)
+        _count(checked, row, created, looks_first=looks_first)
     return checked
 
 
@@ -148,8 +184,9 @@ def check_offline(source: Source, options: Options) -> Checked:
         memory=None,
         findings=checked.findings,
     )
+    created = FirstRows()
     for row in plan:
-        _count(checked, row, looks_first=False)
+        _count(checked, row, created, looks_first=False)
     return checked
 
 
@@ -177,7 +214,10 @@ async def _resolve_all(
     }
 
 
-def _count(checked: Checked, row: PlannedRow | RefusedRow | SkippedRow, *, looks_first: bool) -> None:
+def _count(
+    checked: Checked, row: PlannedRow | RefusedRow | SkippedRow, created: FirstRows, *, looks_first: bool
+) -> None:
+    """`created`: the new accounts of the rows before; not kept with the check, since there may be a million."""
     match row:
         case RefusedRow():
             checked.refused += 1
@@ -188,6 +228,8 @@ def _count(checked: Checked, row: PlannedRow | RefusedRow | SkippedRow, *, looks
             checked.estimate.installs += 1
             is_new = row.row.account is not None and row.row.account_id in checked.accounts.missing
             checked.estimate.new_accounts += is_new
+            if is_new and created.add(fold(row.row.account_id), row.row.number) is None:
+                checked.new_accounts.add(row.row.account_id)
             checked.estimate.looks += (row.must_look or looks_first) and not is_new
             _count_uses(checked, row)
 

@@ -1,18 +1,27 @@
 """What a person may ask of a run beside the file."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`first`: so many rows, then pause; not part of a job's identity."""
+    """`first`: so many rows, then pause. `as_written`: columns whose values are taken as they stand.
+
+    Neither is part of a job's identity: once it is loaded, rows go on in any number, and nothing is judged any more.
+    """
 
     connector: str | None = None
     skip_invalid: bool = False
     look_first: bool = False
     skip_if_present: bool = False
     first: int | None = None
+    as_written: frozenset[str] = frozenset()
+
+    @property
+    def identity(self) -> "RunOptions":
+        """Those that make the job what it is."""
+        return replace(self, first=None, as_written=frozenset())
 
     @property
     def looks_first(self) -> bool:

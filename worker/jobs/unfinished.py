@@ -10,13 +10,13 @@ from worker.store.session import Engine
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """`options`: what it was begun with."""
+    """`options`: what it was begun with, as far as that makes the job."""
 
     job: JobStatus
     options: RunOptions
 
     def has_options(self, options: RunOptions) -> bool:
-        return replace(options, first=None) == self.options
+        return options.identity == self.options
 
 
 def find_unfinished(
@@ -27,11 +27,10 @@ def find_unfinished(
     # The options at hand come first, then all that differ from them.
     for flips in itertools.product((False, True), repeat=3):
         begun_with = replace(
-            options,
+            options.identity,
             skip_invalid=options.skip_invalid != flips[0],
             look_first=options.look_first != flips[1],
             skip_if_present=options.skip_if_present != flips[2],
-            first=None,
         )
         job = find_unfinished_job(engine, instance_id, fingerprint(content_hash, begun_with, instance_id))
         if job is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Request
 
 from worker.bootstrap.cyclr import open_cyclr
+from worker.domain.rows import Warning_
 from worker.domain.wording import counted
 from worker.intake import Accounts, Options, Source, read_source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file
@@ -29,9 +30,11 @@ AT_ONCE = 4  # checks and loads of one process: each has a thread, and a connect
 MOST_WAITING = 100
 CHECKS_KEPT = 20
 MOST_ROWS = 1_000_000
+WARNINGS_TOLD = 100
 STOPS_WITHIN_S = 5.0
 
 T = TypeVar("T")
+CheckKey = tuple[str, str | None, bool, frozenset[str]]
 
 
 class Deed(Generic[T]):
@@ -100,11 +103,25 @@ class Stopping(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What the check of a new job has to say beside it. `warnings`: the first 100."""
+
+    comments: int
+    empty: int
+    warnings: Sequence[Warning_]
+    warning_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """`is_new`: whether the job was made now; else the same content was handed in before and is unfinished."""
+    """`found`: where the job was made now; None: the same content was handed in before and is unfinished."""
 
     job: JobStatus
-    is_new: bool
+    found: Found | None
+
+    @property
+    def is_new(self) -> bool:
+        return self.found is not None
 
 
 class HandingIn:
@@ -115,7 +132,7 @@ class HandingIn:
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._threads: set[threading.Thread] = set()
-        self._checks: OrderedDict[tuple[str, str | None, bool], Deed[Checked]] = OrderedDict()
+        self._checks: OrderedDict[CheckKey, Deed[Checked]] = OrderedDict()
         self._starts: OrderedDict[str, Deed[Started]] = OrderedDict()
         self._is_stopping = False
 
@@ -124,7 +141,7 @@ class HandingIn:
 
         It raises Unreadable, FileChanged, TooManyRows, CyclrError. Raises: TooBusy.
         """
-        key = (upload.id, options.connector, options.looks_first)
+        key = _check_key(upload, options)
         with self._lock:
             known = self._checks.get(key)
             if known is None or (known.is_done and known.future.exception() is not None):
@@ -137,7 +154,7 @@ class HandingIn:
     def find_check(self, upload: Upload, options: RunOptions) -> Deed[Checked] | None:
         """The check of this upload, also one that failed; None where this process has made none."""
         with self._lock:
-            return self._checks.get((upload.id, options.connector, options.looks_first))
+            return self._checks.get(_check_key(upload, options))
 
     def start(self, upload: Upload, options: RunOptions, *, api_key_id: str) -> Deed[Started]:
         """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same deed.
@@ -221,7 +238,7 @@ class HandingIn:
         async with opening as (client, limiter):
             return await check_file(
                 source,
-                Options(database.instance_id, options.connector),
+                Options(database.instance_id, options.connector, options.as_written),
                 client=client,
                 limiter=limiter,
                 memory=DatabaseMemory(
@@ -238,7 +255,7 @@ class HandingIn:
         if unfinished is None:
             started = self._start_new(upload, source, options, api_key_id, deed)
         elif unfinished.has_options(options):
-            started = Started(unfinished.job, is_new=False)
+            started = Started(unfinished.job, found=None)
         else:
             raise BegunOtherwise(unfinished.job)
         self.forget(upload.id)
@@ -250,18 +267,18 @@ class HandingIn:
         checked = self._checked(upload, source, options, deed)
         try:
             require_installable(checked, options)
-            return Started(self._load(checked, options, api_key_id, deed), is_new=True)
+            return Started(self._load(checked, options, api_key_id, deed), _found(checked))
         except Rejected:
             # The same file may have been handed in twice in one moment: the first has become a job meanwhile.
             unfinished = self._find_unfinished(checked.source, options)
             if unfinished is None or not unfinished.has_options(options):
                 raise
-            return Started(unfinished.job, is_new=False)
+            return Started(unfinished.job, found=None)
 
     def _checked(self, upload: Upload, source: Source, options: RunOptions, deed: Deed[Started]) -> Checked:
         """What a check has found before, if one has; else what one finds now."""
         with self._lock:
-            known = self._checks.get((upload.id, options.connector, options.looks_first))
+            known = self._checks.get(_check_key(upload, options))
         if known is not None and known.is_done and known.future.exception() is None:
             return known.result()
         self._say(deed, "reading the file")
@@ -293,6 +310,17 @@ class HandingIn:
     def _find_unfinished(self, source: Source, options: RunOptions) -> Unfinished | None:
         database = self._place.database
         return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
+
+
+def _found(checked: Checked) -> Found:
+    """Not the check itself, which may be large: a start is known for a while after the job runs."""
+    survey = checked.survey
+    return Found(survey.comments, survey.empty, checked.warnings[:WARNINGS_TOLD], checked.warning_count)
+
+
+def _check_key(upload: Upload, options: RunOptions) -> CheckKey:
+    """All that a check depends on; its first part is the upload."""
+    return upload.id, options.connector, options.looks_first, options.as_written
 
 
 def _keep_last(deeds: OrderedDict[T, Any]) -> None:

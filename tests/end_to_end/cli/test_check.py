@@ -90,6 +90,8 @@ def test_lists_every_problem_and_warning_at_once(desk: Desk) -> None:
         "  properties: Region (2)",
         "  calls:      2 (2 installs); about 1 s at 500 calls/s",
         "  warning: column colour: unknown, it is ignored",
+        "  warning: row 4, column account id: the line begins with # ('# globex'), so it is left out as a comment,"
+        " and it has cells where a row has them: take the # away if it is a row",
         "  warning: row 9, column property.Region: expected one of EU, US, got 'MOON'",
         "  row 3, column account id: expected an account id, got an empty cell",
         "  row 6, column connector: connector Beacon Chat is a draft, which Cyclr does not install",
@@ -101,6 +103,30 @@ def test_lists_every_problem_and_warning_at_once(desk: Desk) -> None:
         "Correct the file; or leave 4 rows out and install 2 with:",
         "  cyclr-bulk run bad.csv --skip-invalid",
     ]
+
+
+def test_names_the_first_accounts_that_it_would_create_each_once(desk: Desk) -> None:
+    new = ["new-1", "New-2", "new-3", "new-4", "new-5", "new-6", "new-7"]
+    rows = [f"{each},Northwind Mail,,key-1-5f1c,Ltd\n" for each in ("acme", *new)]
+    # The same account in other letters, with a connector of its own.
+    rows.append("NEW-2,Northwind Mail,Second,key-1-5f1c,Ltd\n")
+    desk.file("new.csv", "account_id,connector,name,api_key,account_name\n" + "".join(rows))
+    desk.secrets.add("key-1-5f1c")
+    said = desk.say("check", "new.csv")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert "  accounts:   7 to be created first: new-1, New-2, new-3, new-4, new-5 and 2 more" in lines
+    # Each row of a new account makes the call.
+    assert "  calls:      17 (9 installs, 8 to create accounts); about 1 s at 500 calls/s" in lines
+
+
+def test_what_is_taken_as_written_stands_in_the_command_that_installs_it(desk: Desk) -> None:
+    columns = ("--as-written", "connector_version", "--as-written", "account_id")
+    said = desk.say("check", desk.mail_file("acme"), *columns)
+    assert said.code == 0
+    assert said.out.splitlines()[-1] == (
+        "  cyclr-bulk run accounts.csv --as-written account_id --as-written connector_version"
+    )
 
 
 def test_lists_the_first_thousand_problems_and_the_count(desk: Desk) -> None:

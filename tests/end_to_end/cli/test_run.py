@@ -152,6 +152,16 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     assert [path.name for path in desk.folder.glob("*results*")] == []
 
 
+def test_what_is_taken_as_written_is_asked_again_and_needed_no_more(desk: Desk) -> None:
+    file = desk.mail_file("acme", "globex")
+    said = desk.say("run", file, "--first", "1", "--yes", "--as-written", "account_id")
+    assert said.code == 3
+    assert said.err.splitlines()[-1] == "  cyclr-bulk run accounts.csv --as-written account_id"
+    # The rows are loaded, and not judged again.
+    last = desk.say("run", file, "--yes")
+    assert (last.code, last.out.splitlines()[0]) == (0, "2 installed, 0 failed.")
+
+
 def test_leaves_accounts_alone_that_have_the_connector_under_another_name(desk: Desk) -> None:
     def put_there(world: World) -> None:
         [release] = world.releases_named(MAIL)

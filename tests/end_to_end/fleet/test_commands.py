@@ -178,7 +178,7 @@ def test_a_file_that_is_submitted_twice_is_one_job(fleet: Fleet) -> None:
     ids = accounts("twice", 30)
     hold_up(fleet)
     job_id = fleet.submit(ids)
-    again = fleet.say("submit", fleet.file(ids), "--yes")
+    again = fleet.say("submit", fleet.file(ids), "--yes", "--as-written", "account_id")
     assert (again.code, again.out) == (0, f"{job_id}\n")
     other = fleet.say("submit", fleet.file(ids), "--yes", "--look-first")
     assert (other.code, other.out) == (2, "")

@@ -25,7 +25,7 @@ from tests.integration.store.databases import (
     take,
     url_of,
 )
-from worker.domain.rows import Problem, RefusedRow, SkippedRow
+from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.abandoned import delete_abandoned_loads
@@ -39,7 +39,8 @@ from worker.store.loading import (
     NewJob,
     TargetRecord,
     ensure_instance,
-    find_stored_secrets,
+    find_namesakes,
+    find_stored_rows,
     find_targets,
     loading_turn,
     new_job_id,
@@ -339,21 +340,34 @@ def test_many_targets_are_asked_for_in_parts(engine: Engine, loads: Loads):
     assert len(find_targets(engine, [f"target-{number}" for number in range(2, 1_202)])) == 1_200
 
 
-def test_stored_secrets_are_found_by_job_and_row(engine: Engine, loads: Loads):
-    job_id = loads.job(600)
+def test_stored_rows_are_found_by_job_and_row(engine: Engine, loads: Loads):
+    refused = RefusedRow(
+        1_000, ("a", ""), (Problem(1_000, "api_key", "expected a value, got an empty cell"),)
+    )
+    job_id = loads.job([*(planned(number) for number in range(2, 602)), refused])
     change_items(engine, job_id, 3, sealed=None)
     change_items(engine, job_id, 4, sealed=SEALER.seal({}, job_id="another", row_number=4))
-    found = find_stored_secrets(
-        engine, SEALER, [(job_id, number) for number in range(2, 700)] + [("no-job", 2)]
+    wanted = [(job_id, number) for number in (*range(2, 700), 1_000)]
+    found = find_stored_rows(engine, SEALER, [*wanted, ("no-job", 2)])
+    assert len(found) == 601
+    assert found[job_id, 2] == StoredRow(
+        "instance-a", "a2", "Acme", "acme", ("Acme CRM", "1.0"), {"api_key": "secret-2"}
     )
-    assert len(found) == 600
-    assert [found[job_id, number] for number in (2, 3, 4)] == [{"api_key": "secret-2"}, None, None]
+    assert [found[job_id, number].secrets for number in (3, 4)] == [None, None]
+    assert found[job_id, 1_000] is None
     assert (job_id, 650) not in found
 
 
 def test_secrets_under_another_key_cannot_be_found(engine: Engine, loads: Loads):
     job_id = loads.job(1)
-    assert find_stored_secrets(engine, Sealer({"k2": b"2" * 32}), [(job_id, 2)]) == {(job_id, 2): None}
+    (found,) = find_stored_rows(engine, Sealer({"k2": b"2" * 32}), [(job_id, 2)]).values()
+    assert found.secrets is None
+
+
+def test_rows_of_a_job_are_found_by_their_targets(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    asked = [(job_id, "target-3"), (job_id, "target-9"), ("other", "target-2")]
+    assert find_namesakes(engine, asked) == {(job_id, "target-3"): 3}
 
 
 # Turns

@@ -11,10 +11,12 @@ from sqlalchemy import func, select
 
 from tests.end_to_end.harness import MAIL
 from tests.integration.web.site import Site, wait_until
+from worker.jobs.options import RunOptions
 from worker.simulator.server import SimulatorThread
 from worker.store.loading import loading_turn
 from worker.store.session import reading
 from worker.store.tables import idempotency_keys, items, jobs, upload_pieces, uploads
+from worker.web.api.submitting import Options
 
 CSV = (
     "account_id,connector,api_key\nacme,Northwind Mail,key-acme-5f1c\nglobex,Northwind Mail,key-globex-77ab\n"
@@ -158,6 +160,94 @@ def test_a_dry_run_checks_with_the_catalogue_and_creates_nothing(site: Site, cli
     assert found["encoding"] == "utf-8"
     bad = post_csv(client, CSV.replace("acme,", "nowhere,"), params={"validate_only": "true"})
     assert (bad.status_code, bad.json()["code"]) == (422, "problems_in_file")
+    assert count(site, jobs) == 0
+    assert_nothing_waits(site)
+
+
+def test_a_dry_run_tells_what_was_left_out_and_which_accounts_are_new(client: httpx.Client):
+    content = (
+        "account_id,connector,api_key,account_name,name,colour\n"
+        "# of November\n"
+        "acme,Northwind Mail,key-1,,,red\n"
+        "\n"
+        "new-1,Northwind Mail,key-2,New Ltd,,\n"
+        "NEW-1,Northwind Mail,key-3,New Ltd,Second,\n"
+    )
+    found = post_csv(client, content, params={"validate_only": "true"}).json()
+    assert (found["rows"], found["comments"], found["empty"]) == (3, 1, 1)
+    assert found["new_accounts"] == {"count": 1, "first": ["new-1"]}
+    assert (found["estimate"]["new_accounts"], found["estimate"]["calls"]) == (2, 5)
+    assert found["warnings"] == [{"row": None, "column": "colour", "message": "unknown, it is ignored"}]
+    assert found["warning_count"] == 1
+
+
+def test_a_new_job_is_told_with_what_its_check_found_beside_it(client: httpx.Client):
+    rows = "# of November\n\n# and these\nacme,Northwind Mail,key-1,MOON\nglobex,Northwind Mail,key-2,MOON\n"
+    content = "account_id,connector,api_key,property.Region,colour\n" + rows
+    first = post_csv(client, content)
+    assert first.status_code == 202, first.text
+    job = first.json()
+    assert (job["total"], job["comments"], job["empty"], job["warning_count"]) == (2, 2, 1, 3)
+    assert job["warnings"] == [
+        {"row": None, "column": "colour", "message": "unknown, it is ignored"},
+        {
+            "row": 5,
+            "column": "property.Region",
+            "message": "expected one of EU, US, got 'MOON' (and 1 more)",
+        },
+    ]
+    # It is not kept: whoever asks later is told of the job alone.
+    alone = set(job) - {"comments", "empty", "warnings", "warning_count"}
+    assert set(post_csv(client, content).json()) == alone
+    assert set(client.get(f"/v1/jobs/{job['id']}").json()) == alone
+
+
+def test_the_first_hundred_warnings_of_a_new_job_are_told_and_all_are_counted(client: httpx.Client):
+    columns = "".join(f",own {number}" for number in range(120))
+    job = post_csv(client, f"account_id,connector,api_key{columns}\nacme,Northwind Mail,key-1\n").json()
+    assert (len(job["warnings"]), job["warning_count"]) == (100, 120)
+
+
+def test_what_is_taken_as_written_is_asked_by_the_address_as_by_a_form(client: httpx.Client):
+    mine = {"Idempotency-Key": "order-17"}
+    by_address = post_csv(client, headers=mine, params={"as_written": ["account_id", "connector_version"]})
+    fields = {"as_written": "account_id, connector_version"}
+    by_form = client.post("/v1/jobs", headers=mine, data=fields, files={"file": ("a.csv", CSV)})
+    assert (by_address.status_code, by_form.status_code) == (202, 200)
+    assert by_form.json()["id"] == by_address.json()["id"]
+    other = post_csv(client, headers=mine, params={"as_written": "account_id"})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_an_unfinished_job_is_the_same_whatever_is_taken_as_written_now(client: httpx.Client):
+    first = client.post("/v1/jobs", json={"options": {"as_written": ["account_id"]}, "items": ITEMS})
+    again = client.post("/v1/jobs", json={"items": ITEMS})
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"]
+
+
+def test_options_of_a_request_become_those_of_a_run():
+    asked = Options(connector=MAIL, first=5, if_present="skip", as_written=["account_id"])
+    assert asked.to_run_options() == RunOptions(
+        connector=MAIL, first=5, skip_if_present=True, as_written=frozenset({"account_id"})
+    )
+
+
+@pytest.mark.parametrize("way", ["list", "address", "form"])
+def test_a_column_that_cannot_be_taken_as_written_is_refused(site: Site, client: httpx.Client, way: str):
+    match way:
+        case "list":
+            answer = client.post("/v1/jobs", json={"options": {"as_written": ["name"]}, "items": ITEMS})
+        case "address":
+            answer = post_csv(client, params={"as_written": ["account_id", "name"]})
+        case "form":
+            answer = client.post(
+                "/v1/jobs", data={"as_written": "account_id,name"}, files={"file": ("a.csv", CSV)}
+            )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    [fault] = answer.json()["errors"]
+    assert "as_written" in fault["column"]
+    assert fault["message"] == "Input should be 'account_id' or 'connector_version'"
     assert count(site, jobs) == 0
     assert_nothing_waits(site)
 

@@ -16,5 +16,12 @@ def test_all_that_makes_the_job_what_it_is_is_repeated() -> None:
     )
 
 
+def test_columns_that_are_taken_as_written_are_repeated() -> None:
+    options = RunOptions(as_written=frozenset({"connector_version", "account_id"}))
+    assert run_again(Path("accounts.csv"), options) == (
+        "cyclr-bulk run accounts.csv --as-written account_id --as-written connector_version"
+    )
+
+
 def test_a_file_that_begins_with_a_dash_is_no_option() -> None:
     assert run_again(Path("-x.csv"), RunOptions()) == "cyclr-bulk run ./-x.csv"

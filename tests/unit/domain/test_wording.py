@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.wording import counted, in_words
+from worker.domain.wording import counted, in_words, listed
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,12 @@ def test_counts_have_separators_and_the_right_number(count: int, text: str) -> N
 def test_a_plural_may_be_given() -> None:
     assert counted(1, "look before them", "looks before them") == "1 look before them"
     assert counted(2, "look before them", "looks before them") == "2 looks before them"
+
+
+def test_a_list_says_how_many_it_does_not_name() -> None:
+    assert listed(["acme"], 1) == "acme"
+    assert listed(["acme", "globex"], 2) == "acme, globex"
+    assert listed(["acme", "globex"], 1_202) == "acme, globex and 1,200 more"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,12 @@ from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReaso
 from worker.jobs.checking import Checked
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
+from worker.web.handing_in import Found
 from worker.web.problems import Fault
+
+WARNING_COUNT = (
+    "Of all rows; warnings that say the same of many rows are one in `warnings`, which tells of the others."
+)
 
 
 class Job(BaseModel):
@@ -39,6 +44,15 @@ class Job(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class Submitted(Job):
+    """A job that was made now, and what its check found beside it: told with this answer alone, and not kept."""
+
+    comments: int = Field(description="Lines that begin with #; left out.")
+    empty: int = Field(description="Empty lines; left out.")
+    warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
+    warning_count: int = Field(description=WARNING_COUNT)
 
 
 class Jobs(BaseModel):
@@ -163,9 +177,21 @@ class Estimate(BaseModel):
 
     installs: int
     looks: int
-    new_accounts: int
+    new_accounts: int = Field(
+        description="Calls that create accounts: one for each row whose account is missing."
+    )
     calls: int
     seconds: float
+
+
+class NewAccounts(BaseModel):
+    """The accounts that Cyclr does not have and a run creates, each counted once."""
+
+    count: int = Field(examples=[12])
+    first: list[str] = Field(
+        description="The ids of the first 5.",
+        examples=[["acme-1", "globex-2", "initech-3", "hooli-4", "stark-6"]],
+    )
 
 
 class Validation(BaseModel):
@@ -173,6 +199,8 @@ class Validation(BaseModel):
 
     status: Literal["valid"] = "valid"
     rows: int
+    comments: int = Field(description="Lines that begin with #; left out.")
+    empty: int = Field(description="Empty lines; left out.")
     planned: int
     refused: int
     skipped: int
@@ -181,8 +209,10 @@ class Validation(BaseModel):
     connectors: dict[str, int] = Field(description="Connector -> its rows.")
     methods: dict[str, int] = Field(description="Method -> its rows.")
     properties: dict[str, int] = Field(description="Property -> its rows.")
+    new_accounts: NewAccounts
     estimate: Estimate
     warnings: list[Fault] = Field(description="The first 1,000.")
+    warning_count: int = Field(description=WARNING_COUNT)
     errors: list[Fault] = Field(description="Of the rows that `skip_invalid` leaves out: the first 1,000.")
     error_count: int
 
@@ -221,6 +251,16 @@ def to_job(
     )
 
 
+def to_submitted(job: Job, found: Found) -> Submitted:
+    return Submitted(
+        **job.model_dump(),
+        comments=found.comments,
+        empty=found.empty,
+        warnings=[to_fault(warning) for warning in found.warnings],
+        warning_count=found.warning_count,
+    )
+
+
 def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:
     """`row`: as `worker.store.listing` shows it."""
     shown: Mapping[str, Any] = row._mapping
@@ -247,9 +287,10 @@ def to_connector(connector: Connector) -> ConnectorOut:
 
 def to_validation(checked: Checked, calls_per_second: float) -> Validation:
     source, estimate = checked.source, checked.estimate
-    warnings = [*source.warnings, *checked.findings.warnings]
     return Validation(
         rows=checked.survey.rows,
+        comments=checked.survey.comments,
+        empty=checked.survey.empty,
         planned=checked.planned,
         refused=checked.refused,
         skipped=checked.skipped,
@@ -258,6 +299,7 @@ def to_validation(checked: Checked, calls_per_second: float) -> Validation:
         connectors=dict(checked.connectors),
         methods=dict(checked.methods),
         properties=dict(checked.properties.most_common(1_000)),
+        new_accounts=NewAccounts(count=checked.new_accounts.count, first=checked.new_accounts.first),
         estimate=Estimate(
             installs=estimate.installs,
             looks=estimate.looks,
@@ -265,7 +307,8 @@ def to_validation(checked: Checked, calls_per_second: float) -> Validation:
             calls=estimate.calls,
             seconds=round(estimate.duration_s(calls_per_second), 1),
         ),
-        warnings=[to_fault(warning) for warning in warnings[:1_000]],
+        warnings=[to_fault(warning) for warning in checked.warnings[:1_000]],
+        warning_count=checked.warning_count,
         errors=[to_fault(problem) for problem in checked.problems[:1_000]],
         error_count=checked.problem_count,
     )

@@ -1,9 +1,11 @@
 """What several addresses take. Texts hold no NUL, which PostgreSQL cannot even compare with."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path, Query
+
+from worker.intake.rows import AS_WRITTEN_COLUMNS
 
 NO_NUL = r"^[^\x00]*$"
 LARGEST_ROW = 2_147_483_647
@@ -15,6 +17,7 @@ RowNumber = Annotated[
     int, Path(ge=1, le=LARGEST_ROW, description="The row of the file: the header is row 1.", examples=[2])
 ]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]
+AsWritten = Literal[AS_WRITTEN_COLUMNS]  # type: ignore[valid-type]  # the words are told once
 Text = Annotated[str | None, Query(max_length=1_000, pattern=NO_NUL)]
 
 

@@ -24,8 +24,8 @@ from worker.store.loading import LoadLost
 from worker.store.new_rows import UnstorableText
 from worker.store.uploads import Upload
 from worker.web.access import Caller
-from worker.web.api.models import Job, Validation, to_fault, to_validation
-from worker.web.api.parameters import NO_NUL, IfPresent
+from worker.web.api.models import Job, Submitted, Validation, to_fault, to_submitted, to_validation
+from worker.web.api.parameters import NO_NUL, AsWritten, IfPresent
 from worker.web.api.showing import show_job
 from worker.web.guards import Writer
 from worker.web.handing_in import (
@@ -78,6 +78,13 @@ class Options(BaseModel):
     if_present: IfPresent = Field(
         IfPresent.INSTALL, description="Where the same connector is there under another Name."
     )
+    as_written: list[AsWritten] = Field(
+        [],
+        description="Columns whose values are taken as they stand, though a spreadsheet may have made them: an account id"
+        " such as `12345.0`, a version such as `1.1` where there is a 1.10 too. As a parameter of the address once for each;"
+        " as a field of a form with a comma between them.",
+        examples=[["account_id"]],
+    )
 
     def to_run_options(self) -> RunOptions:
         return RunOptions(
@@ -86,6 +93,7 @@ class Options(BaseModel):
             look_first=self.look_first,
             skip_if_present=self.if_present is IfPresent.SKIP,
             first=self.first,
+            as_written=frozenset(self.as_written),
         )
 
 
@@ -142,8 +150,9 @@ class Received:
             "model": Job | Validation,
         },
         202: {
-            "description": "The job is checked, stored and running.",
-            "model": Job,
+            "description": "The job is checked, stored and running; with what the check has to say beside it, which is"
+            " told here alone.",
+            "model": Submitted,
             "headers": {"Location": {"schema": {"type": "string"}}},
         },
         **problems(400, 403, 409, 413, 415),
@@ -189,7 +198,8 @@ async def submit(
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        return await run_in_threadpool(show_job, place, started.job)
+        job = await run_in_threadpool(show_job, place, started.job)
+        return job if started.found is None else to_submitted(job, started.found)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 
@@ -211,7 +221,7 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
     elif kind == FORM:
         form = await receive_form(waiting, request, api_key_id=key_id)
         try:
-            options = _to_options(given | {name: value for name, value in form.fields.items() if value})
+            options = _to_options(given | _given_by_form(form.fields))
         except Refusal:
             await run_in_threadpool(waiting.delete, form.upload.id)
             raise
@@ -219,6 +229,14 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {kind[:100] or 'no Content-Type'}."
         raise Refusal(415, "unsupported_media_type", detail)
     return Received(form.upload, options, _hash(form, options))
+
+
+def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Those that are not empty. A form holds a field once, so one that is a list has commas."""
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    if "as_written" in given:
+        given["as_written"] = [word.strip() for word in given["as_written"].split(",")]
+    return given
 
 
 def _hash(form: Form, options: Options) -> str:
@@ -315,7 +333,7 @@ async def _start(
                 raise Refusal(
                     409, "job_forgotten", f"Job {known.job_id} of this Idempotency-Key was forgotten."
                 )
-            return Started(job, is_new=False)
+            return Started(job, found=None)
     try:
         deed = handing_in.start(received.upload, options, api_key_id=caller.key_id)
         started = await _prolonging(place, known_as, deed)

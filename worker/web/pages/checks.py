@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_
-from worker.domain.wording import counted, in_words
+from worker.domain.wording import counted, in_words, listed
 from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
 from worker.intake.rows import read_row
@@ -31,6 +31,8 @@ MEANINGS = {
     "account_timezone": "of a new account",
     "reference": "your own key",
 }
+
+AS_WRITTEN = {"account_id": "account ids", "connector_version": "connector versions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ class FirstRow:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How the check of a file stands, or what it found. `activity`: what it does just now."""
+    """How the check of a file stands, or what it found. `activity`: what it does just now.
+
+    `doubts`: columns whose values may be taken as written where they are refused now, and what is in them.
+    """
 
     is_running: bool = False
     is_failed: bool = False
@@ -83,6 +88,7 @@ class Check:
     rate: str = ""
     can_start: bool = False
     asks_connector: bool = False
+    doubts: Sequence[tuple[str, str]] = ()
     unfinished: JobStatus | None = None
 
     @property
@@ -116,7 +122,7 @@ def finished_check(checked: Checked, *, calls_per_second: float, unfinished: Job
         verdict=_verdict(checked),
         problems=checked.problems[:SHOWN_PROBLEMS],
         problem_count=checked.problem_count,
-        warnings=[*checked.source.warnings, *checked.findings.warnings],
+        warnings=checked.warnings,
         facts=list(_facts(checked)),
         columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
         first_rows=_first_rows(checked),
@@ -128,6 +134,7 @@ def finished_check(checked: Checked, *, calls_per_second: float, unfinished: Job
         rate=f"{calls_per_second:g}",
         can_start=bool(checked.planned) and not checked.survey.problems,
         asks_connector="connector" not in checked.source.header.positions,
+        doubts=[(column, AS_WRITTEN[column]) for column in checked.doubted_columns],
         unfinished=unfinished,
     )
 
@@ -150,7 +157,7 @@ def _calls_note(checked: Checked) -> str:
     estimate = checked.estimate
     parts = [counted(estimate.installs, "install")]
     parts += [counted(estimate.looks, "look before", "looks before")] if estimate.looks else []
-    parts += [counted(estimate.new_accounts, "new account")] if estimate.new_accounts else []
+    parts += [f"{estimate.new_accounts:,} to create accounts"] if estimate.new_accounts else []
     return ", ".join(parts)
 
 
@@ -160,14 +167,21 @@ def _facts(checked: Checked) -> Iterator[tuple[str, str]]:
     yield "Delimiter", source.delimiter_in_words
     yield "Rows", f"{found.rows:,}"
     left_out = [
-        (found.comments, "Comment lines", "left out"),
-        (found.empty, "Empty lines", "left out"),
-        (checked.skipped, "Installed already", "left out"),
-        (checked.estimate.new_accounts, "New accounts", "created first"),
+        (found.comments, "Comment lines"),
+        (found.empty, "Empty lines"),
+        (checked.skipped, "Installed already"),
     ]
-    for count, name, what in left_out:
+    for count, name in left_out:
         if count:
-            yield name, f"{count:,}, {what}"
+            yield name, f"{count:,}, left out"
+    new = checked.new_accounts
+    if new.count:
+        yield "New accounts", f"{new.count:,}, created first: {listed(new.first, new.count)}"
+    if checked.options.as_written:
+        yield (
+            "Taken as written",
+            " and ".join(AS_WRITTEN[each] for each in sorted(checked.options.as_written)),
+        )
     for name, uses in (
         ("Connectors", checked.connectors),
         ("Methods", checked.methods),
@@ -179,9 +193,7 @@ def _facts(checked: Checked) -> Iterator[tuple[str, str]]:
 
 def _in_a_line(uses: Counter[str]) -> str:
     ranked = sorted(uses.items(), key=lambda use: (-use[1], use[0]))
-    text = ", ".join(f"{name} ({counted(count, 'row')})" for name, count in ranked[:SHOWN_USES])
-    more = len(ranked) - SHOWN_USES
-    return f"{text} and {more:,} more" if more > 0 else text
+    return listed([f"{name} ({counted(count, 'row')})" for name, count in ranked[:SHOWN_USES]], len(ranked))
 
 
 def _column(source: Source, position: int) -> Column:

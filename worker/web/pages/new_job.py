@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 
@@ -17,6 +17,7 @@ from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import find_unfinished
 from worker.store.uploads import Upload
+from worker.web.api.parameters import AsWritten
 from worker.web.guards import FORM_TOKEN, PageWriter, require_form_token
 from worker.web.handing_in import (
     BegunOtherwise,
@@ -94,6 +95,7 @@ async def upload_page(
     place: GivenPlace,
     handing_in: GivenHandingIn,
     connector: str = "",
+    as_written: Annotated[frozenset[AsWritten], Query()] = frozenset(),
 ) -> Response:
     """How the check stands, what it found, how the start stands; where it has become a job, the way there."""
     start = handing_in.find_start(upload_id)
@@ -101,7 +103,7 @@ async def upload_page(
         started = start.result()
         return _go_to(request, f"/jobs/{started.job.id}?done={'started' if started.is_new else 'known'}")
     upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
-    options = RunOptions(connector=connector.strip() or None)
+    options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     is_starting = start is not None and not start.is_done
     if start is not None and is_starting:
         check = running_check(start.progress)
@@ -113,7 +115,9 @@ async def upload_page(
         "pages/upload.html",
         section="new",
         upload=upload,
+        address=_address(upload_id, options),
         connector=options.connector,
+        as_written=sorted(options.as_written),
         check=check,
         is_starting=is_starting,
         fault=fault,
@@ -127,10 +131,11 @@ async def check_again(
     place: GivenPlace,
     handing_in: GivenHandingIn,
     connector: Annotated[str, Form()] = "",
+    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
 ) -> Response:
     """Once more, where a check failed."""
     upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
-    options = RunOptions(connector=connector.strip() or None)
+    options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     handing_in.check(upload, options)
     return RedirectResponse(_address(upload_id, options), status_code=303)
 
@@ -142,6 +147,7 @@ async def start_upload(
     place: GivenPlace,
     handing_in: GivenHandingIn,
     connector: Annotated[str, Form()] = "",
+    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
     first: Annotated[str, Form()] = "",
     skip_invalid: Annotated[str, Form()] = "",
     look_first: Annotated[str, Form()] = "",
@@ -152,6 +158,7 @@ async def start_upload(
         skip_invalid=bool(skip_invalid),
         look_first=bool(look_first),
         first=to_count(first),
+        as_written=as_written,
     )
     await _wait_a_moment(handing_in.start(upload, options, api_key_id=caller.key_id))
     return RedirectResponse(_address(upload_id, options), status_code=303)
@@ -218,7 +225,10 @@ def _find_upload(place: Place, upload_id: str, key_id: str) -> Upload:
 
 
 async def _wait_a_moment(deed: Deed[Any]) -> None:
-    await asyncio.wait([asyncio.ensure_future(asyncio.wrap_future(deed.future))], timeout=WAITS_S)
+    waited = asyncio.wrap_future(deed.future)
+    # How a deed failed is told where its result is asked for; a future whose exception nobody looked at is logged with it.
+    waited.add_done_callback(asyncio.Future.exception)
+    await asyncio.wait([waited], timeout=WAITS_S)
 
 
 def _go_to(request: Request, address: str) -> Response:
@@ -229,5 +239,6 @@ def _go_to(request: Request, address: str) -> Response:
 
 
 def _address(upload_id: str, options: RunOptions) -> str:
-    query = f"?{urlencode({'connector': options.connector})}" if options.connector else ""
-    return f"/uploads/{upload_id}{query}"
+    asked = [("connector", options.connector)] if options.connector else []
+    asked += [("as_written", column) for column in sorted(options.as_written)]
+    return f"/uploads/{upload_id}{'?' if asked else ''}{urlencode(asked)}"

@@ -1,0 +1,160 @@
+"""The page of a dropped file: what is asked of its check stays asked, and what may be asked further."""
+
+import gc
+
+import httpx
+import pytest
+
+from tests.end_to_end.harness import MAIL
+from tests.integration.web.site import Site, wait_until
+from tests.integration.web.test_permissions import session_of, signed_in
+from worker.intake.rows import AS_WRITTEN_COLUMNS
+from worker.jobs.options import RunOptions
+from worker.simulator.server import SimulatorThread
+from worker.web.guards import FORM_TOKEN
+from worker.web.pages.checks import AS_WRITTEN
+
+CSV = "account_id,connector,api_key\nacme,Northwind Mail,key-acme-5f1c\n"
+TICK = '<input type="checkbox" name="as_written" value="{}">'
+KEPT = '<input type="hidden" name="as_written" value="{}">'
+
+
+class Visit:
+    """Somebody who has signed in, drops a file and looks at its page."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        key = site.key()
+        session = session_of(site, key)
+        self._caller = site.app.state.access.find_caller(key)
+        self._form_token = site.app.state.access.form_token(session)
+        self.client = signed_in(site, session)
+        self.upload_id = ""
+
+    @property
+    def address(self) -> str:
+        return f"/uploads/{self.upload_id}"
+
+    def drop(self, content: str = CSV) -> None:
+        form = {FORM_TOKEN: (None, self._form_token), "file": ("accounts.csv", content)}
+        answer = self.client.post("/jobs/new", files=form)
+        assert answer.status_code == 303, answer.text
+        self.upload_id = answer.headers["location"].removeprefix("/uploads/")
+
+    def look(self, query: str = "") -> str:
+        """The page when the check is done."""
+        page = ""
+
+        def is_checked() -> bool:
+            nonlocal page
+            page = self.client.get(self.address + query).text
+            return "<progress" not in page
+
+        wait_until(is_checked)
+        return page
+
+    def post(self, deed: str, **fields: object) -> httpx.Response:
+        return self.client.post(f"{self.address}/{deed}", data={FORM_TOKEN: self._form_token, **fields})
+
+    def doubt(self, options: RunOptions, *columns: str) -> None:
+        """The check made with these options has found values that a spreadsheet may have made."""
+        upload = self._site.place.waiting.find(self.upload_id, api_key_id=self._caller.key_id)
+        deed = self._site.app.state.handing_in.find_check(upload, options)
+        deed.result().findings.doubted.update(columns)
+
+
+@pytest.fixture
+def visit(site: Site) -> Visit:
+    return Visit(site)
+
+
+def test_there_are_words_for_every_column_that_may_be_taken_as_written():
+    assert set(AS_WRITTEN) == set(AS_WRITTEN_COLUMNS)
+
+
+def test_what_is_doubted_may_be_taken_as_written_and_nothing_else(visit: Visit):
+    visit.drop()
+    assert "as_written" not in visit.look()
+    visit.doubt(RunOptions(), "account_id")
+    page = visit.look()
+    assert TICK.format("account_id") in page
+    assert "Take account ids as they are written" in page
+    assert "connector_version" not in page
+    visit.doubt(RunOptions(), "connector_version")
+    assert "Take connector versions as they are written" in visit.look()
+
+
+def test_what_is_ticked_is_checked_anew_and_stays_asked(visit: Visit):
+    visit.drop()
+    visit.look()
+    visit.doubt(RunOptions(), "account_id", "connector_version")
+    # Another check, which has doubts of its own.
+    page = visit.look("?as_written=account_id")
+    assert TICK.format("account_id") not in page
+    assert "<dt>Taken as written</dt><dd>account ids</dd>" in page
+    assert page.count(KEPT.format("account_id")) == 1
+    visit.doubt(RunOptions(as_written=frozenset({"account_id"})), "connector_version")
+    page = visit.look("?as_written=account_id")
+    # The second tick goes with the first: in its form, and in the one that starts.
+    assert TICK.format("connector_version") in page
+    assert page.count(KEPT.format("account_id")) == 2
+    page = visit.look("?as_written=account_id&as_written=connector_version")
+    assert "<dd>account ids and connector versions</dd>" in page
+
+
+def test_a_tick_and_a_connector_for_all_rows_keep_each_other(visit: Visit):
+    visit.drop("account_id,api_key\nacme,key-acme-5f1c\n")
+    query = "?connector=Northwind+Mail&as_written=account_id"
+    page = visit.look(query)
+    assert page.count(KEPT.format("account_id")) == 2
+    visit.doubt(RunOptions(connector=MAIL, as_written=frozenset({"account_id"})), "connector_version")
+    form = visit.look(query).partition('id="doubts"')[2].partition("</form>")[0]
+    assert '<input type="hidden" name="connector" value="Northwind Mail">' in form
+    assert KEPT.format("account_id") in form
+
+
+def test_a_check_that_failed_is_made_again_with_what_was_asked(visit: Visit, simulator: SimulatorThread):
+    simulator.call(lambda world: setattr(world.switches, "reject_credentials", True))
+    visit.drop()
+    page = visit.look("?as_written=connector_version")
+    form = page.partition(f'action="{visit.address}/check"')[2].partition("</form>")[0]
+    assert KEPT.format("connector_version") in form
+    again = visit.post("check", as_written=["connector_version"], connector="Mail")
+    assert again.headers["location"] == f"{visit.address}?connector=Mail&as_written=connector_version"
+
+
+def test_a_check_that_failed_is_told_on_the_page_and_not_in_the_log(
+    visit: Visit, simulator: SimulatorThread, caplog: pytest.LogCaptureFixture
+):
+    simulator.call(lambda world: setattr(world.switches, "reject_credentials", True))
+    visit.drop()
+    assert "Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET" in visit.look()
+    # An exception that nobody has looked at is logged with its text when it is cleared away.
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def test_a_start_takes_as_written_what_its_form_says(visit: Visit):
+    visit.drop()
+    visit.look("?as_written=account_id")
+    # Only the check made with this has a problem.
+    visit.doubt(RunOptions(as_written=frozenset({"account_id"})), "account_id")
+    started = visit.post("start", as_written=["account_id"])
+    assert started.headers["location"] == f"{visit.address}?as_written=account_id"
+    wait_until(lambda: visit.client.get(started.headers["location"]).status_code == 303)
+    assert "/jobs/" in visit.client.get(started.headers["location"]).headers["location"]
+
+
+def test_a_column_that_cannot_be_taken_as_written_is_told_so(visit: Visit):
+    visit.drop()
+    assert visit.client.get(f"{visit.address}?as_written=name").status_code == 422
+    assert visit.post("start", as_written=["name"]).status_code == 422
+
+
+def test_the_page_names_the_first_accounts_that_are_created(visit: Visit):
+    rows = [f"new-{number},Northwind Mail,key-1,Ltd\n" for number in range(1, 8)]
+    visit.drop("account_id,connector,api_key,account_name\n" + "".join(rows))
+    page = visit.look()
+    told = "7, created first: new-1, new-2, new-3, new-4, new-5 and 2 more"
+    assert f"<dt>New accounts</dt><dd>{told}</dd>" in page
+    assert "7 installs, 7 to create accounts" in page
