@@ -1,0 +1,141 @@
+"""What a row of a result file leads to is used only where the row is still what it was."""
+
+import pytest
+
+from tests.unit.intake.making import CATALOGUE, Remembered, plan, reasons, stored
+from worker.domain.connectors import ConnectorRef
+from worker.domain.rows import PlannedRow, SkippedRow
+from worker.domain.targets import target_key
+from worker.intake import KnownTarget
+
+HEADER = "account_id,connector,name,api_key,_job,_row,_state\n"
+KEPT = {"api_key": "sesame"}
+PAST = Remembered(
+    rows={
+        ("j1", 2): stored("00123", secrets=KEPT),
+        ("j1", 3): stored("beta", "EU", KEPT),
+        ("j1", 4): stored("beta", "US", KEPT),
+        ("j1", 5): None,
+        ("j2", 2): stored("acme", "Desk", KEPT, key="Desk", version="v2"),
+        ("j3", 2): stored("acme", secrets=KEPT, instance="another"),
+    },
+    named={
+        ("j1", target_key("i1", "beta", "US")): 4,
+        ("j1", target_key("i1", "beta", "EU")): 3,
+    },
+)
+AS_NEW = "fill the credential in, or empty _job and _row to make this a new row"
+
+
+def said(*rows):
+    return reasons(HEADER + "".join(f"{row},failed\n" for row in rows), memory=PAST)
+
+
+def test_a_row_that_is_as_it_was_takes_what_is_stored():
+    (row,) = plan(HEADER + "00123,MailChimp,,[not exported],j1,2,failed\n", memory=PAST)
+    assert isinstance(row, PlannedRow)
+    assert row.secrets == KEPT
+
+
+@pytest.mark.parametrize("key", ["[not exported]", ""])
+def test_another_account_is_a_problem_also_without_a_credential(key):
+    problem = f"row 2, column account_id: row 2 of job j1 was for account 00123, this row says 123; put the id back, or {AS_NEW}"
+    assert problem in said(f"123,MailChimp,,{key},j1,2")
+
+
+def test_another_connector_is_a_problem():
+    assert said("00123,Books,MailChimp,,j1,2") == [
+        f"row 2, column connector: row 2 of job j1 was for MailChimp, this row says Books; put it back, or {AS_NEW}"
+    ]
+
+
+def test_another_version_of_the_connector_is_another_connector():
+    other = CATALOGUE | {ConnectorRef("Desk", "v1"): CATALOGUE[ConnectorRef("MailChimp")]}
+    text = HEADER.replace("name,", "connector_version,").replace("_job", "authentication,_job")
+    problems = reasons(
+        text + "acme,Desk,v1,[not exported],ApiKey,j2,2,failed\n", memory=PAST, catalogue=other
+    )
+    assert [problem.partition(" was for ")[0] for problem in problems[:1]] == [
+        "row 2, column connector: row 2 of job j2"
+    ]
+
+
+def test_the_same_connector_by_its_id_is_the_same():
+    (row,) = plan(HEADER + "00123,7,,[not exported],j1,2,failed\n", memory=PAST)
+    assert isinstance(row, PlannedRow)
+
+
+def test_a_new_name_is_allowed_and_one_of_another_row_is_not():
+    (row,) = plan(HEADER + "beta,MailChimp,EU 2,[not exported],j1,3,failed\n", memory=PAST)
+    assert (row.name, row.secrets) == ("EU 2", KEPT)
+    swapped = said("beta,MailChimp,US,[not exported],j1,3", "beta,MailChimp,EU,[not exported],j1,4")
+    assert swapped == [
+        "row 2, column name: row 3 of job j1 was for 'EU', and 'US' in this account is row 4 of job j1; put the name back, "
+        f"take one that no row has, or {AS_NEW}",
+        "row 3, column name: row 4 of job j1 was for 'US', and 'EU' in this account is row 3 of job j1; put the name back, "
+        f"take one that no row has, or {AS_NEW}",
+    ]
+
+
+def test_a_name_that_another_job_has_installed_is_not_silently_left_out():
+    known = {target_key("i1", "beta", "Old"): KnownTarget("installed", "j9", 7)}
+    text = HEADER + "beta,MailChimp,Old,[not exported],j1,3,failed\n"
+    (problem,) = reasons(text, memory=Remembered(known, PAST.rows))
+    assert "'Old' in this account is row 7 of job j9" in problem
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "123,MailChimp,,new-key,j1,2",
+        "123,MailChimp,,new-key,,",
+        "other,MailChimp,,new-key,j1,5",
+        "123,MailChimp,,new-key,j8,99",
+    ],
+    ids=["credential filled in", "emptied", "refused at intake", "unknown, and filled in"],
+)
+def test_a_row_that_takes_nothing_of_what_is_stored_is_free(row):
+    assert said(row) == []
+
+
+def test_two_rows_that_refer_to_one_are_a_problem_for_both():
+    assert said("00123,MailChimp,,[not exported],j1,2", "00123,MailChimp,Two,[not exported],j1,2") == [
+        f"row 2, column _row: another row refers to row 2 of job j1 too, and only one can be it: put the right _row back, or {AS_NEW}",
+        f"row 3, column _row: row 2 refers to row 2 of job j1 too, and only one can be it: put the right _row back, or {AS_NEW}",
+    ]
+
+
+def test_a_copy_that_brings_its_own_credential_leaves_the_first_as_it_is():
+    assert said("00123,MailChimp,,[not exported],j1,2", "delta,MailChimp,,its-own,j1,2") == []
+
+
+def test_a_row_of_another_instance_is_a_problem():
+    assert said("acme,MailChimp,,[not exported],j3,2") == [
+        f"row 2, column _job: job j3 was for another Cyclr: {AS_NEW}"
+    ]
+
+
+def test_a_row_that_is_not_known_is_a_problem_also_without_a_credential():
+    unknown = (
+        "row 2, column _row: row 77 of job j1 is not known here, so nothing of it can be used: put back what the result file "
+        f"said, or {AS_NEW}"
+    )
+    assert unknown in said("acme,Books,,,j1,77")
+
+
+@pytest.mark.parametrize(("job", "row"), [("j1", ""), ("", "2"), ("j1", "2.0"), ("j1", "x")])
+def test_half_a_reference_is_a_problem(job, row):
+    (problem,) = said(f"acme,Books,,,{job},{row}")
+    assert "or empty _job and _row to make this a new row" in problem
+
+
+def test_an_installed_row_is_left_out_only_where_it_is_as_it_was():
+    installed = {
+        target_key("i1", "00123", "MailChimp"): KnownTarget("installed", "j1", 2),
+        target_key("i1", "123", "MailChimp"): KnownTarget("installed", "j1", 9),
+    }
+    memory = Remembered(installed, PAST.rows)
+    (same,) = plan(HEADER + "00123,MailChimp,,[not exported],j1,2,installed\n", memory=memory)
+    assert isinstance(same, SkippedRow)
+    (problem,) = reasons(HEADER + "123,MailChimp,,[not exported],j1,2,installed\n", memory=memory)
+    assert "was for account 00123, this row says 123" in problem
