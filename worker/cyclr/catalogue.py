@@ -39,7 +39,8 @@ async def resolve(
     was not made by a spreadsheet, which writes 3.0 as 3 and 1.10 as 1.1. Where it may have been, and another version is as
     good as the one that is named, the answer is a `DoubtedVersion`.
     """
-    candidates = await _candidates(client, next_permit, account_id, ref, patience)
+    is_doubted = ref.version is not None and not is_as_written and _is_shortest(ref.version)
+    candidates = await _candidates(client, next_permit, account_id, ref, patience, has_all=is_doubted)
     if not candidates:
         return f"no connector {ref} in Cyclr's catalogue: check its name there"
     if ref.version is not None:
@@ -77,8 +78,9 @@ def _shortened(version: str) -> str:
 
 
 def _is_shortest(version: str) -> bool:
-    """Whether a spreadsheet may have written it: no number that it writes ends in a zero behind the point."""
-    return _shortened(version) == version.strip().replace(",", ".")
+    """Whether a spreadsheet may have written it: a number, and none that it writes ends in a zero behind the point."""
+    text = version.strip()
+    return _NUMBER.fullmatch(text) is not None and _shortened(text) == text.replace(",", ".")
 
 
 def _which_version(ref: ConnectorRef, same: Iterable[Connector]) -> str:
@@ -171,18 +173,24 @@ async def _candidates(
     account_id: str,
     ref: ConnectorRef,
     patience: Patience,
+    *,
+    has_all: bool,
 ) -> list[Connector]:
-    """All releases of the name (or the one of the id) that Cyclr shows; of the version, if it has that one."""
+    """All releases of the name (or the one of the id) that Cyclr shows; unless `has_all`, of the version, if it has that one."""
     if ref.release_id is not None:
-        found = await _by_path(client, next_permit, account_id, ConnectorRef(ref.name_or_id), patience)
-        return [c for c in found if c.release_id == ref.release_id]
+        of_id = await _by_path(client, next_permit, account_id, ConnectorRef(ref.name_or_id), patience)
+        return [c for c in of_id if c.release_id == ref.release_id]
     by_name = ConnectorRef(ref.name_or_id)
     # Without the version too, so that the message can name those there are.
+    found: dict[int, Connector] = {}
     for asked in [by_name] if ref.version is None else [ref, by_name]:
-        found = await _by_path(client, next_permit, account_id, asked, patience)
+        answered = await _by_path(client, next_permit, account_id, asked, patience)
         # Cyclr's match on names may be wider than ours.
-        if exact := [c for c in found if fold(c.name) == fold(ref.name_or_id)]:
-            return exact
+        found |= {c.release_id: c for c in answered if fold(c.name) == fold(ref.name_or_id)}
+        if found and not has_all:
+            break
+    if found:
+        return list(found.values())
     listed = iter_connectors(client, next_permit, account_id, ref.name_or_id, patience=patience)
     return [c async for c in listed if fold(c.name) == fold(ref.name_or_id)]
 

@@ -475,6 +475,18 @@ def test_an_odd_account_id_arrives_in_the_header_as_utf8() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("bad", ["ac\u00a0me", "ac\u200bme", "..", ""])
+def test_no_account_is_created_that_no_later_call_could_name(bad: str) -> None:
+    async def scenario() -> None:
+        async with RawServer(with_token(in_turn(hang))) as server, open_client(server.url) as client:
+            with pytest.raises(Refused) as raised:
+                await client.create_account(FreePermit(), bad, NewAccount("Acme"))
+            assert raised.value.status is None
+            assert server.requests == []
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("bad", ["a\r\nX-Injected: 1", "a\nb", "a\x00b", "", "  ", "a\ud800"])
 def test_an_account_id_that_no_header_can_carry_is_refused_unsent(bad: str) -> None:
     async def scenario() -> None:

@@ -1,6 +1,8 @@
 """What a row of a result file leads to is used only where the row is still what it was."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.intake.making import CATALOGUE, Remembered, plan, reasons, stored
 from worker.domain.connectors import ConnectorRef
@@ -138,4 +140,49 @@ def test_an_installed_row_is_left_out_only_where_it_is_as_it_was():
     (same,) = plan(HEADER + "00123,MailChimp,,[not exported],j1,2,installed\n", memory=memory)
     assert isinstance(same, SkippedRow)
     (problem,) = reasons(HEADER + "123,MailChimp,,[not exported],j1,2,installed\n", memory=memory)
+    assert "was for account 00123, this row says 123" in problem
+
+
+ACCOUNTS = ("00123", "123", "beta")
+NAMES = ("EU", "US", "Other", "")
+FIRST = [(account, name) for account in ACCOUNTS for name in ("EU", "US")]
+
+
+@st.composite
+def changes(draw):
+    """Rows of a result file, in any order, lost, copied, and with any cells of another row or of nobody."""
+    rows = [
+        [account, "MailChimp", name, "[not exported]", "j1", str(n)]
+        for n, (account, name) in enumerate(FIRST, 2)
+    ]
+    rows = [list(row) for row in draw(st.lists(st.sampled_from(rows), min_size=1, max_size=8))]
+    for _ in range(draw(st.integers(0, 4))):
+        row = draw(st.sampled_from(rows))
+        column = draw(st.integers(0, 5))
+        other = {1: ["Books", "7", "MailChimp"], 3: ["", "own", "[not exported]"], 4: ["", "j1", "j2"]}
+        ids = {0: [*ACCOUNTS, "new"], 2: NAMES, 5: ["", "2", "3", "4", "5", "6", "7", "8"]}
+        row[column] = draw(st.sampled_from({**other, **ids}[column]))
+    return rows
+
+
+@settings(max_examples=500, deadline=None)
+@given(changes())
+def test_no_change_of_cells_sends_a_stored_key_elsewhere(rows):
+    past = {
+        ("j1", n): stored(account, name, {"api_key": f"{account} {name}"})
+        for n, (account, name) in enumerate(FIRST, 2)
+    }
+    named = {("j1", target_key("i1", account, name)): n for n, (account, name) in enumerate(FIRST, 2)}
+    text = HEADER + "".join(",".join(row) + ",failed\n" for row in rows)
+    for row in plan(text, memory=Remembered(rows=past, named=named)):
+        if isinstance(row, PlannedRow) and row.secrets and row.secrets != {"api_key": "own"}:
+            account, name = row.secrets["api_key"].split(" ")
+            assert row.row.account_id == account
+            assert row.connector_key in ("MailChimp", "7")
+            assert row.name == name or (account, row.name) not in FIRST
+
+
+def test_a_row_that_brings_a_key_and_takes_a_stored_property_is_compared():
+    text = HEADER.replace("_job", "property.Pin,_job") + "123,MailChimp,,own,[not exported],j1,2,failed\n"
+    (problem,) = reasons(text, memory=PAST)
     assert "was for account 00123, this row says 123" in problem

@@ -147,6 +147,17 @@ def test_a_key_on_the_same_line_as_its_quotes_is_not_shown():
     assert refused.cells == ("acme", "MailChimp", "[not exported]", "")
 
 
+def test_what_is_left_of_a_row_behind_a_quote_shows_no_key_and_is_asked_of_nobody():
+    text = (
+        "account_id,connector,note,api_key,description\n"
+        'acme,MailChimp,"12 High St,"\nLeeds",k1,\nbeta,MailChimp,,k2,\n'
+    )
+    opened = source(text)
+    assert [ref.name_or_id for ref in survey(opened, OPTIONS).connectors] == ["MailChimp"]
+    rest = next(row for row in outcomes(text)[0] if isinstance(row, RefusedRow) and row.number == 3)
+    assert rest.cells == ("[not exported]", "[not exported]", "", "", "")
+
+
 def test_a_short_line_among_short_lines_may_hold_the_delimiter():
     text = (
         "account_id,connector,description,api_key,note\n" + 'acme,MailChimp,"a, b",k1\nbeta,MailChimp,x,k2\n'
