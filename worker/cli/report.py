@@ -68,7 +68,7 @@ def _in_a_line(uses: Mapping[str, int]) -> str:
     return f"{text} and {more:,} more" if more > 0 else text
 
 
-def estimate_lines(checked: "Checked", calls_per_second: float) -> Iterator[str]:
+def estimate_lines(checked: "Checked") -> Iterator[str]:
     """The calls that a run takes, and how long; nothing where no row can be installed."""
     estimate = checked.estimate
     if not estimate.installs:
@@ -78,8 +78,8 @@ def estimate_lines(checked: "Checked", calls_per_second: float) -> Iterator[str]
         parts.append(counted(estimate.looks, "look before them", "looks before them"))
     if estimate.new_accounts:
         parts.append(counted(estimate.new_accounts, "new account"))
-    duration = in_words(estimate.duration_s(calls_per_second))
-    text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {calls_per_second:g} calls/s"
+    duration = in_words(checked.duration_s)
+    text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {checked.pace}"
     yield _labelled("calls", text)
 
 

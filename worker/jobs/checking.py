@@ -8,6 +8,7 @@ from worker.cyclr.catalogue import first_account, missing_accounts, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.pace import Pace
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow
 from worker.intake import Findings, KnownTarget, Options, Source, StoredAt, Survey, iter_plan, survey
 from worker.store.loading import find_stored_secrets, find_targets
@@ -29,13 +30,11 @@ class Estimate:
     def calls(self) -> int:
         return self.installs + self.looks + self.new_accounts
 
-    def duration_s(self, calls_per_second: float) -> float:
-        return self.calls / calls_per_second
-
 
 @dataclass(slots=True)
 class Checked:
-    """A file that was read whole. `methods`, `properties`: name -> rows that use it."""
+    """A file that was read whole. `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is called; None
+    where it was not asked."""
 
     source: Source
     options: Options
@@ -50,6 +49,13 @@ class Checked:
     connectors: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     properties: Counter[str] = field(default_factory=Counter)
+    pace: Pace | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """How long a run will take, at the pace of the check."""
+        assert self.pace is not None, "Cyclr was asked"
+        return self.estimate.calls / self.pace.per_second
 
     @property
     def problems(self) -> list[Problem]:
@@ -102,8 +108,9 @@ async def check_file(
         lambda page, pages: on_progress(f"asking Cyclr about its accounts: page {page} of {pages or '?'}"),
     )
     catalogue = await _resolve_all(found, missing, client, limiter, on_progress)
+    pace = (await limiter.state()).pace
     on_progress("checking every row")
-    checked = Checked(source, options, found, catalogue, missing, Findings())
+    checked = Checked(source, options, found, catalogue, missing, Findings(), pace=pace)
     for row in iter_plan(
         source,
         options,

@@ -245,7 +245,7 @@ def to_connector(connector: Connector) -> ConnectorOut:
     return ConnectorOut.model_validate(fields)
 
 
-def to_validation(checked: Checked, calls_per_second: float) -> Validation:
+def to_validation(checked: Checked) -> Validation:
     source, estimate = checked.source, checked.estimate
     warnings = [*source.warnings, *checked.findings.warnings]
     return Validation(
@@ -263,7 +263,7 @@ def to_validation(checked: Checked, calls_per_second: float) -> Validation:
             looks=estimate.looks,
             new_accounts=estimate.new_accounts,
             calls=estimate.calls,
-            seconds=round(estimate.duration_s(calls_per_second), 1),
+            seconds=round(checked.duration_s, 1),
         ),
         warnings=[to_fault(warning) for warning in warnings[:1_000]],
         errors=[to_fault(problem) for problem in checked.problems[:1_000]],
