@@ -5,6 +5,8 @@ from datetime import datetime
 
 from hypothesis import strategies as st
 
+from worker.cyclr.limiter_rule import Limit
+
 SECOND = 1_000_000
 KEPT_GATE = 4 * SECOND  # what the store of a scripted run holds, from the time of the flush on
 
@@ -51,6 +53,7 @@ questions = st.one_of(
     st.tuples(st.just("reserve"), st.integers(0, 60), st.integers(0, 3 * SECOND)),
     st.tuples(st.just("reserve"), st.integers(1, 300), st.sampled_from([SECOND, 2 * SECOND])),
     st.tuples(st.just("read")),
+    st.tuples(st.just("announce")),
     st.tuples(st.just("close"), st.sampled_from([0, 0, 3 * SECOND, 7000 * SECOND]), st.integers(0, 1), _ago),
     st.tuples(st.just("close"), st.integers(0, 2 * SECOND), st.integers(0, 1), st.just(0)),
     st.tuples(st.just("fail"), st.integers(0, 1), _ago),
@@ -68,4 +71,5 @@ pauses = st.one_of(
     st.integers(0, 900 * SECOND),
 )
 rates = st.one_of(st.sampled_from([0.1, 0.5, 3.0, 10.0, 200.0]), st.floats(0.05, 500.0))
+limits = st.builds(Limit, rates, st.integers(1, 30), st.just(True), st.just(True))
 scripts = st.lists(st.tuples(pauses, questions), max_size=30)

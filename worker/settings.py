@@ -154,8 +154,11 @@ class CyclrSettings(BaseSettings):
         return self.database_url is not None
 
     def as_environment(self) -> dict[str, str]:
-        """As a process reads them that we start. Holds secrets: for a child's environment only."""
-        values = {name.upper(): value for name, value in self if value is not None}
+        """As a process reads them that we start: what was set, so that a default stays one there. Holds secrets: for a
+        child's environment only."""
+        values = {
+            name.upper(): value for name, value in self if value is not None and name in self.model_fields_set
+        }
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in values.items()

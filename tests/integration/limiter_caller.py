@@ -11,6 +11,8 @@ from tests.limits import KeptGate
 from worker.clock import Clock
 from worker.cyclr.errors import NotStarted
 from worker.cyclr.limiter import RedisLimiter
+from worker.cyclr.limiter_rule import Limit
+from worker.telemetry import configure_logging
 
 
 def write(line: str) -> None:
@@ -19,7 +21,7 @@ def write(line: str) -> None:
 
 
 async def call(url: str, seconds: float, rate: float, burst: int) -> None:
-    limiter = RedisLimiter(url, "shared", calls_per_second=rate, burst=burst, gates=KeptGate(), clock=Clock())
+    limiter = RedisLimiter(url, "shared", limit=Limit(rate, burst), gates=KeptGate(), clock=Clock())
     until = time.monotonic() + seconds
     await limiter.state()
     write("ready")
@@ -38,4 +40,5 @@ async def call(url: str, seconds: float, rate: float, burst: int) -> None:
 
 if __name__ == "__main__":
     url, seconds, rate, burst = sys.argv[1:]
+    configure_logging()
     asyncio.run(call(url, float(seconds), float(rate), int(burst)))

@@ -15,16 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from tests.limits import KEPT_GATE, SECOND, KeptGate, assert_within_bound, rates, scripts
+from tests.limits import KEPT_GATE, SECOND, KeptGate, assert_within_bound, pauses, questions, rates, scripts
 from tests.servers import ValkeyServer, valkey, valkey_server
 from worker.clock import Clock
 from worker.cyclr.errors import GateClosed, LimiterAway, NotStarted, SlotMissed
-from worker.cyclr.limiter import RedisLimiter, limiter_script, read_reply
+from worker.cyclr.limiter import RedisLimiter, limiter_script, read_reply, written_limit
 from worker.cyclr.limiter_core import GateStore
-from worker.cyclr.limiter_rule import Reply, Rule
+from worker.cyclr.limiter_rule import Limit, Reply, Rule
 from worker.cyclr.slots import Slot
+from worker.domain.pace import Pace
 
 KEY = "cyclr-bulk:shared:limiter"
+
+any_limits = st.builds(Limit, rates, st.integers(1, 30), st.booleans(), st.booleans())
+near_the_end_of_memory = st.integers(30 * SECOND - 2, 30 * SECOND + 2)
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +54,7 @@ def server() -> Iterator[ValkeyServer]:
 async def limiter(
     url: str, *, rate: float = 10, burst: int = 10, gates: GateStore | None = None
 ) -> AsyncIterator[RedisLimiter]:
-    opened = RedisLimiter(
-        url, "shared", calls_per_second=rate, burst=burst, gates=gates or KeptGate(), clock=Clock()
-    )
+    opened = RedisLimiter(url, "shared", limit=Limit(rate, burst), gates=gates or KeptGate(), clock=Clock())
     try:
         yield opened
     finally:
@@ -122,14 +124,14 @@ def test_redis_and_process_follow_the_same_rule_and_keep_the_bound(
 ) -> None:
     with Redis.from_url(shared_url) as redis:
         redis.delete("scripted")
-        ask_redis = redis.register_script(limiter_script("local now = tonumber(ARGV[7])\n"))
-        rule, now, probe = Rule(), start, 0
+        ask_redis = redis.register_script(limiter_script("local now = tonumber(ARGV[9])\n"))
+        rule, limit, now, probe = Rule(), Limit(rate, burst), start, 0
         slots: list[float] = []
 
         def ask(question: str, *given_: int) -> Reply:
             numbers = [*given_, 0, 0, 0][:3]
-            answer = read_reply(ask_redis(["scripted"], [question, repr(rate), burst, *numbers, now]))
-            assert answer == rule.ask(now, question, rate, burst, *given_)
+            answer = read_reply(ask_redis(["scripted"], [question, *written_limit(limit), *numbers, now]))
+            assert answer == rule.ask(now, question, limit, *given_)
             return answer
 
         for pause, (question, *given_) in script:
@@ -152,21 +154,32 @@ def test_redis_and_process_follow_the_same_rule_and_keep_the_bound(
         assert_within_bound(slots, rate=rate, burst=burst, slack_s=0.0)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.integers(-100 * SECOND, 100 * SECOND), max_size=10), script=scripts)
-def test_redis_and_process_take_a_clock_that_is_set_back_alike(
-    shared_url: str, steps: list[int], script: list[Any]
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    asked=st.lists(any_limits, min_size=1, max_size=4),
+    steps=st.lists(st.integers(-100 * SECOND, 100 * SECOND), max_size=10),
+    script=st.lists(
+        st.tuples(st.one_of(pauses, near_the_end_of_memory), st.integers(0, 3), questions), max_size=30
+    ),
+)
+def test_redis_and_process_take_several_limits_and_a_clock_that_is_set_back_alike(
+    shared_url: str, asked: list[Limit], steps: list[int], script: list[Any]
 ) -> None:
     with Redis.from_url(shared_url) as redis:
         redis.delete("scripted")
-        ask_redis = redis.register_script(limiter_script("local now = tonumber(ARGV[7])\n"))
+        ask_redis = redis.register_script(limiter_script("local now = tonumber(ARGV[9])\n"))
         rule, now = Rule(), 10**15
-        for (pause, (question, *given_)), step in zip(script, [*steps, *[0] * len(script)], strict=False):
+        for (pause, who, (question, *given_)), step in zip(
+            script, [*steps, *[0] * len(script)], strict=False
+        ):
             now += pause + step
+            limit = asked[who % len(asked)]
             if question != "flush":
                 numbers = [*given_, 0, 0, 0][:3]
-                answer = read_reply(ask_redis(["scripted"], [question, "10.0", 5, *numbers, now]))
-                assert answer == rule.ask(now, question, 10.0, 5, *given_)
+                answer = read_reply(ask_redis(["scripted"], [question, *written_limit(limit), *numbers, now]))
+                assert answer == rule.ask(now, question, limit, *given_)
+        kept = [name for name in redis.hkeys("scripted") if name.startswith(b"asked ")]
+        assert len(kept) <= len(set(asked))
 
 
 def test_two_processes_share_one_rate(url: str) -> None:
@@ -178,6 +191,36 @@ def test_two_processes_share_one_rate(url: str) -> None:
     assert_within_bound(both, rate=60, burst=5, slack_s=0.5)
     assert min(map(len, starts)) > 0
     assert len(both) > 0.5 * 60 * 2
+
+
+def test_two_processes_of_different_settings_keep_to_the_lower_limit(url: str) -> None:
+    idle(url, 60, 20)
+    fast = start_caller(url, 5.0, 60, 20)
+    before = read_lines(fast, 60)
+    slow = start_caller(url, 2.5, 8, 2)
+    slow_starts = [float(line) for line in slow.communicate(timeout=90)[0].split() if line[0].isdigit()]
+    lines = [*before, *fast.communicate(timeout=90)[0].split()]
+    fast_starts = [float(line) for line in lines if line[0].isdigit()]
+    # From the first call of the slower one on, and for as long as its limit is remembered.
+    both = [at for at in (*fast_starts, *slow_starts) if at >= min(slow_starts)]
+    assert_within_bound(both, rate=8, burst=2, slack_s=0.5)
+    assert len(both) > len(slow_starts) > 0
+
+
+def test_a_limit_that_was_lost_with_redis_is_known_again_before_the_first_slot(url: str) -> None:
+    idle(url, 50, 10)
+
+    async def work() -> None:
+        async with limiter(url, rate=50) as fast, limiter(url, rate=2) as slow:
+            await fast.reserve(1)
+            await slow.announce()
+            with Redis.from_url(url) as redis:
+                redis.flushall()
+            assert (await fast.reserve(1)).slots == []
+            await slow.announce()
+            assert (await fast.state()).pace == Pace(2, 50)
+
+    run(work())
 
 
 def test_a_frozen_process_forfeits_its_slots(url: str) -> None:
@@ -385,7 +428,7 @@ def test_nothing_is_read_when_no_slot_is_held(url: str) -> None:
 def test_instances_do_not_share_a_limit(url: str) -> None:
     async def work() -> None:
         gates = KeptGate()
-        other = RedisLimiter(url, "other", calls_per_second=10, burst=1, gates=gates, clock=Clock())
+        other = RedisLimiter(url, "other", limit=Limit(10, 1), gates=gates, clock=Clock())
         async with limiter(url) as asked:
             await asked.close_gate(30, slow_down=False)
             assert (await other.state()).gate_closed_for_s == 0

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from worker.bootstrap.cyclr import limit_of
+from worker.cyclr.limiter_rule import Limit
 from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
 
 KEY = base64.b64encode(b"1" * 32).decode()
@@ -48,6 +50,20 @@ def test_without_any_setting_the_defaults_hold(load):
     assert (settings.cyclr_pause_above_percent, settings.cyclr_secret_retention_h) == (20, 72)
     assert settings.claim_s == 40
     assert settings.cyclr_api_url is None
+
+
+def test_a_limit_is_told_apart_from_a_default_also_in_a_process_that_is_started(load, monkeypatch):
+    assert limit_of(load()) == Limit(10, 10, is_rate_set=False, is_burst_set=False)
+    monkeypatch.setenv("CYCLR_BURST", "5")
+    assert limit_of(load()) == Limit(10, 5, is_rate_set=False, is_burst_set=True)
+    set_to_the_default = load(CYCLR_CALLS_PER_SECOND="10")
+    assert limit_of(set_to_the_default) == Limit(10, 5, is_rate_set=True, is_burst_set=True)
+    assert set_to_the_default.as_environment() == {"CYCLR_CALLS_PER_SECOND": "10.0", "CYCLR_BURST": "5"}
+
+
+def test_a_burst_goes_with_a_rate_that_was_set(load, tmp_path: Path):
+    (tmp_path / ".env").write_text("CYCLR_CALLS_PER_SECOND=2\n")
+    assert limit_of(load()) == Limit(2, 10, is_rate_set=True, is_burst_set=True)
 
 
 def test_what_cyclr_needs_is_asked_for_all_at_once(load):

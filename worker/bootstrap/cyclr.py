@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import InProcessLimiter, Limiter, RedisLimiter
-from worker.cyclr.limiter_rule import Rule
+from worker.cyclr.limiter_rule import Limit, Rule
 from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
 from worker.settings import CyclrSettings
@@ -66,8 +66,7 @@ def make_limiter(
     if isinstance(broker, Rule):
         return InProcessLimiter(
             broker,
-            calls_per_second=settings.cyclr_calls_per_second,
-            burst=settings.cyclr_burst,
+            limit=limit_of(settings),
             gates=gates,
             probe_s=probe_s,
             clock=clock,
@@ -75,9 +74,20 @@ def make_limiter(
     return RedisLimiter(
         broker,
         instance_id,
-        calls_per_second=settings.cyclr_calls_per_second,
-        burst=settings.cyclr_burst,
+        limit=limit_of(settings),
         gates=gates,
         probe_s=probe_s,
         clock=clock,
+    )
+
+
+def limit_of(settings: CyclrSettings) -> Limit:
+    """The limit that these settings ask for, and which of it somebody has set."""
+    is_rate_set = "cyclr_calls_per_second" in settings.model_fields_set
+    return Limit(
+        settings.cyclr_calls_per_second,
+        settings.cyclr_burst,
+        is_rate_set=is_rate_set,
+        # Whoever set a rate has it with the burst that goes with it here, or another one's burst would break its limit.
+        is_burst_set=is_rate_set or "cyclr_burst" in settings.model_fields_set,
     )

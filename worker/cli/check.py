@@ -40,7 +40,7 @@ def check_command(file: Path, options: RunOptions) -> None:
             others = [job for job in list_unfinished_jobs(database.engine) if not _is(job.id, unfinished)]
             checked = check(session, source, options, besides=unfinished)
         say_all(home_lines(settings), tell)
-        show_check(checked, settings.cyclr_calls_per_second, is_begun=unfinished is not None)
+        show_check(checked, is_begun=unfinished is not None)
         say_all(unfinished_lines(others), tell)
         say_all(_verdict_lines(checked, file, options, unfinished), tell)
     raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_INSTALLED)
@@ -87,11 +87,11 @@ def settings_or_offline_check(
         raise
 
 
-def show_check(checked: Checked, calls_per_second: float, *, is_begun: bool = False, to: Say = tell) -> None:
+def show_check(checked: Checked, *, is_begun: bool = False, to: Say = tell) -> None:
     """What was found, all warnings and problems, the time it will take (unless a part of it is done)."""
     say_all(found_lines(checked), to)
     if not is_begun:
-        say_all(estimate_lines(checked, calls_per_second), to)
+        say_all(estimate_lines(checked), to)
     _show_findings(checked, to)
 
 

@@ -26,7 +26,7 @@ def install(
     session = stack.enter_context(Session(settings, needs_workers=True, home=home, services=services))
     options = RunOptions()
     checked = check(session, open_source(file), options)
-    show_check(checked, settings.cyclr_calls_per_second)
+    show_check(checked)
     return session, load(stack, session, checked, options)
 
 

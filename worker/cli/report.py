@@ -67,7 +67,7 @@ def _in_a_line(uses: Mapping[str, int]) -> str:
     return listed([f"{name} ({count:,})" for name, count in ranked[:SHOWN_USES]], len(ranked))
 
 
-def estimate_lines(checked: "Checked", calls_per_second: float) -> Iterator[str]:
+def estimate_lines(checked: "Checked") -> Iterator[str]:
     """The calls that a run takes, and how long; nothing where no row can be installed."""
     estimate = checked.estimate
     if not estimate.installs:
@@ -77,8 +77,8 @@ def estimate_lines(checked: "Checked", calls_per_second: float) -> Iterator[str]
         parts.append(counted(estimate.looks, "look before them", "looks before them"))
     if estimate.new_accounts:
         parts.append(f"{estimate.new_accounts:,} to create accounts")
-    duration = in_words(estimate.duration_s(calls_per_second))
-    text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {calls_per_second:g} calls/s"
+    duration = in_words(checked.duration_s)
+    text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {checked.pace}"
     yield _labelled("calls", text)
 
 

@@ -78,7 +78,7 @@ def _prepare(
         _go_on(stack, session, unfinished.job, options, is_sure=is_sure)
         return unfinished.job.id
     checked = check(session, source, options)
-    show_check(checked, session.settings.cyclr_calls_per_second, to=say)
+    show_check(checked, to=say)
     require_installable(checked, options)
     agree(question(checked, options, session.settings), is_sure=is_sure)
     return load(stack, session, checked, options)
@@ -122,9 +122,8 @@ def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> 
     if checked.refused:
         left_out = "row with a problem is" if checked.refused == 1 else "rows with problems are"
         parts.append(f"{checked.refused:,} {left_out} left out.")
-    duration = in_words(checked.estimate.duration_s(settings.cyclr_calls_per_second))
     whole = "All of it" if first else "It"
-    parts.append(f"{whole} takes about {duration} at {settings.cyclr_calls_per_second:g} calls/s.")
+    parts.append(f"{whole} takes about {in_words(checked.duration_s)} at {checked.pace}.")
     return " ".join(parts)
 
 

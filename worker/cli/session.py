@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from worker.bootstrap.cyclr import make_limiter, open_cyclr
 from worker.bootstrap.database import open_database
+from worker.cli.announcing import Announcing
 from worker.cli.exits import say
 from worker.cli.home_services import start_services
 from worker.clock import Clock
@@ -46,7 +47,8 @@ class HomeBusy(EmbeddedModeError):
 
 
 class Session:
-    """Opened before anything else, closed last. `needs_workers`: whether this command installs.
+    """Opened before anything else, closed last. `needs_workers`: whether this command installs. Its limit counts then for
+    as long as the session is open, also where the workers of another command make the calls.
 
     `keeps_jobs`: whether it goes on with the running jobs that it finds, watched or not.
     `home`, `services`: a new home that this process owns, and what it has started there.
@@ -71,6 +73,7 @@ class Session:
         self._binary = find_valkey_binary()
         self._services = services
         self._in_process: InProcessWorker | None = None
+        self._announcing = Announcing(self.limiter)
         self._doorbell: Doorbell | None = None
         self._broker: str | Rule = Rule()  # until there is a Valkey, and where there is none to be had
         self._limiter_is_idle = False
@@ -85,6 +88,7 @@ class Session:
                 self._begin_as_owner()
             else:
                 self._begin_as_guest()
+            self._announce()
         except BaseException:
             self.close()
             raise
@@ -161,6 +165,7 @@ class Session:
             self._drain()
         except KeyboardInterrupt:
             self.kill()
+        self._announcing.end()
         self.database.engine.dispose()
         self._home.release()
 
@@ -254,11 +259,13 @@ class Session:
         if self._home.try_own():
             say("The command that ran the workers has ended: this one goes on.")
             self._begin_as_owner()
+            self._announce()
             return True
         runtime = self._home.find_runtime()
         if runtime is None or runtime.redis_url in ("", self._broker):
             return False
         self._use_broker(runtime.redis_url)
+        self._announce()
         return True
 
     def _begin_without_valkey(self) -> None:
@@ -274,6 +281,11 @@ class Session:
     def _use_broker(self, redis_url: str) -> None:
         self._broker = redis_url
         self._doorbell = Doorbell(redis_url)
+
+    def _announce(self) -> None:
+        """After `_declare_idle`, which has to come first. Without a Valkey there is no other process."""
+        if self._needs_workers and not isinstance(self._broker, Rule):
+            self._announcing.begin()
 
     def _declare_idle(self) -> None:
         """A home that was stopped cleanly has no call reserved anywhere: nobody need wait for one."""

@@ -13,7 +13,7 @@ from worker.cli.exits import failures_in_words, say, say_all, tell
 from worker.cli.failures import failure_lines
 from worker.cli.report import counts_line
 from worker.cli.result_path import require_result_path
-from worker.cli.watching import limiter_note
+from worker.cli.watching import what_holds_back
 from worker.cli.workplace import Place, opened_place, require_job
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
@@ -123,8 +123,8 @@ def _until(job: JobStatus) -> str:
 
 
 def _limiter_line(state: LimiterState) -> str:
-    note = limiter_note(state)
-    rate = f"{state.rate_per_second:g} of {state.configured_per_second:g} a second"
+    note = what_holds_back(state)
+    rate = f"{state.rate_per_second:g} of {state.pace}"
     return f"{rate}; {note}" if note else rate
 
 
@@ -166,7 +166,8 @@ def _limiter_fields(state: LimiterState | str | None) -> dict[str, Any] | None:
         return None
     return {
         "calls_per_second": state.rate_per_second,
-        "configured_per_second": state.configured_per_second,
+        "configured_per_second": state.pace.per_second,
+        "own_per_second": state.pace.own_per_second,
         "gate_closed_for_s": state.gate_closed_for_s,
         "outage_level": state.outage_level,
     }

@@ -35,7 +35,7 @@ def _submit(
     stack: ExitStack, deployment: Deployment, source: Source, options: RunOptions, *, is_sure: bool
 ) -> str:
     checked = check(deployment, source, options)
-    show_check(checked, deployment.settings.cyclr_calls_per_second, to=say)
+    show_check(checked, to=say)
     require_installable(checked, options)
     agree(question(checked, options, deployment.settings), is_sure=is_sure)
     return load(stack, deployment, checked, options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from worker.cli.exits import say
 from worker.cli.progress import open_display
-from worker.clock import Clock
+from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState, PauseReason
@@ -89,7 +89,7 @@ class Standstill:
 
 
 class LimiterNote:
-    """What the shared limiter has to say to a person: a closed gate, a lowered rate, an outage."""
+    """What the shared limiter has to say to a person: a closed gate, a lowered rate, an outage, another one's limit."""
 
     READ_EVERY_S = 1.0
 
@@ -99,7 +99,7 @@ class LimiterNote:
         self._runner = asyncio.Runner()
         self._limiter: Limiter | None = None
         self._text = ""
-        self._read_at = self._clock.moment()
+        self._read_at: Moment | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +111,7 @@ class LimiterNote:
         self._runner.close()
 
     def read(self) -> str:
-        if self._clock.since(self._read_at) >= self.READ_EVERY_S:
+        if self._read_at is None or self._clock.since(self._read_at) >= self.READ_EVERY_S:
             self._read_at = self._clock.moment()
             self._text = self._ask()
         return self._text
@@ -137,11 +137,16 @@ class LimiterNote:
 
 
 def limiter_note(state: LimiterState) -> str:
-    """What holds the calls back just now; nothing where nothing does."""
+    """What a person who knows the settings would not expect; nothing where all is as they say."""
+    return what_holds_back(state) or ("" if state.pace.is_own else f"at {state.pace}")
+
+
+def what_holds_back(state: LimiterState) -> str:
+    """Why fewer calls are made just now than the limit allows; nothing where it is used in full."""
     if state.outage_level:
         return f"Cyclr does not answer, trying again in {max(1, round(state.gate_closed_for_s))} s"
     if state.gate_closed_for_s > 0:
         return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
-    if state.rate_per_second < 0.98 * state.configured_per_second:
-        return f"slowed to {state.rate_per_second:.0f} calls/s for a while, as Cyclr asked"
+    if state.rate_per_second < 0.98 * state.pace.per_second:
+        return f"slowed to {round(state.rate_per_second, 1):g} calls/s for a while, as Cyclr asked"
     return ""

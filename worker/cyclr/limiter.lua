@@ -1,20 +1,28 @@
 -- The rule of `limiter_rule.py`, in the same order, for the processes that share a Redis: read that one first.
 -- What is put before this text gives `now` (microseconds) and the constants in capitals.
--- KEYS[1]: a hash. ARGV: the question, configured rate, burst, and what the question is given.
+-- KEYS[1]: a hash. ARGV: the question; the asker's rate, its burst, and whether each was set (1) or is a default (0); and
+-- what the question is given.
 
 local key, question = KEYS[1], ARGV[1]
 local configured, burst = tonumber(ARGV[2]), tonumber(ARGV[3])
-local given = { tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) }
+local own = table.concat({ 'asked', ARGV[2], ARGV[3], ARGV[4], ARGV[5] }, ' ')
+local given = { tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]) }
 
-local FIELDS = { 'seen_at', 'free_at', 'is_fresh', 'gate_until', 'slowed', 'slowed_at', 'throttles', 'level', 'probe_until' }
+local FIELDS = {
+  'seen_at', 'free_at', 'is_fresh', 'gate_until', 'slowed', 'slowed_at', 'throttles', 'level', 'probe_until', 'per_second', 'burst',
+}
 local book = {}
+local asked = {} -- the limits of those who call, each a field of the hash as `own` is -> when one of them last reserved
+
+local function grown(by)
+  return book.slowed + by * GROWTH_PER_S * (math.max(0, now - book.slowed_at) / SECOND)
+end
 
 local function rate()
   if book.slowed == 0 then
     return configured
   end
-  local grown_s = math.max(0, now - book.slowed_at) / SECOND
-  return math.min(configured, book.slowed + configured * GROWTH_PER_S * grown_s)
+  return math.min(configured, grown(configured))
 end
 
 local function interval()
@@ -22,11 +30,15 @@ local function interval()
 end
 
 local function open()
-  local kept = redis.call('HMGET', key, unpack(FIELDS))
-  for i, name in ipairs(FIELDS) do
-    book[name] = tonumber(kept[i] or 0)
+  for _, name in ipairs(FIELDS) do
+    book[name] = 0
   end
-  if not kept[1] then
+  local kept = redis.call('HGETALL', key)
+  for i = 1, #kept, 2 do
+    local held = string.find(kept[i], '^asked ') and asked or book
+    held[kept[i]] = tonumber(kept[i + 1])
+  end
+  if #kept == 0 then
     book.is_fresh = 1
     book.free_at = now + HORIZON + math.max(LATENESS, interval())
   end
@@ -36,16 +48,62 @@ local function open()
     book.gate_until = book.gate_until - step
     book.slowed_at = book.slowed_at - step
     book.probe_until = book.probe_until - step
+    for name, at in pairs(asked) do
+      asked[name] = at - step
+    end
   end
   book.seen_at = now
+end
+
+local function put_in_force()
+  if book.per_second > 0 then
+    if configured ~= book.per_second and book.slowed > 0 then
+      book.slowed = grown(book.per_second)
+      book.slowed_at = math.max(book.slowed_at, now)
+    end
+    if configured < book.per_second or burst < book.burst then
+      book.free_at = math.max(book.free_at, now) + math.max(LATENESS, interval())
+    end
+  end
+  book.per_second, book.burst = configured, burst
+end
+
+local function find_limit(counts)
+  for name, at in pairs(asked) do
+    if now - at >= REMEMBERED then
+      asked[name] = nil
+      redis.call('HDEL', key, name)
+    end
+  end
+  if counts then
+    asked[own] = now
+  end
+  if not next(asked) then
+    return
+  end
+  local rates, bursts = { ['0'] = math.huge, ['1'] = math.huge }, { ['0'] = math.huge, ['1'] = math.huge }
+  for name in pairs(asked) do
+    local of_rate, of_burst, is_rate_set, is_burst_set = string.match(name, '^asked (%S+) (%S+) (%S+) (%S+)$')
+    rates[is_rate_set] = math.min(rates[is_rate_set], tonumber(of_rate))
+    bursts[is_burst_set] = math.min(bursts[is_burst_set], tonumber(of_burst))
+  end
+  configured = rates['1'] < math.huge and rates['1'] or rates['0']
+  burst = bursts['1'] < math.huge and bursts['1'] or bursts['0']
+  put_in_force()
 end
 
 -- Lua writes large numbers with 14 digits unless it is told otherwise.
 local function save()
   local pairs_ = {}
-  for _, name in ipairs(FIELDS) do
+  local function keep(name, number)
     pairs_[#pairs_ + 1] = name
-    pairs_[#pairs_ + 1] = string.format('%.17g', book[name])
+    pairs_[#pairs_ + 1] = string.format('%.17g', number)
+  end
+  for _, name in ipairs(FIELDS) do
+    keep(name, book[name])
+  end
+  for name, at in pairs(asked) do
+    keep(name, at)
   end
   redis.call('HSET', key, unpack(pairs_))
 end
@@ -56,7 +114,7 @@ end
 
 local function shut(seconds)
   if book.slowed > 0 then
-    book.slowed = rate()
+    book.slowed = grown(configured)
   end
   book.gate_until = math.max(book.gate_until, now + math.min(seconds, LONGEST_GATE))
   book.slowed_at = book.gate_until
@@ -71,6 +129,8 @@ end
 local answers = {}
 
 function answers.read() end
+
+function answers.announce() end
 
 function answers.reserve(wanted, within)
   within = math.min(within, HORIZON)
@@ -145,6 +205,7 @@ function answers.idle()
 end
 
 open()
+find_limit(question == 'reserve' or question == 'announce')
 local granted, first_in, probe = answers[question](unpack(given))
 save()
 
@@ -163,4 +224,5 @@ return {
   probe or 0,
   book.is_fresh,
   string.format('%.17g', rate()),
+  string.format('%.17g', configured),
 }

@@ -18,7 +18,7 @@ from worker.clock import Clock, Moment
 from worker.cyclr import limiter_rule
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_core import GateStore, LimiterCore
-from worker.cyclr.limiter_rule import SECOND, Reply, Rule
+from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
 from worker.cyclr.slots import LimiterState, Reservation, Sleep, Slot
 
 REDIS_TIME = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n"
@@ -34,6 +34,7 @@ _CONSTANTS = (
     "LONGEST_PAUSE",
     "LONGEST_GATE",
     "PROBE_QUESTION",
+    "REMEMBERED",
 )
 
 
@@ -56,6 +57,8 @@ class Limiter(Protocol):
 
     async def state(self) -> LimiterState: ...
 
+    async def announce(self) -> None: ...
+
     async def declare_idle(self) -> None: ...
 
     async def aclose(self) -> None: ...
@@ -64,7 +67,7 @@ class Limiter(Protocol):
 class RedisLimiter(LimiterCore):
     """The limiter that all processes of an instance share.
 
-    `url`: as for redis-py, or Celery's spelling of a socket (`redis+socket://`). `probe_s`: how long the one call
+    `limit`: what this process was set to; in force is the lowest of all that call. `url`: as for redis-py, or Celery's spelling of a socket (`redis+socket://`). `probe_s`: how long the one call
     that probes after an outage may take before another may. To be closed by the loop that used it; not for use
     after a fork.
     """
@@ -74,16 +77,14 @@ class RedisLimiter(LimiterCore):
         url: str,
         instance_id: str,
         *,
-        calls_per_second: float,
-        burst: int,
+        limit: Limit,
         gates: GateStore,
         probe_s: float = 35.0,
         clock: Clock,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         super().__init__(
-            calls_per_second=calls_per_second,
-            burst=burst,
+            limit=limit,
             gates=gates,
             probe_s=probe_s,
             clock=clock,
@@ -102,7 +103,7 @@ class RedisLimiter(LimiterCore):
     async def ask_rule(self, question: str, *given: float) -> Reply:
         try:
             answer = await self._script(
-                keys=[self._key], args=[question, repr(self._calls_per_second), self._burst, *given]
+                keys=[self._key], args=[question, *written_limit(self._limit), *given]
             )
         except (RedisError, OSError) as error:
             raise LimiterAway from error
@@ -116,16 +117,14 @@ class InProcessLimiter(LimiterCore):
         self,
         rule: Rule,
         *,
-        calls_per_second: float,
-        burst: int,
+        limit: Limit,
         gates: GateStore | None,
         probe_s: float = 35.0,
         clock: Clock,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         super().__init__(
-            calls_per_second=calls_per_second,
-            burst=burst,
+            limit=limit,
             gates=gates,
             probe_s=probe_s,
             clock=clock,
@@ -135,7 +134,7 @@ class InProcessLimiter(LimiterCore):
 
     async def ask_rule(self, question: str, *given: float) -> Reply:
         now = math.floor(self._clock.moment().elapsing_s * SECOND)
-        return self._rule.ask(now, question, self._calls_per_second, self._burst, *map(int, given))
+        return self._rule.ask(now, question, self._limit, *map(int, given))
 
 
 def redis_url(url: str) -> str:
@@ -151,7 +150,14 @@ def limiter_script(now: str = REDIS_TIME) -> str:
     return now + constants + Path(__file__).with_name("limiter.lua").read_text(encoding="utf-8")
 
 
+def written_limit(limit: Limit) -> list[str]:
+    """The limit as the script is given it: the same limit is written in one way only."""
+    return [repr(limit.per_second), *(str(int(each)) for each in limit[1:])]
+
+
 def read_reply(answer: Any) -> Reply:
     """What the script answers, as the rule says it."""
-    *numbers, is_fresh, rate_per_second = answer
-    return Reply._make([*map(int, numbers), bool(is_fresh), float(rate_per_second)])
+    *numbers, is_fresh, rate_per_second, configured_per_second = answer
+    return Reply._make(
+        [*map(int, numbers), bool(is_fresh), float(rate_per_second), float(configured_per_second)]
+    )

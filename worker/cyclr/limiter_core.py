@@ -11,7 +11,7 @@ import structlog
 
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.limiter_rule import FIRST_PAUSE, SECOND, Reply
+from worker.cyclr.limiter_rule import FIRST_PAUSE, REMEMBERED, SECOND, Limit, Reply
 from worker.cyclr.outage import Streak
 from worker.cyclr.slots import (
     GATE_READ_EVERY_S,
@@ -22,8 +22,11 @@ from worker.cyclr.slots import (
     Sleep,
     Slot,
 )
+from worker.domain.pace import Pace
 
 _SHORTEST_WAIT_S = 0.01
+# Whoever waits asks again in time: its limit would be forgotten otherwise, and others would call faster than it may.
+_LONGEST_WAIT_S = REMEMBERED / SECOND / 3
 _SAVE_GATE_STEP_S = 0.1
 
 
@@ -49,19 +52,19 @@ class LimiterCore:
     def __init__(
         self,
         *,
-        calls_per_second: float,
-        burst: int,
+        limit: Limit,
         gates: GateStore | None,
         probe_s: float,
         clock: Clock,
         sleep: Sleep,
     ) -> None:
-        if not 0.01 <= calls_per_second <= 10_000 or burst < 1:
+        if not 0.01 <= limit.per_second <= 10_000 or limit.burst < 1:
             raise ValueError(
-                f"expected 0.01 to 10000 calls a second and a burst of 1 or more, got {calls_per_second} and {burst}"
+                "expected 0.01 to 10000 calls a second and a burst of 1 or more,"
+                f" got {limit.per_second} and {limit.burst}"
             )
-        self._calls_per_second = float(calls_per_second)
-        self._burst = burst
+        self._limit = limit._replace(per_second=float(limit.per_second))
+        self._in_force_per_second = self._limit.per_second
         self._gates = gates
         self._probe_s = probe_s
         self._clock = clock
@@ -95,7 +98,7 @@ class LimiterCore:
                 slots, next_in_s = await self._reserve(1, within_s)
                 if slots:
                     return slots[0]
-                await self._sleep(max(_SHORTEST_WAIT_S, next_in_s - within_s))
+                await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))
 
     async def close_gate(self, seconds: float, *, slow_down: bool) -> None:
         """Nobody calls for so long (1 h at most). It only ever prolongs; safe to repeat.
@@ -139,8 +142,15 @@ class LimiterCore:
         """For display. Raises: LimiterAway."""
         reply, *_ = await self._ask("read")
         return LimiterState(
-            reply.rate_per_second, self._calls_per_second, reply.gate_in / SECOND, reply.level
+            reply.rate_per_second,
+            Pace(reply.configured_per_second, self._limit.per_second),
+            reply.gate_in / SECOND,
+            reply.level,
         )
+
+    async def announce(self) -> None:
+        """Have this process's limit counted as a reservation would, for the next 30 s. Raises: LimiterAway."""
+        await self._ask("announce")
 
     async def declare_idle(self) -> None:
         """Say that no reservation is out (all was stopped cleanly): a new Redis need not wait for any.
@@ -167,7 +177,14 @@ class LimiterCore:
         reply = await self.ask_rule(question, *given)
         answer = _Answer(reply, asked, self._clock.moment())
         self._gate.learn(reply, asked=asked, answered=answer.answered)
+        if not reply.is_fresh:  # a state that was lost says nothing of the others
+            self._note_pace(Pace(reply.configured_per_second, self._limit.per_second))
         return answer
+
+    def _note_pace(self, pace: Pace) -> None:
+        if pace.per_second != self._in_force_per_second:
+            self._in_force_per_second = pace.per_second
+            structlog.get_logger().info("limit_changed", pace=str(pace))
 
     async def _ask(self, question: str, *given: float) -> _Answer:
         if not self._is_restored:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
 from worker.cyclr.limiter_rule import LATENESS, LONGEST_GATE, SECOND, Reply
+from worker.domain.pace import Pace
 
 LATENESS_S = LATENESS / SECOND
 GATE_READ_EVERY_S = 0.25
@@ -143,9 +144,10 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class LimiterState:
-    """For display. `outage_level`: outages in a row, 0 when Cyclr answers."""
+    """For display. `rate_per_second`: what a gate of Cyclr has left of `pace`. `outage_level`: outages in a row, 0 when
+    Cyclr answers."""
 
     rate_per_second: float
-    configured_per_second: float
+    pace: Pace
     gate_closed_for_s: float
     outage_level: int

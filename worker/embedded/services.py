@@ -138,10 +138,11 @@ class Services:
             self._keep(WORKERS, self._launch_workers, self._home.logs_path / "workers.log")
 
     def _launch_workers(self) -> Child:
+        assert self._runtime is not None, "Valkey runs"
         env = {**self._plan.env, "REDIS_URL": self.redis_url}
-        return start_child(
-            self._plan.argv(), env, self._home.logs_path / "workers.log", folder=self._home.path
-        )
+        # In a folder that nobody else writes to: no `.env` may fill in what their command did not set.
+        folder = self._runtime.socket_folder
+        return start_child(self._plan.argv(), env, self._home.logs_path / "workers.log", folder=folder)
 
     def _keep(self, name: str, launch: Callable[[], Child], log_path: Path) -> None:
         def launch_and_write() -> Child:

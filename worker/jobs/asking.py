@@ -42,10 +42,9 @@ class Answer(Enum):
 class Asking:
     """Asks for one instance. Several processes may do so at once: each takes its own from the database."""
 
-    def __init__(self, engine: Engine, instance_id: str, calls_per_second: float) -> None:
+    def __init__(self, engine: Engine, instance_id: str) -> None:
         self._engine = engine
         self._instance_id = instance_id
-        self._most = max(1, min(MOST_AT_ONCE, int(calls_per_second * SHARE * STEP_S)))
 
     async def step(self, open_cyclr: OpenCyclr) -> int:
         """Ask about a few; how many. Those whose customers have clicked go first, then the rounds that people asked for.
@@ -57,14 +56,16 @@ class Asking:
         client, limiter = await open_cyclr()
         try:
             async with asyncio.timeout(STEP_WITHIN_S):
-                asked = await self._after_clicks(client, limiter)
-                return asked + await self._of_round(client, limiter, self._most - asked)
+                per_second = (await limiter.state()).pace.per_second
+                most = max(1, min(MOST_AT_ONCE, int(per_second * SHARE * STEP_S)))
+                asked = await self._after_clicks(client, limiter, most)
+                return asked + await self._of_round(client, limiter, most - asked)
         except (CyclrError, TimeoutError) as error:
             log.warning("asking_failed", reason=str(error) or "no answer in time")
             return 0
 
-    async def _after_clicks(self, client: CyclrClient, limiter: Limiter) -> int:
-        taken = await asyncio.to_thread(take_after_clicks, self._engine, self._instance_id, self._most)
+    async def _after_clicks(self, client: CyclrClient, limiter: Limiter, most: int) -> int:
+        taken = await asyncio.to_thread(take_after_clicks, self._engine, self._instance_id, most)
         for item in taken:
             match await _ask(item, client, limiter):
                 case Answer.YES:

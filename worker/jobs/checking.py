@@ -8,6 +8,7 @@ from worker.cyclr.catalogue import DoubtedVersion, first_account, missing_accoun
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.pace import Pace
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.targets import fold
 from worker.intake import (
@@ -47,9 +48,6 @@ class Estimate:
     def calls(self) -> int:
         return self.installs + self.looks + self.new_accounts
 
-    def duration_s(self, calls_per_second: float) -> float:
-        return self.calls / calls_per_second
-
 
 @dataclass(slots=True)
 class NewAccounts:
@@ -66,7 +64,8 @@ class NewAccounts:
 
 @dataclass(slots=True)
 class Checked:
-    """A file that was read whole. `methods`, `properties`: name -> rows that use it."""
+    """A file that was read whole. `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is called; None
+    where it was not asked."""
 
     source: Source
     options: Options
@@ -82,6 +81,13 @@ class Checked:
     connectors: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     properties: Counter[str] = field(default_factory=Counter)
+    pace: Pace | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """How long a run will take, at the pace of the check."""
+        assert self.pace is not None, "Cyclr was asked"
+        return self.estimate.calls / self.pace.per_second
 
     @property
     def problems(self) -> list[Problem]:
@@ -154,8 +160,9 @@ async def check_file(
         is_whole=bool(found.mentioned),
     )
     catalogue = await _resolve_all(found, options, missing, client, limiter, on_progress)
+    pace = (await limiter.state()).pace
     on_progress("checking every row")
-    checked = Checked(source, options, found, catalogue, listening.asked(missing), Findings())
+    checked = Checked(source, options, found, catalogue, listening.asked(missing), Findings(), pace=pace)
     if any(isinstance(connector, DoubtedVersion) for connector in catalogue.values()):
         checked.findings.doubted.add("connector_version")
     created = FirstRows()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +12,10 @@ from worker.bootstrap.cyclr import open_cyclr
 from worker.bootstrap.database import Database
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
+from worker.cyclr.errors import CyclrError
 from worker.cyclr.limiter import Limiter, redis_url
 from worker.cyclr.limiter_rule import Rule
+from worker.domain.pace import Pace
 from worker.settings import CyclrSettings
 from worker.tickets import count_tickets
 from worker.web.waiting import WaitingUploads
@@ -61,6 +63,14 @@ class Place:
                 opening = open_cyclr(self.settings, self.database.engine, clock=self.clock, broker=broker)
                 self._opened = (broker, *await self._stack.enter_async_context(opening))
             return self._opened[1], self._opened[2]
+
+    async def pace(self) -> Pace:
+        """How fast Cyclr is called; as this process was set to where nobody can be asked. On the server's event loop only."""
+        with suppress(CyclrError):
+            _, limiter = await self.cyclr()
+            return (await limiter.state()).pace
+        own = self.settings.cyclr_calls_per_second
+        return Pace(own, own)
 
     def count_tickets(self) -> int | None:
         """How many wait in the broker; None where it is away, or where there is none. It blocks."""

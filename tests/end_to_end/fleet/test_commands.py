@@ -68,7 +68,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     assert status[0].endswith(f"{fleet.simulator.base_url.removeprefix('http://')}: completed")
     assert status[1] == "  11 installed, 1 failed."
     assert status[-3:] == [
-        "  calls:     200 of 200 a second",
+        "  calls:     200 of 200 calls/s",
         "Failed, by reason:",
         "        1  refused: suspended (row 5)",
     ]
@@ -83,6 +83,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     assert told["limiter"] == {
         "calls_per_second": 200.0,
         "configured_per_second": 200.0,
+        "own_per_second": 200.0,
         "gate_closed_for_s": 0.0,
         "outage_level": 0,
     }

@@ -12,7 +12,7 @@ from worker.cyclr.catalogue import missing_accounts, resolve
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import NameInUse, NotFound, OutcomeUnknown, Unauthorised
 from worker.cyclr.limiter import InProcessLimiter
-from worker.cyclr.limiter_rule import Rule
+from worker.cyclr.limiter_rule import Limit, Rule
 from worker.cyclr.looks import look
 from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
@@ -29,7 +29,7 @@ async def setting() -> AsyncIterator[tuple[CyclrClient, InProcessLimiter, Simula
     simulator.world.add_account("acme", "Acme")
     simulator.world.add_connector("Northwind Mail", "v1")
     await simulator.start()
-    limiter = InProcessLimiter(Rule(), calls_per_second=500, burst=50, gates=None, clock=Clock())
+    limiter = InProcessLimiter(Rule(), limit=Limit(500, 50), gates=None, clock=Clock())
     client = CyclrClient(
         open_http(simulator.base_url, max_connections=10),
         simulator.base_url,

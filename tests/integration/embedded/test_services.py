@@ -115,6 +115,14 @@ def test_however_the_command_ends_nothing_is_left_running(tmp_path, number):
     home.release()
 
 
+def test_workers_run_where_no_settings_of_others_can_be(tmp_path):
+    home = owned_home(tmp_path, HeldClock())
+    with running(home):
+        workers = workers_of(home)
+        assert {os.readlink(f"/proc/{pid}/cwd") for pid in workers} == {str(runtime_of(home).socket_folder)}
+    home.release()
+
+
 def test_secrets_travel_by_environment_and_stand_in_no_argv_log_or_record(tmp_path):
     home = owned_home(tmp_path, HeldClock())
     with running(home) as services:

@@ -6,22 +6,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.clocks import HeldClock
 from tests.limits import BrokenGate, KeptGate
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
 from worker.cyclr.limiter import InProcessLimiter, redis_url
 from worker.cyclr.limiter_core import GateStore
-from worker.cyclr.limiter_rule import SECOND, Reply, Rule
+from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
 from worker.cyclr.slots import Gate, LimiterState, Slot
+from worker.domain.pace import Pace
 
 
 def limiter(
     clock: HeldClock, *, rate: float = 10, burst: int = 10, gates: GateStore | None = None
 ) -> InProcessLimiter:
-    return InProcessLimiter(
-        Rule(), calls_per_second=rate, burst=burst, gates=gates, clock=clock, sleep=clock.sleep
-    )
+    return InProcessLimiter(Rule(), limit=Limit(rate, burst), gates=gates, clock=clock, sleep=clock.sleep)
 
 
 async def rested(clock: HeldClock, *, rate: float = 10, burst: int = 10) -> InProcessLimiter:
@@ -35,7 +35,7 @@ class FarLimiter(InProcessLimiter):
     """A limiter that is asked over a wire: so long there, so long back."""
 
     def __init__(self, clock: HeldClock, *, there_s: float, back_s: float) -> None:
-        super().__init__(Rule(), calls_per_second=10, burst=1, gates=None, clock=clock, sleep=clock.sleep)
+        super().__init__(Rule(), limit=Limit(10, 1), gates=None, clock=clock, sleep=clock.sleep)
         self.clock = clock
         self.there_s = there_s
         self.back_s = back_s
@@ -116,7 +116,7 @@ def test_limiters_of_one_process_share_its_limit() -> None:
     async def work() -> None:
         clock, rule = HeldClock(), Rule()
         first, second = (
-            InProcessLimiter(rule, calls_per_second=10, burst=10, gates=None, clock=clock, sleep=clock.sleep)
+            InProcessLimiter(rule, limit=Limit(10, 10), gates=None, clock=clock, sleep=clock.sleep)
             for _ in range(2)
         )
         await first.declare_idle()
@@ -137,9 +137,7 @@ def test_a_later_limiter_of_a_process_does_not_wait_as_the_first_did() -> None:
         waited_s = []
         for _ in range(2):
             began = clock.elapsing_s
-            opened = InProcessLimiter(
-                rule, calls_per_second=10, burst=1, gates=None, clock=clock, sleep=clock.sleep
-            )
+            opened = InProcessLimiter(rule, limit=Limit(10, 1), gates=None, clock=clock, sleep=clock.sleep)
             slot = await opened.one()
             waited_s.append(round(clock.elapsing_s - began + slot.starts_in_s(), 3))
             clock.go_on(10)
@@ -152,10 +150,12 @@ def test_a_rule_may_be_asked_by_several_threads() -> None:
     usual_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads take turns all the time
     rule = Rule()
-    rule.ask(0, "restore", 10_000, 1, 0)
+    rule.ask(0, "restore", Limit(10_000, 1), 0)
     with ThreadPoolExecutor(8) as pool:
         replies = list(
-            pool.map(lambda _: rule.ask(10 * SECOND, "reserve", 10_000.0, 1, 1, 2 * SECOND), range(10_000))
+            pool.map(
+                lambda _: rule.ask(10 * SECOND, "reserve", Limit(10_000, 1), 1, 2 * SECOND), range(10_000)
+            )
         )
     sys.setswitchinterval(usual_s)
     first_in = [reply.first_in for reply in replies if reply.granted]
@@ -300,7 +300,7 @@ def test_what_became_of_a_call_is_noted_without_an_error_while_the_limiter_is_aw
 def test_a_limiter_that_lost_its_state_says_nothing_of_the_gate() -> None:
     clock = HeldClock()
     gate = Gate(clock)
-    lost = Rule().ask(0, "read", 10.0, 10)
+    lost = Rule().ask(0, "read", Limit(10, 10))
     gate.learn(lost, asked=clock.moment(), answered=clock.moment())
     assert gate.read_ago_s() == float("inf")
 
@@ -344,7 +344,7 @@ def test_a_slot_does_not_trust_an_old_reading_of_the_gate() -> None:
 def test_waiting_callers_get_the_slots_in_the_order_of_their_asking() -> None:
     async def work() -> None:
         clock = HeldClock()
-        asked = InProcessLimiter(Rule(), calls_per_second=10, burst=1, gates=None, clock=clock, sleep=hang)
+        asked = InProcessLimiter(Rule(), limit=Limit(10, 1), gates=None, clock=clock, sleep=hang)
         await asked.state()
         clock.go_on(60)
         slots = await asyncio.gather(*(asked.one() for _ in range(5)))
@@ -363,7 +363,7 @@ def test_a_cancelled_waiter_takes_no_slot_from_the_others() -> None:
             reached.set()
             await hang(seconds)
 
-        asked = InProcessLimiter(Rule(), calls_per_second=10, burst=1, gates=None, clock=clock, sleep=reach)
+        asked = InProcessLimiter(Rule(), limit=Limit(10, 1), gates=None, clock=clock, sleep=reach)
         waiters = [asyncio.create_task(asked.one()) for _ in range(3)]
         await reached.wait()
         for waiter in waiters:
@@ -380,7 +380,68 @@ def test_the_state_tells_what_goes_on() -> None:
     async def work() -> None:
         asked = await rested(HeldClock())
         await asked.throttled(30)
-        assert await asked.state() == LimiterState(7.0, 10.0, 30.0, 0)
+        assert await asked.state() == LimiterState(7.0, Pace(10.0, 10.0), 30.0, 0)
+
+    run(work())
+
+
+def test_the_state_tells_whose_limit_is_in_force() -> None:
+    async def work() -> None:
+        clock, rule = HeldClock(), Rule()
+        fast, slow = (
+            InProcessLimiter(rule, limit=limit, gates=None, clock=clock, sleep=clock.sleep)
+            for limit in (Limit(50, 10), Limit(2, 10))
+        )
+        await fast.reserve(1)
+        assert (await slow.state()).pace == Pace(50, 2)
+        await slow.announce()
+        assert str((await fast.state()).pace) == (
+            "2 calls/s (set by another process that shares the limit; this one has 50)"
+        )
+        assert str((await slow.state()).pace) == "2 calls/s"
+        clock.go_on(30)
+        assert str((await fast.state()).pace) == "50 calls/s"
+
+    run(work())
+
+
+def test_whoever_waits_for_longer_than_a_limit_is_remembered_keeps_it_in_force() -> None:
+    async def work() -> None:
+        clock, rule = HeldClock(), Rule()
+
+        async def sleep(seconds: float) -> None:
+            await clock.sleep(seconds)
+            assert (await fast.state()).pace.per_second == 0.02
+
+        slow = InProcessLimiter(rule, limit=Limit(0.02, 1), gates=None, clock=clock, sleep=sleep)
+        fast = InProcessLimiter(rule, limit=Limit(50, 10), gates=None, clock=clock, sleep=clock.sleep)
+        await slow.one()
+        began_s = clock.elapsing_s
+        await slow.one()
+        assert clock.elapsing_s - began_s > 40
+
+    run(work())
+
+
+def test_a_limit_that_another_process_has_lowered_is_logged_once() -> None:
+    async def work() -> None:
+        clock, rule = HeldClock(), Rule()
+        fast, slow = (
+            InProcessLimiter(rule, limit=limit, gates=None, clock=clock, sleep=clock.sleep)
+            for limit in (Limit(50, 10), Limit(2, 10))
+        )
+        await fast.reserve(1)
+        await slow.announce()
+        with capture_logs() as logged:
+            await fast.reserve(1)
+            await fast.reserve(1)
+        assert logged == [
+            {
+                "event": "limit_changed",
+                "log_level": "info",
+                "pace": "2 calls/s (set by another process that shares the limit; this one has 50)",
+            }
+        ]
 
     run(work())
 

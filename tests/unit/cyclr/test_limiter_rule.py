@@ -3,8 +3,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.limits import KEPT_GATE, SECOND, assert_within_bound, rates, scripts
-from worker.cyclr.limiter_rule import Reply, Rule
+from tests.limits import KEPT_GATE, SECOND, assert_within_bound, limits, questions, rates, scripts
+from worker.cyclr.limiter_rule import Limit, Reply, Rule
 
 START = 1_700_000_000 * SECOND
 
@@ -18,8 +18,9 @@ class Talk:
         self.rate = rate
         self.burst = burst
 
-    def ask(self, question: str, *given: int) -> Reply:
-        return self.rule.ask(self.now, question, self.rate, self.burst, *given)
+    def ask(self, question: str, *given: int, by: Limit | None = None) -> Reply:
+        """`by`: the limit of another process."""
+        return self.rule.ask(self.now, question, by or Limit(self.rate, self.burst), *given)
 
     def wait(self, seconds: float) -> "Talk":
         self.now += round(seconds * SECOND)
@@ -29,8 +30,8 @@ class Talk:
         self.ask("restore", 0)
         return self.wait(10)
 
-    def reserve(self, wanted: int, within_s: float = 1.0) -> list[float]:
-        reply = self.ask("reserve", wanted, round(within_s * SECOND))
+    def reserve(self, wanted: int, within_s: float = 1.0, *, by: Limit | None = None) -> list[float]:
+        reply = self.ask("reserve", wanted, round(within_s * SECOND), by=by)
         return [max(0, reply.first_in + k * reply.interval) / SECOND for k in range(reply.granted)]
 
 
@@ -259,3 +260,141 @@ def test_a_clock_that_is_set_back_neither_stops_the_calls_nor_opens_the_gate() -
     talk.wait(-3600)
     assert talk.ask("read").gate_in == 3 * SECOND
     assert talk.wait(3).reserve(2) == [0, 0.1]
+
+
+LOW, HIGH = Limit(2.0, 4), Limit(50.0, 20)
+
+
+def with_limits(*asked: Limit) -> Talk:
+    talk = Talk().rested()
+    for limit in asked:
+        talk.ask("reserve", 0, SECOND, by=limit)
+    return talk
+
+
+def in_force(talk: Talk) -> tuple[float, int]:
+    """The rate, and how many slots a rested limiter gives at once."""
+    rate = talk.ask("read").configured_per_second
+    talk.wait(29)
+    at_once = len(talk.reserve(100, 0.0, by=Limit(rate, 1_000, is_rate_set=False, is_burst_set=False)))
+    return rate, at_once
+
+
+def test_the_lowest_rate_and_the_lowest_burst_of_those_that_reserve_are_in_force() -> None:
+    assert in_force(with_limits(HIGH, LOW)) == (2.0, 4)
+    assert in_force(with_limits(LOW, HIGH)) == (2.0, 4)
+    assert in_force(with_limits(Limit(2.0, 10), Limit(50.0, 3))) == (2.0, 3)
+
+
+def test_what_nobody_set_does_not_count_beside_what_was_set() -> None:
+    default = Limit(10.0, 10, is_rate_set=False, is_burst_set=False)
+    assert in_force(with_limits(HIGH, default)) == (50.0, 20)
+    assert in_force(with_limits(default, HIGH)) == (50.0, 20)
+    only_its_burst = Limit(10.0, 3, is_rate_set=False)
+    assert in_force(with_limits(HIGH, only_its_burst)) == (50.0, 3)
+
+
+def test_among_defaults_the_lowest_counts() -> None:
+    older = Limit(5.0, 6, is_rate_set=False, is_burst_set=False)
+    newer = Limit(10.0, 10, is_rate_set=False, is_burst_set=False)
+    assert in_force(with_limits(newer, older)) == (5.0, 6)
+
+
+def test_a_limit_is_forgotten_thirty_seconds_after_it_was_last_reserved_with() -> None:
+    talk = with_limits(LOW)
+    talk.wait(20).ask("reserve", 1, SECOND, by=LOW)
+    talk.wait(15).ask("reserve", 1, SECOND, by=HIGH)
+    assert talk.wait(14.999_999).ask("read", by=HIGH).configured_per_second == 2.0
+    assert talk.wait(0.000_001).ask("read", by=HIGH).configured_per_second == 50.0
+
+
+def test_who_only_looks_does_not_count_and_sees_the_limit_of_those_who_call() -> None:
+    talk = with_limits(HIGH)
+    for question, *given_ in (("read",), ("succeed", 0), ("probe", 1, SECOND), ("restore", 0), ("idle",)):
+        assert talk.ask(question, *given_, by=LOW).configured_per_second == 50.0
+    assert talk.wait(30).ask("read", by=LOW).configured_per_second == 2.0
+
+
+def test_who_announces_a_limit_counts_and_takes_nothing() -> None:
+    talk = with_limits(HIGH)
+    reply = talk.ask("announce", by=LOW)
+    assert (reply.granted, reply.configured_per_second) == (0, 2.0)
+    assert talk.ask("read", by=HIGH).configured_per_second == 2.0
+
+
+def test_a_lower_limit_begins_with_an_empty_bucket_once_what_was_given_before_is_over() -> None:
+    talk = with_limits(HIGH).wait(29)
+    before = talk.reserve(60, by=HIGH)
+    assert before[:20] == [0.0] * 20
+    assert round(before[-1], 3) == 0.8
+    # The slot after these would have come at 0.82; one of them may be used at 1.05.
+    assert [round(each, 3) for each in talk.reserve(60, 2.0, by=LOW)] == [1.32, 1.82]
+
+
+def test_a_slot_that_may_be_used_late_is_over_too_before_a_lower_limit_begins() -> None:
+    talk = with_limits(HIGH)
+    talk.reserve(10, by=HIGH)
+    lower = Limit(40.0, 20)
+    assert round(talk.reserve(1, by=lower)[0], 3) == 0.25
+
+
+def test_a_lower_burst_alone_waits_as_well() -> None:
+    talk = with_limits(HIGH)
+    assert talk.reserve(20, 0.0, by=HIGH) == [0.0] * 20
+    assert round(talk.reserve(1, by=Limit(50.0, 3))[0], 3) == 0.27
+
+
+def test_a_rate_that_was_slowed_grows_on_from_where_it_was_when_a_lower_limit_came_and_went() -> None:
+    talk = with_limits(HIGH)
+    talk.ask("close", SECOND, 1, 0, by=HIGH)
+    talk.wait(1)
+    talk.ask("announce", by=LOW)
+    assert talk.ask("read").rate_per_second == 2.0
+    # A minute at the lower limit: it has grown by a tenth of that.
+    for _ in range(3):
+        talk.wait(20).ask("announce", by=LOW)
+    talk.wait(30)
+    assert round(talk.ask("reserve", 0, SECOND, by=HIGH).rate_per_second, 6) == 35 + 0.3
+
+
+def test_a_clock_that_is_set_back_lets_no_limit_count_for_longer() -> None:
+    talk = with_limits(LOW, HIGH)
+    talk.wait(-3600).ask("read")
+    assert talk.wait(29).ask("read", by=HIGH).configured_per_second == 2.0
+    assert talk.wait(1).ask("read", by=HIGH).configured_per_second == 50.0
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    limits,
+    limits,
+    st.lists(st.integers(1, 300), max_size=5),
+    st.lists(st.tuples(st.integers(0, SECOND), st.booleans(), questions), max_size=30),
+)
+def test_from_the_first_slot_of_a_lower_limit_on_no_window_is_above_it(
+    first: Limit, second: Limit, before: list[int], script: list[Any]
+) -> None:
+    """Whoever asks: it stays known, since its process asks or announces every second, and after a flush too."""
+    talk = Talk().rested()
+    given_before = [
+        talk.now + SECOND * wait for wanted in before for wait in talk.reserve(wanted, 2.0, by=first)
+    ]
+    slots: list[float] = []
+    talk.ask("announce", by=second)
+    for pause, is_first, (question, *given_) in script:
+        talk.now += pause
+        if question == "flush":
+            talk.rule = Rule()
+            talk.ask("restore", 0, by=first)
+            talk.ask("reserve", 1, 2 * SECOND, by=first)
+            continue
+        talk.ask("announce", by=second)
+        reply = talk.ask(question, *given_, by=first if is_first else second)
+        if question == "reserve":
+            slots += [
+                (talk.now - START + max(0, reply.first_in + k * reply.interval)) / SECOND
+                for k in range(reply.granted)
+            ]
+    assert_within_bound(slots, rate=second.per_second, burst=second.burst, slack_s=0.0)
+    if slots and (second.per_second < first.per_second or second.burst < first.burst):
+        assert all((at - START) / SECOND + 0.25 <= min(slots) + 1e-6 for at in given_before)

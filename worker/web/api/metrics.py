@@ -100,7 +100,11 @@ def _limiter(state: LimiterState | None) -> list[str]:
         return lines
     for name, text, value in (
         ("limiter_calls_per_second", "The rate now.", state.rate_per_second),
-        ("limiter_configured_calls_per_second", "The rate asked for.", state.configured_per_second),
+        (
+            "limiter_configured_calls_per_second",
+            "The lowest rate that a process which calls was set to.",
+            state.pace.per_second,
+        ),
         ("gate_closed_seconds", "For so long nobody calls.", state.gate_closed_for_s),
         ("outage_level", "Outages of Cyclr in a row; 0: it answers.", state.outage_level),
     ):

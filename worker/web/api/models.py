@@ -285,7 +285,7 @@ def to_connector(connector: Connector) -> ConnectorOut:
     return ConnectorOut.model_validate(fields)
 
 
-def to_validation(checked: Checked, calls_per_second: float) -> Validation:
+def to_validation(checked: Checked) -> Validation:
     source, estimate = checked.source, checked.estimate
     return Validation(
         rows=checked.survey.rows,
@@ -305,7 +305,7 @@ def to_validation(checked: Checked, calls_per_second: float) -> Validation:
             looks=estimate.looks,
             new_accounts=estimate.new_accounts,
             calls=estimate.calls,
-            seconds=round(estimate.duration_s(calls_per_second), 1),
+            seconds=round(checked.duration_s, 1),
         ),
         warnings=[to_fault(warning) for warning in checked.warnings[:1_000]],
         warning_count=checked.warning_count,

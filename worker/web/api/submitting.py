@@ -308,7 +308,7 @@ async def _validate(place: Place, handing_in: HandingIn, received: Received) -> 
     options = received.options.to_run_options()
     checked = await handing_in.check(received.upload, options).wait()
     require_installable(checked, options)
-    return to_validation(checked, place.settings.cyclr_calls_per_second)
+    return to_validation(checked)
 
 
 async def _start(

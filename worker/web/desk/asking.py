@@ -24,7 +24,7 @@ async def asking(place: Place) -> AsyncIterator[None]:
 
 
 async def _go_on(place: Place) -> None:
-    steps = Asking(place.database.engine, place.database.instance_id, place.settings.cyclr_calls_per_second)
+    steps = Asking(place.database.engine, place.database.instance_id)
     while True:
         try:
             await steps.step(place.cyclr)

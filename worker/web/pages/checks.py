@@ -116,7 +116,7 @@ def failed_check(why: str) -> Check:
     return Check(verdict=Verdict("bad", "The file could not be checked.", text), is_failed=True)
 
 
-def finished_check(checked: Checked, *, calls_per_second: float, unfinished: JobStatus | None) -> Check:
+def finished_check(checked: Checked, *, unfinished: JobStatus | None) -> Check:
     estimate = checked.estimate
     return Check(
         verdict=_verdict(checked),
@@ -130,8 +130,8 @@ def finished_check(checked: Checked, *, calls_per_second: float, unfinished: Job
         refused=checked.refused,
         calls=estimate.calls,
         calls_note=_calls_note(checked),
-        duration=f"about {in_words(estimate.duration_s(calls_per_second))}",
-        rate=f"{calls_per_second:g}",
+        duration=f"about {in_words(checked.duration_s)}",
+        rate=str(checked.pace),
         can_start=bool(checked.planned) and not checked.survey.problems,
         asks_connector="connector" not in checked.source.header.positions,
         doubts=[(column, AS_WRITTEN[column]) for column in checked.doubted_columns],

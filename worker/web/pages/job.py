@@ -118,9 +118,9 @@ def _limit_in_words(state: LimiterState) -> tuple[str, str]:
         return "none", f"Cyclr does not answer; asked again in {in_words(state.gate_closed_for_s)}"
     if state.gate_closed_for_s > 0:
         return "none", f"Cyclr asked for a pause, {in_words(state.gate_closed_for_s)} left"
-    if state.rate_per_second < 0.98 * state.configured_per_second:
-        return rate, f"at most; slowed down from {state.configured_per_second:g} as Cyclr asked"
-    return rate, "at most, for all jobs together"
+    if state.rate_per_second < 0.98 * state.pace.per_second:
+        return rate, f"at most; slowed down from {state.pace} as Cyclr asked"
+    return rate, f"at most, for all jobs together{state.pace.whose}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,11 +191,7 @@ async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: R
 def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     database = place.database
     unfinished = find_unfinished(database.engine, database.instance_id, checked.source.content_hash, options)
-    return finished_check(
-        checked,
-        calls_per_second=place.settings.cyclr_calls_per_second,
-        unfinished=unfinished.job if unfinished else None,
-    )
+    return finished_check(checked, unfinished=unfinished.job if unfinished else None)
 
 
 def why(error: BaseException) -> str:

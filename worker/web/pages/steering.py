@@ -1,5 +1,6 @@
 """Pause, resume, cancel, retry: each is confirmed on a page that says in numbers what will happen."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -62,12 +63,12 @@ def do_pause(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
 
 
 @router.get("/resume")
-def ask_resume(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
-    per_second = place.settings.cyclr_calls_per_second
+async def ask_resume(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+    job = await asyncio.to_thread(_steerable, place, job_id)
+    pace = await place.pace()
     sentences = [
-        f"{counted(job.left, 'row')} {_is(job.left)} left, and go on: about {in_words(job.left / per_second)} at"
-        f" {per_second:g} calls a second, if one call is enough for each."
+        f"{counted(job.left, 'row')} {_is(job.left)} left, and go on: about {in_words(job.left / pace.per_second)} at"
+        f" {pace}, if one call is enough for each."
     ]
     if job.held:
         sentences.append(f"{counted(job.held, 'row')} of them held back so far.")
