@@ -42,12 +42,10 @@ def why_no_account_id(text: str) -> str | None:
         return "an account id cannot be empty"
     if text in (".", ".."):
         return f"'{text}' cannot be an account id: an address cannot name it"
-    for character in text:
-        if not character.isprintable():
-            return (
-                f"an account id cannot hold an invisible character (U+{ord(character):04X}): type the id anew"
-            )
-    return None
+    if text.isprintable():
+        return None
+    hidden = next(character for character in text if not character.isprintable())
+    return f"an account id cannot hold an invisible character (U+{ord(hidden):04X}): type the id anew"
 
 
 def skeleton(account_id: str) -> str:

@@ -1,5 +1,6 @@
 """A first pass over a file: what is in it, and what has to be asked of Cyclr and of the database."""
 
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,12 @@ from worker.intake.values import LEAST_ROUNDED, ends_in_zeros, is_long_number
 
 MAX_CONNECTORS = 1_000  # each costs a call before the first row can be installed
 _KEPT_KINDS = 1_000
-_KEPT_ALIKE = _KEPT_MENTIONED = 10_000
+_KEPT_ALIKE = _KEPT_MENTIONED = _KEPT_SPELLINGS = 10_000
+_SPELLING = str.maketrans(
+    dict.fromkeys(string.digits, "9")
+    | dict.fromkeys(string.ascii_lowercase, "a")
+    | dict.fromkeys(string.ascii_uppercase, "A")
+)
 
 
 @dataclass(slots=True)
@@ -124,6 +130,7 @@ class _Looks:
         self._has_full = False
         self._has_short = False
         self._kinds: dict[str, tuple[int, int]] = {}
+        self._spellings: set[str] = set()
         self._mentioned: set[str] = set()
         self._stored = FirstRows()
         self._repeated = FirstRows()
@@ -146,8 +153,12 @@ class _Looks:
                     self._note_mentioned(cells)
 
     def _note_kind(self, account_id: str) -> None:
-        if why_no_account_id(account_id) is not None:
+        # Ids that were made the same way are spelt the same way too, as a rule: each spelling is looked at once.
+        spelling = account_id.translate(_SPELLING)
+        if spelling in self._spellings or why_no_account_id(account_id) is not None:
             return
+        if len(self._spellings) < _KEPT_SPELLINGS:
+            self._spellings.add(spelling)
         kind, length = kind_of(account_id), len(account_id)
         shortest, longest = self._kinds.get(kind, (length, length))
         if kind in self._kinds or len(self._kinds) < _KEPT_KINDS:

@@ -252,7 +252,7 @@ def is_plain(cells: tuple[str, ...], text: str) -> bool:
     """
     if "|'" in text or '|="' in text:
         return False
-    if "|#" in text or "|E" in text or "|e" in text:
+    if "|#" in text or "rr:" in text or "RR:" in text:  # `Err:502` is one too
         return not any(map(is_spreadsheet_error, cells)) and EMPTY_WORDS.isdisjoint(cells)
     return EMPTY_WORDS.isdisjoint(cells)
 
