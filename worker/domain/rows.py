@@ -56,7 +56,8 @@ class Row:
     `cells`: every cell of the line in the file's column order, secrets replaced by `NOT_EXPORTED`.
     `secrets`: canonical column -> value, for the secret cells that are not empty (auth columns by name,
     `property.<TargetName>` for properties). `stored_at`: (job id, row number) of the item that this row is of, in a
-    result file; that item has the secrets whose cell says `NOT_EXPORTED`.
+    result file; that item has the secrets whose cell says `NOT_EXPORTED`. `cells_if_refused`: in place of `cells` where a
+    later rule refuses the row, and it may hold a credential in a column that is shown; None where it holds none.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Row:
     reference: str | None = None
     stored_at: tuple[str, int] | None = None
     warnings: tuple[Warning_, ...] = ()
+    cells_if_refused: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"Row(number={self.number})"

@@ -42,8 +42,16 @@ RESULT_COLUMNS = (
     "_differs",
     "_account_created",
 )
+_HALVES = frozenset({"_job", "_row"})  # of the way to a stored row
 MAX_COLUMNS = 500
 _LISTED_COLUMNS = 30
+# As people and programs write them.
+COLUMN_NAMES = frozenset(
+    form
+    for name in INPUT_COLUMNS
+    for text in (name, name.replace("_", " "), name.replace("_", "-"))
+    for form in (text, text.upper(), text.capitalize(), text.title())
+)
 
 _MULTILINE = frozenset({"description", "account_description", "reference", "auth_value", "api_key"})
 _KNOWN = frozenset({*INPUT_COLUMNS, *RESULT_COLUMNS})
@@ -74,12 +82,14 @@ class Header:
     """The columns of a file. `columns`: as typed; `names`: the product's name for each, None where unknown.
 
     `width`: the cells of the header line, with the empty ones at its end, which are no columns. `delimiter`: between cells.
+    `is_spaced`: a blank follows each delimiter, in the whole file as in its header.
     """
 
     columns: tuple[str, ...]
     names: tuple[str | None, ...]
     width: int
     delimiter: str = ","
+    is_spaced: bool = False
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -150,12 +160,12 @@ def is_secret(name: str) -> bool:
 
 
 def read_header(
-    cells: Sequence[str], delimiter: str = ","
+    cells: Sequence[str], delimiter: str = ",", *, is_spaced: bool = False
 ) -> tuple[Header, tuple[Problem, ...], tuple[Warning_, ...]]:
-    """The header, what is wrong with it as a whole, and what may be."""
+    """The header, what is wrong with it as a whole, and what may be. `is_spaced`: as in `Header`."""
     typed = _typed(cells)
     names = tuple(canonical(column) if is_known(column) else None for column in typed)
-    header = Header(typed, names, len(cells), delimiter)
+    header = Header(typed, names, len(cells), delimiter, is_spaced)
     problems = tuple(_problems(header))
     return header, problems, () if problems else tuple(_warnings(header))
 
@@ -170,6 +180,11 @@ def _typed(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _problems(header: Header) -> Iterator[Problem]:
+    if len(_HALVES.intersection(header.positions)) == 1:
+        (given,) = _HALVES.intersection(header.positions)
+        (other,) = _HALVES.difference(header.positions)
+        reason = f"expected {other} beside it, as in a result file, got it alone: put {other} back, or take {given} out too"
+        yield Problem(None, given, reason)
     if len(header.columns) > MAX_COLUMNS:
         yield Problem(None, None, f"expected at most {MAX_COLUMNS} columns, got {len(header.columns):,}")
         return
@@ -196,8 +211,14 @@ def _repeated(header: Header) -> Iterator[Problem]:
 def _found(header: Header) -> str:
     columns = header.columns
     if any(name is not None for name in header.names) or any(_similar(column) for column in columns):
-        # Below a line break rows may stand that a quote has swallowed.
-        shown = ", ".join(column.partition("\n")[0][:40] for column in columns[:_LISTED_COLUMNS])
+        # Where a quote in the header has swallowed lines, cells of theirs stand here as names.
+        shown = ", ".join(
+            column[:40]
+            if name or _PLAIN_WORDS.fullmatch(column[:40]) or _similar(column)
+            else f"column {number}"
+            for number, (column, name) in enumerate(zip(columns, header.names, strict=True), start=1)
+            if number <= _LISTED_COLUMNS
+        )
         more = len(columns) - _LISTED_COLUMNS
         return f"got {shown}" + (f" and {more} more" if more > 0 else "")
     # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
@@ -218,6 +239,8 @@ def _similar(column: str) -> str | None:
 
 
 def _warnings(header: Header) -> Iterator[Warning_]:
+    if header.is_result and _HALVES.isdisjoint(header.positions):
+        yield Warning_(None, None, "a result file without _job and _row: all of its rows are new ones")
     for position, name in enumerate(header.names):
         column = header.columns[position]
         if name is None and not column:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, NewAccount, RefusedRow, Row
-from worker.intake.columns import Header, canonical, is_secret
+from worker.intake.columns import COLUMN_NAMES, Header, is_secret
 from worker.intake.files import Line
 from worker.intake.rows import LATER, Options, longest, read_row
 from worker.intake.swallowed import Swallowed
@@ -65,9 +65,9 @@ class RowReader:
             shape = self._find_shape(line, filled)
             if len(self._shapes) < _MOST_SHAPES:
                 self._shapes[filled] = shape
-        if shape is None or line.broken or not _is_plain(line.cells, shape):
-            return read_row(line, self._header, self._options, self._swallowed)
-        return self._row(line.number, line.cells, shape)
+        if shape is not None and not line.broken and _is_plain(line.cells, shape):
+            return self._row(line.number, line.cells, shape)
+        return read_row(line, self._header, self._options, self._swallowed)
 
     def _find_shape(self, line: Line, filled: Filled) -> _Shape | None:
         """None where a rule may refuse such a line for what is filled, or for values that only `rows.py` knows."""
@@ -134,10 +134,9 @@ def _is_plain(cells: tuple[str, ...], shape: _Shape) -> bool:
     if not text.isprintable() or not is_plain(cells, text):
         return False
     account_id = cells[shape.account_id]
-    if account_id in (".", ".."):
+    # Perhaps the header once more; and a rule looks closer at letters of other alphabets.
+    if account_id in COLUMN_NAMES or not account_id.isascii():
         return False
-    if account_id[:7].casefold() == "account" and canonical(account_id) == "account_id":
-        return False  # perhaps the header once more
     if len(text) > shape.shortest and any(len(cells[at]) > most for at, most in shape.longest):
         return False
     folded = text.casefold()

@@ -228,7 +228,7 @@ class _Planner:
             each.problems.extend(self._fill(each, secrets, past.rows))
         fit = self._fit(each, secrets)
         if each.problems:
-            return RefusedRow(row.number, row.cells, tuple(each.problems))
+            return RefusedRow(row.number, row.cells_if_refused or row.cells, tuple(each.problems))
         for warning in (*row.warnings, *each.warnings, *map(self._header.labelled, fit.warnings)):
             self._findings.add_warning(warning)
         return PlannedRow(

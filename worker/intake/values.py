@@ -77,7 +77,8 @@ _MONTHS = (
 _NUMBER = re.compile(r"\d+[.,]0+|\d{1,3}(?:[.,'’ ]\d{3})+")
 _DATE = re.compile(
     r"(?:\d{1,2}[/.-]\d{1,2}[/.-](?:\d{4}|\d{2})|\d{4}[/.-]\d{1,2}[/.-]\d{1,2})"
-    r"(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[ap]m|z)?)?"
+    r"(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[ap]m|z|[+-]\d{2}:?\d{2})?)?"
+    r"|\d{1,2}/\d{1,2}"
     rf"|\d{{1,2}}[. /-]{{1,2}}(?:{_MONTHS})\.?(?:[ /-](?:\d{{4}}|\d{{2}}))?"
     rf"|(?:{_MONTHS})\.?[ /-](?:\d{{4}}|\d{{2}})|(?:{_MONTHS})\.? \d{{1,2}},? \d{{4}}",
     re.IGNORECASE,
@@ -165,7 +166,7 @@ _FORMULA = _rule(
     other="problem",
 )
 _APOSTROPHE = _rule(
-    "it begins with an apostrophe, which a spreadsheet hides and does not send: is it meant?",
+    "it begins with an apostrophe, as text cells of a spreadsheet do: take it away, unless it is meant",
     account_id="problem",
     name="warning",
 )

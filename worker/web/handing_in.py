@@ -238,7 +238,7 @@ class HandingIn:
         async with opening as (client, limiter):
             return await check_file(
                 source,
-                Options(database.instance_id, options.connector, options.as_written),
+                Options(database.instance_id, options.connector, options.as_written, options.is_list),
                 client=client,
                 limiter=limiter,
                 memory=DatabaseMemory(

@@ -229,12 +229,20 @@ def test_a_withheld_value_needs_a_result_file():
 
 
 def test_a_withheld_value_needs_the_row_that_holds_it():
-    for job, row in [("", "2"), ("j1", ""), ("j1", "x")]:
-        assert problems(
-            f"account_id,connector,api_key,_job,_row,_state\nacme,M,[not exported],{job},{row},failed\n"
-        ) == [
-            "row 2, column api_key: [not exported] is no value and can be looked up only by _job and _row "
-            "of the result file: fill it in"
+    header = "account_id,connector,api_key,_job,_row,_state\n"
+    assert problems(f"{header}acme,M,[not exported],,,failed\n") == [
+        "row 2, column api_key: [not exported] is no value and can be looked up only by _job and _row of the result file: "
+        "fill it in"
+    ]
+    for job, row, column in [
+        ("", "2", "_job"),
+        ("j1", "", "_row"),
+        ("j1", "x", "_row"),
+        ("j1", "2.0", "_row"),
+    ]:
+        assert problems(f"{header}acme,M,[not exported],{job},{row},failed\n") == [
+            f"row 2, column {column}: expected what the result file said here, got another text: put it back; or empty _job "
+            "and _row, and write all values, to make this a new row"
         ]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -131,11 +131,15 @@ class Asked(Options):
 
 @dataclass
 class Received:
-    """A request that has come whole. `hash`: of all that it asks for."""
+    """A request that has come whole. `hash`: of all that it asks for. `is_list`: it named items, and was no file."""
 
     upload: Upload
     options: Options
     hash: str
+    is_list: bool
+
+    def to_run_options(self) -> RunOptions:
+        return replace(self.options.to_run_options(), is_list=self.is_list)
 
 
 @router.post(
@@ -228,7 +232,7 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
     else:
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {kind[:100] or 'no Content-Type'}."
         raise Refusal(415, "unsupported_media_type", detail)
-    return Received(form.upload, options, _hash(form, options))
+    return Received(form.upload, options, _hash(form, options), is_list=kind == JSON)
 
 
 def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -305,7 +309,7 @@ def _left_out(row: int, item: Mapping[str, str | None]) -> Fault | None:
 
 
 async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
-    options = received.options.to_run_options()
+    options = received.to_run_options()
     checked = await handing_in.check(received.upload, options).wait()
     require_installable(checked, options)
     return to_validation(checked)
@@ -314,7 +318,7 @@ async def _validate(place: Place, handing_in: HandingIn, received: Received) -> 
 async def _start(
     place: Place, handing_in: HandingIn, caller: Caller, received: Received, key: str | None
 ) -> Started:
-    options = received.options.to_run_options()
+    options = received.to_run_options()
     if key is None:
         return await handing_in.start(received.upload, options, api_key_id=caller.key_id).wait()
     engine = place.database.engine
