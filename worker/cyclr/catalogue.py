@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 
 
 class DoubtedVersion(str):
-    """Why no release can be told, where the version is perhaps not the one that was meant."""
+    """Why no release can be told, where the version that is named is perhaps not the one that was meant."""
 
 
 async def resolve(
@@ -39,18 +39,23 @@ async def resolve(
     was not made by a spreadsheet, which writes 3.0 as 3 and 1.10 as 1.1. Where it may have been, and another version is as
     good as the one that is named, the answer is a `DoubtedVersion`.
     """
-    candidates = await _candidates(client, next_permit, account_id, ref, patience)
+    is_perhaps_shortened = not is_as_written and ref.version is not None and _is_shortest(ref.version)
+    candidates = await _candidates(
+        client, next_permit, account_id, ref, patience, needs_all=is_perhaps_shortened
+    )
     if not candidates:
         return f"no connector {ref} in Cyclr's catalogue: check its name there"
     if ref.version is not None:
         fitting = [c for c in candidates if fold(c.version or "") == fold(ref.version)]
         same = [c for c in candidates if is_same_number(c.version or "", ref.version)]
-        if (
-            not is_as_written
-            and _is_shortest(ref.version)
-            and len({c.version for c in (*fitting, *same)}) > 1
-        ):
-            return DoubtedVersion(_which_version(ref, same))
+        if is_perhaps_shortened and len({c.version for c in (*fitting, *same)}) > 1:
+            reason = _which_version(ref, same)
+            # Taken as written it has to name one of them.
+            return (
+                DoubtedVersion(f"{reason}, or run with `--as-written connector_version`")
+                if fitting
+                else reason
+            )
         fitting = fitting or ([] if is_as_written else same)
         if not fitting:
             return f"connector {ref.name_or_id} has no version {ref.version}; it has {_versions(candidates)}"
@@ -78,14 +83,15 @@ def _shortened(version: str) -> str:
 
 def _is_shortest(version: str) -> bool:
     """Whether a spreadsheet may have written it: no number that it writes ends in a zero behind the point."""
-    return _shortened(version) == version.strip().replace(",", ".")
+    plain = version.strip()
+    return _NUMBER.fullmatch(plain) is not None and _shortened(plain) == plain.replace(",", ".")
 
 
 def _which_version(ref: ConnectorRef, same: Iterable[Connector]) -> str:
     ids = ", ".join(f"{c.version} (id {c.release_id})" for c in sorted(same, key=lambda c: c.release_id))
     return (
         f"connector {ref.name_or_id} has versions that a spreadsheet takes for the same number, {ids}: write the id of one "
-        "into the column connector and leave connector_version empty, or run with `--as-written connector_version`"
+        "into the column connector and leave connector_version empty"
     )
 
 
@@ -171,18 +177,26 @@ async def _candidates(
     account_id: str,
     ref: ConnectorRef,
     patience: Patience,
+    *,
+    needs_all: bool,
 ) -> list[Connector]:
-    """All releases of the name (or the one of the id) that Cyclr shows; of the version, if it has that one."""
+    """All releases of the name (or the one of the id) that Cyclr shows; of the version, if it has that one and the others
+    are not needed too.
+    """
     if ref.release_id is not None:
         found = await _by_path(client, next_permit, account_id, ConnectorRef(ref.name_or_id), patience)
         return [c for c in found if c.release_id == ref.release_id]
     by_name = ConnectorRef(ref.name_or_id)
+    exact: dict[int, Connector] = {}
     # Without the version too, so that the message can name those there are.
     for asked in [by_name] if ref.version is None else [ref, by_name]:
         found = await _by_path(client, next_permit, account_id, asked, patience)
         # Cyclr's match on names may be wider than ours.
-        if exact := [c for c in found if fold(c.name) == fold(ref.name_or_id)]:
-            return exact
+        exact |= {c.release_id: c for c in found if fold(c.name) == fold(ref.name_or_id)}
+        if exact and not needs_all:
+            break
+    if exact:
+        return list(exact.values())
     listed = iter_connectors(client, next_permit, account_id, ref.name_or_id, patience=patience)
     return [c async for c in listed if fold(c.name) == fold(ref.name_or_id)]
 
