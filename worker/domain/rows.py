@@ -128,7 +128,7 @@ class StoredRow:
     """An item that a row of a result file refers to. `secrets`: by column; None where they are no longer kept.
 
     `connector_key`: how its own file named the connector; `connector`: its name, and its version if it has one, as
-    Cyclr gave them.
+    Cyclr gave them. `at`: its job and row, where the row was refused and referred to it; None where the row is this item.
     """
 
     instance_id: str
@@ -137,6 +137,7 @@ class StoredRow:
     connector_key: str
     connector: tuple[str, str | None]
     secrets: Mapping[str, str] | None
+    at: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         return "StoredRow()"

@@ -45,13 +45,8 @@ RESULT_COLUMNS = (
 _HALVES = frozenset({"_job", "_row"})  # of the way to a stored row
 MAX_COLUMNS = 500
 _LISTED_COLUMNS = 30
-# As people and programs write them.
-COLUMN_NAMES = frozenset(
-    form
-    for name in INPUT_COLUMNS
-    for text in (name, name.replace("_", " "), name.replace("_", "-"))
-    for form in (text, text.upper(), text.capitalize(), text.title())
-)
+# In lower case, as people and programs write them.
+COLUMN_NAMES = frozenset(name.replace("_", separator) for name in INPUT_COLUMNS for separator in "_ -")
 
 _MULTILINE = frozenset({"description", "account_description", "reference", "auth_value", "api_key"})
 _KNOWN = frozenset({*INPUT_COLUMNS, *RESULT_COLUMNS})

@@ -135,7 +135,7 @@ def _is_plain(cells: tuple[str, ...], shape: _Shape) -> bool:
         return False
     account_id = cells[shape.account_id]
     # Perhaps the header once more; and a rule looks closer at letters of other alphabets.
-    if account_id in COLUMN_NAMES or not account_id.isascii():
+    if account_id.lower() in COLUMN_NAMES or not account_id.isascii():
         return False
     if len(text) > shape.shortest and any(len(cells[at]) > most for at, most in shape.longest):
         return False

@@ -58,7 +58,7 @@ class Comparison:
         known: KnownTarget | None,
     ) -> Iterator[Problem]:
         """Why nothing that is stored may be used for this row, nor its past be believed. Nothing of a row that brings its own
-        credential, that was refused at intake, or that refers to none.
+        credential, that was refused at intake and referred to none itself, or that refers to none.
 
         `name`: the Name that it asks for, `target` that Name in its account, and `known` what is known of it; `connector`:
         None where it is not known.
@@ -75,6 +75,8 @@ class Comparison:
         stored = past.rows[row.stored_at]
         if stored is None:
             return
+        if stored.at is not None:
+            of = f"row {stored.at[1]} of job {stored.at[0]}"
         first = self._survey.repeated.find(stored_key(row.stored_at))
         if first is not None:
             who = "another row refers" if first == row.number else f"row {first} refers"

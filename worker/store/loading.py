@@ -3,7 +3,7 @@
 import secrets as randomness
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -341,9 +341,13 @@ def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:
 def find_stored_rows(
     engine: Engine, sealer: Sealer, rows: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], StoredRow | None]:
-    """(job id, row number) -> that item; None where the row was refused at intake; unknown rows are left out."""
+    """(job id, row number) -> that item; unknown rows are left out.
+
+    None where the row was refused at intake; if it referred to an item itself, that item without its secrets.
+    """
     wanted = list(rows)
     found: dict[tuple[str, int], StoredRow | None] = {}
+    origins: dict[tuple[str, int], tuple[str, int]] = {}
     with reading(engine) as connection:
         for start in range(0, len(wanted), KEYS_PER_QUERY):
             keys = wanted[start : start + KEYS_PER_QUERY]
@@ -356,12 +360,28 @@ def find_stored_rows(
                 )
             missing = [key for key in keys if key not in found]
             if missing:
-                refused = select(unloaded_rows.c.job_id, unloaded_rows.c.row_number).where(
-                    tuple_(unloaded_rows.c.job_id, unloaded_rows.c.row_number).in_(missing),
-                    unloaded_rows.c.problems.is_not(None),
+                refused = _REFUSED.where(
+                    tuple_(unloaded_rows.c.job_id, unloaded_rows.c.row_number).in_(missing)
                 )
-                found |= {(row.job_id, row.row_number): None for row in connection.execute(refused)}
+                for line in connection.execute(refused):
+                    found[line.job_id, line.row_number] = None
+                    if (origin := _origin(line.columns, line.cells)) is not None:
+                        origins[line.job_id, line.row_number] = origin
+    if origins:
+        behind = find_stored_rows(engine, sealer, set(origins.values()))
+        for at, origin in origins.items():
+            if (stored := behind.get(origin)) is not None:
+                found[at] = replace(stored, secrets={}, at=stored.at or origin)
     return found
+
+
+def _origin(columns: Sequence[str], cells: Sequence[str]) -> tuple[str, int] | None:
+    """The row that a line of a result file said it was; None where it said none."""
+    told = dict(zip((column.strip().casefold() for column in columns), cells, strict=False))
+    job_id, number = told.get("_job", ""), told.get("_row", "")
+    if not job_id or not (number.isascii() and number.isdigit() and len(number) <= 9):
+        return None
+    return job_id, int(number)
 
 
 _STORED = (
@@ -373,6 +393,13 @@ _STORED = (
     )
     .join(jobs, jobs.c.id == items.c.job_id)
     .join(job_connectors, job_connectors.c.id == items.c.connector_id)
+)
+
+
+_REFUSED = (
+    select(unloaded_rows.c.job_id, unloaded_rows.c.row_number, unloaded_rows.c.cells, jobs.c.columns)
+    .join(jobs, jobs.c.id == unloaded_rows.c.job_id)
+    .where(unloaded_rows.c.problems.is_not(None))
 )
 
 

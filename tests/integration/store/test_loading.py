@@ -358,6 +358,36 @@ def test_stored_rows_are_found_by_job_and_row(engine: Engine, loads: Loads):
     assert (job_id, 650) not in found
 
 
+def test_a_refused_row_leads_to_the_item_that_it_referred_to_without_its_secrets(
+    engine: Engine, loads: Loads
+):
+    def refused(number: int, *cells: str) -> RefusedRow:
+        return RefusedRow(number, cells, (Problem(number, "account_id", "expected another id"),))
+
+    def result(*rows: RefusedRow) -> str:
+        return loads.job(rows, columns=("account_id", " _Job", "_row"))
+
+    first = loads.job(2)
+    second = result(
+        refused(2, "9", first, "3"),
+        refused(3, "9", first, "7"),
+        refused(4, "9", "[not exported]", "3"),
+        refused(5, "9", first, "three"),
+        refused(6, "9"),
+    )
+    third = result(refused(2, "9", second, "2"))
+    item = StoredRow("instance-a", "a3", "Acme", "acme", ("Acme CRM", "1.0"), {}, (first, 3))
+    wanted = [(second, number) for number in range(2, 7)] + [(third, 2)]
+    assert find_stored_rows(engine, SEALER, wanted) == {
+        (second, 2): item,
+        (second, 3): None,
+        (second, 4): None,
+        (second, 5): None,
+        (second, 6): None,
+        (third, 2): item,
+    }
+
+
 def test_secrets_under_another_key_cannot_be_found(engine: Engine, loads: Loads):
     job_id = loads.job(1)
     (found,) = find_stored_rows(engine, Sealer({"k2": b"2" * 32}), [(job_id, 2)]).values()
