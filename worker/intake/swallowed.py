@@ -257,3 +257,9 @@ def lost_cells(line: Line, header: Header) -> Problem:
         f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}, and a quote, a line break or a delimiter "
         "stands in one: is a quote misplaced here, or in the line above? If all is right, write the empty cells too",
     )
+
+
+def rest_of_another(line: Line) -> Problem:
+    """Of a line with a quote in it, below one that was refused for its missing cells."""
+    reason = "the line above ends too early, and this may be the rest of it: mend the quotes there"
+    return Problem(line.number, None, reason)

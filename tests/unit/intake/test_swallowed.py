@@ -56,6 +56,13 @@ def test_rows_between_two_stray_quotes_are_named_and_no_key_of_theirs_is_shown()
     assert isinstance(planned, PlannedRow)
 
 
+def test_a_connector_of_the_file_tells_where_account_and_credential_do_not():
+    text = HEADER + 'acme-1,Books,,"5 inch\nZeta,Books,,7"\nbeta-2,MailChimp,k2,x\n'
+    assert [reason.partition(" of the file")[0] for reason in problems(text)] == [
+        "row 2, column description: rows 2 to 3"
+    ]
+
+
 def test_it_is_found_in_an_unknown_column_and_in_front_of_the_others():
     text = (
         "note,account_id,connector,api_key\n"
@@ -265,6 +272,19 @@ RIGHT = {
     "a key with headers": NOTED
     + 'acme-1,MailChimp,"-----BEGIN KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIE\n-----END KEY-----",,\nglobex-2,MailChimp,k2,,\n',
 }
+
+
+def test_what_may_be_the_rest_of_a_row_is_no_row_of_its_own():
+    text = (
+        "api_key,description,account_id,connector\n"
+        'KEY-A1,two "\ny, z lines",acme,MailChimp\nKEY-B2,,beta,MailChimp\nKEY-C3,a 5" disk,gamma,MailChimp\n'
+    )
+    became, said = outcomes(text)
+    assert [row.row.account_id for row in became if isinstance(row, PlannedRow)] == ["beta", "gamma"]
+    assert (
+        said[1]
+        == "row 3: the line above ends too early, and this may be the rest of it: mend the quotes there"
+    )
 
 
 @pytest.mark.parametrize("name", RIGHT)
