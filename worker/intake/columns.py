@@ -42,6 +42,9 @@ RESULT_COLUMNS = (
     "_differs",
     "_account_created",
 )
+OWN_PREFIX = (
+    "x_"  # a column of the person's own: it stands in the result file again, and nothing else is done with it
+)
 MAX_COLUMNS = 500
 _LISTED_COLUMNS = 30
 
@@ -67,6 +70,10 @@ def canonical(column: str) -> str:
 def is_known(column: str) -> bool:
     name = canonical(column)
     return name in _KNOWN or name.startswith(PROPERTY_PREFIX)
+
+
+def is_own(column: str) -> bool:
+    return canonical(column).startswith(OWN_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,7 @@ def _repeated(header: Header) -> Iterator[Problem]:
 
 def _found(header: Header) -> str:
     columns = header.columns
-    if any(name is not None for name in header.names) or any(_similar(column) for column in columns):
+    if any(name is not None for name in header.names) or any(find_similar(column) for column in columns):
         # Below a line break rows may stand that a quote has swallowed.
         shown = ", ".join(column.partition("\n")[0][:40] for column in columns[:_LISTED_COLUMNS])
         more = len(columns) - _LISTED_COLUMNS
@@ -210,10 +217,11 @@ def _found(header: Header) -> str:
 def _may_be_secret(column: str) -> bool:
     """Whether an unknown column may hold credentials: by its name, or by one that it resembles."""
     letters = "".join(filter(str.isalpha, column.casefold()))
-    return _LOOKS_SECRET.search(letters) is not None or _similar(column) in SECRET_COLUMNS
+    return _LOOKS_SECRET.search(letters) is not None or find_similar(column) in SECRET_COLUMNS
 
 
-def _similar(column: str) -> str | None:
+def find_similar(column: str) -> str | None:
+    """The column that this one resembles, and may be meant."""
     return next(iter(difflib.get_close_matches(canonical(column), INPUT_COLUMNS, n=1, cutoff=0.8)), None)
 
 
@@ -222,7 +230,11 @@ def _warnings(header: Header) -> Iterator[Warning_]:
         column = header.columns[position]
         if name is None and not column:
             yield Warning_(None, None, f"column {position + 1} has no name and is ignored")
+        elif name is None and is_own(column):
+            if position in header.masked:
+                reason = "its values are not exported, since by its name they may be credentials: call it something else"
+                yield Warning_(None, column[:80], reason)
         elif name is None:
-            hint = f"; did you mean {similar}?" if (similar := _similar(column)) else ""
+            hint = f"; did you mean {similar}?" if (similar := find_similar(column)) else ""
             withheld = ", its values are not exported" if position in header.masked else ""
             yield Warning_(None, column[:80], f"unknown, it is ignored{withheld}{hint}")

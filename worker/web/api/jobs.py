@@ -22,19 +22,22 @@ from worker.web.api.models import (
     to_attempt,
     to_reason,
 )
-from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
+from worker.web.api.parameters import FILE_NAME, LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
 from worker.web.api.showing import require_job, show_job, show_jobs, tag_of
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace
 from worker.web.problems import Refusal, problems
 
 CSV = "text/csv; charset=utf-8"
+ETAG = {
+    "ETag": {"description": "Changes with the job's state and its counters.", "schema": {"type": "string"}}
+}
 RESULT_STATES = (*ItemState, REFUSED)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.get("", summary="List jobs", responses=problems())
+@router.get("", operation_id="listJobs", summary="List jobs", responses=problems())
 def list_all(
     caller: Reader,
     place: GivenPlace,
@@ -53,15 +56,22 @@ def list_all(
 
 @router.get(
     "/{job_id}",
+    operation_id="getJob",
     summary="How a job stands",
-    responses={304: {"description": "As it was when it had the ETag of If-None-Match."}, **problems(404)},
+    responses={
+        200: {"headers": ETAG},
+        304: {"description": "As it was when it had the ETag of If-None-Match.", "headers": ETAG},
+        **problems(404),
+    },
 )
 def get(
     job_id: JobId,
     caller: Reader,
     place: GivenPlace,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[
+        str | None, Header(alias="If-None-Match", description="The `ETag` of the answer that is known.")
+    ] = None,
 ) -> Job:
     """At the same cost whatever the job's size. Its ETag changes with its state and its counters."""
     job = require_job(place, job_id)
@@ -74,7 +84,9 @@ def get(
     return show_job(place, job)
 
 
-@router.get("/{job_id}/items", summary="List a job's items", responses=problems(404))
+@router.get(
+    "/{job_id}/items", operation_id="listItems", summary="List a job's items", responses=problems(404)
+)
 def list_job_items(
     job_id: JobId,
     caller: Reader,
@@ -96,7 +108,12 @@ def list_job_items(
     )
 
 
-@router.get("/{job_id}/items/{row}", summary="An item with its attempts", responses=problems(404))
+@router.get(
+    "/{job_id}/items/{row}",
+    operation_id="getItem",
+    summary="An item with its attempts",
+    responses=problems(404),
+)
 def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -> ItemWithAttempts:
     """By the number of its row in the file."""
     require_job(place, job_id)
@@ -107,7 +124,9 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
     return ItemWithAttempts(**item_fields(found[0], held_until=HELD_UNTIL), history=history)
 
 
-@router.get("/{job_id}/failures", summary="Why items failed", responses=problems(404))
+@router.get(
+    "/{job_id}/failures", operation_id="listFailures", summary="Why items failed", responses=problems(404)
+)
 def list_reasons(job_id: JobId, caller: Reader, place: GivenPlace) -> Failures:
     """Grouped by reason, the 100 most frequent ones; at the same cost whatever the job's size."""
     job = require_job(place, job_id)
@@ -117,10 +136,15 @@ def list_reasons(job_id: JobId, caller: Reader, place: GivenPlace) -> Failures:
 
 @router.get(
     "/{job_id}/results.csv",
+    operation_id="downloadResults",
     summary="The result file",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "Streamed.", "content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "Streamed.",
+            "headers": FILE_NAME,
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        },
         **problems(404),
     },
 )

@@ -11,8 +11,8 @@ from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReaso
 from worker.jobs.checking import Checked
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
+from worker.web.faults import Fault
 from worker.web.handing_in import Found
-from worker.web.problems import Fault
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, which tells of the others."

@@ -23,7 +23,7 @@ from worker.store.desks import (
     withdraw_links,
 )
 from worker.store.links import renew_link, withdraw_link
-from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
+from worker.web.api.parameters import FILE_NAME, LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import Reader, Writer
 from worker.web.place import GivenPlace, Place
@@ -72,7 +72,12 @@ class LinksWanted(BaseModel):
     expires_in_days: int = Field(DAYS, ge=1, le=MOST_DAYS)
 
 
-@router.get("", summary="Who has authorised, and who has still to", responses=problems(404, 409))
+@router.get(
+    "",
+    operation_id="listAuthorisations",
+    summary="Who has authorised, and who has still to",
+    responses=problems(404, 409),
+)
 def list_authorisations(
     job_id: JobId,
     caller: Reader,
@@ -82,6 +87,7 @@ def list_authorisations(
     cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
     limit: Limit = PAGE,
 ) -> Authorisations:
+    """In the order of the file. Links are told to a key of scope `write` alone."""
     require_own_job(place, job_id)
     desk = find_desk(place.database.engine, job_id)
     listed = list_waiting if state == "waiting" else list_authorised
@@ -90,7 +96,12 @@ def list_authorisations(
     return _to_authorisations(place, job_id, desk, found, limit, links)
 
 
-@router.post("", summary="Make links, or let them hold longer", responses=problems(403, 404, 409))
+@router.post(
+    "",
+    operation_id="makeLinks",
+    summary="Make links, or let them hold longer",
+    responses=problems(403, 404, 409),
+)
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
@@ -103,10 +114,11 @@ def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) 
 
 @router.get(
     ".csv",
+    operation_id="downloadLinks",
     summary="All links, for a mail merge",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {"headers": FILE_NAME, "content": {"text/csv": {"schema": {"type": "string"}}}},
         **problems(403, 404, 409),
     },
 )
@@ -115,7 +127,13 @@ def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     return mail_merge(place, job_id)
 
 
-@router.post("/withdraw", status_code=204, summary="Withdraw all links", responses=problems(403, 404, 409))
+@router.post(
+    "/withdraw",
+    operation_id="withdrawLinks",
+    status_code=204,
+    summary="Withdraw all links",
+    responses=problems(403, 404, 409),
+)
 def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     """No link of the job holds any more. A second call changes nothing."""
     require_own_job(place, job_id)
@@ -123,7 +141,11 @@ def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
 
 
 @router.post(
-    "/ask", status_code=202, summary="Ask Cyclr who has authorised", responses=problems(403, 404, 409)
+    "/ask",
+    operation_id="askForAuthorisations",
+    status_code=202,
+    summary="Ask Cyclr who has authorised",
+    responses=problems(403, 404, 409),
 )
 def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
@@ -135,7 +157,11 @@ def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
 
 
 @router.post(
-    "/{row}/withdraw", status_code=204, summary="Withdraw one link", responses=problems(403, 404, 409)
+    "/{row}/withdraw",
+    operation_id="withdrawLink",
+    status_code=204,
+    summary="Withdraw one link",
+    responses=problems(403, 404, 409),
 )
 def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link of this row holds no more, and none is made for it until it is renewed."""
@@ -146,6 +172,7 @@ def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlac
 
 @router.post(
     "/{row}/renew",
+    operation_id="renewLink",
     status_code=204,
     summary="Give a row whose link was withdrawn another one",
     responses=problems(403, 404, 409),
