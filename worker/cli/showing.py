@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.cli.exits import failures_in_words, say, say_all, tell
 from worker.cli.failures import failure_lines
-from worker.cli.report import counts_line
+from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import require_result_path
 from worker.cli.watching import what_holds_back
 from worker.cli.workplace import Place, opened_place, require_job
@@ -87,7 +87,7 @@ def results_command(job_id: str, path: Path) -> None:
     with failures_in_words(nothing_done="No result file was written."), opened_place() as place:
         require_job(place, job_id)
         require_result_path(path)
-        count = write_result_file(place.database.engine, job_id, path)
+        count = write_result_file(place.database.engine, job_id, path, ways=WAYS)
     tell(f"{counted(count, 'row')} written to {path}")
 
 

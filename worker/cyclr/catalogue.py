@@ -11,17 +11,13 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import Refused
 from worker.cyclr.exchange import NextPermit, Permit
 from worker.cyclr.patience import PATIENCE, Patience, read_patiently
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.targets import fold
 
 MAX_PAGES = 10_000
 _ACCOUNTS_ASKED_AT_ONCE = 20
 _NAMES_SHOWN = 5
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-
-
-class DoubtedVersion(str):
-    """Why no release can be told, where the version is perhaps not the one that was meant."""
 
 
 async def resolve(
@@ -87,7 +83,7 @@ def _which_version(ref: ConnectorRef, same: Iterable[Connector]) -> str:
     ids = ", ".join(f"{c.version} (id {c.release_id})" for c in sorted(same, key=lambda c: c.release_id))
     return (
         f"connector {ref.name_or_id} has versions that a spreadsheet takes for the same number, {ids}: write the id of one "
-        "into the column connector and leave connector_version empty, or run with `--as-written connector_version`"
+        "into the column connector and leave connector_version empty"
     )
 
 

@@ -83,7 +83,7 @@ def new_unloaded_row(row: RefusedRow | SkippedRow, *, job_id: str) -> dict[str, 
     }
     match row:
         case RefusedRow():
-            problems = [{"column": p.column, "reason": p.reason} for p in row.problems]
+            problems = [{"column": p.column, "reason": p.reason, "way": p.way} for p in row.problems]
             return unloaded | {"problems": problems}
         case SkippedRow():
             return unloaded | {"installed_job_id": row.job_id, "installed_row_number": row.row_number}

@@ -12,6 +12,7 @@ from worker.store.listing import ItemFilter, list_attempts, list_items, list_job
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import list_failures
 from worker.web.api.models import (
+    WAYS,
     Failures,
     Item,
     Items,
@@ -159,6 +160,6 @@ def download_results(
     if state is not None and state not in RESULT_STATES:
         raise Refusal(422, "invalid_request", f"state: expected one of {', '.join(RESULT_STATES)}")
     require_job(place, job_id)
-    pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state)
+    pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state, ways=WAYS)
     disposition = f'attachment; filename="{job_id}.results.csv"'
     return StreamingResponse(pieces, media_type=CSV, headers={"Content-Disposition": disposition})

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
+from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
 from worker.jobs.checking import Checked
 from worker.store.jobs import JobStatus
@@ -17,6 +18,12 @@ from worker.web.handing_in import Found
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, which tells of the others."
 )
+
+WAYS: Ways = {
+    Way.ACCOUNT_IDS_AS_WRITTEN: "or give the option `as_written` with account_id",
+    Way.VERSIONS_AS_WRITTEN: "or give the option `as_written` with connector_version",
+    Way.CONNECTOR_FOR_ALL: "or give the option `connector`",
+}
 
 
 class Job(BaseModel):
@@ -314,6 +321,6 @@ def to_validation(checked: Checked) -> Validation:
     )
 
 
-def to_fault(found: Any) -> Fault:
-    """`found`: a problem or a warning of intake."""
-    return Fault(row=found.row_number, column=found.column, message=found.reason)
+def to_fault(found: Problem | Warning_) -> Fault:
+    told = found.told(WAYS) if isinstance(found, Problem) else found
+    return Fault(row=told.row_number, column=told.column, message=told.reason)
