@@ -76,6 +76,11 @@ def is_own(column: str) -> bool:
     return canonical(column).startswith(OWN_PREFIX)
 
 
+def find_position(columns: Sequence[str], name: str) -> int | None:
+    """Where the column of this name stands among those that were typed."""
+    return next((at for at, column in enumerate(columns) if canonical(column) == name), None)
+
+
 @dataclass(frozen=True)
 class Header:
     """The columns of a file. `columns`: as typed; `names`: the product's name for each, None where unknown.

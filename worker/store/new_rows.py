@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.domain.failures import ToldFailure
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
+from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import ItemState
 from worker.store.sealing import Sealer
 
@@ -69,6 +69,12 @@ def _check(texts: Mapping[str, str | None], row_number: int) -> None:
     for column, text in texts.items():
         if text and UNSTORABLE.search(text):
             raise UnstorableText(row_number, column)
+
+
+def new_warning(warning: Warning_) -> dict[str, Any]:
+    """One of those that `job_warnings` keeps."""
+    column = None if warning.column is None else storable(warning.column)
+    return {"row": warning.row_number, "column": column, "reason": storable(warning.reason)}
 
 
 def new_unloaded_row(row: RefusedRow | SkippedRow, *, job_id: str) -> dict[str, Any]:

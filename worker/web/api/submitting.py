@@ -26,9 +26,16 @@ from worker.store.loading import LoadLost
 from worker.store.new_rows import UnstorableText
 from worker.store.uploads import Upload
 from worker.web.access import Caller
-from worker.web.api.models import Job, Submitted, Validation, to_fault, to_submitted, to_validation
+from worker.web.api.models import (
+    JobWithWarnings,
+    Submitted,
+    Validation,
+    to_fault,
+    to_submitted,
+    to_validation,
+)
 from worker.web.api.parameters import AsWritten, IfPresent
-from worker.web.api.showing import show_job
+from worker.web.api.showing import show_job_with_warnings
 from worker.web.faults import FIRST_ROW, Fault
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
@@ -166,12 +173,11 @@ class Received:
         200: {
             "description": "With `validate_only` what was understood, and nothing was created. Else the job is there"
             " already: by an earlier request with this Idempotency-Key, or unfinished with the same content and options.",
-            "model": Job | Validation,
+            "model": JobWithWarnings | Validation,
             "headers": LOCATION,
         },
         202: {
-            "description": "The job is checked, stored and running; with what the check has to say beside it, which is"
-            " told here alone.",
+            "description": "The job is checked, stored and running.",
             "model": Submitted,
             "headers": LOCATION,
         },
@@ -219,7 +225,7 @@ async def submit(
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        job = await run_in_threadpool(show_job, place, started.job)
+        job = await run_in_threadpool(show_job_with_warnings, place, started.job)
         return job if started.found is None else to_submitted(job, started.found)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)

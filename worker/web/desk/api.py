@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,7 +23,8 @@ from worker.store.desks import (
     withdraw_links,
 )
 from worker.store.links import renew_link, withdraw_link
-from worker.web.api.parameters import FILE_NAME, LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
+from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
+from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import Reader, Writer
 from worker.web.place import GivenPlace, Place
@@ -76,7 +77,7 @@ class LinksWanted(BaseModel):
     "",
     operation_id="listAuthorisations",
     summary="Who has authorised, and who has still to",
-    responses=problems(404, 409),
+    responses=problems(400, 404, 409),
 )
 def list_authorisations(
     job_id: JobId,
@@ -84,14 +85,15 @@ def list_authorisations(
     place: GivenPlace,
     state: Literal["waiting", "authorised"] = "waiting",
     account_id: Text = None,
-    cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
+    cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Authorisations:
     """In the order of the file. Links are told to a key of scope `write` alone."""
     require_own_job(place, job_id)
+    after = require_row_before(place, job_id, cursor)
     desk = find_desk(place.database.engine, job_id)
     listed = list_waiting if state == "waiting" else list_authorised
-    found = listed(place.database.engine, job_id, after=cursor, limit=limit + 1, account_id=account_id)
+    found = listed(place.database.engine, job_id, after=after, limit=limit + 1, account_id=account_id)
     links = find_links(place) if caller.can_write else None
     return _to_authorisations(place, job_id, desk, found, limit, links)
 
