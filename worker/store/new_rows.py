@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.domain.failures import ToldFailure
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, Warning_
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import ItemState
 from worker.store.sealing import Sealer
 
@@ -89,7 +89,11 @@ def new_unloaded_row(row: RefusedRow | SkippedRow, *, job_id: str) -> dict[str, 
     }
     match row:
         case RefusedRow():
-            problems = [{"column": p.column, "reason": p.reason, "way": p.way} for p in row.problems]
-            return unloaded | {"problems": problems}
+            return unloaded | {"problems": [_new_problem(problem) for problem in row.problems]}
         case SkippedRow():
             return unloaded | {"installed_job_id": row.job_id, "installed_row_number": row.row_number}
+
+
+def _new_problem(problem: Problem) -> dict[str, Any]:
+    told = {"column": problem.column, "reason": problem.reason}
+    return told if problem.way is None else told | {"way": problem.way}

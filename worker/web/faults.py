@@ -64,7 +64,9 @@ def _message(error: Any) -> str:
         case "string_unicode":
             return "expected a text, got half a character"
         case "too_long":
-            return f"expected {_counted(told, told['max_length'])} at most, got {told.get('actual_length') or 'more'}"
+            count = told.get("actual_length")
+            got_count = "more" if count is None else f"{count:,}"
+            return f"expected {_counted(told, told['max_length'])} at most, got {got_count}"
         case "too_short":
             return f"expected {_counted(told, told['min_length'])} or more, got {told['actual_length']}"
         case "missing":

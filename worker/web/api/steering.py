@@ -14,13 +14,14 @@ from worker.web.api.models import Job, Retried
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job
 from worker.web.guards import Writer
+from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
 
 ANSWERS = problems(403, 404, 409)
 MOST_ROWS = 2_147_483_647
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], route_class=JsonRoute)
 
 
 class Resume(BaseModel):

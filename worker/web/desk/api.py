@@ -27,13 +27,14 @@ from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, Row
 from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import Reader, Writer
+from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
 
 DAYS, MOST_DAYS = 14, 90
 CSV = "text/csv; charset=utf-8"
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"])
+router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"], route_class=JsonRoute)
 
 
 class Authorisation(BaseModel):
