@@ -188,7 +188,14 @@ class Received:
             "required": True,
             "content": {
                 JSON: {"schema": {"$ref": "#/components/schemas/NewJob"}},
-                CSV: {"schema": {"type": "string", "examples": ["account_id,api_key\nacme,5f1c…\n"]}},
+                # Bytes, since it may be in any encoding that a file may have.
+                CSV: {
+                    "schema": {
+                        "type": "string",
+                        "format": "binary",
+                        "examples": ["account_id,api_key\nacme,5f1c…\n"],
+                    }
+                },
                 FORM: {"schema": {"$ref": "#/components/schemas/NewJobForm"}},
             },
         }
