@@ -60,7 +60,7 @@ def _message(error: Any) -> str:
         case "string_too_short":
             return f"expected {counted(told['min_length'], 'character')} or more, got fewer"
         case "string_pattern_mismatch":
-            return f"expected {IN_WORDS[told['pattern']]}, got another text"
+            return f"expected {IN_WORDS.get(told['pattern'], 'another form')}, got another text"
         case "string_unicode":
             return "expected a text, got half a character"
         case "too_long":

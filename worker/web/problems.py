@@ -1,6 +1,7 @@
 """Errors, as RFC 9457 problem+json where a program asks (`/v1`), as a page where a person does."""
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -51,6 +52,7 @@ TITLES = {
 
 # Of a request, a status, a text for people and headers: the page that says so.
 ErrorPage = Callable[[Request, int, str, dict[str, str]], Response]
+_PHRASES = frozenset(status.phrase for status in HTTPStatus)  # what an error without words of its own says
 
 log = get_logger()
 
@@ -190,7 +192,8 @@ def _code(status: int) -> str:
 def _detail(error: HTTPException) -> str:
     if error.status_code == 404:
         return "There is nothing at this address."
-    return title_of(error.status_code) if error.status_code >= 500 else str(error.detail)
+    is_mere_title = error.status_code >= 500 or error.detail in _PHRASES
+    return title_of(error.status_code) if is_mere_title else str(error.detail)
 
 
 def _is_wrong_method(error: Exception) -> bool:

@@ -216,6 +216,20 @@ def test_parameters_are_told_in_the_same_words(office: Office) -> None:
         },
         {"column": "limit", "message": "expected a whole number, got a text"},
     ]
+    results = office.client.get(f"/v1/jobs/{office.job_id}/results.csv", params={"state": "gone"})
+    expected = "expected one of queued, running, installed, failed, cancelled, refused, got another text"
+    assert refused(results, 422, "invalid_request") == [{"column": "state", "message": expected}]
+    job = office.client.get("/v1/jobs/no_such_job")
+    assert refused(job, 422, "invalid_request") == [
+        {"column": "job_id", "message": "expected 16 letters, digits and dashes at most, got another text"}
+    ]
+    keyed = office.client.post("/v1/jobs", json={"items": []}, headers={"Idempotency-Key": b"\xe4"})
+    assert refused(keyed, 422, "invalid_request") == [
+        {
+            "column": "Idempotency-Key",
+            "message": "expected letters, digits and signs of ASCII, got another text",
+        }
+    ]
 
 
 # Cursors

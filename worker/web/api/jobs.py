@@ -33,6 +33,7 @@ from worker.web.api.showing import (
     show_jobs,
     tag_of,
 )
+from worker.web.faults import Fault
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace
 from worker.web.problems import Refusal, problems
@@ -177,7 +178,8 @@ def download_results(
 ) -> Response:
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
-        raise Refusal(422, "invalid_request", f"state: expected one of {', '.join(RESULT_STATES)}")
+        fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
+        raise Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
     require_job(place, job_id)
     pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state, ways=WAYS)
     disposition = f'attachment; filename="{job_id}.results.csv"'
