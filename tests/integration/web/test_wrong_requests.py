@@ -198,12 +198,18 @@ def test_options_of_the_address_count_beside_a_list_which_goes_before_them(site:
 
 
 def test_numbers_where_texts_are_wanted_are_told_with_row_and_column(office: Office) -> None:
-    items = [{"account_id": 17, "api_key": True}, {"account_id": "acme", "reference": ["a"]}]
+    items = [{"account_id": 17, "api_key": True}, {"account_id": "acme", "reference": ["a"], "api_kee": "k"}]
     answer = office.client.post("/v1/jobs", json={"items": items})
     assert refused(answer, 422, "invalid_request") == [
         {"row": 2, "column": "account_id", "message": "expected a text, got a number: write it in quotes"},
         {"row": 2, "column": "api_key", "message": "expected a text, got true or false: write it in quotes"},
         {"row": 3, "column": "reference", "message": "expected a text, got a list"},
+        # What else is wrong with the items comes at once.
+        {
+            "row": 3,
+            "column": "api_kee",
+            "message": "unknown: did you mean api_key? A key of your own begins with x_",
+        },
     ]
 
 
@@ -240,7 +246,7 @@ def test_parameters_are_told_in_the_same_words(office: Office) -> None:
 def test_a_wrong_cursor_is_told_so(office: Office, path: str, cursor: str) -> None:
     answer = office.client.get(path.format(office.job_id), params={"cursor": cursor})
     refused(answer, 400, "wrong_cursor")
-    expected = "Expected as `cursor` the `next_cursor` of the page before this one, got another text."
+    expected = "Expected as `cursor` the `next_cursor` of the page before this one, got another text"
     assert answer.json()["detail"].startswith(expected)
 
 

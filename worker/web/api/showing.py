@@ -59,7 +59,7 @@ def require_job_before(place: Place, cursor: str | None) -> str | None:
         return None
     # A pattern first: PostgreSQL cannot even compare with NUL.
     if not re.fullmatch(JOB_ID, cursor) or find_job(place.database.engine, cursor) is None:
-        raise _wrong_cursor("Or its job was forgotten meanwhile: begin with the first page.")
+        raise _wrong_cursor("another text, or that of a job that was forgotten meanwhile")
     return cursor
 
 
@@ -74,13 +74,13 @@ def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
         else ()
     )
     if not found or found[0].row_number != row:
-        raise _wrong_cursor()
+        raise _wrong_cursor("another text")
     return row
 
 
-def _wrong_cursor(more: str = "") -> Refusal:
-    detail = "Expected as `cursor` the `next_cursor` of the page before this one, got another text."
-    return Refusal(400, "wrong_cursor", f"{detail} {more}".strip())
+def _wrong_cursor(got: str) -> Refusal:
+    detail = f"Expected as `cursor` the `next_cursor` of the page before this one, got {got}. Begin with the first page."
+    return Refusal(400, "wrong_cursor", detail)
 
 
 def tag_of(job: JobStatus) -> str:

@@ -5,7 +5,7 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -292,10 +292,13 @@ def _hash(form: Form, options: Options) -> str:
 
 
 def _parse(body: bytes) -> NewJob:
+    parsed = parse_json(body)
     try:
-        return NewJob.model_validate(parse_json(body))
+        return NewJob.model_validate(parsed)
     except ValidationError as error:
-        raise _invalid(error) from None
+        items = parsed.get("items") if isinstance(parsed, dict) else None
+        unknown = list(_unknown_keys(items if isinstance(items, list) else ()))
+        raise _invalid(error, unknown) from None
 
 
 def _to_options(given: Mapping[str, Any]) -> Options:
@@ -305,9 +308,11 @@ def _to_options(given: Mapping[str, Any]) -> Options:
         raise _invalid(error) from None
 
 
-def _invalid(error: ValidationError) -> Refusal:
+def _invalid(error: ValidationError, unknown: Sequence[tuple[Fault, int]] = ()) -> Refusal:
+    """`unknown`: keys of its items, and how many have each."""
     faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
-    return _not_as_expected(faults, error.error_count())
+    faults += [fault for fault, _ in unknown]
+    return _not_as_expected(faults[:SHOWN_PROBLEMS], error.error_count() + sum(count for _, count in unknown))
 
 
 def _not_as_expected(faults: Sequence[Fault], count: int) -> Refusal:
@@ -340,7 +345,7 @@ def iter_lines(items: list[dict[str, str | None]]) -> Iterator[bytes]:
         line.truncate()
 
 
-def _unknown_keys(items: list[dict[str, str | None]]) -> Iterator[tuple[Fault, int]]:
+def _unknown_keys(items: Iterable[Any]) -> Iterator[tuple[Fault, int]]:
     """Each key that is no column, told once with its first row, and how many items have it.
 
     In a file such a column is ignored, with a warning; whoever writes JSON is a program, and its misspelt `api_kee` is the
@@ -348,7 +353,7 @@ def _unknown_keys(items: list[dict[str, str | None]]) -> Iterator[tuple[Fault, i
     """
     judged: dict[str, list[int] | None] = {}
     for row, item in enumerate(items, start=FIRST_ROW):
-        for key in item:
+        for key in item if isinstance(item, dict) else ():
             if key not in judged:
                 judged[key] = None if is_known(key) or is_own(key) else [row, 0]
             if (found := judged[key]) is not None:
