@@ -135,7 +135,8 @@ class NewJob(BaseModel):
     items: list[dict[Annotated[str, Field(max_length=200)], str | None]] = Field(
         min_length=1,
         max_length=MOST_ITEMS,
-        description="The first item is row 2, as in a file with a header.",
+        description="The first item is row 2, as in a file with a header. Keys are the columns of a file, or of your own,"
+        " which begin with `x_` and stand in the results again; values are texts.",
     )
 
 
