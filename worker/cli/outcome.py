@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from worker.cli.commands import file_argument, quoted
 from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.cli.failures import failure_lines
-from worker.cli.report import counts_line
+from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import ResultPath
 from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
 from worker.domain.wording import counted
@@ -72,7 +72,7 @@ def _places(session: "Session", job_id: str, result_path: ResultPath) -> tuple[P
 def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Path | None:
     for path in places:
         try:
-            write_result_file(engine, job_id, path)
+            write_result_file(engine, job_id, path, ways=WAYS)
         except OSError as error:
             say(f"The result file {path} could not be written: {error.strerror or error}.")
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from worker.domain.rows import Problem, Warning_
+from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import PAUSE_MESSAGES
 from worker.domain.wording import counted, in_words, listed
 from worker.settings import CyclrSettings
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 1_000
 SHOWN_WARNINGS = 1_000
 SHOWN_USES = 12
+WAYS: Ways = {
+    Way.ACCOUNT_IDS_AS_WRITTEN: "or run with `--as-written account_id`",
+    Way.VERSIONS_AS_WRITTEN: "or run with `--as-written connector_version`",
+    Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
+}
 
 
 def problem_lines(problems: Sequence[Problem], count: int) -> Iterator[str]:
     """The first 1,000 problems, and how many there are."""
     shown = problems[:SHOWN_PROBLEMS]
     for problem in shown:
-        yield f"  {problem}"
+        yield f"  {problem.told(WAYS)}"
     more = f", of which these are the first {len(shown):,}" if count > len(shown) else ""
     yield f"{counted(count, 'problem')}{more}."
 

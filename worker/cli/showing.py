@@ -11,22 +11,25 @@ from typing import Any
 
 from worker.cli.exits import failures_in_words, say, say_all, tell
 from worker.cli.failures import failure_lines
-from worker.cli.report import counts_line
+from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import require_result_path
 from worker.cli.watching import what_holds_back
 from worker.cli.workplace import Place, opened_place, require_job
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
+from worker.domain.rows import Warning_
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
 from worker.domain.wording import counted
+from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
 from worker.jobs.standing import state_in_words
-from worker.store.jobs import JobStatus, count_in_hand, count_waiting_for_authorisation
+from worker.store.jobs import JobStatus, count_in_hand, count_waiting_for_authorisation, list_warnings
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
 from worker.store.tallies import FailureGroup, list_failures
 
 LAST_ENDED = 20
+SHOWN_WARNINGS = 20
 NOTHING_CHANGED = "Nothing was changed."
 COUNTERS = ("total", "installed", "failed", "cancelled", "retrying", "left", "held", "refused", "skipped")
 
@@ -51,17 +54,20 @@ def status_command(job_id: str, *, as_json: bool) -> None:
         in_hand = count_in_hand(engine, job_id)
         failures = list_failures(engine, job_id)
         limiter = _limiter_state(place, job.instance_id)
+        warnings = list_warnings(engine, job_id) if job.warning_count else []
         if as_json:
             found = _job_fields(job, host) | {
                 "in_hand": in_hand,
                 "rows_per_second": _per_second(job),
                 "limiter": _limiter_fields(limiter),
                 "failures": [asdict(group) for group in failures],
+                "warnings": [_warning_fields(warning) for warning in warnings],
             }
             tell(_json(found, indent=2))
             return
         waiting = count_waiting_for_authorisation(engine, job_id)
         say_all(_status_lines(job, host[job.instance_id], in_hand, waiting, limiter, failures), tell)
+        say_all(_warning_lines(job, warnings), tell)
 
 
 def items_command(
@@ -73,10 +79,15 @@ def items_command(
     as_json: bool,
 ) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
-        require_job(place, job_id)
+        job = require_job(place, job_id)
         found = 0
         for item in iter_items(
-            place.database.engine, job_id, state=state, codes=codes, account_id=account_id
+            place.database.engine,
+            job_id,
+            state=state,
+            codes=codes,
+            account_id=account_id,
+            reference_at=find_position(job.columns, "reference"),
         ):
             found += 1
             tell(_json(_item_fields(item)) if as_json else _item_line(item))
@@ -87,7 +98,7 @@ def results_command(job_id: str, path: Path) -> None:
     with failures_in_words(nothing_done="No result file was written."), opened_place() as place:
         require_job(place, job_id)
         require_result_path(path)
-        count = write_result_file(place.database.engine, job_id, path)
+        count = write_result_file(place.database.engine, job_id, path, ways=WAYS)
     tell(f"{counted(count, 'row')} written to {path}")
 
 
@@ -116,6 +127,21 @@ def _status_lines(
     if limiter is not None:
         yield f"  calls:     {limiter if isinstance(limiter, str) else _limiter_line(limiter)}"
     yield from failure_lines(failures, job.failed)
+
+
+def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str]:
+    if not warnings:
+        return
+    yield f"{counted(job.warning_count, 'warning')} of its check:"
+    shown = warnings[:SHOWN_WARNINGS]
+    for warning in shown:
+        yield f"  {warning}"
+    if len(warnings) > len(shown):
+        yield f"  and others: `cyclr-bulk status {job.id} --json` has the first {len(warnings)}"
+
+
+def _warning_fields(warning: Warning_) -> dict[str, Any]:
+    return {"row": warning.row_number, "column": warning.column, "message": warning.reason}
 
 
 def _until(job: JobStatus) -> str:
@@ -155,6 +181,7 @@ def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
         "source_name": job.source_name,
         "api_host": hosts[job.instance_id],
         **{name: getattr(job, name) for name in COUNTERS},
+        "warning_count": job.warning_count,
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,

@@ -11,17 +11,13 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import Refused
 from worker.cyclr.exchange import NextPermit, Permit
 from worker.cyclr.patience import PATIENCE, Patience, read_patiently
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.targets import fold
 
 MAX_PAGES = 10_000
 _ACCOUNTS_ASKED_AT_ONCE = 20
 _NAMES_SHOWN = 5
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-
-
-class DoubtedVersion(str):
-    """Why no release can be told, where the version that is named is perhaps not the one that was meant."""
 
 
 async def resolve(
@@ -49,11 +45,7 @@ async def resolve(
         if is_doubted and len({c.version for c in (*fitting, *same)}) > 1:
             reason = _which_version(ref, same)
             # Taken as written it has to name one of them.
-            return (
-                DoubtedVersion(f"{reason}, or run with `--as-written connector_version`")
-                if fitting
-                else reason
-            )
+            return DoubtedVersion(reason) if fitting else reason
         fitting = fitting or ([] if is_as_written else same)
         if not fitting:
             return f"connector {ref.name_or_id} has no version {ref.version}; it has {_versions(candidates)}"

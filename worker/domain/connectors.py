@@ -105,6 +105,10 @@ class ConnectorRef:
         return f"{self.name_or_id} {self.version}" if self.version else self.name_or_id
 
 
+class DoubtedVersion(str):
+    """Why no release can be told, where the version is perhaps not the one that was meant."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccountConnector:
     """A connector installed in an account, as an install answers or a look finds it.

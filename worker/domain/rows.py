@@ -3,7 +3,8 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from worker.domain.connectors import ConnectorRef
 
@@ -14,13 +15,34 @@ SECRET_COLUMNS = ("auth_value", "username", "password", "api_key", "access_token
 PROPERTY_PREFIX = "property."
 
 
+class Way(StrEnum):
+    """What may be asked for beside a file, so that a problem of it is none. At a command it has another name than over HTTP."""
+
+    ACCOUNT_IDS_AS_WRITTEN = "account_ids_as_written"
+    VERSIONS_AS_WRITTEN = "versions_as_written"
+    CONNECTOR_FOR_ALL = "connector_for_all"
+
+
+Ways = Mapping[Way, str]  # what each is called in one place, as the end of a sentence: "or run with ..."
+NO_WAYS: Ways = {}
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """Why a row (or, with `row_number` None, the whole file) was refused. Rows count as in a spreadsheet: header = 1."""
+    """Why a row (or, with `row_number` None, the whole file) was refused. Rows count as in a spreadsheet: header = 1.
+
+    `way`: what helps beside correcting the file; `reason` does not name it.
+    """
 
     row_number: int | None
     column: str | None
     reason: str
+    way: Way | None = field(default=None, compare=False)
+
+    def told(self, ways: Ways) -> "Problem":
+        """The same with the way on in its reason, by the name that it has where the problem is shown."""
+        name = ways.get(self.way) if self.way else None
+        return replace(self, reason=f"{self.reason}, {name}", way=None) if name else self
 
     def __str__(self) -> str:
         where = [] if self.row_number is None else [f"row {self.row_number}"]
@@ -37,7 +59,8 @@ class Warning_:  # noqa: N801 - `Warning` is Python's own
     column: str | None
     reason: str
 
-    __str__ = Problem.__str__
+    def __str__(self) -> str:
+        return str(Problem(self.row_number, self.column, self.reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ RESULT_COLUMNS = (
     "_account_created",
 )
 _HALVES = frozenset({"_job", "_row"})  # of the way to a stored row
+OWN_PREFIX = (
+    "x_"  # a column of the person's own: it stands in the result file again, and nothing else is done with it
+)
 MAX_COLUMNS = 500
 _LISTED_COLUMNS = 30
 # In lower case, as people and programs write them.
@@ -70,6 +73,15 @@ def canonical(column: str) -> str:
 def is_known(column: str) -> bool:
     name = canonical(column)
     return name in _KNOWN or name.startswith(PROPERTY_PREFIX)
+
+
+def is_own(column: str) -> bool:
+    return canonical(column).startswith(OWN_PREFIX)
+
+
+def find_position(columns: Sequence[str], name: str) -> int | None:
+    """Where the column of this name stands among those that were typed."""
+    return next((at for at, column in enumerate(columns) if canonical(column) == name), None)
 
 
 @dataclass(frozen=True)
@@ -205,11 +217,11 @@ def _repeated(header: Header) -> Iterator[Problem]:
 
 def _found(header: Header) -> str:
     columns = header.columns
-    if any(name is not None for name in header.names) or any(_similar(column) for column in columns):
+    if any(name is not None for name in header.names) or any(find_similar(column) for column in columns):
         # Where a quote in the header has swallowed lines, cells of theirs stand here as names.
         shown = ", ".join(
             column[:40]
-            if name or _PLAIN_WORDS.fullmatch(column[:40]) or _similar(column)
+            if name or _PLAIN_WORDS.fullmatch(column[:40]) or find_similar(column)
             else f"column {number}"
             for number, (column, name) in enumerate(zip(columns, header.names, strict=True), start=1)
             if number <= _LISTED_COLUMNS
@@ -226,10 +238,11 @@ def _found(header: Header) -> str:
 def _may_be_secret(column: str) -> bool:
     """Whether an unknown column may hold credentials: by its name, or by one that it resembles."""
     letters = "".join(filter(str.isalpha, column.casefold()))
-    return _LOOKS_SECRET.search(letters) is not None or _similar(column) in SECRET_COLUMNS
+    return _LOOKS_SECRET.search(letters) is not None or find_similar(column) in SECRET_COLUMNS
 
 
-def _similar(column: str) -> str | None:
+def find_similar(column: str) -> str | None:
+    """The column that this one resembles, and may be meant."""
     return next(iter(difflib.get_close_matches(canonical(column), INPUT_COLUMNS, n=1, cutoff=0.8)), None)
 
 
@@ -240,7 +253,11 @@ def _warnings(header: Header) -> Iterator[Warning_]:
         column = header.columns[position]
         if name is None and not column:
             yield Warning_(None, None, f"column {position + 1} has no name and is ignored")
+        elif name is None and is_own(column):
+            if position in header.masked:
+                reason = "its values are not exported, since by its name they may be credentials: call it something else"
+                yield Warning_(None, column[:80], reason)
         elif name is None:
-            hint = f"; did you mean {similar}?" if (similar := _similar(column)) else ""
+            hint = f"; did you mean {similar}?" if (similar := find_similar(column)) else ""
             withheld = ", its values are not exported" if position in header.masked else ""
             yield Warning_(None, column[:80], f"unknown, it is ignored{withheld}{hint}")

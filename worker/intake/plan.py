@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.rows import (
     AUTH_COLUMNS,
     PROPERTY_PREFIX,
@@ -14,6 +14,7 @@ from worker.domain.rows import (
     SkippedRow,
     StoredRow,
     Warning_,
+    Way,
 )
 from worker.domain.targets import fold, target_key
 from worker.intake.columns import Header
@@ -190,7 +191,8 @@ class _Planner:
         return None if self._catalogue is None else self._catalogue.get(row.connector, "it was not looked up")
 
     def _connector_problem(self, row: Row, reason: str) -> Problem:
-        return self._problem(row, "connector" if self._options.connector is None else None, reason)
+        way = Way.VERSIONS_AS_WRITTEN if isinstance(reason, DoubtedVersion) else None
+        return self._problem(row, "connector" if self._options.connector is None else None, reason, way)
 
     def _open(self, row: Row) -> _Candidate:
         found = self._find_connector(row)
@@ -263,7 +265,8 @@ class _Planner:
         for reason in find_doubts(row.account_id, self._survey, self._asked):
             if is_problem:
                 self._findings.doubted.add("account_id")
-                yield self._problem(row, "account_id", f"{reason}, and {CREATED_OTHERWISE}")
+                told = f"{reason}, and {CREATED_OTHERWISE}"
+                yield self._problem(row, "account_id", told, Way.ACCOUNT_IDS_AS_WRITTEN)
             elif warnings is not None:
                 label = self._header.label("account_id")
                 warnings.append(Warning_(row.number, label, reason))
@@ -371,5 +374,5 @@ class _Planner:
             cells[self._header.positions[column]] = secrets[column]
         return tuple(cells)
 
-    def _problem(self, row: Row, column: str | None, reason: str) -> Problem:
-        return Problem(row.number, None if column is None else self._header.label(column), reason)
+    def _problem(self, row: Row, column: str | None, reason: str, way: Way | None = None) -> Problem:
+        return Problem(row.number, None if column is None else self._header.label(column), reason, way)

@@ -19,6 +19,7 @@ from worker.domain.rows import (
     RefusedRow,
     Row,
     Warning_,
+    Way,
 )
 from worker.domain.targets import fold
 from worker.intake.columns import (
@@ -92,8 +93,8 @@ class Cells:
         """The input columns that are not empty here, and their values."""
         return ((column, value) for column, value in self._values.items() if column not in RESULT_COLUMNS)
 
-    def problem(self, column: str, reason: str) -> Problem:
-        return Problem(self.number, self.header.label(column), reason)
+    def problem(self, column: str, reason: str, way: Way | None = None) -> Problem:
+        return Problem(self.number, self.header.label(column), reason, way)
 
 
 def read_row(
@@ -265,14 +266,16 @@ def _timezones() -> frozenset[str]:
 def _connector_problems(cells: Cells, options: Options) -> Iterator[Problem]:
     given = cells["connector"]
     if options.connector is None and not given:
-        got = (
-            "an empty cell" if "connector" in cells.header.positions else "no such column and no --connector"
-        )
-        yield cells.problem("connector", f"expected a connector's name or id, got {got}")
+        expected = "expected a connector's name or id, got"
+        if "connector" in cells.header.positions:
+            yield cells.problem("connector", f"{expected} an empty cell")
+        else:
+            reason = f"{expected} no such column and no connector for all rows: add the column"
+            yield cells.problem("connector", reason, Way.CONNECTOR_FOR_ALL)
     if options.connector is not None and given:
         yield cells.problem(
             "connector",
-            f"expected an empty cell, since --connector {options.connector} is given for all rows; use one of the two",
+            f"expected an empty cell, since the connector {options.connector} is given for all rows; use one of the two",
         )
 
 

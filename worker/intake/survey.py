@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from worker.domain.accounts import look_alike, why_no_account_id
 from worker.domain.connectors import ConnectorRef
-from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_
+from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_, Way
 from worker.domain.targets import fold
 from worker.intake.columns import Header
 from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
@@ -253,7 +253,10 @@ def _problems(found: Survey, source: Source, options: Options, *, is_too_unsure:
     if options.connector is None and "connector" not in source.header.positions:
         problems.append(
             Problem(
-                None, "connector", "expected this column, or one connector named for all rows, got neither"
+                None,
+                "connector",
+                "expected this column, or one connector named for all rows, got neither: add it",
+                Way.CONNECTOR_FOR_ALL,
             )
         )
     if len(found.connectors) > MAX_CONNECTORS:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from worker.cyclr.catalogue import DoubtedVersion, first_account, missing_accounts, resolve
+from worker.cyclr.catalogue import first_account, missing_accounts, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.pace import Pace
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.targets import fold

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, select, update
 
+from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
@@ -19,6 +20,7 @@ from worker.store.tables import (
     is_in_hand_of,
     items,
     job_connectors,
+    job_warnings,
     jobs,
     unloaded_rows,
 )
@@ -31,7 +33,7 @@ RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers 
 class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
-    `api_key_id`: of the API key that handed it in; None: a command did.
+    `api_key_id`: of the API key that handed it in; None: a command did. `warning_count`: of all rows (`list_warnings`).
     """
 
     id: str
@@ -53,6 +55,7 @@ class JobStatus:
     started_at: datetime | None
     finished_at: datetime | None
     api_key_id: str | None = None
+    warning_count: int = 0
 
     @property
     def final(self) -> int:
@@ -121,7 +124,16 @@ def to_status(row: Row[Any]) -> JobStatus:
         started_at=row.started_at,
         finished_at=row.finished_at,
         api_key_id=row.api_key_id,
+        warning_count=row.warning_count,
     )
+
+
+def list_warnings(engine: Engine, job_id: str) -> list[Warning_]:
+    """The first 100 warnings of the check of its file; those that say the same of many rows are one."""
+    mine = select(job_warnings.c.warnings).where(job_warnings.c.job_id == job_id)
+    with reading(engine) as connection:
+        found = connection.execute(mine).scalar() or []
+    return [Warning_(each["row"], each["column"], each["reason"]) for each in found]
 
 
 def count_in_hand(engine: Engine, job_id: str) -> int:

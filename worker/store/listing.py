@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, and_, or_, select
+from sqlalchemy import Engine, Row, Select, and_, func, null, or_, select
 
 from worker.domain.states import ItemState, JobState
 from worker.store.jobs import JobStatus, list_unfinished_jobs, to_status
@@ -90,10 +90,24 @@ class ItemFilter:
 
 
 def list_items(
-    engine: Engine, job_id: str, wanted: ItemFilter, *, after: int = 0, limit: int = PAGE
+    engine: Engine,
+    job_id: str,
+    wanted: ItemFilter,
+    *,
+    after: int = 0,
+    limit: int = PAGE,
+    reference_at: int | None = None,
 ) -> Sequence[Row[Any]]:
-    """So many of the job's items, in the order of the file. `after`: the last row number of the page before this one."""
-    page = _items(job_id, wanted).where(items.c.row_number > after).order_by(items.c.row_number).limit(limit)
+    """So many of the job's items, in the order of the file. `after`: the last row number of the page before this one.
+
+    `reference_at`: the position of the column `reference` in the job's file; None: nobody asks for it, or there is none.
+    """
+    page = (
+        _items(job_id, wanted, reference_at)
+        .where(items.c.row_number > after)
+        .order_by(items.c.row_number)
+        .limit(limit)
+    )
     with reading(engine) as connection:
         return connection.execute(page).all()
 
@@ -105,20 +119,22 @@ def iter_items(
     state: str | None = None,
     codes: Sequence[str] = (),
     account_id: str | None = None,
+    reference_at: int | None = None,
 ) -> Iterator[Row[Any]]:
     """The job's items in the order of the file, page by page: memory does not grow with the job."""
     wanted = ItemFilter(state=state, codes=codes, account_id=account_id)
     after = 0
     while True:
-        rows = list_items(engine, job_id, wanted, after=after)
+        rows = list_items(engine, job_id, wanted, after=after, reference_at=reference_at)
         yield from rows
         if len(rows) < PAGE:
             return
         after = rows[-1].row_number
 
 
-def _items(job_id: str, wanted: ItemFilter) -> Select[Any]:
-    found = select(*_SHOWN).where(items.c.job_id == job_id)
+def _items(job_id: str, wanted: ItemFilter, reference_at: int | None) -> Select[Any]:
+    reference = null() if reference_at is None else func.nullif(items.c.cells[reference_at].as_string(), "")
+    found = select(*_SHOWN, reference.label("reference")).where(items.c.job_id == job_id)
     if wanted.state is not None:
         found = found.where(items.c.state == wanted.state)
     if wanted.codes:

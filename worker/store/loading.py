@@ -27,18 +27,19 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow
+from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.states import ItemState, JobState
 from worker.store.abandoned import delete_abandoned_loads, delete_load
 from worker.store.bulk import insert_rows
-from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, storable
+from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_warning, storable
 from worker.store.sealing import Sealer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
+from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, unloaded_rows
 
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
 PIECE_CHARACTERS = 4_000_000  # of cells: rows may be long, and memory is not to grow with them
 LOAD_LOCK = 0x6379636C  # PostgreSQL's advisory lock of a load
+WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
 KEYS_PER_QUERY = 500
 
@@ -203,9 +204,13 @@ class Loader:
         if len(self._items) + len(self._unloaded) >= PIECE or self._characters >= PIECE_CHARACTERS:
             self._write_piece()
 
-    def finish(self) -> None:
-        """The last step: the job runs. Only after this may a ticket be sent. Raises: LoadLost."""
+    def finish(self, warnings: Sequence[Warning_] = (), warning_count: int = 0) -> None:
+        """The last step: the job runs. Only after this may a ticket be sent. Raises: LoadLost.
+
+        `warnings`: of its check, of which the first 100 are kept; `warning_count`: of all rows.
+        """
         self._write_piece()
+        kept = [new_warning(warning) for warning in warnings[:WARNINGS_KEPT]]
 
         def work(connection: Connection) -> None:
             if self._has_finished(connection):
@@ -219,7 +224,10 @@ class Loader:
                 started_at=now,
                 finished_at=now if is_empty else None,
                 loader_seen_at=None,
+                warning_count=warning_count,
             )
+            if kept:
+                connection.execute(insert(job_warnings).values(job_id=self.job_id, warnings=kept))
 
         writing(self._engine, work)
 

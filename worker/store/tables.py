@@ -151,6 +151,8 @@ jobs = Table(
     Column("tried_at_start", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("skipped", Integer, nullable=False, server_default="0"),
+    # Of all rows; the first of them are in `job_warnings`.
+    Column("warning_count", Integer, nullable=False, server_default="0"),
     # How many seconds one of its points in `pace_points` covers.
     Column("pace_s", Integer, nullable=False, server_default="1"),
     Column("created_at", UtcDateTime, nullable=False),
@@ -159,6 +161,14 @@ jobs = Table(
     Column("finished_at", UtcDateTime),
     Index("ix_jobs_instance_id_state", "instance_id", "state"),
     Index("ix_jobs_fingerprint", "fingerprint"),
+)
+
+# What the check of a job's file warned of, beside the job's row, which is read all the time; no row where nothing was.
+job_warnings = Table(
+    "job_warnings",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("warnings", JSON, nullable=False),
 )
 
 job_connectors = Table(

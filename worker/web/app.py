@@ -44,7 +44,7 @@ def create_app(place: Place) -> FastAPI:
     for part in (api, pages, desk):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    document(app)
+    document(app, server_url=place.settings.cyclr_bulk_public_url or "/")
     app.add_middleware(BodyLimit)
     add_error_answers(app, error_page)
     app.add_middleware(SecurityHeaders)

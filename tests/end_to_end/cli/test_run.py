@@ -1,6 +1,7 @@
 """`cyclr-bulk run`: exit codes, what is said where, the result file, and how to go on."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -257,3 +258,57 @@ def test_no_other_file_is_lost_to_the_results(desk: Desk) -> None:
         "accounts.csv: this is the input; name another file with --results",
         "Nothing was installed.",
     ]
+
+
+def test_warnings_and_references_are_told_of_the_job_later(desk: Desk) -> None:
+    lines = "".join(
+        f"{each},Northwind Mail,key-{each}-5f1c,MOON,order of {each}\n" for each in ("acme", "globex")
+    )
+    desk.file("in.csv", f"account_id,connector,api_key,property.Region,reference,colour\n{lines}")
+    desk.secrets |= {"key-acme-5f1c", "key-globex-5f1c"}
+    assert desk.say("run", "in.csv", "--yes").code == 0
+    [job] = json.loads(desk.say("jobs", "--json").out)
+    status = desk.say("status", job["id"])
+    assert status.out.splitlines()[-3:] == [
+        "3 warnings of its check:",
+        "  column colour: unknown, it is ignored",
+        "  row 2, column property.Region: expected one of EU, US, got 'MOON' (and 1 more)",
+    ]
+    told = json.loads(desk.say("status", job["id"], "--json").out)
+    assert told["warning_count"] == job["warning_count"] == 3
+    assert told["warnings"] == [
+        {"row": None, "column": "colour", "message": "unknown, it is ignored"},
+        {
+            "row": 2,
+            "column": "property.Region",
+            "message": "expected one of EU, US, got 'MOON' (and 1 more)",
+        },
+    ]
+    listed = [json.loads(line) for line in desk.say("items", job["id"], "--json").out.splitlines()]
+    assert [item["reference"] for item in listed] == ["order of acme", "order of globex"]
+
+
+def test_many_warnings_are_told_by_their_first_and_where_the_others_are(desk: Desk) -> None:
+    columns = "".join(f",own {number}" for number in range(1, 26))
+    desk.file(
+        "in.csv", f"account_id,connector,api_key,property.Region{columns}\nacme,Northwind Mail,key-5f1c,EU\n"
+    )
+    desk.secrets.add("key-5f1c")
+    assert desk.say("run", "in.csv", "--yes").code == 0
+    [job] = json.loads(desk.say("jobs", "--json").out)
+    lines = desk.say("status", job["id"]).out.splitlines()
+    assert lines[-22] == "25 warnings of its check:"
+    assert lines[-2] == "  column own 20: unknown, it is ignored"
+    assert lines[-1] == f"  and others: `cyclr-bulk status {job['id']} --json` has the first 25"
+
+
+def test_a_refused_row_of_a_result_file_names_the_option_of_the_command(desk: Desk) -> None:
+    desk.file(
+        "in.csv",
+        "account_id,account_name,connector,api_key,property.Region\n12345.0,New,Northwind Mail,key-1,EU\nacme,,Northwind Mail,key-2,EU\n",
+    )
+    assert desk.say("run", "in.csv", "--yes", "--skip-invalid").code == 1
+    refused_row = desk.results("in.results.csv")[0]
+    assert refused_row["_message"].endswith(
+        "write the id that is meant, or run with `--as-written account_id`"
+    )

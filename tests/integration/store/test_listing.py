@@ -51,6 +51,17 @@ def test_a_page_of_items_goes_on_after_the_last_row_of_the_one_before(engine: En
     assert [item.row_number for item in rest] == [5, 6]
 
 
+def test_items_tell_their_reference_where_it_is_asked_for(engine: Engine, loads: Loads):
+    cells = [("a2", 'it\'s "2"'), ("a3", ""), ("a4", "ü")]
+    rows = [planned(number, cells=row) for number, row in enumerate(cells, start=2)]
+    job_id = loads.job(rows)
+    found = list_items(engine, job_id, ItemFilter(), reference_at=1)
+    assert [item.reference for item in found] == ['it\'s "2"', None, "ü"]
+    # A file without the column, and whoever does not ask.
+    assert [item.reference for item in list_items(engine, job_id, ItemFilter(), reference_at=7)] == [None] * 3
+    assert [item.reference for item in list_items(engine, job_id, ItemFilter())] == [None] * 3
+
+
 def test_items_are_found_by_what_became_of_them_and_by_account(engine: Engine, loads: Loads):
     job_id = loads.job(4)
     first, second, third, _ = take(engine, 4)

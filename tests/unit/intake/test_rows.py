@@ -86,7 +86,7 @@ def test_the_column_is_named_as_the_spreadsheet_shows_it():
 
 def test_a_connector_is_needed_from_somewhere():
     assert problems("account_id\nacme\n") == [
-        "row 2, column connector: expected a connector's name or id, got no such column and no --connector"
+        "row 2, column connector: expected a connector's name or id, got no such column and no connector for all rows: add the column"
     ]
     (row,) = read("account_id\nacme\n", Options("i1", connector="MailChimp"))
     assert row.connector == ConnectorRef("MailChimp")
@@ -95,7 +95,7 @@ def test_a_connector_is_needed_from_somewhere():
 def test_one_connector_for_all_rows_conflicts_with_a_column_that_has_values():
     text = "account_id,connector\nacme,MailChimp\nbeta,\n"
     assert problems(text, Options("i1", connector="Desk")) == [
-        "row 2, column connector: expected an empty cell, since --connector Desk is given for all rows; "
+        "row 2, column connector: expected an empty cell, since the connector Desk is given for all rows; "
         "use one of the two"
     ]
 

@@ -1,6 +1,6 @@
 """Whether this process is well, and whether it can do its work."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
@@ -13,6 +13,8 @@ from worker.store.sightings import find_seen_ago_s
 from worker.web.place import GivenPlace, Place
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
+
+NO_KEY: dict[str, Any] = {"security": []}
 
 router = APIRouter(tags=["health"])
 
@@ -30,7 +32,9 @@ class Readiness(BaseModel):
     checks: dict[str, str]
 
 
-@router.get("/healthz", summary="Whether this process answers")
+@router.get(
+    "/healthz", operation_id="getHealth", summary="Whether this process answers", openapi_extra=NO_KEY
+)
 async def healthz() -> Health:
     """Touches no server: for whoever restarts processes that do not answer."""
     return Health()
@@ -38,8 +42,10 @@ async def healthz() -> Health:
 
 @router.get(
     "/readyz",
+    operation_id="getReadiness",
     summary="Whether this process can do its work",
     responses={503: {"description": "It cannot.", "model": Readiness}},
+    openapi_extra=NO_KEY,
 )
 async def readyz(place: GivenPlace, response: Response) -> Readiness:
     """The database with its schema, Redis, and whether a worker was seen lately: for whoever sends it requests."""

@@ -1,22 +1,29 @@
 """What the API answers. No field holds a secret."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
+from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
 from worker.jobs.checking import Checked
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
+from worker.web.faults import Fault
 from worker.web.handing_in import Found
-from worker.web.problems import Fault
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, which tells of the others."
 )
+
+WAYS: Ways = {
+    Way.ACCOUNT_IDS_AS_WRITTEN: "or give the option `as_written` with account_id",
+    Way.VERSIONS_AS_WRITTEN: "or give the option `as_written` with connector_version",
+    Way.CONNECTOR_FOR_ALL: "or give the option `connector`",
+}
 
 
 class Job(BaseModel):
@@ -39,6 +46,7 @@ class Job(BaseModel):
     held: int = Field(description="Held back by `first`.")
     refused: int = Field(description="Rows with problems that were left out.")
     skipped: int = Field(description="Rows of a result file that were installed already.")
+    warning_count: int = Field(description=WARNING_COUNT)
     rows_per_second: float = Field(description="Lately; of the whole time once it has ended.")
     seconds_left: float | None = Field(description="Null where it is not known.")
     created_at: datetime
@@ -46,13 +54,17 @@ class Job(BaseModel):
     finished_at: datetime | None
 
 
-class Submitted(Job):
-    """A job that was made now, and what its check found beside it: told with this answer alone, and not kept."""
+class JobWithWarnings(Job):
+    """A job, and what the check of its file warned of."""
+
+    warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
+
+
+class Submitted(JobWithWarnings):
+    """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
 
     comments: int = Field(description="Lines that begin with #; left out.")
     empty: int = Field(description="Empty lines; left out.")
-    warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
-    warning_count: int = Field(description=WARNING_COUNT)
 
 
 class Jobs(BaseModel):
@@ -68,6 +80,7 @@ class Item(BaseModel):
     row: int
     account_id: str
     name: str
+    reference: str | None = Field(description="Your own key: what the row has in the column `reference`.")
     state: ItemState
     outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
     code: str | None = Field(description="Why it failed or waits; stable.")
@@ -243,6 +256,7 @@ def to_job(
         held=job.held,
         refused=job.refused,
         skipped=job.skipped,
+        warning_count=job.warning_count,
         rows_per_second=round(per_second, 2),
         seconds_left=None if seconds_left is None else round(seconds_left, 1),
         created_at=job.created_at,
@@ -251,14 +265,12 @@ def to_job(
     )
 
 
-def to_submitted(job: Job, found: Found) -> Submitted:
-    return Submitted(
-        **job.model_dump(),
-        comments=found.comments,
-        empty=found.empty,
-        warnings=[to_fault(warning) for warning in found.warnings],
-        warning_count=found.warning_count,
-    )
+def to_job_with_warnings(job: Job, warnings: Sequence[Warning_]) -> JobWithWarnings:
+    return JobWithWarnings(**job.model_dump(), warnings=[to_fault(warning) for warning in warnings])
+
+
+def to_submitted(job: JobWithWarnings, found: Found) -> Submitted:
+    return Submitted(**job.model_dump(), comments=found.comments, empty=found.empty)
 
 
 def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:
@@ -314,6 +326,6 @@ def to_validation(checked: Checked) -> Validation:
     )
 
 
-def to_fault(found: Any) -> Fault:
-    """`found`: a problem or a warning of intake."""
-    return Fault(row=found.row_number, column=found.column, message=found.reason)
+def to_fault(found: Problem | Warning_) -> Fault:
+    told = found.told(WAYS) if isinstance(found, Problem) else found
+    return Fault(row=told.row_number, column=told.column, message=told.reason)

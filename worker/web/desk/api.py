@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,16 +23,18 @@ from worker.store.desks import (
     withdraw_links,
 )
 from worker.store.links import renew_link, withdraw_link
-from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
+from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
+from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import Reader, Writer
+from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
 
 DAYS, MOST_DAYS = 14, 90
 CSV = "text/csv; charset=utf-8"
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"])
+router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"], route_class=JsonRoute)
 
 
 class Authorisation(BaseModel):
@@ -72,25 +74,37 @@ class LinksWanted(BaseModel):
     expires_in_days: int = Field(DAYS, ge=1, le=MOST_DAYS)
 
 
-@router.get("", summary="Who has authorised, and who has still to", responses=problems(404, 409))
+@router.get(
+    "",
+    operation_id="listAuthorisations",
+    summary="Who has authorised, and who has still to",
+    responses=problems(400, 404, 409),
+)
 def list_authorisations(
     job_id: JobId,
     caller: Reader,
     place: GivenPlace,
     state: Literal["waiting", "authorised"] = "waiting",
     account_id: Text = None,
-    cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
+    cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Authorisations:
+    """In the order of the file. Links are told to a key of scope `write` alone."""
     require_own_job(place, job_id)
+    after = require_row_before(place, job_id, cursor)
     desk = find_desk(place.database.engine, job_id)
     listed = list_waiting if state == "waiting" else list_authorised
-    found = listed(place.database.engine, job_id, after=cursor, limit=limit + 1, account_id=account_id)
+    found = listed(place.database.engine, job_id, after=after, limit=limit + 1, account_id=account_id)
     links = find_links(place) if caller.can_write else None
     return _to_authorisations(place, job_id, desk, found, limit, links)
 
 
-@router.post("", summary="Make links, or let them hold longer", responses=problems(403, 404, 409))
+@router.post(
+    "",
+    operation_id="makeLinks",
+    summary="Make links, or let them hold longer",
+    responses=problems(403, 404, 409),
+)
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
@@ -103,10 +117,11 @@ def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) 
 
 @router.get(
     ".csv",
+    operation_id="downloadLinks",
     summary="All links, for a mail merge",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {"headers": FILE_NAME, "content": {"text/csv": {"schema": {"type": "string"}}}},
         **problems(403, 404, 409),
     },
 )
@@ -115,7 +130,13 @@ def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     return mail_merge(place, job_id)
 
 
-@router.post("/withdraw", status_code=204, summary="Withdraw all links", responses=problems(403, 404, 409))
+@router.post(
+    "/withdraw",
+    operation_id="withdrawLinks",
+    status_code=204,
+    summary="Withdraw all links",
+    responses=problems(403, 404, 409),
+)
 def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     """No link of the job holds any more. A second call changes nothing."""
     require_own_job(place, job_id)
@@ -123,7 +144,11 @@ def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
 
 
 @router.post(
-    "/ask", status_code=202, summary="Ask Cyclr who has authorised", responses=problems(403, 404, 409)
+    "/ask",
+    operation_id="askForAuthorisations",
+    status_code=202,
+    summary="Ask Cyclr who has authorised",
+    responses=problems(403, 404, 409),
 )
 def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
@@ -135,7 +160,11 @@ def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
 
 
 @router.post(
-    "/{row}/withdraw", status_code=204, summary="Withdraw one link", responses=problems(403, 404, 409)
+    "/{row}/withdraw",
+    operation_id="withdrawLink",
+    status_code=204,
+    summary="Withdraw one link",
+    responses=problems(403, 404, 409),
 )
 def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link of this row holds no more, and none is made for it until it is renewed."""
@@ -146,6 +175,7 @@ def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlac
 
 @router.post(
     "/{row}/renew",
+    operation_id="renewLink",
     status_code=204,
     summary="Give a row whose link was withdrawn another one",
     responses=problems(403, 404, 409),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_
+from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_, Way, Ways
 from worker.domain.wording import counted, in_words, listed
 from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
@@ -30,6 +30,13 @@ MEANINGS = {
     "account_description": "of a new account",
     "account_timezone": "of a new account",
     "reference": "your own key",
+}
+
+# By the words of the page's own ticks and fields, which stand above the problems.
+WAYS: Ways = {
+    Way.ACCOUNT_IDS_AS_WRITTEN: "or tick “Take account ids as they are written” above",
+    Way.VERSIONS_AS_WRITTEN: "or tick “Take connector versions as they are written” above",
+    Way.CONNECTOR_FOR_ALL: "or name one connector for all rows above",
 }
 
 AS_WRITTEN = {"account_id": "account ids", "connector_version": "connector versions"}
@@ -107,7 +114,7 @@ def refused_check(error: Unreadable | Rejected) -> Check:
     count = error.count if isinstance(error, Rejected) else len(error.problems)
     text = "Correct it and drop it again; nothing was installed."
     verdict = Verdict("bad", "This file cannot be used as it is.", text)
-    return Check(verdict=verdict, problems=error.problems[:SHOWN_PROBLEMS], problem_count=count)
+    return Check(verdict=verdict, problems=_told(error.problems), problem_count=count)
 
 
 def failed_check(why: str) -> Check:
@@ -120,7 +127,7 @@ def finished_check(checked: Checked, *, unfinished: JobStatus | None) -> Check:
     estimate = checked.estimate
     return Check(
         verdict=_verdict(checked),
-        problems=checked.problems[:SHOWN_PROBLEMS],
+        problems=_told(checked.problems),
         problem_count=checked.problem_count,
         warnings=checked.warnings,
         facts=list(_facts(checked)),
@@ -137,6 +144,10 @@ def finished_check(checked: Checked, *, unfinished: JobStatus | None) -> Check:
         doubts=[(column, AS_WRITTEN[column]) for column in checked.doubted_columns],
         unfinished=unfinished,
     )
+
+
+def _told(problems: Sequence[Problem]) -> list[Problem]:
+    return [problem.told(WAYS) for problem in problems[:SHOWN_PROBLEMS]]
 
 
 def _verdict(checked: Checked) -> Verdict:

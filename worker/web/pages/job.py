@@ -15,7 +15,7 @@ from worker.cyclr.slots import LimiterState
 from worker.domain.states import FINAL_ITEM_STATES, ItemState, JobState
 from worker.domain.wording import in_words
 from worker.store.connectors import asks_customers
-from worker.store.jobs import JobStatus, read_in_hand
+from worker.store.jobs import JobStatus, list_warnings, read_in_hand
 from worker.store.listing import ItemFilter, find_job, list_items
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.next_step import find_next_step, why_it_waits
@@ -57,8 +57,11 @@ async def job_page(
 ) -> Response:
     look = await look_at(place, job_id)
     rows = await asyncio.to_thread(_rows, place, look, state, code, account.strip(), max(0, after))
+    warnings = await asyncio.to_thread(list_warnings, place.database.engine, job_id)
     notice = find_notice(request.query_params)
-    return render(request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice)
+    return render(
+        request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice, warnings=warnings
+    )
 
 
 @router.get("/jobs/{job_id}/live")
