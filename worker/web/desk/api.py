@@ -12,16 +12,15 @@ from worker.jobs.authorising import AuthorisationLinks
 from worker.jobs.mail_merge import iter_mail_merge
 from worker.store.asking import begin_round
 from worker.store.desks import (
-    MOST_COUNTED,
     Desk,
     DeskItem,
-    count_waiting,
     find_desk,
     list_authorised,
     list_waiting,
     make_links,
     withdraw_links,
 )
+from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
 from worker.web.desk.offering import find_links, require_links, require_own_job
@@ -53,7 +52,7 @@ class Authorisations(BaseModel):
     """How far the customers of a job are, and a page of them."""
 
     job_id: str
-    waiting: int = Field(description=f"{MOST_COUNTED + 1} stands for more than {MOST_COUNTED}.")
+    waiting: int
     opened: int
     clicked: int
     authorised: int
@@ -82,23 +81,23 @@ def list_authorisations(
     cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
     limit: Limit = PAGE,
 ) -> Authorisations:
-    require_own_job(place, job_id)
+    job = require_own_job(place, job_id)
     desk = find_desk(place.database.engine, job_id)
     listed = list_waiting if state == "waiting" else list_authorised
     found = listed(place.database.engine, job_id, after=cursor, limit=limit + 1, account_id=account_id)
     links = find_links(place) if caller.can_write else None
-    return _to_authorisations(place, job_id, desk, found, limit, links)
+    return _to_authorisations(job, desk, found, limit, links)
 
 
 @router.post("", summary="Make links, or let them hold longer", responses=problems(403, 404, 409))
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
-    require_own_job(place, job_id)
+    job = require_own_job(place, job_id)
     links = require_links(place)
     desk = make_links(place.database.engine, job_id, last=timedelta(days=wanted.expires_in_days))
     found = list_waiting(place.database.engine, job_id, limit=PAGE + 1)
-    return _to_authorisations(place, job_id, desk, found, PAGE, links)
+    return _to_authorisations(job, desk, found, PAGE, links)
 
 
 @router.get(
@@ -183,8 +182,7 @@ def no_such_row(job_id: str, row: int) -> Refusal:
 
 
 def _to_authorisations(
-    place: Place,
-    job_id: str,
+    job: JobStatus,
     desk: Desk | None,
     found: Sequence[DeskItem],
     limit: int,
@@ -192,8 +190,8 @@ def _to_authorisations(
 ) -> Authorisations:
     shown = found[:limit]
     return Authorisations(
-        job_id=job_id,
-        waiting=count_waiting(place.database.engine, job_id),
+        job_id=job.id,
+        waiting=job.to_authorise,
         opened=desk.opened if desk else 0,
         clicked=desk.clicked if desk else 0,
         authorised=desk.authorised if desk else 0,

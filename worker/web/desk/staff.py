@@ -12,9 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from worker.domain.wording import counted
 from worker.store.asking import begin_round
 from worker.store.desks import (
-    MOST_COUNTED,
     DeskItem,
-    count_waiting,
     find_desk,
     list_authorised,
     list_waiting,
@@ -85,15 +83,12 @@ def desk_page(
         after,
         caller.can_write,
     )
-    waiting = count_waiting(place.database.engine, job_id)
     return render(
         request,
         "desk/desk.html",
         section="jobs",
         job=job,
         desk=find_desk(place.database.engine, job_id),
-        waiting=waiting,
-        waiting_in_words=f"over {MOST_COUNTED:,}" if waiting > MOST_COUNTED else f"{waiting:,}",
         missing=place.settings.missing_for_desk(),
         items=rows,
         notice=NOTICES.get(request.query_params.get("done", "")),
@@ -124,7 +119,7 @@ def make(
 def ask_withdraw(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = require_own_job(place, job_id)
     desk = find_desk(place.database.engine, job_id)
-    waiting = count_waiting(place.database.engine, job_id)
+    waiting = job.to_authorise
     can = desk is not None and desk.batch is not None
     sentences = [
         f"{counted(waiting, 'customer')} who still {'has' if waiting == 1 else 'have'} to authorise"
