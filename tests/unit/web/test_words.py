@@ -36,7 +36,12 @@ def test_every_outcome_and_every_pause_has_words():
     ],
 )
 def test_a_row_is_called_what_people_call_it(state, tried, is_held, words):
-    assert item_state(state, tried=tried, is_held=is_held) == words
+    assert item_state(state, tried=tried, is_held=is_held, to_authorise=False) == words
+
+
+def test_an_installed_row_whose_customer_has_still_to_authorise_is_called_so():
+    found = item_state("installed", tried=True, is_held=False, to_authorise=True)
+    assert found == ("to-authorise", "to be authorised")
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ def item_page(
 
 def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence[Any]) -> ItemView:
     is_held = item.due_at == HELD_UNTIL
-    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held)
-    kind, headline, next_step = _verdict(job, item, is_held=is_held)
+    to_authorise = item.is_authenticated is False and connector.asks_customer(item.authentication_id)
+    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held, to_authorise=to_authorise)
+    kind, headline, next_step = _verdict(job, item, is_held=is_held, to_authorise=to_authorise)
     return ItemView(
         row_number=item.row_number,
         account_id=item.account_id,
@@ -85,11 +86,13 @@ def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence
     )
 
 
-def _verdict(job: JobStatus, item: Any, *, is_held: bool) -> tuple[str, str, str]:
+def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) -> tuple[str, str, str]:
     """How the row stands: the kind of notice, a headline, and what to do next."""
     match item.state:
         case ItemState.INSTALLED:
-            return "good", f"{words.OUTCOMES.get(item.outcome, 'Installed')}.", _after_install(item)
+            kind = "" if item.is_authenticated is False else "good"
+            headline = f"{words.OUTCOMES.get(item.outcome, 'Installed')}."
+            return kind, headline, _after_install(item, to_authorise=to_authorise)
         case ItemState.FAILED:
             reason = words.reason(item.code)
             message = words.sentence(item.message) if item.message else ""
@@ -116,10 +119,12 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool) -> tuple[str, str, str
     return "", "It waits for its turn.", "There is nothing to do."
 
 
-def _after_install(item: Any) -> str:
+def _after_install(item: Any, *, to_authorise: bool) -> str:
     parts = []
-    if item.is_authenticated is False:
+    if to_authorise:
         parts.append("The customer has still to authorise it at Cyclr.")
+    elif item.is_authenticated is False:
+        parts.append("It waits for its credential: give it one at Cyclr.")
     if item.differs:
         parts.append(
             f"At Cyclr these differ from the row, and were left as they are: {', '.join(item.differs)}."

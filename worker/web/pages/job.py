@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import FINAL_ITEM_STATES, ItemState, JobState
+from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
 from worker.domain.wording import in_words
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, read_in_hand
@@ -34,6 +35,7 @@ PAGE = 25
 STATES: dict[str, tuple[str, ItemFilter]] = {
     "": ("all", ItemFilter()),
     "installed": ("installed", ItemFilter(state=ItemState.INSTALLED)),
+    "to-authorise": ("to be authorised", ItemFilter(to_authorise=True)),
     "failed": ("failed", ItemFilter(state=ItemState.FAILED)),
     "cancelled": ("cancelled", ItemFilter(state=ItemState.CANCELLED)),
     "running": ("in hand", ItemFilter(state=ItemState.RUNNING)),
@@ -158,6 +160,7 @@ def _rows(place: Place, look: Look, state: str, code: str, account: str, after: 
     narrowed = ItemFilter(
         state=wanted.state,
         tried=wanted.tried,
+        to_authorise=wanted.to_authorise,
         codes=(code,) if code else (),
         account_begins=account or None,
     )
@@ -182,14 +185,17 @@ def _rows(place: Place, look: Look, state: str, code: str, account: str, after: 
 
 def to_row(item: Any) -> RowView:
     is_held = item.due_at == HELD_UNTIL
-    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held)
+    name, label = words.item_state(
+        item.state, tried=item.tried, is_held=is_held, to_authorise=item.to_authorise
+    )
     return RowView(item.row_number, item.account_id, item.name, name, label, _what(item), item.attempts)
 
 
 def _what(item: Any) -> str:
     if item.state == ItemState.INSTALLED:
         parts = [words.OUTCOMES.get(item.outcome, "Installed")]
-        parts += ["waits for the customer's authorisation"] if item.is_authenticated is False else []
+        if item.is_authenticated is False:
+            parts.append(WAITS_FOR_CUSTOMER if item.to_authorise else WAITS_FOR_CREDENTIAL)
         return "; ".join(parts)
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""
