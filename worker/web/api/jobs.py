@@ -24,6 +24,7 @@ from worker.web.api.models import (
 )
 from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
 from worker.web.api.showing import require_job, show_job, show_jobs, tag_of
+from worker.web.downloads import attachment, download_name
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace
 from worker.web.problems import Refusal, problems
@@ -134,7 +135,7 @@ def download_results(
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
         raise Refusal(422, "invalid_request", f"state: expected one of {', '.join(RESULT_STATES)}")
-    require_job(place, job_id)
+    job = require_job(place, job_id)
     pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state)
-    disposition = f'attachment; filename="{job_id}.results.csv"'
-    return StreamingResponse(pieces, media_type=CSV, headers={"Content-Disposition": disposition})
+    headers = attachment(download_name(job, state or "results"))
+    return StreamingResponse(pieces, media_type=CSV, headers=headers)

@@ -24,6 +24,7 @@ from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
 from worker.web.desk.offering import find_links, require_links, require_own_job
+from worker.web.downloads import attachment, download_name
 from worker.web.guards import Reader, Writer
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
@@ -161,8 +162,7 @@ def mail_merge(place: Place, job_id: str) -> Response:
     job = require_own_job(place, job_id)
     links, desk = require_links(place), require_desk(place, job_id)
     rows = iter_mail_merge(desk, links.iter_links(desk), delimiter=job.delimiter)
-    disposition = f'attachment; filename="{job_id}-authorisations.csv"'
-    return StreamingResponse(rows, media_type=CSV, headers={"Content-Disposition": disposition})
+    return StreamingResponse(rows, media_type=CSV, headers=attachment(download_name(job, "links")))
 
 
 def require_desk(place: Place, job_id: str) -> Desk:

@@ -37,6 +37,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """`to_copy`: what is copied, in words; empty: nothing."""
+
+    name: str
+    value: str
+    to_copy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ItemView:
     row_number: int
     account_id: str
@@ -45,7 +54,7 @@ class ItemView:
     kind: str
     headline: str
     next_step: str
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[Fact]
     story: Sequence[Step]
 
 
@@ -134,22 +143,22 @@ def _after_install(item: Any, *, to_authorise: bool) -> str:
     return " ".join(parts) or "There is nothing to do."
 
 
-def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[tuple[str, str]]:
+def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[Fact]:
     version = f" {connector.version}" if connector.version else ""
-    yield "Account", item.account_id
-    yield "Connector", f"{connector.name}{version}"
-    yield "Name", item.name
+    yield Fact("Account", item.account_id, "the account id")
+    yield Fact("Connector", f"{connector.name}{version}")
+    yield Fact("Name", item.name)
     if item.account_connector_id is not None:
-        yield "Id at Cyclr", str(item.account_connector_id)
+        yield Fact("Id at Cyclr", str(item.account_connector_id), "Cyclr's id")
     if item.account_created:
-        yield "The account", "was created for this row"
+        yield Fact("The account", "was created for this row")
     for column, cell in zip(job.columns, item.cells, strict=False):
         if (
             cell
             and not column.startswith("_")
             and column.casefold() not in ("account_id", "connector", "name")
         ):
-            yield column, "kept secret" if cell == NOT_EXPORTED else cell
+            yield Fact(column, "kept secret" if cell == NOT_EXPORTED else cell)
 
 
 _VERDICTS = {

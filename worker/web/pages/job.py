@@ -25,7 +25,7 @@ from worker.web.guards import PageReader
 from worker.web.pages import words
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
 from worker.web.pages.looks import Look
-from worker.web.pages.notices import find_notice
+from worker.web.pages.notices import find_notice, shown_once
 from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal
@@ -59,8 +59,9 @@ async def job_page(
 ) -> Response:
     look = await look_at(place, job_id)
     rows = await asyncio.to_thread(_rows, place, look, state, code, account.strip(), max(0, after))
-    notice = find_notice(request.query_params)
-    return render(request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice)
+    notice = find_notice(request)
+    page = render(request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice)
+    return shown_once(page, notice)
 
 
 @router.get("/jobs/{job_id}/live")
