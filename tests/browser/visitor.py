@@ -119,6 +119,11 @@ class Visitor:
         ]
         assert not told, f"{self.page.url}: " + "; ".join(told)
 
+    def assert_fits(self) -> None:
+        """Nothing of the page is beside the screen."""
+        width, wanted = self.page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
+        assert wanted <= width, f"{self.page.url} is {wanted} px wide, on {width} px"
+
     def assert_words_are_whole(self) -> None:
         """No word of the page goes on in the next line; what is longer than any word may."""
         broken = self.page.evaluate(BROKEN_WORDS, LONGEST_WORD)

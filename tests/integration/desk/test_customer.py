@@ -282,8 +282,8 @@ def assert_for_customers_only(answer: httpx.Response) -> None:
 
 def test_the_front_door_tells_a_customer_what_is_missing_and_staff_the_way_in(office: Office) -> None:
     front = office.page.get("/")
-    assert (front.status_code, heading(front)) == (200, "This address is not complete")
-    assert "Copy the whole link from your message" in front.text
+    assert (front.status_code, heading(front)) == (200, "A part of the address is missing")
+    assert "its link was cut" in front.text
     assert '<a href="/sign-in">Sign in, if you work here</a>' in front.text
     assert_for_customers_only(front)
 

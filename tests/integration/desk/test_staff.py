@@ -220,8 +220,8 @@ def test_the_desk_names_what_is_to_be_authorised(office: Office) -> None:
     job_id = office.job()
     sign_in(office)
     page = desk(office, job_id).text
-    assert '<th scope="col">Name</th>' in page
-    assert "<td>CRM 2</td>" in page
+    assert '<th role="columnheader">Name</th>' in page
+    assert '<td role="cell">CRM 2</td>' in page
 
 
 def test_an_error_below_a_job_leads_back_to_it(office: Office) -> None:

@@ -44,8 +44,15 @@ _UNKNOWN = CustomerPage(
         "If that does not help, please ask whoever sent it to you for a new one.",
     ),
 )
-FRONT = replace(
-    _UNKNOWN, status=200, heading="This address is not complete", way_in="Sign in, if you work here"
+FRONT = CustomerPage(
+    200,
+    "A part of the address is missing",
+    (
+        "If a message brought you here, its link was cut: mail programs sometimes break a long link in two. Copy the"
+        " whole link from your message into the address line of your browser.",
+        "If that does not help, please ask whoever sent it to you for a new one.",
+    ),
+    way_in="Sign in, if you work here",
 )
 _EXPIRED = CustomerPage(
     410,
