@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import select, update
 
 from tests.integration.store.databases import (
@@ -53,6 +54,7 @@ from worker.store.links import (
     withdraw_link,
 )
 from worker.store.listing import ItemFilter, list_items, list_job_page
+from worker.store.schema import alembic_config, upgrade
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import forget_job
 from worker.store.tables import desks, items, links
@@ -460,3 +462,14 @@ def test_what_it_costs_to_see_who_waits_does_not_grow_with_the_job(engine: Engin
     plans = plans_of(engine, look)
     assert_only_indexes_are_used(plans)
     assert any("ix_items_unauthenticated" in line for line in plans), plans
+
+
+def test_a_database_from_before_the_counter_knows_who_waits(engine: Engine, loads: Loads):
+    waiting = installed(engine, loads, 3)
+    installed(engine, loads, 2, connector_key="acme", authentication_id="m1", start=20)
+    both = installed(engine, loads, 1, connector_key="both", authentication_id="m-key", start=30)
+    first, *_ = list_waiting(engine, waiting)
+    note_authorised(engine, first.item_id)
+    command.downgrade(alembic_config(engine), "0007")
+    upgrade(engine)
+    assert (get_job(engine, waiting).to_authorise, get_job(engine, both).to_authorise) == (2, 0)
