@@ -11,7 +11,7 @@ from worker.cli.result_path import ResultPath
 from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
 from worker.domain.wording import counted
 from worker.jobs.results import write_result_file
-from worker.store.jobs import JobStatus, count_waiting_for_authorisation
+from worker.store.jobs import JobStatus
 from worker.store.session import Engine
 from worker.store.tallies import list_failures
 
@@ -50,7 +50,7 @@ def say_outcome(
     engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: str
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
-    tell(counts_line(job, count_waiting_for_authorisation(engine, job.id)))
+    tell(counts_line(job))
     say_all(failure_lines(list_failures(engine, job.id), job.failed), tell)
     if path is not None:
         tell(f"Results, one line for every row: {path}")

@@ -112,9 +112,9 @@ def home_lines(settings: CyclrSettings) -> Iterator[str]:
         yield f"Home folder: {settings.cyclr_bulk_home}"
 
 
-def counts_line(job: JobStatus, waiting: int) -> str:
-    """`waiting`: installed rows whose customer has still to authorise."""
-    installed = f"{job.installed:,} installed"
+def counts_line(job: JobStatus) -> str:
+    """Where the job's rows are, in numbers."""
+    installed, waiting = f"{job.installed:,} installed", job.to_authorise
     if waiting:
         verb = "waits" if waiting == 1 else "wait"
         installed += f" ({waiting:,} of them {verb} for the customer's authorisation)"

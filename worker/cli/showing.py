@@ -24,14 +24,25 @@ from worker.domain.wording import counted
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
 from worker.jobs.standing import state_in_words
-from worker.store.jobs import JobStatus, count_in_hand, count_waiting_for_authorisation, list_warnings
+from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
 from worker.store.tallies import FailureGroup, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
 NOTHING_CHANGED = "Nothing was changed."
-COUNTERS = ("total", "installed", "failed", "cancelled", "retrying", "left", "held", "refused", "skipped")
+COUNTERS = (
+    "total",
+    "installed",
+    "to_authorise",
+    "failed",
+    "cancelled",
+    "retrying",
+    "left",
+    "held",
+    "refused",
+    "skipped",
+)
 
 
 def jobs_command(*, as_json: bool) -> None:
@@ -65,8 +76,7 @@ def status_command(job_id: str, *, as_json: bool) -> None:
             }
             tell(_json(found, indent=2))
             return
-        waiting = count_waiting_for_authorisation(engine, job_id)
-        say_all(_status_lines(job, host[job.instance_id], in_hand, waiting, limiter, failures), tell)
+        say_all(_status_lines(job, host[job.instance_id], in_hand, limiter, failures), tell)
         say_all(_warning_lines(job, warnings), tell)
 
 
@@ -112,12 +122,11 @@ def _status_lines(
     job: JobStatus,
     host: str,
     in_hand: int,
-    waiting: int,
     limiter: LimiterState | str | None,
     failures: Sequence[FailureGroup],
 ) -> Iterator[str]:
     yield f"Job {job.id} of {job.source_name} at {host}: {state_in_words(job)}"
-    yield f"  {counts_line(job, waiting)}"
+    yield f"  {counts_line(job)}"
     if job.left:
         held = f", {job.held:,} held back by --first" if job.held else ""
         yield f"  left:      {in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"

@@ -16,7 +16,6 @@ from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
 from worker.store.tables import (
     IS_QUEUED,
-    IS_UNAUTHENTICATED,
     is_in_hand_of,
     items,
     job_connectors,
@@ -33,7 +32,8 @@ RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers 
 class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
-    `api_key_id`: of the API key that handed it in; None: a command did. `warning_count`: of all rows (`list_warnings`).
+    `to_authorise`: installed rows whose customers have still to authorise. `warning_count`: of all rows (`list_warnings`).
+    `api_key_id`: of the API key that handed it in; None: a command did.
     """
 
     id: str
@@ -56,6 +56,7 @@ class JobStatus:
     finished_at: datetime | None
     api_key_id: str | None = None
     warning_count: int = 0
+    to_authorise: int = 0
 
     @property
     def final(self) -> int:
@@ -125,6 +126,7 @@ def to_status(row: Row[Any]) -> JobStatus:
         finished_at=row.finished_at,
         api_key_id=row.api_key_id,
         warning_count=row.warning_count,
+        to_authorise=row.to_authorise,
     )
 
 
@@ -237,13 +239,6 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
         return bool(connection.execute(statement).rowcount)
 
     return writing(engine, work)
-
-
-def count_waiting_for_authorisation(engine: Engine, job_id: str) -> int:
-    """Installed items whose connector the customer has still to authorise."""
-    waiting = select(func.count()).select_from(items).where(items.c.job_id == job_id, IS_UNAUTHENTICATED)
-    with reading(engine) as connection:
-        return connection.execute(waiting).scalar_one()
 
 
 def iter_results(engine: Engine, job_id: str, *, state: str | None = None) -> Iterator[Row[Any]]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Engine, Row, Select, and_, func, null, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, false, func, null, or_, select
 
 from worker.domain.states import ItemState, JobState
+from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
 from worker.store.tables import attempts, instances, items, jobs
 
 PAGE = 1_000
+JobCounter = Literal["failed", "to_authorise"]
 _ENDED = (JobState.COMPLETED, JobState.CANCELLED)
 # What an item is and how it stands; nothing that is sealed, and none of the file's cells.
 _SHOWN = (
@@ -57,15 +59,23 @@ def list_api_hosts(engine: Engine) -> dict[str, str]:
 
 
 def list_job_page(
-    engine: Engine, *, states: Sequence[JobState] = (), text: str = "", before: str | None = None, limit: int
+    engine: Engine,
+    *,
+    states: Sequence[JobState] = (),
+    has: JobCounter | None = None,
+    text: str = "",
+    before: str | None = None,
+    limit: int,
 ) -> list[JobStatus]:
     """So many jobs, the newest first. `text`: part of the file's name, or a job's whole id, in any case.
 
-    `before`: the id of the last job of the page before this one.
+    `has`: only jobs with rows that this counter counts. `before`: the id of the last job of the page before this one.
     """
     wanted = select(jobs)
     if states:
         wanted = wanted.where(jobs.c.state.in_(states))
+    if has is not None:
+        wanted = wanted.where(jobs.c[has] > 0)
     if text:
         has_name = jobs.c.source_name.icontains(text, autoescape=True)
         wanted = wanted.where(or_(has_name, jobs.c.id == text.strip().lower()))
@@ -80,13 +90,17 @@ def list_job_page(
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items of a job. `tried`: whether an attempt at them has ended; `account_begins`: in any case of letters."""
+    """Which items of a job. `tried`: whether an attempt at them has ended; `account_begins`: in any case of letters.
+
+    `to_authorise`: only those whose customers have still to authorise.
+    """
 
     state: ItemState | str | None = None
     codes: Sequence[str] = ()
     account_id: str | None = None
     account_begins: str | None = None
     tried: bool | None = None
+    to_authorise: bool = False
 
 
 def list_items(
@@ -101,15 +115,11 @@ def list_items(
     """So many of the job's items, in the order of the file. `after`: the last row number of the page before this one.
 
     `reference_at`: the position of the column `reference` in the job's file; None: nobody asks for it, or there is none.
+    Each says with `to_authorise` whether its customer has still to authorise.
     """
-    page = (
-        _items(job_id, wanted, reference_at)
-        .where(items.c.row_number > after)
-        .order_by(items.c.row_number)
-        .limit(limit)
-    )
     with reading(engine) as connection:
-        return connection.execute(page).all()
+        page = _items(connection, job_id, wanted, reference_at).where(items.c.row_number > after)
+        return connection.execute(page.order_by(items.c.row_number).limit(limit)).all()
 
 
 def iter_items(
@@ -132,9 +142,13 @@ def iter_items(
         after = rows[-1].row_number
 
 
-def _items(job_id: str, wanted: ItemFilter, reference_at: int | None) -> Select[Any]:
+def _items(connection: Connection, job_id: str, wanted: ItemFilter, reference_at: int | None) -> Select[Any]:
     reference = null() if reference_at is None else func.nullif(items.c.cells[reference_at].as_string(), "")
-    found = select(*_SHOWN, reference.label("reference")).where(items.c.job_id == job_id)
+    waits = waits_for_customer(connection, job_id)
+    shown = (*_SHOWN, reference.label("reference"), func.coalesce(waits, false()).label("to_authorise"))
+    found = select(*shown).where(items.c.job_id == job_id)
+    if wanted.to_authorise:
+        found = found.where(waits)
     if wanted.state is not None:
         found = found.where(items.c.state == wanted.state)
     if wanted.codes:

@@ -146,6 +146,8 @@ jobs = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("cancelled", Integer, nullable=False, server_default="0"),
     Column("tried", Integer, nullable=False, server_default="0"),
+    # Of the installed ones: those whose customers have still to authorise.
+    Column("to_authorise", Integer, nullable=False, server_default="0"),
     # What the counters were at the last start or resume: the share of failures counts from there.
     Column("failed_at_start", Integer, nullable=False, server_default="0"),
     Column("tried_at_start", Integer, nullable=False, server_default="0"),

@@ -50,8 +50,8 @@ TITLES = {
     504: "Gateway Timeout",
 }
 
-# Of a request, a status, a text for people and headers: the page that says so.
-ErrorPage = Callable[[Request, int, str, dict[str, str]], Response]
+# Of a request that is not carried out: the page that says so.
+ErrorPage = Callable[[Request, "Refusal"], Response]
 _PHRASES = frozenset(status.phrase for status in HTTPStatus)  # what an error without words of its own says
 
 log = get_logger()
@@ -132,7 +132,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
         log.error("request_failed", path=_route(request), error=type(error).__name__, where=where[-5:])
     if request.url.path.startswith(FOR_PROGRAMS):
         return problem_answer(refusal)
-    answer: Response = request.app.state.error_page(request, refusal.status, refusal.detail, refusal.headers)
+    answer: Response = request.app.state.error_page(request, refusal)
     return answer
 
 

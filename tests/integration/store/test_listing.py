@@ -99,3 +99,19 @@ def test_the_attempts_of_an_item_come_in_their_order(engine: Engine, loads: Load
         ("give_up", "refused", 400),
     ]
     assert list_attempts(engine, job_id, 999) == []
+
+
+# PostgreSQL knows the letters of the language that its database was made with.
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True, scope="session")
+@pytest.mark.parametrize("text", ["SÜD", "süd", "Su\u0308d"])
+def test_a_name_is_found_in_any_case_of_its_letters(engine: Engine, three_jobs: list[str], text: str):
+    change_job(engine, three_jobs[0], source_name="Kunden Süd.csv")
+    assert [job.id for job in list_job_page(engine, text=text, limit=10)] == [three_jobs[0]]
+
+
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True, scope="session")
+def test_an_account_is_found_in_any_case_of_its_letters(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    change_items(engine, job_id, 3, account_id="Süd-1")
+    found = list_items(engine, job_id, ItemFilter(account_begins="SÜ"))
+    assert [item.account_id for item in found] == ["Süd-1"]

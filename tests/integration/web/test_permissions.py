@@ -21,6 +21,7 @@ PUBLIC = {
     ("GET", "/docs"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/static"),
+    ("GET", "/favicon.ico"),
     # To begin and to end a session, and the way from the front door there.
     ("GET", "/"),
     ("GET", "/sign-in"),

@@ -165,7 +165,9 @@ def test_failures_are_grouped_by_reason_with_an_example(past: Past):
 def test_results_are_the_file_with_what_came_of_each_row(past: Past):
     answer = past.client.get(f"/v1/jobs/{past.ended}/results.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert f'filename="{past.ended}.results.csv"' in answer.headers["content-disposition"]
+    assert answer.headers["content-disposition"] == f'attachment; filename="items.{past.ended}.results.csv"'
+    failed = past.client.get(f"/v1/jobs/{past.ended}/results.csv?state=failed")
+    assert failed.headers["content-disposition"] == f'attachment; filename="items.{past.ended}.failed.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert [(row["account_id"], row["_state"]) for row in rows] == [
         ("acme", "installed"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from tests.unit.cli.making import job
 from worker.cli.report import counts_line, problem_lines, unfinished_lines, warning_lines
 from worker.domain.rows import Problem, Warning_
@@ -27,13 +29,14 @@ def test_all_warnings_are_listed_up_to_a_thousand() -> None:
 
 def test_counts_name_only_what_there_is() -> None:
     done = job(total=3, installed=3, state=JobState.COMPLETED)
-    assert counts_line(done, 0) == "3 installed, 0 failed."
-    assert counts_line(done, 1) == "3 installed (1 of them waits for the customer's authorisation), 0 failed."
+    assert counts_line(done) == "3 installed, 0 failed."
+    one_waits = counts_line(replace(done, to_authorise=1))
+    assert one_waits == "3 installed (1 of them waits for the customer's authorisation), 0 failed."
 
 
 def test_counts_name_everything_there_is() -> None:
     now = job(total=6_000, installed=2_000, failed=1_000, cancelled=5, refused=7, skipped=1_200)
-    assert counts_line(now, 1_500) == (
+    assert counts_line(replace(now, to_authorise=1_500)) == (
         "2,000 installed (1,500 of them wait for the customer's authorisation), 1,000 failed, 5 cancelled,"
         " 7 refused at intake, 1,200 installed before, 2,995 not done yet."
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from worker.web.api.submitting import NewJob, NewJobForm
 from worker.web.headers import POLICY
 from worker.web.problems import Problem
+from worker.web.statics import address_of
 
 router = APIRouter(include_in_schema=False)
 REF = "#/components/schemas/{model}"
@@ -37,12 +38,12 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>API: cyclr-bulk</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css">
+<link rel="stylesheet" href="{style}">
 </head>
 <body>
 <div id="api"></div>
-<script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
-<script src="/static/docs.js"></script>
+<script src="{bundle}"></script>
+<script src="{script}"></script>
 </body>
 </html>
 """
@@ -51,7 +52,12 @@ PAGE = """<!doctype html>
 @router.get("/docs")
 def docs(_request: Request) -> Response:
     """From vendored files. Swagger UI draws its icons from `data:` addresses, which only this page allows."""
-    return HTMLResponse(PAGE, headers={"Content-Security-Policy": f"{POLICY}; img-src 'self' data:"})
+    page = PAGE.format(
+        style=address_of("vendor/swagger-ui/swagger-ui.css"),
+        bundle=address_of("vendor/swagger-ui/swagger-ui-bundle.js"),
+        script=address_of("docs.js"),
+    )
+    return HTMLResponse(page, headers={"Content-Security-Policy": f"{POLICY}; img-src 'self' data:"})
 
 
 def document(app: FastAPI, *, server_url: str = "/") -> None:

@@ -33,6 +33,7 @@ from worker.web.api.showing import (
     show_jobs,
     tag_of,
 )
+from worker.web.downloads import attachment, download_name
 from worker.web.faults import Fault
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace
@@ -180,7 +181,7 @@ def download_results(
     if state is not None and state not in RESULT_STATES:
         fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
         raise Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
-    require_job(place, job_id)
+    job = require_job(place, job_id)
     pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state, ways=WAYS)
-    disposition = f'attachment; filename="{job_id}.results.csv"'
-    return StreamingResponse(pieces, media_type=CSV, headers={"Content-Disposition": disposition})
+    headers = attachment(download_name(job, state or "results"))
+    return StreamingResponse(pieces, media_type=CSV, headers=headers)

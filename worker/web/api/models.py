@@ -38,6 +38,7 @@ class Job(BaseModel):
     handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")
     total: int
     installed: int
+    to_authorise: int = Field(description="Installed; their customers have still to authorise.")
     failed: int
     cancelled: int
     final: int
@@ -93,8 +94,9 @@ class Item(BaseModel):
     )
     account_connector_id: int | None
     is_authenticated: bool | None = Field(
-        description="Installed; false: the customer has still to authorise it."
+        description="Installed; false: its customer has still to authorise it, or its credential is still to be given at Cyclr."
     )
+    to_authorise: bool = Field(description="Whether its customer has still to authorise it.")
     differs: list[str] | None = Field(description="What was there already and differs from the row.")
     account_created: bool
     settled_at: datetime | None
@@ -248,6 +250,7 @@ def to_job(
         handed_in_by=handed_in_by,
         total=job.total,
         installed=job.installed,
+        to_authorise=job.to_authorise,
         failed=job.failed,
         cancelled=job.cancelled,
         final=job.final,

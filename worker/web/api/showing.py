@@ -95,5 +95,5 @@ def tag_of(job: JobStatus) -> str:
         job.failed,
         job.cancelled,
     )
-    more = (job.tried, job.refused, job.skipped, job.finished_at)
+    more = (job.to_authorise, job.tried, job.refused, job.skipped, job.finished_at)
     return hashlib.sha256(repr((*map(str, parts), *map(str, more))).encode()).hexdigest()[:20]

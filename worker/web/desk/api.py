@@ -12,20 +12,20 @@ from worker.jobs.authorising import AuthorisationLinks
 from worker.jobs.mail_merge import iter_mail_merge
 from worker.store.asking import begin_round
 from worker.store.desks import (
-    MOST_COUNTED,
     Desk,
     DeskItem,
-    count_waiting,
     find_desk,
     list_authorised,
     list_waiting,
     make_links,
     withdraw_links,
 )
+from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
 from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
+from worker.web.downloads import attachment, download_name
 from worker.web.guards import Reader, Writer
 from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
@@ -55,7 +55,7 @@ class Authorisations(BaseModel):
     """How far the customers of a job are, and a page of them."""
 
     job_id: str
-    waiting: int = Field(description=f"{MOST_COUNTED + 1} stands for more than {MOST_COUNTED}.")
+    waiting: int
     opened: int
     clicked: int
     authorised: int
@@ -90,13 +90,13 @@ def list_authorisations(
     limit: Limit = PAGE,
 ) -> Authorisations:
     """In the order of the file. Links are told to a key of scope `write` alone."""
-    require_own_job(place, job_id)
+    job = require_own_job(place, job_id)
     after = require_row_before(place, job_id, cursor)
     desk = find_desk(place.database.engine, job_id)
     listed = list_waiting if state == "waiting" else list_authorised
     found = listed(place.database.engine, job_id, after=after, limit=limit + 1, account_id=account_id)
     links = find_links(place) if caller.can_write else None
-    return _to_authorisations(place, job_id, desk, found, limit, links)
+    return _to_authorisations(job, desk, found, limit, links)
 
 
 @router.post(
@@ -108,11 +108,11 @@ def list_authorisations(
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
-    require_own_job(place, job_id)
+    job = require_own_job(place, job_id)
     links = require_links(place)
     desk = make_links(place.database.engine, job_id, last=timedelta(days=wanted.expires_in_days))
     found = list_waiting(place.database.engine, job_id, limit=PAGE + 1)
-    return _to_authorisations(place, job_id, desk, found, PAGE, links)
+    return _to_authorisations(job, desk, found, PAGE, links)
 
 
 @router.get(
@@ -192,8 +192,7 @@ def mail_merge(place: Place, job_id: str) -> Response:
     job = require_own_job(place, job_id)
     links, desk = require_links(place), require_desk(place, job_id)
     rows = iter_mail_merge(desk, links.iter_links(desk), delimiter=job.delimiter)
-    disposition = f'attachment; filename="{job_id}-authorisations.csv"'
-    return StreamingResponse(rows, media_type=CSV, headers={"Content-Disposition": disposition})
+    return StreamingResponse(rows, media_type=CSV, headers=attachment(download_name(job, "links")))
 
 
 def require_desk(place: Place, job_id: str) -> Desk:
@@ -213,8 +212,7 @@ def no_such_row(job_id: str, row: int) -> Refusal:
 
 
 def _to_authorisations(
-    place: Place,
-    job_id: str,
+    job: JobStatus,
     desk: Desk | None,
     found: Sequence[DeskItem],
     limit: int,
@@ -222,8 +220,8 @@ def _to_authorisations(
 ) -> Authorisations:
     shown = found[:limit]
     return Authorisations(
-        job_id=job_id,
-        waiting=count_waiting(place.database.engine, job_id),
+        job_id=job.id,
+        waiting=job.to_authorise,
         opened=desk.opened if desk else 0,
         clicked=desk.clicked if desk else 0,
         authorised=desk.authorised if desk else 0,

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import FINAL_ITEM_STATES, ItemState, JobState
+from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
 from worker.domain.wording import in_words
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, list_warnings, read_in_hand
@@ -24,7 +25,7 @@ from worker.web.guards import PageReader
 from worker.web.pages import words
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
 from worker.web.pages.looks import Look
-from worker.web.pages.notices import find_notice
+from worker.web.pages.notices import find_notice, shown_once
 from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal
@@ -34,6 +35,7 @@ PAGE = 25
 STATES: dict[str, tuple[str, ItemFilter]] = {
     "": ("all", ItemFilter()),
     "installed": ("installed", ItemFilter(state=ItemState.INSTALLED)),
+    "to-authorise": ("to be authorised", ItemFilter(to_authorise=True)),
     "failed": ("failed", ItemFilter(state=ItemState.FAILED)),
     "cancelled": ("cancelled", ItemFilter(state=ItemState.CANCELLED)),
     "running": ("in hand", ItemFilter(state=ItemState.RUNNING)),
@@ -58,10 +60,11 @@ async def job_page(
     look = await look_at(place, job_id)
     rows = await asyncio.to_thread(_rows, place, look, state, code, account.strip(), max(0, after))
     warnings = await asyncio.to_thread(list_warnings, place.database.engine, job_id)
-    notice = find_notice(request.query_params)
-    return render(
+    notice = find_notice(request)
+    page = render(
         request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice, warnings=warnings
     )
+    return shown_once(page, notice)
 
 
 @router.get("/jobs/{job_id}/live")
@@ -161,6 +164,7 @@ def _rows(place: Place, look: Look, state: str, code: str, account: str, after: 
     narrowed = ItemFilter(
         state=wanted.state,
         tried=wanted.tried,
+        to_authorise=wanted.to_authorise,
         codes=(code,) if code else (),
         account_begins=account or None,
     )
@@ -185,14 +189,17 @@ def _rows(place: Place, look: Look, state: str, code: str, account: str, after: 
 
 def to_row(item: Any) -> RowView:
     is_held = item.due_at == HELD_UNTIL
-    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held)
+    name, label = words.item_state(
+        item.state, tried=item.tried, is_held=is_held, to_authorise=item.to_authorise
+    )
     return RowView(item.row_number, item.account_id, item.name, name, label, _what(item), item.attempts)
 
 
 def _what(item: Any) -> str:
     if item.state == ItemState.INSTALLED:
         parts = [words.OUTCOMES.get(item.outcome, "Installed")]
-        parts += ["waits for the customer's authorisation"] if item.is_authenticated is False else []
+        if item.is_authenticated is False:
+            parts.append(WAITS_FOR_CUSTOMER if item.to_authorise else WAITS_FOR_CREDENTIAL)
         return "; ".join(parts)
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted, in_words
@@ -19,6 +18,7 @@ from worker.web.guards import PageWriter
 from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
+from worker.web.pages.notices import go_and_tell
 from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal
@@ -55,11 +55,11 @@ def ask_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPla
 
 
 @router.post("/pause")
-def do_pause(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def do_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
         raise _wrong_state(place, job, "paused")
-    return _back(job_id, done="paused")
+    return go_and_tell(request, f"/jobs/{job_id}", "paused")
 
 
 @router.get("/resume")
@@ -78,7 +78,7 @@ async def ask_resume(request: Request, job_id: str, caller: PageWriter, place: G
 
 @router.post("/resume")
 def do_resume(
-    job_id: str, caller: PageWriter, place: GivenPlace, first: Annotated[str, Form()] = ""
+    request: Request, job_id: str, caller: PageWriter, place: GivenPlace, first: Annotated[str, Form()] = ""
 ) -> Response:
     job = _steerable(place, job_id)
     count = to_count(first)
@@ -86,7 +86,7 @@ def do_resume(
         if not resume_job(place.database.engine, job_id, first=count):
             raise _wrong_state(place, job, "resumed")
     place.ring()
-    return _back(job_id, done="resumed")
+    return go_and_tell(request, f"/jobs/{job_id}", "resumed")
 
 
 @router.get("/cancel")
@@ -105,11 +105,11 @@ def ask_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPl
 
 
 @router.post("/cancel")
-def do_cancel(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def do_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     if not cancel_job(place.database.engine, job_id):
         raise _wrong_state(place, job, "cancelled")
-    return _back(job_id, done="cancelled")
+    return go_and_tell(request, f"/jobs/{job_id}", "cancelled")
 
 
 @router.get("/retry")
@@ -137,7 +137,7 @@ def ask_retry(
 
 @router.post("/retry")
 def do_retry(
-    job_id: str, caller: PageWriter, place: GivenPlace, code: Annotated[str, Form()] = ""
+    request: Request, job_id: str, caller: PageWriter, place: GivenPlace, code: Annotated[str, Form()] = ""
 ) -> Response:
     job = _steerable(place, job_id)
     try:
@@ -147,7 +147,7 @@ def do_retry(
         raise _wrong_state(place, job, "retried") from None
     place.ring()
     numbers = {"queued": retried.queued, "wiped": retried.wiped, "live": retried.live}
-    return _back(job_id, done="retried", **{name: str(count) for name, count in numbers.items() if count})
+    return go_and_tell(request, f"/jobs/{job_id}", "retried", **numbers)
 
 
 def _ask(
@@ -194,10 +194,6 @@ def _steerable(place: Place, job_id: str) -> JobStatus:
 def _wrong_state(place: Place, job: JobStatus, deed: str) -> Refusal:
     detail = f"{refusal_in_words(require_job(place, job.id), deed)} Nothing was changed."
     return Refusal(409, "wrong_state", detail)
-
-
-def _back(job_id: str, **query: str) -> Response:
-    return RedirectResponse(f"/jobs/{job_id}?{urlencode(query)}", status_code=303)
 
 
 def to_count(text: str) -> int | None:

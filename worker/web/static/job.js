@@ -90,6 +90,8 @@ function followRows() {
   const state = standing().dataset.state + standing().dataset.isOver;
   if (state === lastState && Date.now() - rowsAt < ROWS_EVERY_MS) return;
   if (lastState !== null) htmx.trigger("#item-table", "refresh");
+  // What was said of the state before is over with it.
+  if (lastState !== null && state !== lastState) document.getElementById("notice")?.remove();
   lastState = state;
   rowsAt = Date.now();
 }
