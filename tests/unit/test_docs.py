@@ -185,7 +185,7 @@ def test_the_import_rule_on_its_page_is_the_one_that_is_held() -> None:
 
 
 def test_the_figures_of_never_twice_follow_from_the_defaults() -> None:
-    settings = CyclrSettings(_env_file=None, cyclr_timeout_s=30, cyclr_settle_s=60)
+    settings = CyclrSettings(cyclr_timeout_s=30, cyclr_settle_s=60)
     text = page("docs/never-twice.md")
     assert (default_of("cyclr_timeout_s"), default_of("cyclr_settle_s")) == ("30", "60")
     assert settings.claim_s == 40

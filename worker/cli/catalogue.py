@@ -7,6 +7,7 @@ import typer
 
 from worker.cli.asking import ask
 from worker.cli.exits import NOTHING_DONE, failures_in_words, say, say_all, tell
+from worker.cli.given_settings import read_settings
 from worker.cli.session import Session
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.cyclr.client import CyclrClient
@@ -14,7 +15,6 @@ from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
 from worker.intake import template
-from worker.settings import load_settings
 
 NO_ACCOUNT = (
     "Cyclr shows its catalogue to existing accounts only, and this instance has none yet: create one first."
@@ -59,7 +59,7 @@ def template_command(name: str, account: str | None) -> None:
 
 
 def _session() -> Session:
-    return Session(load_settings(needs_cyclr=True), needs_workers=False)
+    return Session(read_settings(needs_cyclr=True), needs_workers=False)
 
 
 def _connector_lines(connector: Connector) -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 from worker.cli.asking import ask
 from worker.cli.commands import run_again
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
+from worker.cli.given_settings import read_settings
 from worker.cli.progress import Activity
 from worker.cli.report import (
     estimate_lines,
@@ -26,7 +27,7 @@ from worker.intake import Options, Source, open_source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
-from worker.settings import CyclrSettings, InvalidSettings, load_settings
+from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.jobs import list_unfinished_jobs
 
 
@@ -78,7 +79,7 @@ def settings_or_offline_check(
     Raises: InvalidSettings.
     """
     try:
-        return load_settings(needs_cyclr=True, needs_deployment=needs_deployment)
+        return read_settings(needs_cyclr=True, needs_deployment=needs_deployment)
     except InvalidSettings:
         checked = check_offline(source, Options("", options.connector, options.as_written))
         say_all(found_lines(checked), to)

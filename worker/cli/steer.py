@@ -143,7 +143,7 @@ def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
 
     with ExitStack() as stack:
         with failures_in_words(nothing_done=NOTHING_CHANGED):
-            settings = load_settings(needs_cyclr=True)
+            settings = load_settings(needs_cyclr=True)  # what is doubtful about them was said above
             session = stack.enter_context(Session(settings, needs_workers=True))
             engine = session.database.engine
             if job.instance_id != session.database.instance_id:

@@ -250,3 +250,26 @@ def test_names_the_home_that_cannot_be_used(desk: Desk) -> None:
         f"home folder {desk.folder}/accounts.csv: expected a folder, got a file; choose another path",
         "Nothing was changed.",
     ]
+
+
+def test_a_dotenv_file_in_utf_16_is_said_to_be_one(desk: Desk) -> None:
+    (desk.folder / ".env").write_bytes("CYCLR_BURST=7\r\n".encode("utf-16"))
+    said = desk.say("check", desk.mail_file("acme"))
+    assert said.code == 2
+    assert said.err.splitlines()[-3:] == [
+        "Settings (environment or .env) need attention:",
+        "  .env: expected text in UTF-8, got UTF-16: save it as UTF-8",
+        "Nothing was changed.",
+    ]
+
+
+def test_what_is_doubtful_about_the_settings_is_said_once_and_changes_nothing(desk: Desk) -> None:
+    desk.file(".env", "CYCLR_BRUST=7\n")
+    (desk.folder / ".env").chmod(0o644)
+    said = desk.say("check", desk.mail_file("acme"))
+    assert said.code == 0
+    assert said.err.splitlines()[:2] == [
+        "warning: .env: its mode 644 lets others read what is in it; run chmod 600 .env",
+        "warning: .env: CYCLR_BRUST is no setting and is ignored; did you mean CYCLR_BURST?",
+    ]
+    assert said.err.count("warning") == 2
