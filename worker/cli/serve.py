@@ -86,6 +86,7 @@ def _open_home(stack: ExitStack, settings: CyclrSettings) -> tuple[Place, Callab
         ring=session.ring,
         keep=kept.keep,
         uploads=uploads,
+        find_workers_began_ago_s=session.find_workers_began_ago_s,
     )
 
     def tend() -> None:

@@ -88,6 +88,10 @@ class Deployment:
     def redis_url(self) -> str:
         return self._redis_url
 
+    def find_workers_began_ago_s(self) -> float | None:
+        """Not known: they belong to nobody's command."""
+        return None
+
     def watch(self, _job_id: str) -> AbstractContextManager[None]:
         """The workers see to it, whether a command watches or not."""
         return nullcontext()
@@ -108,6 +112,7 @@ class HomePlace:
 
     def __init__(self, settings: CyclrSettings) -> None:
         home = Home(settings.cyclr_bulk_home, Clock())
+        self.find_workers_began_ago_s = home.find_workers_began_ago_s
         self.has_workers = home.is_in_use
         self._runtime = home.find_runtime() if self.has_workers else None
         self.settings = home.settings(settings)
