@@ -29,13 +29,17 @@ from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.jobs import list_unfinished_jobs
+from worker.store.readiness import lost_database_in_words
 
 
 def check_command(file: Path, options: RunOptions) -> None:
     with failures_in_words(nothing_done="Nothing was changed.", problems_to=tell):
         source = open_source(file)
         settings = settings_or_offline_check(source, options, to=tell)
-        with Session(settings, needs_workers=False) as session:
+        with (
+            Session(settings, needs_workers=False) as session,
+            lost_database_in_words(session.database.engine),
+        ):
             database = session.database
             unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
             others = [job for job in list_unfinished_jobs(database.engine) if not _is(job.id, unfinished)]

@@ -1,6 +1,5 @@
 """`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import typer
 
 from worker.cli.check import check, settings_or_offline_check, show_check
 from worker.cli.commands import run_again
+from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import (
     ALL_INSTALLED,
     NOTHING_DONE,
@@ -35,6 +35,7 @@ from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
+from worker.store.readiness import lost_database_in_words
 
 
 def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sure: bool) -> None:
@@ -46,8 +47,15 @@ def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sur
             require_an_answer(is_sure=is_sure)
             say_all(home_lines(settings))
             session = stack.enter_context(Session(settings, needs_workers=True))
-            job_id = _prepare(stack, session, source, options, is_sure=is_sure)
-        job = see_through(session, job_id)
+            with lost_database_in_words(session.database.engine):
+                job_id = _prepare(stack, session, source, options, is_sure=is_sure)
+        with (
+            failures_in_words(
+                nothing_done=f"Job {job_id} is kept: run the same file again to go on.", code=STOPPED
+            ),
+            lost_database_in_words(session.database.engine),
+        ):
+            job = see_through(session, job_id)
         with interrupts_in_words(f"Job {job_id} is kept, its result file was not written."):
             code = conclude_run(
                 session,
@@ -59,7 +67,7 @@ def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sur
 
 
 def require_an_answer(*, is_sure: bool) -> None:
-    if not is_sure and not sys.stdin.isatty():
+    if not is_sure and not can_ask():
         say("There is no terminal to ask on: add --yes to install without a question.")
         say("Nothing was installed.")
         raise typer.Exit(NOTHING_DONE)
@@ -131,12 +139,7 @@ def agree(request: str, *, is_sure: bool) -> None:
     if is_sure:
         say(request.replace("?", ".", 1))
         return
-    try:
-        agreed = typer.confirm(request, err=True)
-    except typer.Abort:
-        say()
-        agreed = False
-    if not agreed:
+    if not agrees(request):
         say("Declined. Nothing was installed.")
         raise typer.Exit(STOPPED)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from worker.cli.exits import failures_in_words, say, say_all, tell
+from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell
 from worker.cli.failures import failure_lines
 from worker.cli.report import counts_line
 from worker.cli.result_path import require_result_path
@@ -37,8 +37,10 @@ def jobs_command(*, as_json: bool) -> None:
         hosts = list_api_hosts(place.database.engine)
         if as_json:
             tell(_json([_job_fields(job, hosts) for job in jobs], indent=2))
+            require_whole_output()
             return
         say_all((_job_line(job) for job in jobs), tell)
+        require_whole_output()
         if not jobs:
             say("There are no jobs here yet.")
 
@@ -59,9 +61,11 @@ def status_command(job_id: str, *, as_json: bool) -> None:
                 "failures": [asdict(group) for group in failures],
             }
             tell(_json(found, indent=2))
+            require_whole_output()
             return
         waiting = count_waiting_for_authorisation(engine, job_id)
         say_all(_status_lines(job, host[job.instance_id], in_hand, waiting, limiter, failures), tell)
+        require_whole_output()
 
 
 def items_command(
@@ -80,6 +84,7 @@ def items_command(
         ):
             found += 1
             tell(_json(_item_fields(item)) if as_json else _item_line(item))
+        require_whole_output()
         say(f"{counted(found, 'item')}.")
 
 
