@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from worker.cli.check import check, settings_or_offline_check, show_check
+from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
 from worker.cli.commands import run_again
 from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import (
@@ -20,7 +20,7 @@ from worker.cli.exits import (
 )
 from worker.cli.outcome import conclude_run
 from worker.cli.progress import Activity
-from worker.cli.report import home_lines, standing, unfinished_lines
+from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
 from worker.cli.result_path import ResultPath
 from worker.cli.session import Session
 from worker.cli.watching import see_through
@@ -29,6 +29,7 @@ from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words
 from worker.intake import Source, open_source
 from worker.jobs.checking import Checked
+from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
@@ -77,19 +78,34 @@ def _prepare(
     stack: ExitStack, session: Session, source: Source, options: RunOptions, *, is_sure: bool
 ) -> str:
     """The id of a job that runs and is watched: the unfinished one of this file, or a new one."""
-    database = session.database
-    unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
-    jobs = list_unfinished_jobs(database.engine)
-    say_all(unfinished_lines(job for job in jobs if unfinished is None or job.id != unfinished.job.id))
-    if unfinished is not None:
-        _require_same_options(unfinished, options, source)
-        _go_on(stack, session, unfinished.job, options, is_sure=is_sure)
-        return unfinished.job.id
-    checked = check(session, source, options)
-    show_check(checked, to=say)
-    require_installable(checked, options)
-    agree(question(checked, options, session.settings), is_sure=is_sure)
-    return load(stack, session, checked, options)
+    engine = session.database.engine
+
+    def find() -> Unfinished | None:
+        return find_unfinished(engine, session.database.instance_id, source.content_hash, options)
+
+    begun = find()
+    say_all(
+        unfinished_lines(
+            job for job in list_unfinished_jobs(engine) if begun is None or job.id != begun.job.id
+        )
+    )
+    if begun is None:
+        checked = check(session, source, options)
+        # Somebody else may have begun this very file meanwhile.
+        begun = find() if checked.live else None
+        if begun is None:
+            show_check(checked, to=say)
+            require_installable(session, checked, options)
+            agree(question(checked, options, session.settings), is_sure=is_sure)
+            try:
+                return load(stack, session, checked, options)
+            except Rejected:
+                begun = find()
+                if begun is None:
+                    raise
+    _require_same_options(begun, options, source)
+    _go_on(stack, session, begun.job, options, is_sure=is_sure)
+    return begun.job.id
 
 
 def _require_same_options(unfinished: Unfinished, options: RunOptions, source: Source) -> None:
@@ -101,7 +117,12 @@ def _require_same_options(unfinished: Unfinished, options: RunOptions, source: S
     raise typer.Exit(NOTHING_DONE)
 
 
-def require_installable(checked: Checked, options: RunOptions) -> None:
+def require_installable(place: Workplace, checked: Checked, options: RunOptions) -> None:
+    if checked.live and not options.skip_invalid and not checked.survey.problems:
+        again = "run this file again" if checked.is_only_live else "correct this file and run it again"
+        say_all(in_the_way_lines(find_in_the_way(place, checked), others=checked.planned, again=again))
+        say("Nothing was installed.")
+        raise typer.Exit(NOTHING_DONE)
     if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
         hint = (
             ""

@@ -222,6 +222,7 @@ class _Planner:
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":
             each.problems.append(self._live_problem(each, known))
+            self._findings.note_live(known.job_id)
         each.problems.extend(differing)
         secrets = dict(row.secrets)
         if self._memory is not None and not differing:
@@ -316,8 +317,7 @@ class _Planner:
         return self._problem(
             each.row,
             None,
-            f"'{each.name}' for account '{each.row.account_id}' is still to be done by job {known.job_id}, "
-            f"row {known.row_number}: let that job end first, or cancel it",
+            f"it is still to be done by job {known.job_id}: let that job end first, or cancel it",
         )
 
     def _fill(

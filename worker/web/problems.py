@@ -27,11 +27,17 @@ log = get_logger()
 
 
 class Fault(BaseModel):
-    """What is wrong in one place. `row`: as a spreadsheet shows it; null: of the whole file or of the request."""
+    """What is wrong in one place, or in many rows the same. `row`: the first, as a spreadsheet shows it; null: of the whole file
+    or of the request."""
 
     row: int | None = None
     column: str | None = None
     message: str
+    count: int = Field(1, description="How many rows have it.")
+    rows: list[tuple[int, int]] | None = Field(
+        None,
+        description="Where it is more than one: the first of these rows, as pairs of a first and a last row.",
+    )
 
 
 class Problem(BaseModel):

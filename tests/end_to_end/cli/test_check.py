@@ -130,13 +130,25 @@ def test_what_is_taken_as_written_stands_in_the_command_that_installs_it(desk: D
 
 
 def test_lists_the_first_thousand_problems_and_the_count(desk: Desk) -> None:
-    desk.file("long.csv", "account_id,connector\n" + ",Northwind Mail\n" * 1_200)
+    rows = "".join(f"acme,{'n' * number},k\n" for number in range(251, 1_451))
+    desk.file("long.csv", f"account_id,name,api_key\n{rows}")
     said = desk.say("check", "long.csv", "--connector", MAIL)
     lines = said.out.splitlines()
     assert said.code == 2
-    assert "2,400 problems, of which these are the first 1,000." in lines
+    assert "1,200 problems, of which these are the first 1,000." in lines
     assert sum(line.startswith("  row ") for line in lines) == 1_000
     assert lines[-1] == "Correct the file, then check it again."
+
+
+def test_problems_that_say_the_same_of_many_rows_are_told_once(desk: Desk) -> None:
+    desk.file("long.csv", "account_id,connector\n" + ",Northwind Mail\n" * 1_200)
+    said = desk.say("check", "long.csv", "--connector", MAIL)
+    assert [line for line in said.out.splitlines() if line.startswith("  row")] == [
+        "  rows 2-1201, column account_id: expected an account id, got an empty cell (1,200 rows)",
+        f"  rows 2-1201, column connector: expected an empty cell, since --connector {MAIL} is given for all rows;"
+        " use one of the two (1,200 rows)",
+    ]
+    assert "2,400 problems." in said.out.splitlines()
 
 
 @pytest.mark.parametrize(

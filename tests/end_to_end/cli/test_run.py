@@ -136,13 +136,34 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
 
     edited = desk.say("check", desk.mail_file("umbrella", name="edited.csv"))
     assert edited.code == 2
-    assert edited.out.splitlines()[-4:] == [
-        f"  row 2: 'Northwind Mail' for account 'umbrella' is still to be done by job {job_id}, row 5:"
-        " let that job end first, or cancel it",
-        "1 problem.",
-        f"Left alone: job {job_id} of accounts.csv, 2 of 4 rows done (paused: the first rows asked for are done).",
-        "Correct the file, then check it again.",
+    ways_on = [
+        f"1 row of this file is still to be done by job {job_id} of accounts.csv, 2 of 4 rows done",
+        "(paused: the first rows asked for are done).",
+        "Let it go on to its end, then check this file again:",
+        f"  cyclr-bulk resume {job_id}",
+        "Or end it, then check this file again; what it has installed stays, and is not installed twice:",
+        f"  cyclr-bulk cancel {job_id}",
     ]
+    assert edited.out.splitlines()[-8:] == [
+        f"  row 2: it is still to be done by job {job_id}: let that job end first, or cancel it",
+        "1 problem.",
+        *ways_on,
+    ]
+    more = desk.say("run", desk.mail_file("initech", "umbrella", "stark", name="edited.csv"), "--yes")
+    assert (more.code, more.out) == (2, "")
+    lines = more.err.splitlines()
+    assert (
+        f"  rows 2-3: it is still to be done by job {job_id}: let that job end first, or cancel it (2 rows)"
+        in lines
+    )
+    assert lines[-8:] == [
+        ways_on[0].replace("1 row of this file is", "2 rows of this file are"),
+        ways_on[1],
+        *(line.replace("check this", "run this") for line in ways_on[2:]),
+        "Or add --skip-invalid to install only the other 1 row.",
+        "Nothing was installed.",
+    ]
+    assert "Correct the file" not in more.err + edited.out
 
     last = desk.say("run", file, "--yes", "--results", "out.csv")
     assert (last.code, last.out.splitlines()[0]) == (0, "4 installed, 0 failed.")

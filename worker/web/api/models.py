@@ -15,7 +15,7 @@ from worker.web.handing_in import Found
 from worker.web.problems import Fault
 
 WARNING_COUNT = (
-    "Of all rows; warnings that say the same of many rows are one in `warnings`, which tells of the others."
+    "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
 )
 
 
@@ -316,4 +316,10 @@ def to_validation(checked: Checked) -> Validation:
 
 def to_fault(found: Any) -> Fault:
     """`found`: a problem or a warning of intake."""
-    return Fault(row=found.row_number, column=found.column, message=found.reason)
+    return Fault(
+        row=found.row_number,
+        column=found.column,
+        message=found.reason,
+        count=found.count,
+        rows=list(found.spans) or None,
+    )
