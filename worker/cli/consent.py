@@ -1,11 +1,13 @@
 """A question to the person at the terminal, answered after it was asked."""
 
+import shutil
 import sys
 from contextlib import suppress
 
 from worker.cli.exits import say
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+PROMPT = "[y/N]: "
 
 
 def can_ask() -> bool:
@@ -17,7 +19,7 @@ def agrees(question: str) -> bool:
     _forget_what_was_typed()
     while True:
         # Not by `input`: it would edit the line as if the question, which may fill several lines, were not there.
-        sys.stderr.write(f"{question} [y/N]: ")
+        sys.stderr.write(f"{question}{_between(question)}{PROMPT}")
         sys.stderr.flush()
         line = sys.stdin.readline()
         if not line.endswith("\n"):  # the end of the input
@@ -27,6 +29,12 @@ def agrees(question: str) -> bool:
         if answer is not None:
             return answer
         say("Please answer y or n.")
+
+
+def _between(question: str) -> str:
+    """What keeps the prompt whole, where the terminal's line ends in it."""
+    columns = shutil.get_terminal_size().columns
+    return "\n" if len(question) % columns + len(f" {PROMPT}") > columns else " "
 
 
 def _forget_what_was_typed() -> None:

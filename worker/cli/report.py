@@ -58,7 +58,7 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
         yield f"Or end it, then {again}; what it has installed stays, and is not installed twice:"
         yield f"  cyclr-bulk cancel {job.id}"
     if others:
-        yield f"Or add --skip-invalid to install only the other {counted(others, 'row')}."
+        yield f"Or add --skip-invalid to install only {'the other row' if others == 1 else f'the other {others:,} rows'}."
 
 
 def found_lines(checked: "Checked") -> Iterator[str]:

@@ -15,7 +15,7 @@ from worker.domain.rows import (
     Problem,
     Warning_,
 )
-from worker.domain.wording import listed
+from worker.domain.wording import counted, listed
 from worker.intake.escapes import unescape
 
 ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")
@@ -204,9 +204,7 @@ def _found(header: Header) -> str:
         return f"got {shown}" + (f" and {more} more" if more > 0 else "")
     # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
     begins = f" that begins with '{columns[0]}'" if _PLAIN_WORDS.fullmatch(columns[0][:40]) else ""
-    return (
-        f"got a first line of {len(columns)} cells{begins} and holds no column name; is the header missing?"
-    )
+    return f"got a first line of {counted(len(columns), 'cell')}{begins} and holds no column name; is the header missing?"
 
 
 def _may_be_secret(column: str) -> bool:

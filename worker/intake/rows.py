@@ -21,6 +21,7 @@ from worker.domain.rows import (
     Warning_,
 )
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake.columns import (
     ACCOUNT_COLUMNS,
     RESULT_COLUMNS,
@@ -173,7 +174,7 @@ def _too_many_cells(line: Line, header: Header) -> Problem:
     return Problem(
         line.number,
         None,
-        f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}{empty}; "
+        f"expected {counted(len(header.columns), 'cell')} as in the header, got {len(line.cells)}{empty}; "
         f"a value that holds the delimiter stands in quotes{also}",
     )
 

@@ -7,6 +7,7 @@ from worker.domain.accounts import look_alike, why_no_account_id
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import PROPERTY_PREFIX, Problem, RefusedRow, Row, Warning_
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake.columns import Header
 from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
 from worker.intake.files import Line, Source
@@ -208,7 +209,11 @@ class _Looks:
 def _problems(found: Survey, source: Source, options: Options) -> list[Problem]:
     problems = []
     if not found.rows:
-        skipped = f"; {found.comments:,} lines begin with # and are skipped" if found.comments else ""
+        skipped = (
+            f"; {counted(found.comments, 'line begins with # and is', 'lines begin with # and are')} skipped"
+            if found.comments
+            else ""
+        )
         problems.append(Problem(None, None, f"expected rows below the header, got none{skipped}"))
     if options.connector is None and "connector" not in source.header.positions:
         problems.append(

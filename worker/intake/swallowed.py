@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from worker.domain.rows import Problem
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake.columns import Header, may_have_lines
 from worker.intake.files import Line
 
@@ -193,7 +194,7 @@ def lost_cells(line: Line, header: Header) -> Problem:
     return Problem(
         line.number,
         None,
-        f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}, and a quote, a line break or a delimiter "
+        f"expected {counted(len(header.columns), 'cell')} as in the header, got {len(line.cells)}, and a quote, a line break or a delimiter "
         "stands in one: is a quote misplaced here, or in the line above? Write empty cells as such, and a quote of a text twice",
     )
 

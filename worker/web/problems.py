@@ -18,7 +18,7 @@ from worker.store.readiness import DatabaseAway, is_database_away
 from worker.telemetry import get_logger
 
 MEDIA_TYPE = "application/problem+json"
-FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/metrics")
+FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/version", "/metrics")
 
 # Of a request, a status, a text for people and headers: the page that says so.
 ErrorPage = Callable[[Request, int, str, dict[str, str]], Response]

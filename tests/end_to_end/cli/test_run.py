@@ -160,7 +160,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
         ways_on[0].replace("1 row of this file is", "2 rows of this file are"),
         ways_on[1],
         *(line.replace("check this", "run this") for line in ways_on[2:]),
-        "Or add --skip-invalid to install only the other 1 row.",
+        "Or add --skip-invalid to install only the other row.",
         "Nothing was installed.",
     ]
     assert "Correct the file" not in more.err + edited.out

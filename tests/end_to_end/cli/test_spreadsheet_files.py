@@ -49,7 +49,11 @@ def said_of(desk: Desk, text: str, *words: str, code: int) -> list[str]:
     desk.file("in.csv", text)
     said = desk.say("check", "in.csv", *words)
     assert said.code == code, said.out
-    return [line.strip() for line in said.out.splitlines() if "row " in line and "column" in line]
+    return [
+        line.strip()
+        for line in said.out.splitlines()
+        if line.startswith(("  row ", "  rows ")) and "column" in line
+    ]
 
 
 def keys(desk: Desk) -> dict[tuple[str, str], str]:

@@ -85,6 +85,6 @@ def test_a_file_without_a_header_shows_none_of_its_data():
         "and holds no column name; is the header missing?"
     ]
     assert faults("acme:MailChimp:sk_live_1\n") == [
-        "column account_id: expected this column, got a first line of 1 cells and holds no column name; "
+        "column account_id: expected this column, got a first line of 1 cell and holds no column name; "
         "is the header missing?"
     ]

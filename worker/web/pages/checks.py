@@ -151,11 +151,20 @@ def _verdict(checked: Checked) -> Verdict:
     if checked.is_only_live:
         jobs = listed([f"job {job_id}" for job_id in list(checked.live)[:SHOWN_JOBS]], len(checked.live))
         text = f"Let it end, or cancel it, then check this file again{', or start without these rows' if checked.planned else ''}."
-        return Verdict("warn", f"{checked.refused:,} of {rows} are still to be done by {jobs}.", text)
+        return Verdict(
+            "warn",
+            f"{checked.refused:,} of {rows} {'is' if checked.refused == 1 else 'are'} still to be done by {jobs}.",
+            text,
+        )
     if not checked.planned:
-        return Verdict("bad", f"All of the {rows} have problems.", "Correct the file and drop it again.")
+        return Verdict(
+            "bad",
+            "The only row has a problem." if checked.survey.rows == 1 else f"All {rows} have problems.",
+            "Correct the file and drop it again.",
+        )
     text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
-    return Verdict("warn", f"{checked.refused:,} of {rows} have problems.", text)
+    have = "has a problem" if checked.refused == 1 else "have problems"
+    return Verdict("warn", f"{checked.refused:,} of {rows} {have}.", text)
 
 
 def _calls_note(checked: Checked) -> str:
