@@ -10,6 +10,7 @@ from worker.cli.asking import ask
 from worker.cli.commands import run_again
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.given_settings import read_settings
+from worker.cli.piped import as_typed, opened_source
 from worker.cli.progress import Activity
 from worker.cli.report import (
     estimate_lines,
@@ -24,7 +25,7 @@ from worker.cli.report import (
 from worker.cli.session import Session
 from worker.cli.workplace import Workplace
 from worker.domain.wording import counted
-from worker.intake import Options, Source, open_source
+from worker.intake import Options, Source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
@@ -35,8 +36,10 @@ from worker.store.readiness import lost_database_in_words
 
 
 def check_command(file: Path, options: RunOptions) -> None:
-    with failures_in_words(nothing_done="Nothing was changed.", problems_to=tell):
-        source = open_source(file)
+    with (
+        failures_in_words(nothing_done="Nothing was changed.", problems_to=tell),
+        opened_source(file) as source,
+    ):
         settings = settings_or_offline_check(source, options, to=tell)
         with (
             Session(settings, needs_workers=False) as session,
@@ -51,7 +54,7 @@ def check_command(file: Path, options: RunOptions) -> None:
         show_check(checked, is_begun=unfinished is not None)
         named = {job.id for job, _ in in_the_way}
         say_all(unfinished_lines(job for job in others if job.id not in named), tell)
-        say_all(_verdict_lines(checked, file, options, unfinished, in_the_way), tell)
+        say_all(_verdict_lines(checked, as_typed(file), options, unfinished, in_the_way), tell)
     raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_INSTALLED)
 
 

@@ -19,6 +19,7 @@ from worker.cli.exits import (
     tell,
 )
 from worker.cli.outcome import conclude_run
+from worker.cli.piped import as_typed, is_piped, known_as, opened_source
 from worker.cli.progress import Activity
 from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
 from worker.cli.result_path import ResultPath
@@ -27,7 +28,7 @@ from worker.cli.watching import see_through
 from worker.cli.workplace import Workplace
 from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words
-from worker.intake import Source, open_source
+from worker.intake import Source
 from worker.jobs.checking import Checked
 from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
@@ -42,14 +43,16 @@ from worker.store.readiness import lost_database_in_words
 def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sure: bool) -> None:
     with ExitStack() as stack:
         with failures_in_words():
-            source = open_source(file)
-            result_path = ResultPath(file, results)
+            if is_piped(file):
+                require_an_answer(is_sure=is_sure)  # at once: what is read from a pipe then is lost
+            source = stack.enter_context(opened_source(file))
+            result_path = ResultPath(known_as(file), results)
             settings = settings_or_offline_check(source, options)
             require_an_answer(is_sure=is_sure)
             say_all(home_lines(settings))
             session = stack.enter_context(Session(settings, needs_workers=True))
             with lost_database_in_words(session.database.engine):
-                job_id = _prepare(stack, session, source, options, is_sure=is_sure)
+                job_id = _prepare(stack, session, source, file, options, is_sure=is_sure)
         with (
             failures_in_words(
                 nothing_done=f"Job {job_id} is kept: run the same file again to go on.", code=STOPPED
@@ -62,7 +65,10 @@ def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sur
                 session,
                 job,
                 result_path,
-                how_to_go_on=run_again(file, options, results),
+                how_to_go_on=(
+                    # Its rows are here, and need not come once more.
+                    f"cyclr-bulk resume {job_id}" if is_piped(file) else run_again(file, options, results)
+                ),
             )
     raise typer.Exit(code)
 
@@ -75,7 +81,7 @@ def require_an_answer(*, is_sure: bool) -> None:
 
 
 def _prepare(
-    stack: ExitStack, session: Session, source: Source, options: RunOptions, *, is_sure: bool
+    stack: ExitStack, session: Session, source: Source, file: Path, options: RunOptions, *, is_sure: bool
 ) -> str:
     """The id of a job that runs and is watched: the unfinished one of this file, or a new one."""
     engine = session.database.engine
@@ -103,16 +109,16 @@ def _prepare(
                 begun = find()
                 if begun is None:
                     raise
-    _require_same_options(begun, options, source)
+    _require_same_options(begun, options, file)
     _go_on(stack, session, begun.job, options, is_sure=is_sure)
     return begun.job.id
 
 
-def _require_same_options(unfinished: Unfinished, options: RunOptions, source: Source) -> None:
+def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Path) -> None:
     if unfinished.has_options(options):
         return
     say(f"This file was begun with other options: {standing(unfinished.job)}. Go on with them:")
-    say(f"  {run_again(source.path, unfinished.options)}")
+    say(f"  {run_again(as_typed(file), unfinished.options)}")
     say("Nothing was installed.")
     raise typer.Exit(NOTHING_DONE)
 

@@ -7,11 +7,12 @@ import typer
 
 from worker.cli.check import check, settings_or_offline_check, show_check
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, failures_in_words, say, tell
+from worker.cli.piped import is_piped, opened_source
 from worker.cli.report import standing
 from worker.cli.run import agree, load, question, require_an_answer, require_installable
 from worker.cli.workplace import Deployment, open_deployment
 from worker.domain.states import JobState
-from worker.intake import Source, open_source
+from worker.intake import Source
 from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
@@ -19,7 +20,9 @@ from worker.jobs.unfinished import Unfinished, find_unfinished
 
 def submit_command(file: Path, options: RunOptions, *, is_sure: bool) -> None:
     with failures_in_words(), ExitStack() as stack:
-        source = open_source(file)
+        if is_piped(file):
+            require_an_answer(is_sure=is_sure)  # at once: what is read from a pipe then is lost
+        source = stack.enter_context(opened_source(file))
         settings = settings_or_offline_check(source, options, needs_deployment=True)
         require_an_answer(is_sure=is_sure)
         deployment = open_deployment(stack, settings)
