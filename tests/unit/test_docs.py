@@ -50,9 +50,10 @@ def first_cells(text: str, heading: str) -> list[str]:
 
 
 def commands() -> dict[str, set[str]]:
-    """Subcommand -> its options; of a group, those of all of its commands."""
+    """Subcommand -> its options; of a group, those of all of its commands. What needs no subcommand stands beside them."""
     group = typer.main.get_command(app)
-    return {name: options(command) for name, command in group.commands.items()}  # type: ignore[attr-defined]
+    alone: dict[str, set[str]] = {option: set() for parameter in group.params for option in parameter.opts}
+    return alone | {name: options(command) for name, command in group.commands.items()}  # type: ignore[attr-defined]
 
 
 def options(command: Any) -> set[str]:

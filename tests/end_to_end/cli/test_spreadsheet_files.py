@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,9 +51,7 @@ def said_of(desk: Desk, text: str, *words: str, code: int) -> list[str]:
     said = desk.say("check", "in.csv", *words)
     assert said.code == code, said.out
     return [
-        line.strip()
-        for line in said.out.splitlines()
-        if line.startswith(("  row ", "  rows ")) and "column" in line
+        line.strip() for line in said.out.splitlines() if re.search(r"\brows? ", line) and "column" in line
     ]
 
 
