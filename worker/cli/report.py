@@ -50,12 +50,12 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
     """
     for job, count in jobs[:SHOWN_JOBS]:
         are = "is" if count == 1 else "are"
-        yield f"{counted(count, 'row')} of this file {are} still to be done by {standing(job)}"
-        yield f"({_state(job)})."
+        yield f"{counted(count, 'row')} of this file {are} still to be done by job {job.id} of {job.source_name},"
+        yield f"{job.final:,} of {counted(job.total, 'row')} done ({_state(job)})."
         text, command = WHILE_IT_LASTS.get(job.state, WHILE_IT_LASTS[JobState.RUNNING])
         yield text.format(again=again)
         yield f"  cyclr-bulk {command} {job.id}"
-        yield f"Or end it, then {again}; what it has installed stays, and is not installed twice:"
+        yield f"Or end it, then {again} (nothing is installed twice):"
         yield f"  cyclr-bulk cancel {job.id}"
     if others:
         yield f"Or add --skip-invalid to install only {'the other row' if others == 1 else f'the other {others:,} rows'}."

@@ -317,7 +317,7 @@ class _Planner:
         return self._problem(
             each.row,
             None,
-            f"it is still to be done by job {known.job_id}: let that job end first, or cancel it",
+            f"still to be done by job {known.job_id}: let that job end first, or cancel it",
         )
 
     def _fill(

@@ -137,15 +137,15 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     edited = desk.say("check", desk.mail_file("umbrella", name="edited.csv"))
     assert edited.code == 2
     ways_on = [
-        f"1 row of this file is still to be done by job {job_id} of accounts.csv, 2 of 4 rows done",
-        "(paused: the first rows asked for are done).",
+        f"1 row of this file is still to be done by job {job_id} of accounts.csv,",
+        "2 of 4 rows done (paused: the first rows asked for are done).",
         "Let it go on to its end, then check this file again:",
         f"  cyclr-bulk resume {job_id}",
-        "Or end it, then check this file again; what it has installed stays, and is not installed twice:",
+        "Or end it, then check this file again (nothing is installed twice):",
         f"  cyclr-bulk cancel {job_id}",
     ]
     assert edited.out.splitlines()[-8:] == [
-        f"  row 2: it is still to be done by job {job_id}: let that job end first, or cancel it",
+        f"  row 2: still to be done by job {job_id}: let that job end first, or cancel it",
         "1 problem.",
         *ways_on,
     ]
@@ -153,7 +153,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     assert (more.code, more.out) == (2, "")
     lines = more.err.splitlines()
     assert (
-        f"  rows 2-3: it is still to be done by job {job_id}: let that job end first, or cancel it (2 rows)"
+        f"  rows 2-3: still to be done by job {job_id}: let that job end first, or cancel it (2 rows)"
         in lines
     )
     assert lines[-8:] == [

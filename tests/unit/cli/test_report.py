@@ -31,11 +31,11 @@ def test_problems_of_many_rows_are_one_line_and_all_are_counted() -> None:
 def test_jobs_in_the_way_are_named_with_all_ways_on() -> None:
     jobs = [(job(total=40, state=JobState.PAUSED, pause_reason=PauseReason.INTERRUPTED), 38)]
     assert list(in_the_way_lines(jobs, others=2, again="run this file again")) == [
-        "38 rows of this file are still to be done by job 261121-k3x9qd of accounts.csv, 0 of 40 rows done",
-        "(paused: the command was interrupted).",
+        "38 rows of this file are still to be done by job 261121-k3x9qd of accounts.csv,",
+        "0 of 40 rows done (paused: the command was interrupted).",
         "Let it go on to its end, then run this file again:",
         "  cyclr-bulk resume 261121-k3x9qd",
-        "Or end it, then run this file again; what it has installed stays, and is not installed twice:",
+        "Or end it, then run this file again (nothing is installed twice):",
         "  cyclr-bulk cancel 261121-k3x9qd",
         "Or add --skip-invalid to install only the other 2 rows.",
     ]

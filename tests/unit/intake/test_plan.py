@@ -120,7 +120,7 @@ def test_the_same_target_twice_names_the_other_row():
 def test_a_target_that_is_live_elsewhere_names_that_job():
     memory = Remembered({TARGET: KnownTarget("live", "j7", 12)})
     assert reasons(ONE, memory=memory) == [
-        "row 2: it is still to be done by job j7: let that job end first, or cancel it"
+        "row 2: still to be done by job j7: let that job end first, or cancel it"
     ]
 
 
