@@ -5,9 +5,12 @@ from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.status import Status
+from rich.table import Table
+from rich.text import Text
 
 from worker.cli.exits import say
 from worker.clock import Clock, Moment
@@ -16,6 +19,8 @@ from worker.store.jobs import JobStatus
 
 LINE_EVERY_S = 10.0
 RATE_OVER_S = 15.0
+BAR_COLUMNS = 30
+APART = "   "
 
 
 class Activity:
@@ -62,14 +67,18 @@ class Rate:
 
 def describe(job: JobStatus, per_second: float, note: str) -> str:
     """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`; without a rate where none is known yet."""
-    parts = [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
+    return ", ".join([*_counts(job), *_pace(job, per_second), *([note] if note else [])])
+
+
+def _counts(job: JobStatus) -> list[str]:
+    return [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
+
+
+def _pace(job: JobStatus, per_second: float) -> list[str]:
     left = job.left - job.held
-    if per_second > 0:
-        parts.append(f"{per_second:.1f}/s")
-        parts += [f"{in_words(left / per_second)} left"] if left > 0 else []
-    if note:
-        parts.append(note)
-    return ", ".join(parts)
+    if per_second <= 0:
+        return []
+    return [f"{per_second:.1f}/s", *([f"{in_words(left / per_second)} left"] if left > 0 else [])]
 
 
 class Display(Protocol):
@@ -89,30 +98,31 @@ def open_display(clock: Clock, *, is_terminal: bool | None = None) -> Display:
 
 
 class _Bar:
+    """Two lines, the bar and the numbers, and under them why nothing moves, each as wide as it has to be: a terminal of 80
+    columns breaks what is too long between two words."""
+
     def __init__(self, clock: Clock) -> None:
         self._rate = Rate(clock)
-        self._progress = Progress(
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-            refresh_per_second=5,
-        )
-        self._task: TaskID | None = None
+        self._bar = ProgressBar(total=1, completed=0, width=BAR_COLUMNS)
+        self._live = Live(console=Console(stderr=True, highlight=False), refresh_per_second=5)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def show(self, job: JobStatus, note: str) -> None:
         self._rate.see(job.final)
-        text = describe(job, self._rate.per_second(), note)
-        if self._task is None:
-            self._task = self._progress.add_task(text, total=job.total - job.held)
-        self._progress.update(self._task, description=text, completed=job.final, total=job.total - job.held)
+        total = job.total - job.held
+        self._bar.update(completed=job.final, total=total)
+        figures = [f"{job.final:,} of {total:,}", *_pace(job, self._rate.per_second())]
+        first = Table.grid(padding=(0, 3, 0, 0))
+        first.add_row(self._bar, Text(APART.join(figures)))
+        lines: list[RenderableType] = [first, Text(APART.join(_counts(job)))]
+        lines += [Text(f"{note[:1].upper()}{note[1:]}.")] if note else []
+        self._live.update(Group(*lines))
 
 
 class _Lines:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from worker.cli.exits import failures_in_words, say, say_all, tell
+from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell
 from worker.cli.failures import failure_lines
 from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import require_result_path
@@ -51,8 +51,10 @@ def jobs_command(*, as_json: bool) -> None:
         hosts = list_api_hosts(place.database.engine)
         if as_json:
             tell(_json([_job_fields(job, hosts) for job in jobs], indent=2))
+            require_whole_output()
             return
         say_all((_job_line(job) for job in jobs), tell)
+        require_whole_output()
         if not jobs:
             say("There are no jobs here yet.")
 
@@ -75,9 +77,11 @@ def status_command(job_id: str, *, as_json: bool) -> None:
                 "warnings": [_warning_fields(warning) for warning in warnings],
             }
             tell(_json(found, indent=2))
+            require_whole_output()
             return
         say_all(_status_lines(job, host[job.instance_id], in_hand, limiter, failures), tell)
         say_all(_warning_lines(job, warnings), tell)
+        require_whole_output()
 
 
 def items_command(
@@ -101,6 +105,7 @@ def items_command(
         ):
             found += 1
             tell(_json(_item_fields(item)) if as_json else _item_line(item))
+        require_whole_output()
         say(f"{counted(found, 'item')}.")
 
 
@@ -150,7 +155,8 @@ def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str
 
 
 def _warning_fields(warning: Warning_) -> dict[str, Any]:
-    return {"row": warning.row_number, "column": warning.column, "message": warning.reason}
+    fields = {"row": warning.row_number, "column": warning.column, "message": warning.reason}
+    return fields | {"count": warning.count, "rows": warning.spans} if warning.count > 1 else fields
 
 
 def _until(job: JobStatus) -> str:

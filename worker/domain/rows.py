@@ -15,6 +15,9 @@ SECRET_COLUMNS = ("auth_value", "username", "password", "api_key", "access_token
 PROPERTY_PREFIX = "property."
 
 
+Span = tuple[int, int]  # the first and the last of rows that follow each other
+
+
 class Way(StrEnum):
     """What may be asked for beside a file, so that a problem of it is none. At a command it has another name than over HTTP."""
 
@@ -31,12 +34,16 @@ NO_WAYS: Ways = {}
 class Problem:
     """Why a row (or, with `row_number` None, the whole file) was refused. Rows count as in a spreadsheet: header = 1.
 
+    One that many rows have is told once: `count` is how many, `row_number` the first, `spans` the first of them all.
     `way`: what helps beside correcting the file; `reason` does not name it.
     """
 
     row_number: int | None
     column: str | None
     reason: str
+    count: int = 1
+    spans: tuple[Span, ...] = ()
+
     way: Way | None = field(default=None, compare=False)
 
     def told(self, ways: Ways) -> "Problem":
@@ -44,23 +51,37 @@ class Problem:
         name = ways.get(self.way) if self.way else None
         return replace(self, reason=f"{self.reason}, {name}", way=None) if name else self
 
+    @property
+    def rows_in_words(self) -> str:
+        """`14`, `2-51300`, `2-9, 12 and 1,200 more`; nothing where it is of the whole file."""
+        if self.row_number is None:
+            return ""
+        spans = self.spans or ((self.row_number, self.row_number),)
+        more = self.count - sum(last - first + 1 for first, last in spans)
+        shown = ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in spans)
+        return shown + (f" and {more:,} more" if more > 0 else "")
+
     def __str__(self) -> str:
-        where = [] if self.row_number is None else [f"row {self.row_number}"]
+        is_of_many = self.row_number is not None and self.count > 1
+        where = [] if self.row_number is None else [f"row{'s' if is_of_many else ''} {self.rows_in_words}"]
         if self.column is not None:
             where.append(f"column {self.column}")
-        return f"{', '.join(where)}: {self.reason}" if where else self.reason
+        many = f" ({self.count:,} rows)" if is_of_many else ""
+        return f"{', '.join(where)}: {self.reason}{many}" if where else self.reason
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Warning_:  # noqa: N801 - `Warning` is Python's own
-    """What may go wrong, though the row (or the file) is accepted."""
+    """What may go wrong, though the row (or the file) is accepted. `count`, `spans`: as of a problem."""
 
     row_number: int | None
     column: str | None
     reason: str
+    count: int = 1
+    spans: tuple[Span, ...] = ()
 
-    def __str__(self) -> str:
-        return str(Problem(self.row_number, self.column, self.reason))
+    rows_in_words = Problem.rows_in_words
+    __str__ = Problem.__str__
 
 
 @dataclass(frozen=True, slots=True)

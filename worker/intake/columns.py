@@ -15,6 +15,7 @@ from worker.domain.rows import (
     Problem,
     Warning_,
 )
+from worker.domain.wording import counted, listed
 from worker.intake.escapes import unescape
 
 ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")
@@ -50,6 +51,7 @@ MAX_COLUMNS = 500
 _LISTED_COLUMNS = 30
 # In lower case, as people and programs write them.
 COLUMN_NAMES = frozenset(name.replace("_", separator) for name in INPUT_COLUMNS for separator in "_ -")
+_NAMED_COLUMNS = 10
 
 _MULTILINE = frozenset({"description", "account_description", "reference", "auth_value", "api_key"})
 _KNOWN = frozenset({*INPUT_COLUMNS, *RESULT_COLUMNS})
@@ -230,9 +232,7 @@ def _found(header: Header) -> str:
         return f"got {shown}" + (f" and {more} more" if more > 0 else "")
     # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
     begins = f" that begins with '{columns[0]}'" if _PLAIN_WORDS.fullmatch(columns[0][:40]) else ""
-    return (
-        f"got a first line of {len(columns)} cells{begins} and holds no column name; is the header missing?"
-    )
+    return f"got a first line of {counted(len(columns), 'cell')}{begins} and holds no column name; is the header missing?"
 
 
 def _may_be_secret(column: str) -> bool:
@@ -247,17 +247,37 @@ def find_similar(column: str) -> str | None:
 
 
 def _warnings(header: Header) -> Iterator[Warning_]:
+    """Those that say the same of many columns are one."""
     if header.is_result and _HALVES.isdisjoint(header.positions):
         yield Warning_(None, None, "a result file without _job and _row: all of its rows are new ones")
+    unnamed: list[str] = []
+    unknown: dict[tuple[bool, str], list[str]] = {}
     for position, name in enumerate(header.names):
         column = header.columns[position]
         if name is None and not column:
-            yield Warning_(None, None, f"column {position + 1} has no name and is ignored")
+            unnamed.append(f"{position + 1}")
         elif name is None and is_own(column):
             if position in header.masked:
                 reason = "its values are not exported, since by its name they may be credentials: call it something else"
                 yield Warning_(None, column[:80], reason)
         elif name is None:
             hint = f"; did you mean {similar}?" if (similar := find_similar(column)) else ""
-            withheld = ", its values are not exported" if position in header.masked else ""
-            yield Warning_(None, column[:80], f"unknown, it is ignored{withheld}{hint}")
+            withheld = position in header.masked
+            unknown.setdefault((withheld, hint), []).append(column)
+    if len(unnamed) == 1:
+        yield Warning_(None, None, f"column {unnamed[0]} has no name and is ignored")
+    elif unnamed:
+        reason = f"columns {_first_of(unnamed)} have no names and are ignored"
+        yield Warning_(None, None, reason, len(unnamed))
+    for (withheld, hint), columns in unknown.items():
+        if len(columns) == 1:
+            unsaid = ", its values are not exported" if withheld else ""
+            yield Warning_(None, columns[0][:80], f"unknown, it is ignored{unsaid}{hint}")
+        else:
+            unsaid = ", their values are not exported" if withheld else ""
+            reason = f"columns {_first_of(columns)} are unknown, they are ignored{unsaid}{hint}"
+            yield Warning_(None, None, reason, len(columns))
+
+
+def _first_of(columns: Sequence[str]) -> str:
+    return listed([column[:40] for column in columns[:_NAMED_COLUMNS]], len(columns))

@@ -192,7 +192,7 @@ class _Planner:
 
     def _connector_problem(self, row: Row, reason: str) -> Problem:
         way = Way.VERSIONS_AS_WRITTEN if isinstance(reason, DoubtedVersion) else None
-        return self._problem(row, "connector" if self._options.connector is None else None, reason, way)
+        return self._problem(row, "connector" if self._options.connector is None else None, reason, way=way)
 
     def _open(self, row: Row) -> _Candidate:
         found = self._find_connector(row)
@@ -224,6 +224,7 @@ class _Planner:
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":
             each.problems.append(self._live_problem(each, known))
+            self._findings.note_live(known.job_id)
         each.problems.extend(differing)
         secrets = dict(row.secrets)
         if self._memory is not None and not differing:
@@ -319,8 +320,7 @@ class _Planner:
         return self._problem(
             each.row,
             None,
-            f"'{each.name}' for account '{each.row.account_id}' is still to be done by job {known.job_id}, "
-            f"row {known.row_number}: let that job end first, or cancel it",
+            f"still to be done by job {known.job_id}: let that job end first, or cancel it",
         )
 
     def _fill(
@@ -375,4 +375,4 @@ class _Planner:
         return tuple(cells)
 
     def _problem(self, row: Row, column: str | None, reason: str, way: Way | None = None) -> Problem:
-        return Problem(row.number, None if column is None else self._header.label(column), reason, way)
+        return Problem(row.number, None if column is None else self._header.label(column), reason, way=way)

@@ -22,6 +22,7 @@ from worker.domain.rows import (
     Way,
 )
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake.columns import (
     ACCOUNT_COLUMNS,
     RESULT_COLUMNS,
@@ -94,7 +95,7 @@ class Cells:
         return ((column, value) for column, value in self._values.items() if column not in RESULT_COLUMNS)
 
     def problem(self, column: str, reason: str, way: Way | None = None) -> Problem:
-        return Problem(self.number, self.header.label(column), reason, way)
+        return Problem(self.number, self.header.label(column), reason, way=way)
 
 
 def read_row(
@@ -175,7 +176,7 @@ def _too_many_cells(line: Line, header: Header) -> Problem:
     return Problem(
         line.number,
         None,
-        f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}{empty}; "
+        f"expected {counted(len(header.columns), 'cell')} as in the header, got {len(line.cells)}{empty}; "
         f"a value that holds the delimiter stands in quotes{also}",
     )
 

@@ -8,6 +8,7 @@ from worker.domain.accounts import look_alike, why_no_account_id
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_, Way
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake.columns import Header
 from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
 from worker.intake.files import Line, Source
@@ -248,7 +249,11 @@ def _problems(found: Survey, source: Source, options: Options, *, is_too_unsure:
         )
         problems.append(Problem(None, None, reason))
     if not found.rows:
-        skipped = f"; {found.comments:,} lines begin with # and are skipped" if found.comments else ""
+        skipped = (
+            f"; {counted(found.comments, 'line begins with # and is', 'lines begin with # and are')} skipped"
+            if found.comments
+            else ""
+        )
         problems.append(Problem(None, None, f"expected rows below the header, got none{skipped}"))
     if options.connector is None and "connector" not in source.header.positions:
         problems.append(
@@ -256,7 +261,7 @@ def _problems(found: Survey, source: Source, options: Options, *, is_too_unsure:
                 None,
                 "connector",
                 "expected this column, or one connector named for all rows, got neither: add it",
-                Way.CONNECTOR_FOR_ALL,
+                way=Way.CONNECTOR_FOR_ALL,
             )
         )
     if len(found.connectors) > MAX_CONNECTORS:

@@ -88,7 +88,7 @@ def _unloaded(engine: Engine, row: Any, ways: Ways) -> ResultRow:
         if item is not None:
             return _result(item, cells)
         return ResultRow(cells, row.installed_job_id, str(row.installed_row_number), ItemState.INSTALLED)
-    problems = [Problem(None, p["column"], p["reason"], p.get("way")) for p in row.problems]
+    problems = [Problem(None, p["column"], p["reason"], way=p.get("way")) for p in row.problems]
     message = "; ".join(str(problem.told(ways)) for problem in problems)
     return ResultRow(
         cells, row.job_id, str(row.row_number), REFUSED, code="refused_at_intake", message=message

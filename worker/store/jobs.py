@@ -135,7 +135,16 @@ def list_warnings(engine: Engine, job_id: str) -> list[Warning_]:
     mine = select(job_warnings.c.warnings).where(job_warnings.c.job_id == job_id)
     with reading(engine) as connection:
         found = connection.execute(mine).scalar() or []
-    return [Warning_(each["row"], each["column"], each["reason"]) for each in found]
+    return [
+        Warning_(
+            each["row"],
+            each["column"],
+            each["reason"],
+            each["count"],
+            tuple((first, last) for first, last in each["spans"]),
+        )
+        for each in found
+    ]
 
 
 def count_in_hand(engine: Engine, job_id: str) -> int:

@@ -74,7 +74,13 @@ def _check(texts: Mapping[str, str | None], row_number: int) -> None:
 def new_warning(warning: Warning_) -> dict[str, Any]:
     """One of those that `job_warnings` keeps."""
     column = None if warning.column is None else storable(warning.column)
-    return {"row": warning.row_number, "column": column, "reason": storable(warning.reason)}
+    return {
+        "row": warning.row_number,
+        "column": column,
+        "reason": storable(warning.reason),
+        "count": warning.count,
+        "spans": list(map(list, warning.spans)),
+    }
 
 
 def new_unloaded_row(row: RefusedRow | SkippedRow, *, job_id: str) -> dict[str, Any]:

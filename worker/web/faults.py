@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from worker.domain.wording import counted
 from worker.web.patterns import IN_WORDS
@@ -14,11 +14,17 @@ _COUNTED = {"List": "item", "Dictionary": "key"}
 
 
 class Fault(BaseModel):
-    """What is wrong in one place. `row`: as a spreadsheet shows it; null: of the whole file or of the request."""
+    """What is wrong in one place, or in many rows the same. `row`: the first, as a spreadsheet shows it; null: of the whole file
+    or of the request."""
 
     row: int | None = None
     column: str | None = None
     message: str
+    count: int | None = Field(None, description="How many rows have it, where it is more than one.")
+    rows: list[tuple[int, int]] | None = Field(
+        None,
+        description="Where it is more than one: the first of these rows, as pairs of a first and a last row.",
+    )
 
 
 def to_fault(error: Any) -> Fault:

@@ -20,7 +20,7 @@ from worker.telemetry import get_logger
 from worker.web.faults import Fault, to_fault
 
 MEDIA_TYPE = "application/problem+json"
-FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/metrics")
+FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/version", "/metrics")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # The names of RFC 9110: Python's own differ from version to version.
 TITLES = {

@@ -131,7 +131,7 @@ def test_refused_and_skipped_rows_are_kept_beside_the_items(engine: Engine, load
 
 
 def test_what_helps_with_a_problem_is_kept_beside_its_reason(engine: Engine, loads: Loads):
-    problem = Problem(3, "account_id", "'1.0' looks like a number", Way.ACCOUNT_IDS_AS_WRITTEN)
+    problem = Problem(3, "account_id", "'1.0' looks like a number", way=Way.ACCOUNT_IDS_AS_WRITTEN)
     loads.job([planned(2), RefusedRow(3, ("1.0", ""), (problem,))])
     with reading(engine) as connection:
         [refused] = connection.execute(select(unloaded_rows))

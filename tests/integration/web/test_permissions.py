@@ -18,6 +18,7 @@ from worker.web.guards import COOKIE, FORM_TOKEN_HEADER
 PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/version"),
     ("GET", "/docs"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/static"),

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -341,6 +342,12 @@ def test_readiness_tells_what_is_missing(site: Site, client: httpx.Client):
 def test_health_needs_nothing(site: Site):
     with site.client() as nobody:
         assert nobody.get("/healthz").json() == {"status": "ok"}
+        assert nobody.get("/version").json() == {"version": version("cyclr-bulk")}
+
+
+def test_the_release_is_a_label_of_a_figure(client: httpx.Client):
+    lines = client.get("/metrics").raise_for_status().text.splitlines()
+    assert f'cyclr_bulk_build_info{{version="{version("cyclr-bulk")}"}} 1' in lines
 
 
 def figures(client: httpx.Client) -> dict[str, float]:

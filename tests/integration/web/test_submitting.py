@@ -117,11 +117,21 @@ def test_every_problem_of_a_file_comes_at_once_and_nothing_is_created(site: Site
 
 
 def test_the_first_thousand_problems_are_shown_and_all_are_counted(client: httpx.Client):
-    rows = ",Northwind Mail,key\n" * 1_200  # no account id: no call either
-    problem = post_csv(client, "account_id,connector,api_key\n" + rows).json()
+    rows = "".join(f"acme,{'n' * number},Northwind Mail,key\n" for number in range(251, 1_451))
+    problem = post_csv(client, f"account_id,name,connector,api_key\n{rows}").json()
     assert len(problem["errors"]) == 1_000
     assert problem["error_count"] == 1_200
     assert problem["detail"] == "1,200 problems. Nothing was created."
+
+
+def test_a_fault_of_many_rows_is_told_once_with_these_rows(client: httpx.Client):
+    rows = ",Northwind Mail,key\n" * 1_200  # no account id: no call either
+    problem = post_csv(client, "account_id,connector,api_key\n" + rows).json()
+    message = "expected an account id, got an empty cell"
+    assert problem["errors"] == [
+        {"row": 2, "column": "account_id", "message": message, "count": 1_200, "rows": [[2, 1_201]]}
+    ]
+    assert problem["error_count"] == 1_200
 
 
 def test_a_list_is_told_of_its_faults_by_row_and_column(site: Site, client: httpx.Client):
@@ -177,7 +187,9 @@ def test_a_dry_run_tells_what_was_left_out_and_which_accounts_are_new(client: ht
     assert (found["rows"], found["comments"], found["empty"]) == (3, 1, 1)
     assert found["new_accounts"] == {"count": 1, "first": ["new-1"]}
     assert (found["estimate"]["new_accounts"], found["estimate"]["calls"]) == (2, 5)
-    assert found["warnings"] == [{"row": None, "column": "colour", "message": "unknown, it is ignored"}]
+    assert found["warnings"] == [
+        {"row": None, "column": "colour", "message": "unknown, it is ignored", "count": None, "rows": None}
+    ]
     assert found["warning_count"] == 1
 
 
@@ -189,11 +201,13 @@ def test_a_new_job_is_told_with_what_its_check_found_beside_it(client: httpx.Cli
     job = first.json()
     assert (job["total"], job["comments"], job["empty"], job["warning_count"]) == (2, 2, 1, 3)
     assert job["warnings"] == [
-        {"row": None, "column": "colour", "message": "unknown, it is ignored"},
+        {"row": None, "column": "colour", "message": "unknown, it is ignored", "count": None, "rows": None},
         {
             "row": 5,
             "column": "property.Region",
-            "message": "expected one of EU, US, got 'MOON' (and 1 more)",
+            "message": "expected one of EU, US, got 'MOON'",
+            "count": 2,
+            "rows": [[5, 6]],
         },
     ]
     # What was left out is not kept; the warnings are, for whoever asks later.
@@ -207,8 +221,8 @@ def test_a_new_job_is_told_with_what_its_check_found_beside_it(client: httpx.Cli
 
 
 def test_the_first_hundred_warnings_of_a_new_job_are_told_and_all_are_counted(client: httpx.Client):
-    columns = "".join(f",own {number}" for number in range(120))
-    job = post_csv(client, f"account_id,connector,api_key{columns}\nacme,Northwind Mail,key-1\n").json()
+    rows = "".join(f"acme,Northwind Mail,key-1,{number},M{number}\n" for number in range(120))
+    job = post_csv(client, f"account_id,connector,api_key,name,property.Region\n{rows}").json()
     later = client.get(f"/v1/jobs/{job['id']}").json()
     for told in (job, later):
         assert (len(told["warnings"]), told["warning_count"]) == (100, 120)

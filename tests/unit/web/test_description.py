@@ -27,6 +27,7 @@ OPERATIONS = {
     "listConnectors": "GET /v1/connectors",
     "getHealth": "GET /healthz",
     "getReadiness": "GET /readyz",
+    "getVersion": "GET /version",
     "getMetrics": "GET /metrics",
     "listAuthorisations": "GET /v1/jobs/{job_id}/authorisations",
     "makeLinks": "POST /v1/jobs/{job_id}/authorisations",
@@ -82,9 +83,13 @@ def test_every_operation_has_words_and_a_part_of_the_description(described: dict
 
 def test_health_needs_no_key_and_all_else_does(described: dict[str, Any]) -> None:
     needed = {each["operationId"]: each["security"] for _, each in operations(described)}
-    assert {name for name, security in needed.items() if security == []} == {"getHealth", "getReadiness"}
+    assert {name for name, security in needed.items() if security == []} == {
+        "getHealth",
+        "getReadiness",
+        "getVersion",
+    }
     others = [security for security in needed.values() if security]
-    assert others == [[{"apiKey": []}]] * (len(OPERATIONS) - 2)
+    assert others == [[{"apiKey": []}]] * (len(OPERATIONS) - 3)
     scheme = described["components"]["securitySchemes"]["apiKey"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
 

@@ -1,10 +1,11 @@
 """Whether this process is well, and whether it can do its work."""
 
+from importlib.metadata import version
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from worker.cyclr.errors import CyclrError
 from worker.settings import InvalidSettings
@@ -25,6 +26,12 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Version(BaseModel):
+    """The release."""
+
+    version: str = Field(examples=["0.1.0"])
+
+
 class Readiness(BaseModel):
     """Whether what this process needs is there. `checks`: `ok`, or what is wrong, for each."""
 
@@ -38,6 +45,17 @@ class Readiness(BaseModel):
 async def healthz() -> Health:
     """Touches no server: for whoever restarts processes that do not answer."""
     return Health()
+
+
+@router.get(
+    "/version",
+    operation_id="getVersion",
+    summary="Which version this process is of",
+    openapi_extra=NO_KEY,
+)
+async def version_() -> Version:
+    """Of cyclr-bulk; also in `/metrics`, as `cyclr_bulk_build_info`."""
+    return Version(version=version("cyclr-bulk"))
 
 
 @router.get(

@@ -16,7 +16,7 @@ from worker.web.faults import Fault
 from worker.web.handing_in import Found
 
 WARNING_COUNT = (
-    "Of all rows; warnings that say the same of many rows are one in `warnings`, which tells of the others."
+    "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
 )
 
 WAYS: Ways = {
@@ -331,4 +331,10 @@ def to_validation(checked: Checked) -> Validation:
 
 def to_fault(found: Problem | Warning_) -> Fault:
     told = found.told(WAYS) if isinstance(found, Problem) else found
-    return Fault(row=told.row_number, column=told.column, message=told.reason)
+    return Fault(
+        row=told.row_number,
+        column=told.column,
+        message=told.reason,
+        count=told.count if told.count > 1 else None,
+        rows=list(told.spans) or None,
+    )

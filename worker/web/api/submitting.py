@@ -366,11 +366,13 @@ def _unknown_keys(items: Iterable[Any]) -> Iterator[tuple[Fault, int]]:
     for key, found in judged.items():
         if found is not None:
             row, count = found
-            more = f" (and {count - 1:,} more)" if count > 1 else ""
             similar = find_similar(key)
             meant = f"did you mean {similar}?" if similar else "is it misspelt?"
-            message = f"unknown: {meant} A key of your own begins with {OWN_PREFIX}{more}"
-            yield Fault(row=row, column=key[:MOST_SHOWN], message=message), count
+            message = f"unknown: {meant} A key of your own begins with {OWN_PREFIX}"
+            yield (
+                Fault(row=row, column=key[:MOST_SHOWN], message=message, count=count if count > 1 else None),
+                count,
+            )
 
 
 def _left_out(row: int, item: Mapping[str, str | None]) -> Fault | None:

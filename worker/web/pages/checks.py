@@ -18,6 +18,7 @@ from worker.web.pages import words
 SHOWN_ROWS = 5
 SHOWN_PROBLEMS = 200
 SHOWN_USES = 12
+SHOWN_JOBS = 5
 
 MEANINGS = {
     "account_id": "the account",
@@ -100,7 +101,7 @@ class Check:
 
     @property
     def problems_caption(self) -> str:
-        shown = len(self.problems)
+        shown = sum(problem.count for problem in self.problems)
         first = f"the first {shown:,} of {self.problem_count:,}, " if shown < self.problem_count else ""
         return f"Row and column as a spreadsheet shows them; {first}the header being row 1"
 
@@ -158,10 +159,23 @@ def _verdict(checked: Checked) -> Verdict:
         return Verdict("good", "Nothing to do.", "Every row is installed already.")
     if not checked.problem_count:
         return Verdict("good", f"{rows}, no problems.", "It can be started.")
+    if checked.is_only_live:
+        jobs = listed([f"job {job_id}" for job_id in list(checked.live)[:SHOWN_JOBS]], len(checked.live))
+        text = f"Let it end, or cancel it, then check this file again{', or start without these rows' if checked.planned else ''}."
+        return Verdict(
+            "warn",
+            f"{checked.refused:,} of {rows} {'is' if checked.refused == 1 else 'are'} still to be done by {jobs}.",
+            text,
+        )
     if not checked.planned:
-        return Verdict("bad", f"All of the {rows} have problems.", "Correct the file and drop it again.")
+        return Verdict(
+            "bad",
+            "The only row has a problem." if checked.survey.rows == 1 else f"All {rows} have problems.",
+            "Correct the file and drop it again.",
+        )
     text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
-    return Verdict("warn", f"{checked.refused:,} of {rows} have problems.", text)
+    have = "has a problem" if checked.refused == 1 else "have problems"
+    return Verdict("warn", f"{checked.refused:,} of {rows} {have}.", text)
 
 
 def _calls_note(checked: Checked) -> str:

@@ -103,7 +103,8 @@ def _look(place: Place, job_id: str) -> Look:
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )
     if look.stands_still:
-        look.why = words.sentence(why_it_waits(job, find_next_step(engine, job)))
+        step = find_next_step(engine, job, workers_began_ago_s=place.find_workers_began_ago_s())
+        look.why = words.sentence(why_it_waits(job, step))
     return look
 
 
