@@ -153,7 +153,7 @@ WHICH = (
 def test_a_version_that_another_may_have_become_is_doubted_though_cyclr_has_it() -> None:
     found = resolved(TWO_NUMBERS, "Mail", "1.1")
     assert isinstance(found, DoubtedVersion)
-    assert found == f"{WHICH}, or run with `--as-written connector_version`"
+    assert found == f"{WHICH}"
 
 
 def test_a_version_that_no_spreadsheet_has_shortened_is_not_doubted() -> None:
