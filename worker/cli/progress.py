@@ -1,7 +1,6 @@
 """How a run stands, while it runs: a bar on a terminal, a plain line every 10 s elsewhere."""
 
 import sys
-from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,10 +11,10 @@ from rich.status import Status
 from worker.cli.exits import say
 from worker.clock import Clock, Moment
 from worker.domain.wording import in_words
+from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 
 LINE_EVERY_S = 10.0
-RATE_OVER_S = 15.0
 
 
 class Activity:
@@ -39,34 +38,13 @@ class Activity:
             self._status.update(text)
 
 
-class Rate:
-    """Rows a second over the last 15 s, from what the job's counters say."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._seen: deque[tuple[Moment, int]] = deque()
-
-    def see(self, final: int) -> None:
-        now = self._clock.moment()
-        self._seen.append((now, final))
-        while len(self._seen) > 2 and self._clock.since(self._seen[1][0]) > RATE_OVER_S:
-            self._seen.popleft()
-
-    def per_second(self) -> float:
-        if len(self._seen) < 2:
-            return 0.0
-        (began, first), (ended, last) = self._seen[0], self._seen[-1]
-        elapsed_s = ended.elapsing_s - began.elapsing_s
-        return (last - first) / elapsed_s if elapsed_s > 0 else 0.0
-
-
-def describe(job: JobStatus, per_second: float, note: str) -> str:
-    """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`; without a rate where none is known yet."""
+def describe(job: JobStatus, going: Going, note: str) -> str:
+    """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`; without what is not known yet."""
     parts = [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
-    left = job.left - job.held
-    if per_second > 0:
-        parts.append(f"{per_second:.1f}/s")
-        parts += [f"{in_words(left / per_second)} left"] if left > 0 else []
+    if going.rows_per_second > 0:
+        parts.append(f"{going.rows_per_second:.1f}/s")
+    if going.seconds_left is not None:
+        parts.append(f"{in_words(going.seconds_left)} left")
     if note:
         parts.append(note)
     return ", ".join(parts)
@@ -79,18 +57,17 @@ class Display(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, job: JobStatus, note: str) -> None: ...
+    def show(self, job: JobStatus, going: Going, note: str) -> None: ...
 
 
 def open_display(clock: Clock, *, is_terminal: bool | None = None) -> Display:
     """`is_terminal`: None asks stderr."""
     has_bar = sys.stderr.isatty() if is_terminal is None else is_terminal
-    return _Bar(clock) if has_bar else _Lines(clock)
+    return _Bar() if has_bar else _Lines(clock)
 
 
 class _Bar:
-    def __init__(self, clock: Clock) -> None:
-        self._rate = Rate(clock)
+    def __init__(self) -> None:
         self._progress = Progress(
             BarColumn(bar_width=30),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
@@ -107,9 +84,8 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, job: JobStatus, note: str) -> None:
-        self._rate.see(job.final)
-        text = describe(job, self._rate.per_second(), note)
+    def show(self, job: JobStatus, going: Going, note: str) -> None:
+        text = describe(job, going, note)
         if self._task is None:
             self._task = self._progress.add_task(text, total=job.total - job.held)
         self._progress.update(self._task, description=text, completed=job.final, total=job.total - job.held)
@@ -118,7 +94,6 @@ class _Bar:
 class _Lines:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._rate = Rate(clock)
         self._said_at: Moment | None = None
 
     def __enter__(self) -> Self:
@@ -127,9 +102,8 @@ class _Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, job: JobStatus, note: str) -> None:
-        self._rate.see(job.final)
+    def show(self, job: JobStatus, going: Going, note: str) -> None:
         if self._said_at is None or self._clock.since(self._said_at) >= LINE_EVERY_S:
             self._said_at = self._clock.moment()
-            text = describe(job, self._rate.per_second(), note)
+            text = describe(job, going, note)
             say(f"{job.id}: {job.final:,} of {job.total - job.held:,} done: {text}")

@@ -16,13 +16,18 @@ PIECE_CHARACTERS = 64_000
 REFUSED = "refused"  # the state of a row that became no item
 
 
-def write_result_file(engine: Engine, job_id: str, path: Path) -> int:
-    """The number of rows written. The file appears whole or not at all, and only its owner may read it."""
+def write_result_file(engine: Engine, job_id: str, path: Path, *, reason: str | None = None) -> int:
+    """The number of rows written. The file appears whole or not at all, and only its owner may read it.
+
+    `reason`: only failed rows with this key.
+    """
     job = get_job(engine, job_id)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            count = write_results(out, job.columns, _rows(engine, job_id), delimiter=job.delimiter)
+            count = write_results(
+                out, job.columns, _rows(engine, job_id, reason=reason), delimiter=job.delimiter
+            )
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -30,10 +35,14 @@ def write_result_file(engine: Engine, job_id: str, path: Path) -> int:
     return count
 
 
-def iter_result_file(engine: Engine, job_id: str, *, state: str | None = None) -> Iterator[str]:
-    """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one."""
+def iter_result_file(
+    engine: Engine, job_id: str, *, state: str | None = None, reason: str | None = None
+) -> Iterator[str]:
+    """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one; `reason`: only
+    failed rows with this key.
+    """
     job = get_job(engine, job_id)
-    rows = _rows(engine, job_id, state)
+    rows = _rows(engine, job_id, state, reason)
     lines = iter_result_lines(job.columns, rows, delimiter=job.delimiter)
     piece: list[str] = []
     size = 0
@@ -46,8 +55,10 @@ def iter_result_file(engine: Engine, job_id: str, *, state: str | None = None) -
     yield "".join(piece)
 
 
-def _rows(engine: Engine, job_id: str, state: str | None = None) -> Iterator[ResultRow]:
-    for row in iter_results(engine, job_id, state=state):
+def _rows(
+    engine: Engine, job_id: str, state: str | None = None, reason: str | None = None
+) -> Iterator[ResultRow]:
+    for row in iter_results(engine, job_id, state=state, reason=reason):
         if hasattr(row, "problems"):
             unloaded = _unloaded(engine, row)
             if state in (None, unloaded.state):

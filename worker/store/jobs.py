@@ -14,6 +14,7 @@ from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
 from worker.store.tables import (
+    IS_FAILED,
     IS_QUEUED,
     IS_UNAUTHENTICATED,
     is_in_hand_of,
@@ -22,6 +23,7 @@ from worker.store.tables import (
     jobs,
     unloaded_rows,
 )
+from worker.store.working import resting, working
 
 PAGE = 1_000
 RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
@@ -31,7 +33,8 @@ RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers 
 class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
-    `api_key_id`: of the API key that handed it in; None: a command did.
+    `api_key_id`: of the API key that handed it in; None: a command did. `worked_s`: how long it worked before the stretch
+    that began at `working_since`; None: it rests.
     """
 
     id: str
@@ -53,6 +56,13 @@ class JobStatus:
     started_at: datetime | None
     finished_at: datetime | None
     api_key_id: str | None = None
+    worked_s: float = 0.0
+    working_since: datetime | None = None
+
+    def worked_for_s(self, now: datetime) -> float:
+        """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
+        stretch_s = 0.0 if self.working_since is None else (now - self.working_since).total_seconds()
+        return self.worked_s + max(0.0, stretch_s)
 
     @property
     def final(self) -> int:
@@ -121,6 +131,8 @@ def to_status(row: Row[Any]) -> JobStatus:
         started_at=row.started_at,
         finished_at=row.finished_at,
         api_key_id=row.api_key_id,
+        worked_s=row.worked_s,
+        working_since=row.working_since,
     )
 
 
@@ -165,6 +177,7 @@ def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
             "pause_reason": None,
             "failed_at_start": jobs.c.failed,
             "tried_at_start": jobs.c.tried,
+            **working(db_now(connection)),
         }
         if not _change_paused(connection, job_id, running):
             return False
@@ -220,7 +233,7 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
         statement = (
             update(jobs)
             .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]))
-            .values(state=JobState.CANCELLED, pause_reason=None, held=0)
+            .values(state=JobState.CANCELLED, pause_reason=None, held=0, **resting(db_now(connection)))
         )
         return bool(connection.execute(statement).rowcount)
 
@@ -234,12 +247,17 @@ def count_waiting_for_authorisation(engine: Engine, job_id: str) -> int:
         return connection.execute(waiting).scalar_one()
 
 
-def iter_results(engine: Engine, job_id: str, *, state: str | None = None) -> Iterator[Row[Any]]:
+def iter_results(
+    engine: Engine, job_id: str, *, state: str | None = None, reason: str | None = None
+) -> Iterator[Row[Any]]:
     """The job's lines in the order of the file: rows of `items`, and of `unloaded_rows` (these have `problems`).
 
     Reads page by page: memory does not grow with the job. A refused row has `problems`; a skipped one has none,
     and `installed_job_id` with `installed_row_number` say which item it is. `state`: of items only those in this one.
+    `reason`: only failed items with this key.
     """
+    if reason is not None:
+        return _iter_pages(engine, items, job_id, IS_FAILED, items.c.reason == reason)
     return merge(
         _iter_pages(engine, items, job_id, *([items.c.state == state] if state else [])),
         _iter_pages(engine, unloaded_rows, job_id),

@@ -10,7 +10,7 @@ from worker.domain.states import Code, ItemState, JobState
 from worker.jobs.results import REFUSED, iter_result_file
 from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
 from worker.store.new_rows import HELD_UNTIL
-from worker.store.tallies import list_failures
+from worker.store.tallies import FailurePlace, list_failures
 from worker.web.api.models import (
     Failures,
     Item,
@@ -22,7 +22,7 @@ from worker.web.api.models import (
     to_attempt,
     to_reason,
 )
-from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
+from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, Reason, RowNumber, Text
 from worker.web.api.showing import require_job, show_job, show_jobs, tag_of
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace
@@ -82,12 +82,13 @@ def list_job_items(
     state: ItemState | None = None,
     code: Annotated[list[Code] | None, Query(description="May be repeated.")] = None,
     account_id: Text = None,
+    reason: Reason = None,
     cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
     limit: Limit = PAGE,
 ) -> Items:
     """In the order of the file."""
     require_job(place, job_id)
-    wanted = ItemFilter(state=state, codes=code or (), account_id=account_id)
+    wanted = ItemFilter(state=state, codes=code or (), account_id=account_id, reason=reason)
     found = list_items(place.database.engine, job_id, wanted, after=cursor, limit=limit + 1)
     shown = found[:limit]
     return Items(
@@ -108,11 +109,23 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
 
 
 @router.get("/{job_id}/failures", summary="Why items failed", responses=problems(404))
-def list_reasons(job_id: JobId, caller: Reader, place: GivenPlace) -> Failures:
-    """Grouped by reason, the 100 most frequent ones; at the same cost whatever the job's size."""
+def list_reasons(
+    job_id: JobId,
+    caller: Reader,
+    place: GivenPlace,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,9}-[0-9]{1,10}$")] = None,
+    limit: Limit = PAGE,
+) -> Failures:
+    """Grouped by reason, the most frequent ones first; at the same cost whatever the job's size."""
     job = require_job(place, job_id)
-    groups = list_failures(place.database.engine, job_id)
-    return Failures(failed=job.failed, reasons=[to_reason(group) for group in groups])
+    after = FailurePlace.from_text(cursor) if cursor else None
+    found = list_failures(place.database.engine, job_id, limit=limit + 1, after=after)
+    shown = found[:limit]
+    return Failures(
+        failed=job.failed,
+        reasons=[to_reason(group) for group in shown],
+        next_cursor=str(FailurePlace.of(shown[-1])) if len(found) > limit else None,
+    )
 
 
 @router.get(
@@ -130,11 +143,13 @@ def download_results(
     caller: Reader,
     place: GivenPlace,
     state: Annotated[str | None, Query(json_schema_extra={"enum": list(RESULT_STATES)})] = None,
+    reason: Reason = None,
 ) -> Response:
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
         raise Refusal(422, "invalid_request", f"state: expected one of {', '.join(RESULT_STATES)}")
     require_job(place, job_id)
-    pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state)
-    disposition = f'attachment; filename="{job_id}.results.csv"'
+    pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state, reason=reason)
+    which = f".{reason}" if reason else ""
+    disposition = f'attachment; filename="{job_id}{which}.results.csv"'
     return StreamingResponse(pieces, media_type=CSV, headers={"Content-Disposition": disposition})

@@ -2,11 +2,10 @@
 
 import hashlib
 
-from worker.jobs.standing import rows_per_second, seconds_left
+from worker.jobs.standing import read_going
 from worker.store.api_keys import list_keys
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job, list_api_hosts
-from worker.store.tallies import list_pace
 from worker.web.api.models import Job, to_job
 from worker.web.place import Place
 from worker.web.problems import Refusal
@@ -27,14 +26,13 @@ def show_jobs(place: Place, jobs: list[JobStatus]) -> list[Job]:
     now = place.clock.now()
     shown = []
     for job in jobs:
-        per_second = rows_per_second(job, () if job.finished_at else list_pace(engine, job.id), now)
         shown.append(
             to_job(
                 job,
                 api_host=hosts[job.instance_id],
                 handed_in_by=names.get(job.api_key_id or ""),
-                per_second=per_second,
-                seconds_left=seconds_left(job, per_second),
+                going=read_going(engine, job, now),
+                worked_s=job.worked_for_s(now),
             )
         )
     return shown
