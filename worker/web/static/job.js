@@ -3,16 +3,17 @@
 
 const ASK_EVERY_MS = 5000; // with the rows, at most 15 requests a minute
 const ASK_AN_ENDED_JOB_EVERY_MS = 15000; // somebody may have it run again
-const ROWS_EVERY_MS = 30000;
+const MORE_EVERY_MS = 30000; // what is long: the reasons and the rows
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
 const MOST_MOMENTS = 600;
 let asking = null;
 let isAsking = false;
+let askAgain = false;
 let chart = null;
 let pace = null;
 let lastSaid = null;
 let lastState = null;
-let rowsAt = Date.now();
+let moreAt = Date.now();
 
 const standing = () => document.getElementById("standing");
 
@@ -25,9 +26,13 @@ function replacePart(fresh) {
   if (focused) document.getElementById(focused)?.focus();
 }
 
-// What the page has already is not sent again.
+const isTimeForMore = () => Date.now() - moreAt >= MORE_EVERY_MS;
+
+// What the page has already is not sent again, and reasons only now and then once some stand there.
 function liveAddress() {
-  const known = [...document.querySelectorAll("[data-tag]")].map((part) => part.dataset.tag).join(",");
+  const tags = [...document.querySelectorAll("[data-tag]")].map((part) => part.dataset.tag);
+  if (!isTimeForMore() && document.querySelector("#failures li")) tags.push("failures");
+  const known = tags.join(",");
   const chartEnd = pace.at.length > 0 ? `${pace.over_s}-${pace.at.at(-1)}` : "";
   return `/jobs/${standing().dataset.job}/live?${new URLSearchParams({ known, pace: chartEnd })}`;
 }
@@ -36,6 +41,7 @@ async function refresh() {
   clearTimeout(asking);
   if (isAsking || document.hidden) return;
   isAsking = true;
+  askAgain = false;
   try {
     const answer = await ask(liveAddress());
     if (answer.redirected || answer.status === 404) location.reload();
@@ -44,7 +50,8 @@ async function refresh() {
     // Said by `ask`; the next one may come through.
   } finally {
     isAsking = false;
-    askSoon();
+    if (askAgain) refresh();
+    else askSoon();
   }
 }
 
@@ -75,10 +82,12 @@ function say() {
 // The rows follow more slowly than the figures, and at once when the job's state changes.
 function followRows() {
   const state = standing().dataset.state + standing().dataset.isOver;
-  if (state === lastState && Date.now() - rowsAt < ROWS_EVERY_MS) return;
-  if (lastState !== null) htmx.trigger("#item-table", "refresh");
+  const hasChanged = lastState !== null && state !== lastState;
   lastState = state;
-  rowsAt = Date.now();
+  if (!hasChanged && !isTimeForMore()) return;
+  htmx.trigger("#item-table", "refresh");
+  moreAt = hasChanged ? 0 : Date.now();
+  askAgain = hasChanged;
 }
 
 // The chart is sent once; then only what is new of it, from the last moment on, in which more may have ended.
