@@ -2,30 +2,38 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.dev-installed
 BROWSER_STAMP := $(VENV)/.browser-installed
 export UV_PYTHON_DOWNLOADS := never
 # Compiling is half of what it takes to learn which tests there are, and of most starts of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test e2e processes browser screenshots setup check bench format mutants faults lock clean
+.PHONY: demo test e2e processes browser screenshots setup dev check bench format mutants faults lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
 
 setup: $(STAMP)
 
-$(STAMP): requirements/dev.txt pyproject.toml scripts/setup.sh
+$(STAMP): requirements/runtime.txt pyproject.toml scripts/setup.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/setup.sh
 	@touch $(STAMP)
 
-test: setup
+# What tests and checks need beside it: whatever needs that brings it.
+dev: $(DEV_STAMP)
+
+$(DEV_STAMP): $(STAMP) requirements/dev.txt
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/setup.sh dev
+	@touch $(DEV_STAMP)
+
+test: dev
 	@$(VENV)/bin/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 # As a person starts it: the wheel, the demo, commands at a terminal and beside each other, the web server; then its pages
 # in a real browser.
 e2e: processes browser
 
-processes: setup
+processes: dev
 	@$(VENV)/bin/pytest tests/commands tests/served -n 3 --dist loadfile --no-loadscope-reorder
 
 # Brings what it needs, Chromium too where there is none.
@@ -36,30 +44,30 @@ browser: $(BROWSER_STAMP)
 screenshots: export SCREENSHOTS = docs/screenshots
 screenshots: browser
 
-$(BROWSER_STAMP): $(STAMP) requirements/browser.txt scripts/chromium.sh
+$(BROWSER_STAMP): $(DEV_STAMP) requirements/browser.txt scripts/chromium.sh
 	@sh scripts/chromium.sh
 	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements/browser.txt
 	@touch $(BROWSER_STAMP)
 
-check: setup
+check: dev
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 
-format: setup
+format: dev
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
 
-bench: setup
+bench: dev
 	@$(VENV)/bin/python -m tests.benchmarks
 
-mutants: setup
+mutants: dev
 	@$(VENV)/bin/python -m tests.mutants
 
-faults: setup
+faults: dev
 	@$(VENV)/bin/python -m tests.faults
 
-lock: setup
+lock: dev
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml -o requirements/runtime.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements/runtime.txt pyproject.toml --group dev -o requirements/dev.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements/dev.txt --group browser -o requirements/browser.txt

@@ -1,32 +1,38 @@
 """Settings from the environment or `.env`: read once, checked at start-up, passed down."""
 
 import base64
+import difflib
+import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.domain.failures import ToldFailure
 from worker.domain.targets import instance_key
+from worker.env_file import ENV_FILE, EnvFile, UnreadableEnvFile, read_env_file
 
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 MOST_USERNAME_CHARACTERS = 200
 ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each account's own
+OUR_PREFIX = "CYCLR_"
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class InvalidSettings(ToldFailure):
-    """Settings are missing or wrong. `problems`: one line for each, all of them."""
+    """Settings are missing or wrong. `problems`: one line for each, all of them. `doubts`: what else may be wrong."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], doubts: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+        self.doubts = doubts
 
     def __str__(self) -> str:
         lines = "\n".join(f"  {problem}" for problem in self.problems)
@@ -36,9 +42,8 @@ class InvalidSettings(ToldFailure):
 class CyclrSettings(BaseSettings):
     """All settings. `cyclr_api_url`, `cyclr_client_id` and `cyclr_client_secret` may be missing: `require_cyclr` asks for them."""
 
+    # `.env` is read by `load_settings`, which says what is wrong with it.
     model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
@@ -68,6 +73,13 @@ class CyclrSettings(BaseSettings):
     redis_url: SecretStr | None = None
     cyclr_bulk_sealing_keys: Annotated[SecretStr | None, NoDecode] = None
     cyclr_bulk_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("cyclr-bulk"))
+
+    _doubts: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What may be wrong with where the settings come from, though they can be used: a line for each."""
+        return self._doubts
 
     @field_validator("cyclr_allow_http_host", "cyclr_client_id")
     @classmethod
@@ -300,17 +312,29 @@ def parse_sealing_keys(text: str) -> dict[str, bytes]:
 
 
 def load_settings(
-    *, needs_cyclr: bool = False, needs_deployment: bool | None = False, **given: Any
+    *,
+    needs_cyclr: bool = False,
+    needs_deployment: bool | None = False,
+    env_file: Path | None = ENV_FILE,
+    **given: Any,
 ) -> CyclrSettings:
-    """The settings of this environment; `given` goes first.
+    """The settings of this environment and of `env_file`; `given` goes first, then the environment.
 
     `needs_cyclr`: as if `require_cyclr` were called. `needs_deployment`: as with `require_deployment`; None: only where
     DATABASE_URL is set.
 
-    Raises: InvalidSettings with all that is wrong or missing at once.
+    Raises: InvalidSettings with all that is wrong or missing at once; only that `env_file` cannot be read, where it cannot.
     """
     faulty: set[str] = set()
     problems: list[str] = []
+    found = EnvFile()
+    if env_file is not None:
+        try:
+            found = read_env_file(env_file)
+        except UnreadableEnvFile as error:
+            raise InvalidSettings([str(error)]) from None
+    doubts = (*found.doubts, *_unknown(env_file, found.values))
+    given = _of_file(found.values) | given
     try:
         settings = CyclrSettings(**given)
     except ValidationError as error:
@@ -321,6 +345,7 @@ def load_settings(
             name: CyclrSettings.model_fields[name].get_default(call_default_factory=True) for name in faulty
         }
         settings = CyclrSettings(**(given | defaults))
+    settings._doubts = doubts
     if needs_deployment is None:
         needs_deployment = settings.is_deployed or "database_url" in faulty
     try:
@@ -332,8 +357,31 @@ def load_settings(
         problems += [line for line in missing.problems if line.split()[0].lower() not in faulty]
     if problems:
         # Nothing of what was wrong hangs on this error: it may hold a secret.
-        raise InvalidSettings(problems) from None
+        raise InvalidSettings(problems, doubts) from None
     return settings
+
+
+def _of_file(values: Mapping[str, str | None]) -> dict[str, str]:
+    """What the file sets and the environment does not; an empty value sets nothing."""
+    set_outside = {name.lower() for name, value in os.environ.items() if value}
+    of_file = {name.lower(): value for name, value in values.items() if value}
+    return {
+        name: value
+        for name, value in of_file.items()
+        if name in CyclrSettings.model_fields and name not in set_outside
+    }
+
+
+def _unknown(env_file: Path | None, values: Mapping[str, str | None]) -> Iterator[str]:
+    """Names that look like ours and are none."""
+    places: tuple[tuple[str, Iterable[str]], ...] = ((str(env_file), values), ("environment", os.environ))
+    known = [name.upper() for name in CyclrSettings.model_fields]
+    for place, names in places if env_file is not None else ():
+        for name in names:
+            if name.upper().startswith(OUR_PREFIX) and name.upper() not in known:
+                similar = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+                hint = f"; did you mean {similar[0]}?" if similar else ""
+                yield f"{place}: {name} is no setting and is ignored{hint}"
 
 
 def _in_words(fault: Any) -> str:

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from typing import TextIO
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -23,11 +24,27 @@ def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LogStream(out))),
         cache_logger_on_first_use=False,
     )
     for name in SILENCED:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _LogStream:
+    """Where events are written; one that cannot be, on a full disk, is dropped: what it tells of goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

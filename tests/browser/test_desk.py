@@ -23,7 +23,7 @@ def test_a_customer_authorises_with_a_link_from_the_mail_merge(visit: Visit, ser
     page = visitor.page
     visitor.upload(write_file(tmp_path / "desk.csv", accounts, connector=CRM))
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    expect(page.get_by_text("all still to be authorised by their customers.")).to_be_visible()
     expect(page.get_by_text("waits for the customer's authorisation").first).to_be_visible()
 
     page.get_by_role("link", name="Authorisations").click()

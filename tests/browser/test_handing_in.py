@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
 from tests.browser.served import Served
-from tests.browser.world import SUSPENDED, add_accounts, ids, secrets_of, suspend, write_file
+from tests.browser.world import MAIL, SUSPENDED, add_accounts, ids, secrets_of, suspend, write_file
 
 
 def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again(
@@ -59,7 +59,7 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     expect(page.locator("#confirm")).to_contain_text(f"3 failed rows: {SUSPENDED}")
     visitor.confirm("Retry")
     expect(page.get_by_text("3 rows will be tried again")).to_be_visible()
-    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    expect(page.get_by_text("Ended: 2 rows of the file left out.")).to_be_visible()
     expect(page.locator(".legend")).to_contain_text("40 installed")
 
     # The results, downloaded and handed in again: nothing is installed twice.
@@ -160,3 +160,22 @@ def test_all_of_it_works_without_scripts(visit: Visit, served: Served, tmp_path:
     page.get_by_role("link", name="Cancel").click()
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.get_by_text("What is installed stays installed.")).to_be_visible()
+
+
+def test_warnings_of_a_check_stay_on_the_page_of_its_job(visit: Visit, served: Served, tmp_path: Path):
+    served.simulator.call(lambda world: add_accounts(world, ["warned-1", "warned-2"]))
+    file = tmp_path / "warned.csv"
+    rows = "".join(f"{each},{MAIL},key-of-{each}-5f1c,MOON,red\n" for each in ("warned-1", "warned-2"))
+    file.write_text(f"account_id,connector,api_key,property.Region,colour\n{rows}")
+    visitor = visit(served.write_key, is_dark=True)
+    page = visitor.page
+    visitor.upload(file)
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("#standing")).to_have_attribute("data-state", "completed")
+    told = page.get_by_text("expected one of EU, US, got 'MOON' (and 1 more)")
+    expect(told).to_be_hidden()
+    page.get_by_text("3 warnings of the check").click()
+    expect(told).to_be_visible()
+    expect(page.get_by_text("unknown, it is ignored")).to_be_visible()
+    visitor.assert_accessible()

@@ -86,8 +86,7 @@ def test_every_page_is_fit_for_light_and_dark_and_for_a_phone(visit: Visit, serv
     phone = visit(served.write_key, has_phone=True)
     for path in paths:
         phone.go(path)
-        width = phone.page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, f"{path} is {width} px wide"
+        phone.assert_fits()
     phone.go("/jobs")
     phone.shoot("jobs-phone")
     phone.go(job)

@@ -11,7 +11,27 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 WITHIN_MS = 60_000
 WIDE = {"width": 1180, "height": 820}
 PHONE = {"width": 390, "height": 844}
-NOT_REPLAYED = re.compile(r"/events$|\.js$|\.css$|\.svg$")
+NOT_REPLAYED = re.compile(r"/events$|\.js($|\?)|\.css($|\?)|\.svg($|\?)")
+
+
+LONGEST_WORD = 25
+# A word that stands in two lines has two boxes, one below the other. A hyphen is a place to break at.
+BROKEN_WORDS = """longest => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const broken = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    if (!node.parentElement.checkVisibility()) continue;
+    for (const found of node.data.matchAll(/[\\p{L}\\p{N}_.@]+/gu)) {
+      if (found[0].length > longest) continue;
+      const range = document.createRange();
+      range.setStart(node, found.index);
+      range.setEnd(node, found.index + found[0].length);
+      const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (tops.size > 1) broken.push(found[0]);
+    }
+  }
+  return broken;
+}"""
 
 
 class Visitor:
@@ -85,6 +105,10 @@ class Visitor:
         """A screenshot, for the docs."""
         self.page.screenshot(path=self._screenshots / f"{name}.png", full_page=whole, animations="disabled")
 
+    def may_use_the_clipboard(self) -> None:
+        """As somebody who has pressed a button may."""
+        self._context.grant_permissions(["clipboard-read", "clipboard-write"])
+
     # What may not be.
 
     def assert_accessible(self) -> None:
@@ -99,6 +123,16 @@ class Visitor:
             for node in each["nodes"]
         ]
         assert not told, f"{self.page.url}: " + "; ".join(told)
+
+    def assert_fits(self) -> None:
+        """Nothing of the page is beside the screen."""
+        width, wanted = self.page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
+        assert wanted <= width, f"{self.page.url} is {wanted} px wide, on {width} px"
+
+    def assert_words_are_whole(self) -> None:
+        """No word of the page goes on in the next line; what is longer than any word may."""
+        broken = self.page.evaluate(BROKEN_WORDS, LONGEST_WORD)
+        assert broken == [], f"{self.page.url}: {broken}"
 
     def assert_no_secret(self, secrets: set[str]) -> None:
         """Of all addresses that were opened, once more: no answer holds one of these."""

@@ -39,8 +39,7 @@ def environment(desk: Desk, **settings: str) -> dict[str, str]:
     }
 
 
-# Ctrl-C is not among the answers: Python's `input` misses one that comes just as it begins to wait.
-@pytest.mark.parametrize("answer", ["n\n", "\x04"], ids=["no", "end of input"])
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "nothing", "end of input"])
 def test_a_declined_question_installs_nothing(desk: Desk, answer: str) -> None:
     window = Window(desk, "run", desk.mail_file("acme"))
     window.read_until("[y/N]: ")
@@ -73,23 +72,74 @@ def test_a_closed_terminal_pauses_the_run_and_its_results_are_written(desk: Desk
     assert states.count("installed") == len(desk.installs()) < 6
 
 
+def run_into(
+    desk: Desk, stdout: int | None, *words: str, redirected: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """`redirected`: as a shell writes it, behind the command."""
+    line = f"exec {shlex.join([*COMMAND, *words])} {redirected}"
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        env=environment(desk),
+        cwd=desk.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
 def test_a_run_whose_reader_has_gone_ends_as_it_would(desk: Desk) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = subprocess.run(
-            [*COMMAND, "run", desk.mail_file("acme"), "--yes"],
-            env=environment(desk),
-            cwd=desk.folder,
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
+        done = run_into(desk, writer, "run", desk.mail_file("acme"), "--yes")
     finally:
         os.close(writer)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stderr
     assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["installed"]
+
+
+@pytest.mark.parametrize("redirected", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_run_with_closed_streams_ends_as_it_would(desk: Desk, redirected: str) -> None:
+    done = run_into(desk, subprocess.DEVNULL, "run", desk.mail_file("acme"), "--yes", redirected=redirected)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["installed"]
+
+
+def test_a_run_whose_output_finds_no_room_says_where_and_ends_as_it_would(desk: Desk) -> None:
+    with open("/dev/full", "w") as full:
+        done = run_into(desk, full.fileno(), "run", desk.mail_file("acme"), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("/dev/full: No space left on device.") == 1
+    assert "Traceback" not in done.stderr
+    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["installed"]
+
+
+def test_a_command_that_is_asked_for_its_output_alone_says_that_it_could_not_be_written(desk: Desk) -> None:
+    with open("/dev/full", "w") as full:
+        done = run_into(desk, full.fileno(), "new-sealing-key")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "/dev/full: No space left on device. What the command tells is not written there any more.",
+        "Not all of what was asked for was written.",
+    ]
+
+
+def test_what_was_typed_before_the_question_is_no_answer_to_it(desk: Desk) -> None:
+    window = Window(desk, "run", desk.mail_file("acme"))
+    window.type("y\ny\n")
+    window.read_until("[y/N]: ")
+    host = desk.simulator.base_url.removeprefix("http://")
+    assert f"Install 1 connector at {host}? It takes about 1 s at 500 calls/s. [y/N]: " in window.screen
+    assert desk.installs() == []
+    window.type("perhaps\n")
+    window.read_until("Please answer y or n.")
+    window.type("n\n")
+    assert window.wait() == 3
+    assert "Declined. Nothing was installed." in window.screen
+    assert desk.installs() == []

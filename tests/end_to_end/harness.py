@@ -364,4 +364,4 @@ def _settings(database_url: str, api_url: str, given: Mapping[str, Any]) -> Cycl
         "database_url": database_url,
         "cyclr_bulk_sealing_keys": "k1:" + base64.b64encode(bytes(range(32))).decode(),
     }
-    return load_settings(_env_file=None, **(values | dict(given)))
+    return load_settings(env_file=None, **(values | dict(given)))

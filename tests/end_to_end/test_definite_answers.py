@@ -52,6 +52,15 @@ def test_a_200_with_an_id_and_our_name_is_installed(rig: Rig) -> None:
     assert (item.outcome, item.attempts, item.is_authenticated, item.message) == ("created", 1, True, None)
     crm = rig.item("globex")
     assert (crm.is_authenticated, crm.message) == (False, "waits for the customer's authorisation")
+    assert job.to_authorise == 1
+
+
+def test_a_credential_that_is_given_later_is_not_waited_for_from_a_customer(rig: Rig) -> None:
+    job = rig.run(rig.load(row("acme", api_key="", authentication="later")))
+    assert (job.state, job.installed, job.to_authorise) == ("completed", 1, 0)
+    item = rig.item("acme")
+    message = "waits for its credential, which is given at Cyclr"
+    assert (item.is_authenticated, item.message) == (False, message)
 
 
 # 400, 403

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 # Small, so that claims are short: a worker is frozen beyond one.
 TIMEOUT_S, SETTLE_S = 3.0, 1.0
-CLAIM_S = CyclrSettings(_env_file=None, cyclr_timeout_s=TIMEOUT_S).claim_s
+CLAIM_S = CyclrSettings(cyclr_timeout_s=TIMEOUT_S).claim_s
 BURST = 10
 PROCESSES = 2
 LOOK_EVERY_S = 1.0

@@ -50,6 +50,7 @@ OPERATIONS = (
     "GET /v1/connectors",
     "GET /healthz",
     "GET /readyz",
+    "GET /version",
     "GET /metrics",
     "GET /v1/jobs/{job_id}/authorisations",
     "POST /v1/jobs/{job_id}/authorisations",

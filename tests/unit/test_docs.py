@@ -50,9 +50,10 @@ def first_cells(text: str, heading: str) -> list[str]:
 
 
 def commands() -> dict[str, set[str]]:
-    """Subcommand -> its options; of a group, those of all of its commands."""
+    """Subcommand -> its options; of a group, those of all of its commands. What needs no subcommand stands beside them."""
     group = typer.main.get_command(app)
-    return {name: options(command) for name, command in group.commands.items()}  # type: ignore[attr-defined]
+    alone: dict[str, set[str]] = {option: set() for parameter in group.params for option in parameter.opts}
+    return alone | {name: options(command) for name, command in group.commands.items()}  # type: ignore[attr-defined]
 
 
 def options(command: Any) -> set[str]:
@@ -185,7 +186,7 @@ def test_the_import_rule_on_its_page_is_the_one_that_is_held() -> None:
 
 
 def test_the_figures_of_never_twice_follow_from_the_defaults() -> None:
-    settings = CyclrSettings(_env_file=None, cyclr_timeout_s=30, cyclr_settle_s=60)
+    settings = CyclrSettings(cyclr_timeout_s=30, cyclr_settle_s=60)
     text = page("docs/never-twice.md")
     assert (default_of("cyclr_timeout_s"), default_of("cyclr_settle_s")) == ("30", "60")
     assert settings.claim_s == 40

@@ -1,5 +1,6 @@
 import base64
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -307,3 +308,84 @@ def test_an_error_about_settings_shows_no_secret(load):
     assert "hunter2" not in repr(caught.value) + str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+SECRET_LINES = "CYCLR_CLIENT_ID=client-1\nCYCLR_CLIENT_SECRET=sécret\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (SECRET_LINES.encode("utf-16"), ".env: expected text in UTF-8, got UTF-16: save it as UTF-8"),
+        (SECRET_LINES.encode("utf-16-le"), ".env: expected text in UTF-8, got UTF-16: save it as UTF-8"),
+        (
+            SECRET_LINES.encode("cp1252"),
+            ".env, line 2: expected text in UTF-8, got other bytes: save it as UTF-8",
+        ),
+    ],
+)
+def test_a_dotenv_file_in_another_encoding_is_said_to_be_one(load, tmp_path: Path, content, problem):
+    (tmp_path / ".env").write_bytes(content)
+    assert problems_of(load) == [problem]
+
+
+def test_a_dotenv_file_may_begin_with_a_byte_order_mark(load, tmp_path: Path):
+    (tmp_path / ".env").write_bytes(SECRET_LINES.encode("utf-8-sig"))
+    settings = load()
+    assert settings.cyclr_client_id == "client-1"
+    assert settings.cyclr_client_secret.get_secret_value() == "sécret"
+
+
+def test_a_folder_named_as_the_dotenv_file_is_none(load, tmp_path: Path):
+    (tmp_path / ".env").mkdir()
+    assert load().doubts == ()
+
+
+def test_a_dotenv_file_is_read_once_so_it_may_be_a_pipe(load, tmp_path: Path):
+    os.mkfifo(tmp_path / ".env")
+    with subprocess.Popen(["/bin/sh", "-c", "echo CYCLR_BURST=7 > .env"], cwd=tmp_path):
+        assert load().cyclr_burst == 7
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_dotenv_file_that_others_may_read_is_told(load, tmp_path: Path, mode: int):
+    file = tmp_path / ".env"
+    file.write_text("CYCLR_CLIENT_SECRET=s3cr3t\n")
+    file.chmod(mode)
+    [doubt] = load().doubts
+    assert doubt == f".env: its mode {mode:o} lets others read what is in it; run chmod 600 .env"
+    file.chmod(0o600)
+    assert load().doubts == ()
+
+
+def test_names_that_look_like_settings_and_are_none_are_told_without_their_values(load, tmp_path: Path):
+    file = tmp_path / ".env"
+    file.write_text("CYCLR_CLIENT_SECRT=s3cr3t\ncyclr_burst=7\nCYCLR_ELSE=1\nANYTHING=2\n")
+    file.chmod(0o600)
+    assert load(CYCLR_API_ULR="https://api.cyclr.com").doubts == (
+        ".env: CYCLR_CLIENT_SECRT is no setting and is ignored; did you mean CYCLR_CLIENT_SECRET?",
+        ".env: CYCLR_ELSE is no setting and is ignored",
+        "environment: CYCLR_API_ULR is no setting and is ignored; did you mean CYCLR_API_URL?",
+    )
+
+
+def test_what_is_doubtful_is_told_beside_what_is_missing(load, tmp_path: Path):
+    with pytest.raises(InvalidSettings) as caught:
+        load(
+            needs_cyclr=True,
+            CYCLR_API_URL="https://api.cyclr.com",
+            CYCLR_CLIENT_ID="1",
+            CYCLR_SECRET="s3cr3t",
+        )
+    assert caught.value.problems == ["CYCLR_CLIENT_SECRET is not set: shown beside the client id"]
+    assert len(caught.value.doubts) == 1
+    assert "s3cr3t" not in f"{caught.value} {caught.value.doubts}"
+
+
+def test_a_line_of_the_dotenv_file_that_is_no_setting_is_told_without_its_text(load, tmp_path: Path):
+    file = tmp_path / ".env"
+    file.write_text("CYCLR_BURST=7\n'CYCLR_CLIENT_SECRET s3cr3t\nCYCLR_CONCURRENCY=9\n")
+    file.chmod(0o600)
+    settings = load()
+    assert settings.doubts == (".env, line 2: expected NAME=value, got another text, which is ignored",)
+    assert (settings.cyclr_burst, settings.cyclr_concurrency) == (7, 9)

@@ -37,6 +37,8 @@ def require_worker_can_start(broker_url: str) -> None:
     configure_logging()
     try:
         settings = load_settings(needs_cyclr=True, needs_deployment=True)
+        for doubt in settings.doubts:
+            log.warning("settings_doubted", doubt=doubt)
         assert settings.redis_url is not None
         if settings.redis_url.get_secret_value() != broker_url:
             raise InvalidSettings(["REDIS_URL: expected in the environment, Celery does not read .env"])

@@ -4,10 +4,10 @@
 def main() -> None:
     """The entry point of the command."""
     from worker.cli.loading import begin_loading
-
-    begin_loading()
-    from worker.cli.app import app
     from worker.cli.streams import use_lasting_streams
 
     use_lasting_streams()
+    begin_loading()
+    from worker.cli.app import app
+
     app()

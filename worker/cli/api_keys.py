@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, failures_in_words, say, tell
+from worker.cli.exits import NOTHING_DONE, failures_in_words, require_whole_output, say, tell
 from worker.cli.workplace import opened_place
 from worker.domain.scopes import Scope
 from worker.domain.wording import counted
@@ -26,6 +26,7 @@ def create_command(name: str, scope: Scope, expires: str) -> None:
         say(f"API key {key.id} for '{key.name}', scope {key.scope}, {until}.")
         say("It is shown this once, and only its hash is kept: put it where secrets belong.")
         tell(text)
+        require_whole_output()
 
 
 def list_command(*, as_json: bool) -> None:
@@ -33,9 +34,11 @@ def list_command(*, as_json: bool) -> None:
         keys = list_keys(place.database.engine)
     if as_json:
         tell(json.dumps([_fields(key) for key in keys], indent=2, ensure_ascii=False))
+        require_whole_output()
         return
     for key in keys:
         tell(f"{key.id}  {key.scope:<5}  {_standing(key):<22}  {key.name}")
+    require_whole_output()
     say(f"{counted(len(keys), 'API key')}.")
 
 

@@ -80,6 +80,26 @@ Example:
   cyclr-bulk simulator --port 8765 --sample 100"""
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        from worker.cli.exits import tell
+
+        tell(f"cyclr-bulk {version('cyclr-bulk')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is."),
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command(short_help="Watch the main job against a simulated Cyclr.", epilog=DEMO_EXAMPLES)
 def demo(
     accounts: Annotated[

@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A CSV with one row per account.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A CSV with one row per account; - or a pipe, for rows that another command makes.",
+        show_default=False,
+    ),
 ]
 JobArgument = Annotated[
     str,

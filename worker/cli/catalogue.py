@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import typer
 
 from worker.cli.asking import ask
-from worker.cli.exits import NOTHING_DONE, failures_in_words, say, say_all, tell
+from worker.cli.exits import NOTHING_DONE, failures_in_words, require_whole_output, say, say_all, tell
+from worker.cli.given_settings import read_settings
 from worker.cli.session import Session
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.cyclr.client import CyclrClient
@@ -14,7 +15,6 @@ from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
 from worker.intake import template
-from worker.settings import load_settings
 
 NO_ACCOUNT = (
     "Cyclr shows its catalogue to existing accounts only, and this instance has none yet: create one first."
@@ -36,9 +36,11 @@ def connectors_command(query: str | None, account: str | None, *, as_json: bool)
         raise typer.Exit(NOTHING_DONE)
     if as_json:
         tell(json.dumps([connector.to_json() for connector in found], indent=2, ensure_ascii=False))
+        require_whole_output()
         return
     for connector in found:
         say_all(_connector_lines(connector), tell)
+    require_whole_output()
     matching = f" with '{query}' in the name" if query else ""
     say(f"{counted(len(found), 'connector')}{matching}.")
 
@@ -56,10 +58,11 @@ def template_command(name: str, account: str | None) -> None:
         say(found)
         raise typer.Exit(NOTHING_DONE)
     typer.echo(template(found), nl=False)
+    require_whole_output()
 
 
 def _session() -> Session:
-    return Session(load_settings(needs_cyclr=True), needs_workers=False)
+    return Session(read_settings(needs_cyclr=True), needs_workers=False)
 
 
 def _connector_lines(connector: Connector) -> Iterator[str]:

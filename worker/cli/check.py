@@ -1,6 +1,6 @@
 """`cyclr-bulk check`: everything up to the question whether to run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +9,14 @@ import typer
 from worker.cli.asking import ask
 from worker.cli.commands import run_again
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
+from worker.cli.given_settings import read_settings
+from worker.cli.piped import as_typed, opened_source
 from worker.cli.progress import Activity
 from worker.cli.report import (
     estimate_lines,
     found_lines,
     home_lines,
+    in_the_way_lines,
     problem_lines,
     standing,
     unfinished_lines,
@@ -22,27 +25,36 @@ from worker.cli.report import (
 from worker.cli.session import Session
 from worker.cli.workplace import Workplace
 from worker.domain.wording import counted
-from worker.intake import Options, Source, open_source
+from worker.intake import Options, Source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
-from worker.settings import CyclrSettings, InvalidSettings, load_settings
-from worker.store.jobs import list_unfinished_jobs
+from worker.settings import CyclrSettings, InvalidSettings
+from worker.store.jobs import JobStatus, list_unfinished_jobs
+from worker.store.listing import find_job
+from worker.store.readiness import lost_database_in_words
 
 
 def check_command(file: Path, options: RunOptions) -> None:
-    with failures_in_words(nothing_done="Nothing was changed.", problems_to=tell):
-        source = open_source(file)
+    with (
+        failures_in_words(nothing_done="Nothing was changed.", problems_to=tell),
+        opened_source(file) as source,
+    ):
         settings = settings_or_offline_check(source, options, to=tell)
-        with Session(settings, needs_workers=False) as session:
+        with (
+            Session(settings, needs_workers=False) as session,
+            lost_database_in_words(session.database.engine),
+        ):
             database = session.database
             unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
             others = [job for job in list_unfinished_jobs(database.engine) if not _is(job.id, unfinished)]
             checked = check(session, source, options, besides=unfinished)
+            in_the_way = find_in_the_way(session, checked)
         say_all(home_lines(settings), tell)
         show_check(checked, is_begun=unfinished is not None)
-        say_all(unfinished_lines(others), tell)
-        say_all(_verdict_lines(checked, file, options, unfinished), tell)
+        named = {job.id for job, _ in in_the_way}
+        say_all(unfinished_lines(job for job in others if job.id not in named), tell)
+        say_all(_verdict_lines(checked, as_typed(file), options, unfinished, in_the_way), tell)
     raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_INSTALLED)
 
 
@@ -70,6 +82,12 @@ def check(
         )
 
 
+def find_in_the_way(place: Workplace, checked: Checked) -> list[tuple[JobStatus, int]]:
+    """The unfinished jobs that have still to do rows of this file, and how many of these."""
+    found = ((find_job(place.database.engine, job_id), count) for job_id, count in checked.live.items())
+    return [(job, count) for job, count in found if job is not None]
+
+
 def settings_or_offline_check(
     source: Source, options: RunOptions, *, to: Say = say, needs_deployment: bool = False
 ) -> CyclrSettings:
@@ -78,7 +96,7 @@ def settings_or_offline_check(
     Raises: InvalidSettings.
     """
     try:
-        return load_settings(needs_cyclr=True, needs_deployment=needs_deployment)
+        return read_settings(needs_cyclr=True, needs_deployment=needs_deployment)
     except InvalidSettings:
         checked = check_offline(source, Options("", options.connector, options.as_written))
         say_all(found_lines(checked), to)
@@ -96,7 +114,7 @@ def show_check(checked: Checked, *, is_begun: bool = False, to: Say = tell) -> N
 
 
 def _show_findings(checked: Checked, to: Say) -> None:
-    say_all(warning_lines(checked.warnings), to)
+    say_all(warning_lines(checked.warnings, checked.warning_count), to)
     if checked.problem_count:
         say_all(problem_lines(checked.problems, checked.problem_count), to)
 
@@ -106,7 +124,11 @@ def _is(job_id: str, unfinished: Unfinished | None) -> bool:
 
 
 def _verdict_lines(
-    checked: Checked, file: Path, options: RunOptions, unfinished: Unfinished | None
+    checked: Checked,
+    file: Path,
+    options: RunOptions,
+    unfinished: Unfinished | None,
+    in_the_way: Sequence[tuple[JobStatus, int]],
 ) -> Iterator[str]:
     """What a person can do now."""
     if unfinished is not None:
@@ -117,6 +139,9 @@ def _verdict_lines(
     elif not checked.problem_count:
         yield "No problems. Install it with:"
         yield f"  {run_again(file, options)}"
+    elif in_the_way:
+        again = "check this file again" if checked.is_only_live else "correct this file and check it again"
+        yield from in_the_way_lines(in_the_way, others=checked.planned, again=again)
     elif checked.survey.problems or not checked.planned:
         yield "Correct the file, then check it again."
     else:

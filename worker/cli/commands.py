@@ -5,11 +5,14 @@ from pathlib import Path
 
 from worker.jobs.options import RunOptions
 
+STDIN = Path("-")  # the rows come through a pipe
+
 
 def run_again(file: Path, options: RunOptions, results: Path | None = None) -> str:
-    """The command that goes on with the same job: the same options, all of its rows."""
+    """The command that goes on with the same job: the same options, all of its rows. `file`: as a person types it."""
     words = ["cyclr-bulk", "run", file_argument(file)]
     words += ["--connector", options.connector] if options.connector else []
+    words += ["--yes"] if file == STDIN else []  # nobody can be asked there
     words += ["--results", str(results)] if results else []
     words += ["--skip-invalid"] if options.skip_invalid else []
     words += ["--look-first"] if options.look_first else []
@@ -24,5 +27,5 @@ def quoted(word: object) -> str:
 
 
 def file_argument(file: Path) -> str:
-    """The path so that no command takes it for an option."""
-    return f"./{file}" if str(file).startswith("-") else str(file)
+    """The path so that no command takes it for an option; `-` stays what comes through a pipe."""
+    return f"./{file}" if str(file).startswith("-") and file != STDIN else str(file)

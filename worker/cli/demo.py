@@ -74,7 +74,7 @@ def _settings(folder: Path, base_url: str) -> CyclrSettings:
         for name, field in CyclrSettings.model_fields.items()
     }
     return load_settings(
-        _env_file=None,
+        env_file=None,
         **defaults
         | {
             "cyclr_api_url": base_url,

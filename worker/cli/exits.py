@@ -8,6 +8,7 @@ from types import FrameType
 import typer
 
 from worker.cli.loading import end_loading
+from worker.cli.streams import is_output_cut
 from worker.domain.failures import ToldFailure
 
 ALL_INSTALLED = 0
@@ -33,11 +34,18 @@ def say_all(lines: Iterable[str], to: Say = say) -> None:
         to(line)
 
 
+def require_whole_output() -> None:
+    """For a command that was asked for nothing but its output. Raises: Exit where a part of it could not be written."""
+    if is_output_cut():
+        say("Not all of what was asked for was written.")
+        raise typer.Exit(NOTHING_DONE)
+
+
 @contextmanager
 def failures_in_words(
-    *, nothing_done: str = "Nothing was installed.", problems_to: Say = say
+    *, nothing_done: str = "Nothing was installed.", problems_to: Say = say, code: int = NOTHING_DONE
 ) -> Iterator[None]:
-    """Known failures end the command with their message and exit code 2, an interrupt with 3.
+    """Known failures end the command with their message and this exit code, an interrupt with 3.
 
     `problems_to`: where problems of the file go; `check` was asked for them.
     """
@@ -52,7 +60,7 @@ def failures_in_words(
     else:
         return
     say(nothing_done)
-    raise typer.Exit(NOTHING_DONE)
+    raise typer.Exit(code)
 
 
 def _say_failure(failure: ToldFailure, problems_to: Say) -> None:

@@ -192,7 +192,7 @@ def jobs(as_json: JsonOption = False) -> None:
 
 @app.command(short_help="Say how a job stands.", epilog=STATUS_EXAMPLES)
 def status(job: JobArgument, as_json: JsonOption = False) -> None:
-    """Say how JOB stands: counters, pace, what holds the calls back, why it is paused, failures by reason."""
+    """Say how JOB stands: counters, pace, what holds the calls back, why it is paused, failures by reason, what its check warned of."""
     from worker.cli.showing import status_command
 
     status_command(job, as_json=as_json)

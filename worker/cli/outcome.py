@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from worker.cli.commands import file_argument, quoted
 from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.cli.failures import failure_lines
-from worker.cli.report import counts_line
+from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import ResultPath
 from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
 from worker.domain.wording import counted
 from worker.jobs.results import write_result_file
-from worker.store.jobs import JobStatus, count_waiting_for_authorisation
+from worker.store.jobs import JobStatus
 from worker.store.session import Engine
 from worker.store.tallies import list_failures
 
@@ -50,7 +50,7 @@ def say_outcome(
     engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: str
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
-    tell(counts_line(job, count_waiting_for_authorisation(engine, job.id)))
+    tell(counts_line(job))
     say_all(failure_lines(list_failures(engine, job.id), job.failed, job.id), tell)
     if path is not None:
         tell(f"Results, one line for every row: {path}")
@@ -72,7 +72,7 @@ def _places(session: "Session", job_id: str, result_path: ResultPath) -> tuple[P
 def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Path | None:
     for path in places:
         try:
-            write_result_file(engine, job_id, path)
+            write_result_file(engine, job_id, path, ways=WAYS)
         except OSError as error:
             say(f"The result file {path} could not be written: {error.strerror or error}.")
         else:

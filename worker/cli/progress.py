@@ -4,9 +4,12 @@ import sys
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.status import Status
+from rich.table import Table
+from rich.text import Text
 
 from worker.cli.exits import say
 from worker.clock import Clock, Moment
@@ -15,6 +18,8 @@ from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 
 LINE_EVERY_S = 10.0
+BAR_COLUMNS = 30
+APART = "   "
 
 
 class Activity:
@@ -40,14 +45,16 @@ class Activity:
 
 def describe(job: JobStatus, going: Going, note: str) -> str:
     """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`; without what is not known yet."""
-    parts = [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
-    if going.rows_per_second > 0:
-        parts.append(f"{going.rows_per_second:.1f}/s")
-    if going.seconds_left is not None:
-        parts.append(f"{in_words(going.seconds_left)} left")
-    if note:
-        parts.append(note)
-    return ", ".join(parts)
+    return ", ".join([*_counts(job), *_pace(going), *([note] if note else [])])
+
+
+def _counts(job: JobStatus) -> list[str]:
+    return [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
+
+
+def _pace(going: Going) -> list[str]:
+    parts = [f"{going.rows_per_second:.1f}/s"] if going.rows_per_second > 0 else []
+    return parts if going.seconds_left is None else [*parts, f"{in_words(going.seconds_left)} left"]
 
 
 class Display(Protocol):
@@ -67,28 +74,29 @@ def open_display(clock: Clock, *, is_terminal: bool | None = None) -> Display:
 
 
 class _Bar:
+    """Two lines, the bar and the numbers, and under them why nothing moves, each as wide as it has to be: a terminal of 80
+    columns breaks what is too long between two words."""
+
     def __init__(self) -> None:
-        self._progress = Progress(
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-            refresh_per_second=5,
-        )
-        self._task: TaskID | None = None
+        self._bar = ProgressBar(total=1, completed=0, width=BAR_COLUMNS)
+        self._live = Live(console=Console(stderr=True, highlight=False), refresh_per_second=5)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def show(self, job: JobStatus, going: Going, note: str) -> None:
-        text = describe(job, going, note)
-        if self._task is None:
-            self._task = self._progress.add_task(text, total=job.total - job.held)
-        self._progress.update(self._task, description=text, completed=job.final, total=job.total - job.held)
+        total = job.total - job.held
+        self._bar.update(completed=job.final, total=total)
+        figures = [f"{job.final:,} of {total:,}", *_pace(going)]
+        first = Table.grid(padding=(0, 3, 0, 0))
+        first.add_row(self._bar, Text(APART.join(figures)))
+        lines: list[RenderableType] = [first, Text(APART.join(_counts(job)))]
+        lines += [Text(f"{note[:1].upper()}{note[1:]}.")] if note else []
+        self._live.update(Group(*lines))
 
 
 class _Lines:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from worker.domain.rows import Problem, Warning_
-from worker.domain.states import PAUSE_MESSAGES
+from worker.domain.rows import Problem, Warning_, Way, Ways
+from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words, listed
 from worker.jobs.standing import done_in_words
 from worker.settings import CyclrSettings
@@ -16,23 +16,55 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 1_000
 SHOWN_WARNINGS = 1_000
 SHOWN_USES = 12
+WAYS: Ways = {
+    Way.ACCOUNT_IDS_AS_WRITTEN: "or run with `--as-written account_id`",
+    Way.VERSIONS_AS_WRITTEN: "or run with `--as-written connector_version`",
+    Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
+}
+SHOWN_JOBS = 5
+WHILE_IT_LASTS = {
+    JobState.LOADING: ("Its rows are being written. See how it goes, then {again}:", "status"),
+    JobState.RUNNING: ("Let it end, then {again}:", "watch"),
+    JobState.PAUSED: ("Let it go on to its end, then {again}:", "resume"),
+}
 
 
 def problem_lines(problems: Sequence[Problem], count: int) -> Iterator[str]:
-    """The first 1,000 problems, and how many there are."""
+    """The first 1,000 different problems, and how many there are of all rows."""
     shown = problems[:SHOWN_PROBLEMS]
     for problem in shown:
-        yield f"  {problem}"
-    more = f", of which these are the first {len(shown):,}" if count > len(shown) else ""
+        yield f"  {problem.told(WAYS)}"
+    told = sum(problem.count for problem in shown)
+    more = f", of which these are the first {told:,}" if count > told else ""
     yield f"{counted(count, 'problem')}{more}."
 
 
-def warning_lines(warnings: Sequence[Warning_]) -> Iterator[str]:
-    for warning in warnings[:SHOWN_WARNINGS]:
+def warning_lines(warnings: Sequence[Warning_], count: int) -> Iterator[str]:
+    """The first 1,000 different warnings, and how many others there are of all rows."""
+    shown = warnings[:SHOWN_WARNINGS]
+    for warning in shown:
         yield f"  warning: {warning}"
-    more = len(warnings) - SHOWN_WARNINGS
+    more = count - sum(warning.count for warning in shown)
     if more > 0:
         yield f"  and {counted(more, 'other warning')}"
+
+
+def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, again: str) -> Iterator[str]:
+    """Unfinished jobs that have still to do rows of a file, and the ways on. `jobs`: with the number of these rows.
+
+    `others`: rows of the file that can be installed now. `again`: as in "let it end, then ...".
+    """
+    for job, count in jobs[:SHOWN_JOBS]:
+        are = "is" if count == 1 else "are"
+        yield f"{counted(count, 'row')} of this file {are} still to be done by job {job.id} of {job.source_name},"
+        yield f"{job.final:,} of {counted(job.total, 'row')} done ({_state(job)})."
+        text, command = WHILE_IT_LASTS.get(job.state, WHILE_IT_LASTS[JobState.RUNNING])
+        yield text.format(again=again)
+        yield f"  cyclr-bulk {command} {job.id}"
+        yield f"Or end it, then {again} (nothing is installed twice):"
+        yield f"  cyclr-bulk cancel {job.id}"
+    if others:
+        yield f"Or add --skip-invalid to install only {'the other row' if others == 1 else f'the other {others:,} rows'}."
 
 
 def found_lines(checked: "Checked") -> Iterator[str]:
@@ -95,8 +127,11 @@ def standing(job: JobStatus) -> str:
 def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:
     """Jobs that are not this command's business; their rows are in the way of the same rows in other files."""
     for job in jobs:
-        state = f"paused: {PAUSE_MESSAGES[job.pause_reason]}" if job.pause_reason else job.state
-        yield f"Left alone: {standing(job)} ({state})."
+        yield f"Left alone: {standing(job)} ({_state(job)})."
+
+
+def _state(job: JobStatus) -> str:
+    return f"paused: {PAUSE_MESSAGES[job.pause_reason]}" if job.pause_reason else job.state
 
 
 def home_lines(settings: CyclrSettings) -> Iterator[str]:
@@ -108,9 +143,9 @@ def home_lines(settings: CyclrSettings) -> Iterator[str]:
         yield f"Home folder: {settings.cyclr_bulk_home}"
 
 
-def counts_line(job: JobStatus, waiting: int) -> str:
-    """`waiting`: installed rows whose customer has still to authorise."""
-    installed = f"{job.installed:,} installed"
+def counts_line(job: JobStatus) -> str:
+    """Where the job's rows are, in numbers."""
+    installed, waiting = f"{job.installed:,} installed", job.to_authorise
     if waiting:
         verb = "waits" if waiting == 1 else "wait"
         installed += f" ({waiting:,} of them {verb} for the customer's authorisation)"

@@ -18,7 +18,8 @@ class ResultPath:
     def __init__(self, file: Path, given: Path | None) -> None:
         """Raises: OSError where nothing can be written there, or something else would be lost."""
         self._file = file
-        self._input = file.stat()
+        # What came through a pipe has only a name: nothing is there to be kept.
+        self._input = file.stat() if file.exists() else None
         self._given = given
         _require_writable((given or file).parent, " with --results")
         if given is not None and given.exists():
@@ -43,13 +44,14 @@ class ResultPath:
             raise OSError(
                 None, "expected a file for the results, got a folder; name a file in it", str(given)
             )
+        _require_file(given)
         if _jobs_of(given) is None:
             raise OSError(
                 None, "it exists and is no result file of cyclr-bulk; name another with --results", str(given)
             )
 
     def _is_input(self, path: Path) -> bool:
-        return os.path.samestat(path.stat(), self._input)
+        return self._input is not None and os.path.samestat(path.stat(), self._input)
 
 
 def require_result_path(path: Path) -> None:
@@ -58,9 +60,16 @@ def require_result_path(path: Path) -> None:
     _require_writable(path.parent)
     if path.is_dir():
         raise OSError(None, "expected a file for the results, got a folder; name a file in it", str(path))
+    _require_file(path)
     if path.exists() and _jobs_of(path) is None:
         reason = "it exists and is no result file of cyclr-bulk; name another"
         raise OSError(None, reason, str(path))
+
+
+def _require_file(path: Path) -> None:
+    """A result file appears whole or not at all, which no pipe does; and who looked into one would wait there."""
+    if path.exists() and not path.is_file():
+        raise OSError(None, "expected a file for the results, got a pipe or a device; name a file", str(path))
 
 
 def _require_writable(folder: Path, how: str = "") -> None:

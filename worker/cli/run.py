@@ -1,13 +1,13 @@
 """`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
-from worker.cli.check import check, settings_or_offline_check, show_check
+from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
 from worker.cli.commands import run_again
+from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import (
     ALL_INSTALLED,
     NOTHING_DONE,
@@ -19,81 +19,116 @@ from worker.cli.exits import (
     tell,
 )
 from worker.cli.outcome import conclude_run
+from worker.cli.piped import as_typed, is_piped, known_as, opened_source
 from worker.cli.progress import Activity
-from worker.cli.report import home_lines, standing, unfinished_lines
+from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
 from worker.cli.result_path import ResultPath
 from worker.cli.session import Session
 from worker.cli.watching import see_through
 from worker.cli.workplace import Workplace
 from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words
-from worker.intake import Source, open_source
+from worker.intake import Source
 from worker.jobs.checking import Checked
+from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
+from worker.store.readiness import lost_database_in_words
 
 
 def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sure: bool) -> None:
     with ExitStack() as stack:
         with failures_in_words():
-            source = open_source(file)
-            result_path = ResultPath(file, results)
+            if is_piped(file):
+                require_an_answer(is_sure=is_sure)  # at once: what is read from a pipe then is lost
+            source = stack.enter_context(opened_source(file))
+            result_path = ResultPath(known_as(file), results)
             settings = settings_or_offline_check(source, options)
             require_an_answer(is_sure=is_sure)
             say_all(home_lines(settings))
             session = stack.enter_context(Session(settings, needs_workers=True))
-            job_id = _prepare(stack, session, source, options, is_sure=is_sure)
-        job = see_through(session, job_id)
+            with lost_database_in_words(session.database.engine):
+                job_id = _prepare(stack, session, source, file, options, is_sure=is_sure)
+        with (
+            failures_in_words(
+                nothing_done=f"Job {job_id} is kept: run the same file again to go on.", code=STOPPED
+            ),
+            lost_database_in_words(session.database.engine),
+        ):
+            job = see_through(session, job_id)
         with interrupts_in_words(f"Job {job_id} is kept, its result file was not written."):
             code = conclude_run(
                 session,
                 job,
                 result_path,
-                how_to_go_on=run_again(file, options, results),
+                how_to_go_on=(
+                    # Its rows are here, and need not come once more.
+                    f"cyclr-bulk resume {job_id}" if is_piped(file) else run_again(file, options, results)
+                ),
             )
     raise typer.Exit(code)
 
 
 def require_an_answer(*, is_sure: bool) -> None:
-    if not is_sure and not sys.stdin.isatty():
+    if not is_sure and not can_ask():
         say("There is no terminal to ask on: add --yes to install without a question.")
         say("Nothing was installed.")
         raise typer.Exit(NOTHING_DONE)
 
 
 def _prepare(
-    stack: ExitStack, session: Session, source: Source, options: RunOptions, *, is_sure: bool
+    stack: ExitStack, session: Session, source: Source, file: Path, options: RunOptions, *, is_sure: bool
 ) -> str:
     """The id of a job that runs and is watched: the unfinished one of this file, or a new one."""
-    database = session.database
-    unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
-    jobs = list_unfinished_jobs(database.engine)
-    say_all(unfinished_lines(job for job in jobs if unfinished is None or job.id != unfinished.job.id))
-    if unfinished is not None:
-        _require_same_options(unfinished, options, source)
-        _go_on(stack, session, unfinished.job, options, is_sure=is_sure)
-        return unfinished.job.id
-    checked = check(session, source, options)
-    show_check(checked, to=say)
-    require_installable(checked, options)
-    agree(question(checked, options, session.settings), is_sure=is_sure)
-    return load(stack, session, checked, options)
+    engine = session.database.engine
+
+    def find() -> Unfinished | None:
+        return find_unfinished(engine, session.database.instance_id, source.content_hash, options)
+
+    begun = find()
+    say_all(
+        unfinished_lines(
+            job for job in list_unfinished_jobs(engine) if begun is None or job.id != begun.job.id
+        )
+    )
+    if begun is None:
+        checked = check(session, source, options)
+        # Somebody else may have begun this very file meanwhile.
+        begun = find() if checked.live else None
+        if begun is None:
+            show_check(checked, to=say)
+            require_installable(session, checked, options)
+            agree(question(checked, options, session.settings), is_sure=is_sure)
+            try:
+                return load(stack, session, checked, options)
+            except Rejected:
+                begun = find()
+                if begun is None:
+                    raise
+    _require_same_options(begun, options, file)
+    _go_on(stack, session, begun.job, options, is_sure=is_sure)
+    return begun.job.id
 
 
-def _require_same_options(unfinished: Unfinished, options: RunOptions, source: Source) -> None:
+def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Path) -> None:
     if unfinished.has_options(options):
         return
     say(f"This file was begun with other options: {standing(unfinished.job)}. Go on with them:")
-    say(f"  {run_again(source.path, unfinished.options)}")
+    say(f"  {run_again(as_typed(file), unfinished.options)}")
     say("Nothing was installed.")
     raise typer.Exit(NOTHING_DONE)
 
 
-def require_installable(checked: Checked, options: RunOptions) -> None:
+def require_installable(place: Workplace, checked: Checked, options: RunOptions) -> None:
+    if checked.live and not options.skip_invalid and not checked.survey.problems:
+        again = "run this file again" if checked.is_only_live else "correct this file and run it again"
+        say_all(in_the_way_lines(find_in_the_way(place, checked), others=checked.planned, again=again))
+        say("Nothing was installed.")
+        raise typer.Exit(NOTHING_DONE)
     if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
         hint = (
             ""
@@ -131,12 +166,7 @@ def agree(request: str, *, is_sure: bool) -> None:
     if is_sure:
         say(request.replace("?", ".", 1))
         return
-    try:
-        agreed = typer.confirm(request, err=True)
-    except typer.Abort:
-        say()
-        agreed = False
-    if not agreed:
+    if not agrees(request):
         say("Declined. Nothing was installed.")
         raise typer.Exit(STOPPED)
 

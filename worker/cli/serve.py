@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 import typer
 
 from worker.cli.exits import NOTHING_DONE, failures_in_words, say, tell
+from worker.cli.given_settings import read_settings
 from worker.cli.session import Session
 from worker.cli.workplace import open_deployment
 from worker.clock import Clock
 from worker.domain.states import JobState
 from worker.embedded import interrupts
-from worker.settings import CyclrSettings, load_settings
+from worker.settings import CyclrSettings
 from worker.store.api_keys import list_keys
 from worker.store.jobs import list_unfinished_jobs
 from worker.telemetry import configure_logging
@@ -31,7 +32,7 @@ LISTENS_ON = "Serving on "
 
 def serve_command(host: str | None, port: int) -> None:
     with failures_in_words(nothing_done="Nothing is served."), ExitStack() as stack:
-        settings = load_settings(needs_cyclr=True, needs_deployment=None)
+        settings = read_settings(needs_cyclr=True, needs_deployment=None)
         if settings.is_deployed:
             place, tend = _open_deployment(stack, settings), _nothing
         else:
@@ -85,6 +86,7 @@ def _open_home(stack: ExitStack, settings: CyclrSettings) -> tuple[Place, Callab
         ring=session.ring,
         keep=kept.keep,
         uploads=uploads,
+        find_workers_began_ago_s=session.find_workers_began_ago_s,
     )
 
     def tend() -> None:

@@ -133,6 +133,10 @@ class Session:
         """Be known, while the context lasts, as a command that sees to this job."""
         return self._home.watch(job_id)
 
+    def find_workers_began_ago_s(self) -> float | None:
+        """As of the home."""
+        return self._home.find_workers_began_ago_s()
+
     def now(self) -> datetime:
         return self._clock.now()
 

@@ -9,26 +9,40 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from worker.cli.exits import failures_in_words, say, say_all, tell
+from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell
 from worker.cli.failures import failure_line, failure_lines
-from worker.cli.report import counts_line
+from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import require_result_path
 from worker.cli.watching import what_holds_back
 from worker.cli.workplace import Place, opened_place, require_job, require_reason
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
+from worker.domain.rows import Warning_
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
 from worker.domain.wording import counted, in_words
+from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
 from worker.jobs.standing import Going, done_in_words, read_going, state_in_words
-from worker.store.jobs import JobStatus, count_in_hand, count_waiting_for_authorisation
+from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
 from worker.store.tallies import FailureGroup, FailurePlace, list_failures
 
 LAST_ENDED = 20
+SHOWN_WARNINGS = 20
 NOTHING_CHANGED = "Nothing was changed."
-COUNTERS = ("total", "installed", "failed", "cancelled", "retrying", "left", "held", "refused", "skipped")
+COUNTERS = (
+    "total",
+    "installed",
+    "to_authorise",
+    "failed",
+    "cancelled",
+    "retrying",
+    "left",
+    "held",
+    "refused",
+    "skipped",
+)
 
 
 def jobs_command(*, as_json: bool) -> None:
@@ -37,8 +51,10 @@ def jobs_command(*, as_json: bool) -> None:
         hosts = list_api_hosts(place.database.engine)
         if as_json:
             tell(_json([_job_fields(job, hosts) for job in jobs], indent=2))
+            require_whole_output()
             return
         say_all((_job_line(job) for job in jobs), tell)
+        require_whole_output()
         if not jobs:
             say("There are no jobs here yet.")
 
@@ -53,6 +69,7 @@ def status_command(job_id: str, *, as_json: bool) -> None:
         limiter = _limiter_state(place, job.instance_id)
         now = Clock().now()
         going, worked_s = read_going(engine, job, now), job.worked_for_s(now)
+        warnings = list_warnings(engine, job_id) if job.warning_count else []
         if as_json:
             found = _job_fields(job, host) | {
                 "in_hand": in_hand,
@@ -61,14 +78,14 @@ def status_command(job_id: str, *, as_json: bool) -> None:
                 "seconds_worked": round(worked_s, 1),
                 "limiter": _limiter_fields(limiter),
                 "failures": [asdict(group) for group in failures],
+                "warnings": [_warning_fields(warning) for warning in warnings],
             }
             tell(_json(found, indent=2))
+            require_whole_output()
             return
-        waiting = count_waiting_for_authorisation(engine, job_id)
-        say_all(
-            _status_lines(job, host[job.instance_id], in_hand, waiting, going, worked_s, limiter, failures),
-            tell,
-        )
+        say_all(_status_lines(job, host[job.instance_id], in_hand, going, worked_s, limiter, failures), tell)
+        say_all(_warning_lines(job, warnings), tell)
+        require_whole_output()
 
 
 def items_command(
@@ -81,14 +98,21 @@ def items_command(
     as_json: bool,
 ) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
-        require_job(place, job_id)
+        job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         found = 0
         for item in iter_items(
-            place.database.engine, job_id, state=state, codes=codes, account_id=account_id, reason=reason
+            place.database.engine,
+            job_id,
+            state=state,
+            codes=codes,
+            account_id=account_id,
+            reason=reason,
+            reference_at=find_position(job.columns, "reference"),
         ):
             found += 1
             tell(_json(_item_fields(item)) if as_json else _item_line(item))
+        require_whole_output()
         say(f"{counted(found, 'item')}.")
 
 
@@ -112,7 +136,7 @@ def results_command(job_id: str, path: Path, *, reason: str | None) -> None:
         require_job(place, job_id)
         require_reason(place, job_id, reason)
         require_result_path(path)
-        count = write_result_file(place.database.engine, job_id, path, reason=reason)
+        count = write_result_file(place.database.engine, job_id, path, reason=reason, ways=WAYS)
     tell(f"{counted(count, 'row')} written to {path}")
 
 
@@ -126,14 +150,13 @@ def _status_lines(
     job: JobStatus,
     host: str,
     in_hand: int,
-    waiting: int,
     going: Going,
     worked_s: float,
     limiter: LimiterState | str | None,
     failures: Sequence[FailureGroup],
 ) -> Iterator[str]:
     yield f"Job {job.id} of {job.source_name} at {host}: {state_in_words(job)}"
-    yield f"  {counts_line(job, waiting)}"
+    yield f"  {counts_line(job)}"
     if job.left:
         held = f", {job.held:,} held back by --first" if job.held else ""
         yield f"  left:      {in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
@@ -153,6 +176,22 @@ def _pace_line(job: JobStatus, going: Going, worked_s: float) -> str:
         return f"{per_second:g} rows/s, in {in_words(worked_s)} of work"
     left = "" if going.seconds_left is None else f", about {in_words(going.seconds_left)} left"
     return f"{per_second:g} rows/s in the last half minute{left}"
+
+
+def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str]:
+    if not warnings:
+        return
+    yield f"{counted(job.warning_count, 'warning')} of its check:"
+    shown = warnings[:SHOWN_WARNINGS]
+    for warning in shown:
+        yield f"  {warning}"
+    if len(warnings) > len(shown):
+        yield f"  and others: `cyclr-bulk status {job.id} --json` has the first {len(warnings)}"
+
+
+def _warning_fields(warning: Warning_) -> dict[str, Any]:
+    fields = {"row": warning.row_number, "column": warning.column, "message": warning.reason}
+    return fields | {"count": warning.count, "rows": warning.spans} if warning.count > 1 else fields
 
 
 def _until(job: JobStatus) -> str:
@@ -192,6 +231,7 @@ def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
         "source_name": job.source_name,
         "api_host": hosts[job.instance_id],
         **{name: getattr(job, name) for name in COUNTERS},
+        "warning_count": job.warning_count,
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,

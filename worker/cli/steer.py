@@ -3,12 +3,12 @@
 In a deployment its workers see to what follows. In a home, `resume` and `retry` bring workers and see the job through.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import typer
 
+from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say
 from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
 from worker.cli.report import standing
@@ -97,11 +97,11 @@ def forget_command(job_id: str, *, is_sure: bool) -> None:
 def _require_consent(question: str, *, is_sure: bool) -> None:
     if is_sure:
         return
-    if not sys.stdin.isatty():
+    if not can_ask():
         say("There is no terminal to ask on: add --yes to forget it without a question.")
         say(NOTHING_CHANGED)
         raise typer.Exit(NOTHING_DONE)
-    if not typer.confirm(question, err=True):
+    if not agrees(question):
         say(f"Declined. {NOTHING_CHANGED}")
         raise typer.Exit(STOPPED)
 
@@ -144,7 +144,7 @@ def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
 
     with ExitStack() as stack:
         with failures_in_words(nothing_done=NOTHING_CHANGED):
-            settings = load_settings(needs_cyclr=True)
+            settings = load_settings(needs_cyclr=True)  # what is doubtful about them was said above
             session = stack.enter_context(Session(settings, needs_workers=True))
             engine = session.database.engine
             if job.instance_id != session.database.instance_id:

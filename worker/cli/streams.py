@@ -1,8 +1,10 @@
-"""stdout and stderr that outlive their readers: a closed terminal or a pipe's end must not end a run half-way."""
+"""stdin, stdout and stderr that outlive their other ends: a closed terminal, a pipe's end or a full disk must not end a run
+half-way, nor change what its exit code says."""
 
 import errno
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
@@ -10,10 +12,15 @@ _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 
 class LastingStream:
-    """The stream, where text that nobody can read any more is dropped: the exit code still tells how it ended."""
+    """The stream, where text that cannot be written any more is dropped: the exit code still tells how it ended.
 
-    def __init__(self, stream: TextIO) -> None:
+    `is_cut`: whether text was lost that somebody waits for, on a full disk, say. `on_cut` is told then, once, why.
+    """
+
+    def __init__(self, stream: TextIO, on_cut: Callable[[str], None] = lambda _why: None) -> None:
         self._stream = stream
+        self._on_cut = on_cut
+        self.is_cut = False
 
     def write(self, text: str) -> int:
         try:
@@ -32,18 +39,53 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def _drop(self, error: OSError) -> None:
-        """Raises: the error, where it is of another kind: a full disk is not silence."""
-        if error.errno not in _NOBODY_READS:
-            raise error
+        where = _where(self._stream)
+        # What is still in the stream's buffer goes there too: else Python fails as it ends.
         with suppress(OSError), open(os.devnull, "w", encoding="utf-8") as nowhere:
             os.dup2(nowhere.fileno(), self._stream.fileno())
+        if error.errno not in _NOBODY_READS and not self.is_cut:
+            self.is_cut = True
+            self._on_cut(f"{where}: {error.strerror}")
+
+
+def _where(stream: TextIO) -> str:
+    """The file that the stream is written to, where the system tells."""
+    try:
+        path = os.readlink(f"/proc/self/fd/{stream.fileno()}")
+    except OSError:
+        return "stdout"
+    return path if path.startswith("/") else "stdout"
 
 
 def use_lasting_streams() -> None:
-    """For the whole command, once."""
+    """For the whole command, once, before it opens anything."""
+    _fill_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # What a person asks for must not be lost since the terminal lacks a letter.
             stream.reconfigure(errors="replace")
-    sys.stdout = cast(TextIO, LastingStream(sys.stdout))
     sys.stderr = cast(TextIO, LastingStream(sys.stderr))
+    sys.stdout = cast(TextIO, LastingStream(sys.stdout, _say_cut))
+
+
+def _fill_closed_descriptors() -> None:
+    """Where a descriptor of the three is closed, the next file that is opened would become it: a database, say."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it becomes the lowest that is free
+    # Python has none where the descriptor was closed.
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _say_cut(why: str) -> None:
+    sys.stderr.write(f"{why}. What the command tells is not written there any more.\n")
+    sys.stderr.flush()
+
+
+def is_output_cut() -> bool:
+    """Whether something that was asked for could not be written to stdout."""
+    return getattr(sys.stdout, "is_cut", False)

@@ -4,9 +4,9 @@ import time
 from contextlib import ExitStack
 
 from worker.cli.exits import failures_in_words
+from worker.cli.given_settings import read_settings
 from worker.cli.workplace import Deployment, open_deployment
 from worker.clock import Clock
-from worker.settings import load_settings
 from worker.sweeping import SWEEP_EVERY_S, SweepRules, sweep
 from worker.telemetry import configure_logging, get_logger
 
@@ -16,7 +16,7 @@ log = get_logger()
 def sweep_command() -> None:
     """Until a signal asks it to end: at once, since every step of a sweep is a transaction of its own."""
     with failures_in_words(nothing_done="Nothing is swept."), ExitStack() as stack:
-        settings = load_settings(needs_cyclr=True, needs_deployment=True)
+        settings = read_settings(needs_cyclr=True, needs_deployment=True)
         deployment = open_deployment(stack, settings)
         configure_logging()
         try:

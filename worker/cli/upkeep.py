@@ -6,7 +6,7 @@ import secrets
 
 import typer
 
-from worker.cli.exits import SOME_FAILED, failures_in_words, say, tell
+from worker.cli.exits import SOME_FAILED, failures_in_words, require_whole_output, say, tell
 from worker.cli.progress import Activity
 from worker.cli.workplace import opened_place
 from worker.clock import Clock
@@ -19,6 +19,7 @@ NOTHING_CHANGED = "Nothing was changed."
 def new_sealing_key_command() -> None:
     name = f"k{Clock().now():%y%m%d}-{secrets.token_hex(2)}"
     tell(f"{name}:{base64.b64encode(os.urandom(32)).decode()}")
+    require_whole_output()
 
 
 def reseal_command() -> None:

@@ -44,7 +44,7 @@ def say_end(engine: Engine, job: JobStatus) -> int:
 
 def _watch(place: Place, job: JobStatus) -> JobStatus:
     """The job when it is over, or when nobody wants to watch or nobody works any more."""
-    standstill = Standstill(place.database.engine, Clock())
+    standstill = Standstill(place.database.engine, Clock(), place.find_workers_began_ago_s)
     pace = PaceReader(place.database.engine, Clock())
     with (
         interrupts() as asked,

@@ -29,7 +29,8 @@ DRAIN_MARGIN_S = 10.0
 def see_through(session: "Session", job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
     engine = session.database.engine
-    standstill, pace = Standstill(engine, Clock()), PaceReader(engine, Clock())
+    standstill = Standstill(engine, Clock(), session.find_workers_began_ago_s)
+    pace = PaceReader(engine, Clock())
     try:
         with interrupts() as asked, LimiterNote(session.limiter) as note, open_display(Clock()) as display:
             while True:
@@ -88,9 +89,12 @@ class Standstill:
     STILL_AFTER_S = 3.0
     READ_EVERY_S = 1.0
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, find_workers_began_ago_s: Callable[[], float | None]
+    ) -> None:
         self._engine = engine
         self._clock = clock
+        self._find_workers_began_ago_s = find_workers_began_ago_s
         self._seen: tuple[JobState, int, int] | None = None
         self._moved_at = self._read_at = clock.moment()
         self._text = ""
@@ -104,7 +108,9 @@ class Standstill:
             and self._clock.since(self._read_at) >= self.READ_EVERY_S
         ):
             self._read_at = self._clock.moment()
-            self._text = why_it_waits(job, find_next_step(self._engine, job))
+            began_ago_s = self._find_workers_began_ago_s()
+            step = find_next_step(self._engine, job, workers_began_ago_s=began_ago_s)
+            self._text = why_it_waits(job, step)
         return self._text
 
 

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from worker.bootstrap.database import Database, open_database
+from worker.cli.given_settings import read_settings
 from worker.cli.refusals import UnknownJob, UnknownReason
 from worker.clock import Clock
 from worker.embedded import Home
-from worker.settings import CyclrSettings, load_settings
+from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
 from worker.store.readiness import lost_database_in_words, require_ready
@@ -88,6 +89,10 @@ class Deployment:
     def redis_url(self) -> str:
         return self._redis_url
 
+    def find_workers_began_ago_s(self) -> float | None:
+        """Not known: they belong to nobody's command."""
+        return None
+
     def watch(self, _job_id: str) -> AbstractContextManager[None]:
         """The workers see to it, whether a command watches or not."""
         return nullcontext()
@@ -108,6 +113,7 @@ class HomePlace:
 
     def __init__(self, settings: CyclrSettings) -> None:
         home = Home(settings.cyclr_bulk_home, Clock())
+        self.find_workers_began_ago_s = home.find_workers_began_ago_s
         self.has_workers = home.is_in_use
         self._runtime = home.find_runtime() if self.has_workers else None
         self.settings = home.settings(settings)
@@ -133,7 +139,7 @@ Place = Deployment | HomePlace
 
 def open_place(stack: ExitStack, *, needs_cyclr: bool = False) -> Place:
     """The deployment that DATABASE_URL names, else the home. Raises: InvalidSettings, DatabaseAway, OldSchema."""
-    settings = load_settings(needs_cyclr=needs_cyclr, needs_deployment=None)
+    settings = read_settings(needs_cyclr=needs_cyclr, needs_deployment=None)
     return open_deployment(stack, settings) if settings.is_deployed else _open_home(stack, settings)
 
 

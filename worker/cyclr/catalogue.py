@@ -11,17 +11,13 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import Refused
 from worker.cyclr.exchange import NextPermit, Permit
 from worker.cyclr.patience import PATIENCE, Patience, read_patiently
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.targets import fold
 
 MAX_PAGES = 10_000
 _ACCOUNTS_ASKED_AT_ONCE = 20
 _NAMES_SHOWN = 5
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-
-
-class DoubtedVersion(str):
-    """Why no release can be told, where the version is perhaps not the one that was meant."""
 
 
 async def resolve(
@@ -46,12 +42,10 @@ async def resolve(
     if ref.version is not None:
         fitting = [c for c in candidates if fold(c.version or "") == fold(ref.version)]
         same = [c for c in candidates if is_same_number(c.version or "", ref.version)]
-        if (
-            not is_as_written
-            and _is_shortest(ref.version)
-            and len({c.version for c in (*fitting, *same)}) > 1
-        ):
-            return DoubtedVersion(_which_version(ref, same))
+        if is_doubted and len({c.version for c in (*fitting, *same)}) > 1:
+            reason = _which_version(ref, same)
+            # Taken as written it has to name one of them.
+            return DoubtedVersion(reason) if fitting else reason
         fitting = fitting or ([] if is_as_written else same)
         if not fitting:
             return f"connector {ref.name_or_id} has no version {ref.version}; it has {_versions(candidates)}"
@@ -87,7 +81,7 @@ def _which_version(ref: ConnectorRef, same: Iterable[Connector]) -> str:
     ids = ", ".join(f"{c.version} (id {c.release_id})" for c in sorted(same, key=lambda c: c.release_id))
     return (
         f"connector {ref.name_or_id} has versions that a spreadsheet takes for the same number, {ids}: write the id of one "
-        "into the column connector and leave connector_version empty, or run with `--as-written connector_version`"
+        "into the column connector and leave connector_version empty"
     )
 
 

@@ -29,6 +29,8 @@ _LOOK_ALIKES = str.maketrans(
         **dict.fromkeys("\u0437", "3"),
     }
 )
+# Letters and marks that nobody sees, though Unicode counts them among those that are printed.
+_HIDDEN_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _ASCII_LOOK_ALIKES = str.maketrans({"1": "l", "i": "l", "|": "l", "0": "o", " ": "", "-": "", "_": ""})
 
 
@@ -42,12 +44,10 @@ def why_no_account_id(text: str) -> str | None:
         return "an account id cannot be empty"
     if text in (".", ".."):
         return f"'{text}' cannot be an account id: an address cannot name it"
-    for character in text:
-        if not character.isprintable():
-            return (
-                f"an account id cannot hold an invisible character (U+{ord(character):04X}): type the id anew"
-            )
-    return None
+    if text.isprintable() and (text.isascii() or _HIDDEN_LETTERS.isdisjoint(text)):
+        return None
+    hidden = next(each for each in text if each in _HIDDEN_LETTERS or not each.isprintable())
+    return f"an account id cannot hold an invisible character (U+{ord(hidden):04X}): type the id anew"
 
 
 def skeleton(account_id: str) -> str:

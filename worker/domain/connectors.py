@@ -1,5 +1,6 @@
 """Cyclr's catalogue and what is installed, reduced to what we use. `Source:` reference sections 6 to 9."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,15 @@ class AuthMethod:
     def answers_to(self, reference: str) -> bool:
         """Whether a person may mean this method by `reference`: its name, type or id, in any case."""
         return fold(reference) in {fold(self.id), fold(self.name), fold(self.auth_type)}
+
+
+def asks_customer(methods: Iterable[AuthMethod], method_id: str | None) -> bool:
+    """Whether a row of a connector with these methods waits for its customer once it is installed.
+
+    `method_id`: the method that the row names; None: a row that names none is left to whoever authorises it.
+    """
+    theirs = {method.id for method in methods if method.is_for_customers}
+    return bool(theirs) and (method_id is None or method_id in theirs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,10 @@ class ConnectorRef:
 
     def __str__(self) -> str:
         return f"{self.name_or_id} {self.version}" if self.version else self.name_or_id
+
+
+class DoubtedVersion(str):
+    """Why no release can be told, where the version is perhaps not the one that was meant."""
 
 
 @dataclass(frozen=True, slots=True)

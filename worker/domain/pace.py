@@ -12,7 +12,7 @@ class Pace:
 
     def __str__(self) -> str:
         """`10 calls/s`; where it is another process's limit, in words."""
-        return f"{self.per_second:g} calls/s{self.whose}"
+        return f"{self.per_second:g} {'call' if self.per_second == 1 else 'calls'}/s{self.whose}"
 
     @property
     def is_own(self) -> bool:

@@ -3,7 +3,8 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from worker.domain.connectors import ConnectorRef
 
@@ -14,29 +15,72 @@ SECRET_COLUMNS = ("auth_value", "username", "password", "api_key", "access_token
 PROPERTY_PREFIX = "property."
 
 
+Span = tuple[int, int]  # the first and the last of rows that follow each other
+
+
+class Way(StrEnum):
+    """What may be asked for beside a file, so that a problem of it is none. At a command it has another name than over HTTP."""
+
+    ACCOUNT_IDS_AS_WRITTEN = "account_ids_as_written"
+    VERSIONS_AS_WRITTEN = "versions_as_written"
+    CONNECTOR_FOR_ALL = "connector_for_all"
+
+
+Ways = Mapping[Way, str]  # what each is called in one place, as the end of a sentence: "or run with ..."
+NO_WAYS: Ways = {}
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """Why a row (or, with `row_number` None, the whole file) was refused. Rows count as in a spreadsheet: header = 1."""
+    """Why a row (or, with `row_number` None, the whole file) was refused. Rows count as in a spreadsheet: header = 1.
+
+    One that many rows have is told once: `count` is how many, `row_number` the first, `spans` the first of them all.
+    `way`: what helps beside correcting the file; `reason` does not name it.
+    """
 
     row_number: int | None
     column: str | None
     reason: str
+    count: int = 1
+    spans: tuple[Span, ...] = ()
+
+    way: Way | None = field(default=None, compare=False)
+
+    def told(self, ways: Ways) -> "Problem":
+        """The same with the way on in its reason, by the name that it has where the problem is shown."""
+        name = ways.get(self.way) if self.way else None
+        return replace(self, reason=f"{self.reason}, {name}", way=None) if name else self
+
+    @property
+    def rows_in_words(self) -> str:
+        """`14`, `2-51300`, `2-9, 12 and 1,200 more`; nothing where it is of the whole file."""
+        if self.row_number is None:
+            return ""
+        spans = self.spans or ((self.row_number, self.row_number),)
+        more = self.count - sum(last - first + 1 for first, last in spans)
+        shown = ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in spans)
+        return shown + (f" and {more:,} more" if more > 0 else "")
 
     def __str__(self) -> str:
-        where = [] if self.row_number is None else [f"row {self.row_number}"]
+        is_of_many = self.row_number is not None and self.count > 1
+        where = [] if self.row_number is None else [f"row{'s' if is_of_many else ''} {self.rows_in_words}"]
         if self.column is not None:
             where.append(f"column {self.column}")
-        return f"{', '.join(where)}: {self.reason}" if where else self.reason
+        many = f" ({self.count:,} rows)" if is_of_many else ""
+        return f"{', '.join(where)}: {self.reason}{many}" if where else self.reason
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Warning_:  # noqa: N801 - `Warning` is Python's own
-    """What may go wrong, though the row (or the file) is accepted."""
+    """What may go wrong, though the row (or the file) is accepted. `count`, `spans`: as of a problem."""
 
     row_number: int | None
     column: str | None
     reason: str
+    count: int = 1
+    spans: tuple[Span, ...] = ()
 
+    rows_in_words = Problem.rows_in_words
     __str__ = Problem.__str__
 
 
@@ -56,7 +100,8 @@ class Row:
     `cells`: every cell of the line in the file's column order, secrets replaced by `NOT_EXPORTED`.
     `secrets`: canonical column -> value, for the secret cells that are not empty (auth columns by name,
     `property.<TargetName>` for properties). `stored_at`: (job id, row number) of the item that this row is of, in a
-    result file; that item has the secrets whose cell says `NOT_EXPORTED`.
+    result file; that item has the secrets whose cell says `NOT_EXPORTED`. `cells_if_refused`: in place of `cells` where a
+    later rule refuses the row, and it may hold a credential in a column that is shown; None where it holds none.
     """
 
     number: int
@@ -71,6 +116,7 @@ class Row:
     reference: str | None = None
     stored_at: tuple[str, int] | None = None
     warnings: tuple[Warning_, ...] = ()
+    cells_if_refused: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"Row(number={self.number})"
@@ -126,7 +172,7 @@ class StoredRow:
     """An item that a row of a result file refers to. `secrets`: by column; None where they are no longer kept.
 
     `connector_key`: how its own file named the connector; `connector`: its name, and its version if it has one, as
-    Cyclr gave them.
+    Cyclr gave them. `at`: its job and row, where the row was refused and referred to it; None where the row is this item.
     """
 
     instance_id: str
@@ -135,6 +181,7 @@ class StoredRow:
     connector_key: str
     connector: tuple[str, str | None]
     secrets: Mapping[str, str] | None
+    at: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         return "StoredRow()"

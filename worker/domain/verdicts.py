@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from worker.domain.states import Code, Outcome, PauseReason
 
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
+WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 LONGEST_BACKOFF_S = 300.0
 LARGEST_STORABLE_ID = 2**63 - 1
 

@@ -117,6 +117,13 @@ class Home:
         text = self._read(self._runtime_path.name)
         return None if text is None else read_runtime(text)
 
+    def find_workers_began_ago_s(self) -> float | None:
+        """Seconds since the owner of the home has started its workers; None where it has not, or there is none."""
+        runtime = self.find_runtime()
+        if runtime is None or runtime.workers_began_at is None:
+            return None
+        return max(0.0, (self._clock.now() - runtime.workers_began_at).total_seconds())
+
     def forget_runtime(self) -> None:
         """Remove the record of the owner's services and the folder of their socket. A second call is safe."""
         runtime = self.find_runtime()

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from worker.clock import Clock, Moment
@@ -140,9 +140,15 @@ class Services:
     def _launch_workers(self) -> Child:
         assert self._runtime is not None, "Valkey runs"
         env = {**self._plan.env, "REDIS_URL": self.redis_url}
+        if self._runtime.workers_began_at is None or not self._are_workers_failing():
+            self._write(replace(self._runtime, workers_began_at=self._clock.now()))
         # In a folder that nobody else writes to: no `.env` may fill in what their command did not set.
         folder = self._runtime.socket_folder
         return start_child(self._plan.argv(), env, self._home.logs_path / "workers.log", folder=folder)
+
+    def _are_workers_failing(self) -> bool:
+        """Whether they ended once more soon after a start: such workers are not waited for again and again."""
+        return any(kept.name == WORKERS and kept.tries > 1 for kept in self._kept)
 
     def _keep(self, name: str, launch: Callable[[], Child], log_path: Path) -> None:
         def launch_and_write() -> Child:
@@ -179,7 +185,7 @@ class _Kept:
         self._launch = launch
         self._clock = clock
         self._started: Moment = clock.moment()
-        self._tries = 0
+        self.tries = 0
 
     def start(self) -> None:
         self._started = self._clock.moment()
@@ -190,7 +196,7 @@ class _Kept:
             return None
         since_start_s = self._clock.since(self._started)
         if since_start_s >= _STEADY_AFTER_S:
-            self._tries = 0
+            self.tries = 0
         if since_start_s < self._pause_s():
             return None
         return self._restart()
@@ -205,16 +211,16 @@ class _Kept:
 
     def _restart(self) -> Restart:
         exit_code = None if self.child is None else self.child.exit_code
-        self._tries += 1
+        self.tries += 1
         self.child = None
         try:
             self.start()
         except ServiceNotStarted:
-            return Restart(self.name, exit_code, self._tries, is_up=False, log_path=self.log_path)
-        return Restart(self.name, exit_code, self._tries, is_up=True, log_path=self.log_path)
+            return Restart(self.name, exit_code, self.tries, is_up=False, log_path=self.log_path)
+        return Restart(self.name, exit_code, self.tries, is_up=True, log_path=self.log_path)
 
     def _pause_s(self) -> float:
         """Counted from the last start: none before the first try, then 1 s, doubling."""
-        if self._tries == 0:
+        if self.tries == 0:
             return 0.0
-        return min(_LONGEST_PAUSE_S, 2.0 ** (self._tries - 1))
+        return min(_LONGEST_PAUSE_S, 2.0 ** (self.tries - 1))

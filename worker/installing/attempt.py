@@ -14,6 +14,7 @@ from worker.domain.rows import auth_value, properties
 from worker.domain.states import Code, Outcome, PauseReason
 from worker.domain.targets import fold
 from worker.domain.verdicts import (
+    WAITS_FOR_CREDENTIAL,
     WAITS_FOR_CUSTOMER,
     CalledOff,
     GiveUp,
@@ -217,7 +218,10 @@ class Attempt:
             return await self._after_name_in_use(connector, refusal)
         except NotFound:
             return await self._after_not_found(connector)
-        message = None if created.is_authenticated else WAITS_FOR_CUSTOMER
+        waits_for = (
+            WAITS_FOR_CUSTOMER if connector.asks_customer(item.authentication_id) else WAITS_FOR_CREDENTIAL
+        )
+        message = None if created.is_authenticated else waits_for
         return Installed(Outcome.CREATED, created.id, created.is_authenticated, message=message)
 
     async def _after_name_in_use(self, connector: JobConnector, refusal: NameInUse) -> Verdict:

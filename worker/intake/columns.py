@@ -15,6 +15,7 @@ from worker.domain.rows import (
     Problem,
     Warning_,
 )
+from worker.domain.wording import counted, listed
 from worker.intake.escapes import unescape
 
 ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")
@@ -42,8 +43,15 @@ RESULT_COLUMNS = (
     "_differs",
     "_account_created",
 )
+_HALVES = frozenset({"_job", "_row"})  # of the way to a stored row
+OWN_PREFIX = (
+    "x_"  # a column of the person's own: it stands in the result file again, and nothing else is done with it
+)
 MAX_COLUMNS = 500
 _LISTED_COLUMNS = 30
+# In lower case, as people and programs write them.
+COLUMN_NAMES = frozenset(name.replace("_", separator) for name in INPUT_COLUMNS for separator in "_ -")
+_NAMED_COLUMNS = 10
 
 _MULTILINE = frozenset({"description", "account_description", "reference", "auth_value", "api_key"})
 _KNOWN = frozenset({*INPUT_COLUMNS, *RESULT_COLUMNS})
@@ -69,17 +77,28 @@ def is_known(column: str) -> bool:
     return name in _KNOWN or name.startswith(PROPERTY_PREFIX)
 
 
+def is_own(column: str) -> bool:
+    return canonical(column).startswith(OWN_PREFIX)
+
+
+def find_position(columns: Sequence[str], name: str) -> int | None:
+    """Where the column of this name stands among those that were typed."""
+    return next((at for at, column in enumerate(columns) if canonical(column) == name), None)
+
+
 @dataclass(frozen=True)
 class Header:
     """The columns of a file. `columns`: as typed; `names`: the product's name for each, None where unknown.
 
     `width`: the cells of the header line, with the empty ones at its end, which are no columns. `delimiter`: between cells.
+    `is_spaced`: a blank follows each delimiter, in the whole file as in its header.
     """
 
     columns: tuple[str, ...]
     names: tuple[str | None, ...]
     width: int
     delimiter: str = ","
+    is_spaced: bool = False
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -150,12 +169,12 @@ def is_secret(name: str) -> bool:
 
 
 def read_header(
-    cells: Sequence[str], delimiter: str = ","
+    cells: Sequence[str], delimiter: str = ",", *, is_spaced: bool = False
 ) -> tuple[Header, tuple[Problem, ...], tuple[Warning_, ...]]:
-    """The header, what is wrong with it as a whole, and what may be."""
+    """The header, what is wrong with it as a whole, and what may be. `is_spaced`: as in `Header`."""
     typed = _typed(cells)
     names = tuple(canonical(column) if is_known(column) else None for column in typed)
-    header = Header(typed, names, len(cells), delimiter)
+    header = Header(typed, names, len(cells), delimiter, is_spaced)
     problems = tuple(_problems(header))
     return header, problems, () if problems else tuple(_warnings(header))
 
@@ -170,6 +189,11 @@ def _typed(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _problems(header: Header) -> Iterator[Problem]:
+    if len(_HALVES.intersection(header.positions)) == 1:
+        (given,) = _HALVES.intersection(header.positions)
+        (other,) = _HALVES.difference(header.positions)
+        reason = f"expected {other} beside it, as in a result file, got it alone: put {other} back, or take {given} out too"
+        yield Problem(None, given, reason)
     if len(header.columns) > MAX_COLUMNS:
         yield Problem(None, None, f"expected at most {MAX_COLUMNS} columns, got {len(header.columns):,}")
         return
@@ -195,34 +219,65 @@ def _repeated(header: Header) -> Iterator[Problem]:
 
 def _found(header: Header) -> str:
     columns = header.columns
-    if any(name is not None for name in header.names) or any(_similar(column) for column in columns):
-        # Below a line break rows may stand that a quote has swallowed.
-        shown = ", ".join(column.partition("\n")[0][:40] for column in columns[:_LISTED_COLUMNS])
+    if any(name is not None for name in header.names) or any(find_similar(column) for column in columns):
+        # Where a quote in the header has swallowed lines, cells of theirs stand here as names.
+        shown = ", ".join(
+            column[:40]
+            if name or _PLAIN_WORDS.fullmatch(column[:40]) or find_similar(column)
+            else f"column {number}"
+            for number, (column, name) in enumerate(zip(columns, header.names, strict=True), start=1)
+            if number <= _LISTED_COLUMNS
+        )
         more = len(columns) - _LISTED_COLUMNS
         return f"got {shown}" + (f" and {more} more" if more > 0 else "")
     # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
     begins = f" that begins with '{columns[0]}'" if _PLAIN_WORDS.fullmatch(columns[0][:40]) else ""
-    return (
-        f"got a first line of {len(columns)} cells{begins} and holds no column name; is the header missing?"
-    )
+    return f"got a first line of {counted(len(columns), 'cell')}{begins} and holds no column name; is the header missing?"
 
 
 def _may_be_secret(column: str) -> bool:
     """Whether an unknown column may hold credentials: by its name, or by one that it resembles."""
     letters = "".join(filter(str.isalpha, column.casefold()))
-    return _LOOKS_SECRET.search(letters) is not None or _similar(column) in SECRET_COLUMNS
+    return _LOOKS_SECRET.search(letters) is not None or find_similar(column) in SECRET_COLUMNS
 
 
-def _similar(column: str) -> str | None:
+def find_similar(column: str) -> str | None:
+    """The column that this one resembles, and may be meant."""
     return next(iter(difflib.get_close_matches(canonical(column), INPUT_COLUMNS, n=1, cutoff=0.8)), None)
 
 
 def _warnings(header: Header) -> Iterator[Warning_]:
+    """Those that say the same of many columns are one."""
+    if header.is_result and _HALVES.isdisjoint(header.positions):
+        yield Warning_(None, None, "a result file without _job and _row: all of its rows are new ones")
+    unnamed: list[str] = []
+    unknown: dict[tuple[bool, str], list[str]] = {}
     for position, name in enumerate(header.names):
         column = header.columns[position]
         if name is None and not column:
-            yield Warning_(None, None, f"column {position + 1} has no name and is ignored")
+            unnamed.append(f"{position + 1}")
+        elif name is None and is_own(column):
+            if position in header.masked:
+                reason = "its values are not exported, since by its name they may be credentials: call it something else"
+                yield Warning_(None, column[:80], reason)
         elif name is None:
-            hint = f"; did you mean {similar}?" if (similar := _similar(column)) else ""
-            withheld = ", its values are not exported" if position in header.masked else ""
-            yield Warning_(None, column[:80], f"unknown, it is ignored{withheld}{hint}")
+            hint = f"; did you mean {similar}?" if (similar := find_similar(column)) else ""
+            withheld = position in header.masked
+            unknown.setdefault((withheld, hint), []).append(column)
+    if len(unnamed) == 1:
+        yield Warning_(None, None, f"column {unnamed[0]} has no name and is ignored")
+    elif unnamed:
+        reason = f"columns {_first_of(unnamed)} have no names and are ignored"
+        yield Warning_(None, None, reason, len(unnamed))
+    for (withheld, hint), columns in unknown.items():
+        if len(columns) == 1:
+            unsaid = ", its values are not exported" if withheld else ""
+            yield Warning_(None, columns[0][:80], f"unknown, it is ignored{unsaid}{hint}")
+        else:
+            unsaid = ", their values are not exported" if withheld else ""
+            reason = f"columns {_first_of(columns)} are unknown, they are ignored{unsaid}{hint}"
+            yield Warning_(None, None, reason, len(columns))
+
+
+def _first_of(columns: Sequence[str]) -> str:
+    return listed([column[:40] for column in columns[:_NAMED_COLUMNS]], len(columns))

@@ -8,10 +8,7 @@ from worker.domain.accounts import look_alike, skeleton
 from worker.intake.survey import Survey
 from worker.intake.values import ends_in_zeros, find_doubt, is_long_number
 
-CREATED_OTHERWISE = (
-    "Cyclr has no such account, so this row would create it: write the id that is meant, or run with "
-    "`--as-written account_id`"
-)
+CREATED_OTHERWISE = "Cyclr has no such account, so this row would create it: write the id that is meant"
 _KEPT_ALIKE = 10_000
 
 

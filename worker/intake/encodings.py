@@ -24,12 +24,12 @@ _NOT_TEXT = (
 _MARK = rb"(?:\xef\xbb\xbf)*\s*"
 _OTHER_TEXT = (
     (
-        re.compile(_MARK + rb"<(?:!doctype|html|head|meta|body|table)\b", re.IGNORECASE),
+        re.compile(_MARK + rb"<(?:!--|(?:!doctype|html|head|meta|body|table)\b)", re.IGNORECASE),
         "this is HTML, not CSV: export the sheet as CSV",
     ),
     (re.compile(_MARK + rb"<\?xml\b", re.IGNORECASE), "this is XML, not CSV: export the sheet as CSV"),
     (
-        re.compile(_MARK + rb"(?:\[\s*[{\[]|\{\s*\")"),
+        re.compile(_MARK + rb"(?:\[\s*[{\[\]\"]|\{\s*\")"),
         "this is JSON, not CSV: export the sheet as CSV, or hand the list to the HTTP API",
     ),
 )
@@ -107,8 +107,9 @@ def _judge(content_hash: str, head: bytes, trials: list[_Trial]) -> Content:
     for mark, what in _NOT_TEXT:
         if head.startswith(mark):
             return Content(content_hash, None, f"expected a CSV file, got {what}: export the sheet as CSV")
+    text = head.lstrip(b"\xff\xfe").replace(b"\0", b"")  # of UTF-16 too, as far as it is ASCII
     for pattern, fault in _OTHER_TEXT:
-        if pattern.match(head):
+        if pattern.match(text):
             return Content(content_hash, None, fault)
     for trial in trials:
         if trial.failed_in_line is None:

@@ -18,6 +18,7 @@ from worker.intake.values import is_spreadsheet_error
 
 OpenBytes = Callable[[], BinaryIO]
 
+_BLANKS_BUT_TABS = "".join(filter(str.isspace, map(chr, range(0x3001)))).replace("\t", "")
 _SEARCHED_RECORDS = 50  # for a header below titles
 
 ENCODINGS = {
@@ -101,12 +102,15 @@ class Source:
             raise FileChanged(self.path) from None
 
     def _lines(self) -> Iterator[Line]:
-        clean = _unescaped if self.header.is_result else str.strip
+        clean = _cleaner(self.header)
         hashed = _HashedStream(self.open_bytes())
         with _decoded(io.BufferedReader(hashed, CHUNK_BYTES), self.encoding) as text:
             records = iter_records(text, self.delimiter)
             cells = _find_header(records)
-            if cells is None or read_header(cells, self.delimiter)[0] != self.header:
+            if (
+                cells is None
+                or read_header(cells, self.delimiter, is_spaced=self.header.is_spaced)[0] != self.header
+            ):
                 raise FileChanged(self.path)
             for number, cells in records:
                 text_of_all = "".join(cells)
@@ -143,7 +147,7 @@ def read_source(path: Path, open_bytes: OpenBytes) -> Source:
 
 def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) -> Source:
     with _decoded(open_bytes(), encoding) as text:
-        delimiter = find_delimiter(text)
+        delimiter, is_spaced = find_delimiter(text)
     damage: list[Problem] = []
     cells: list[str] | None = None
     below: list[tuple[int, list[str]]] = []
@@ -158,7 +162,7 @@ def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) 
             damage.append(Problem(error.number, None, error.reason))
     if cells is None:
         raise Unreadable(path, damage or [Problem(None, None, "the file is empty: expected a header line")])
-    header, problems, warnings = read_header(cells, delimiter)
+    header, problems, warnings = read_header(cells, delimiter, is_spaced=is_spaced)
     problems = (*_swallowed_names(header, below), *problems)
     if "account_id" not in header.positions and (number := _find_names(below)):
         problems = (Problem(None, None, f"the column names stand in row {number}: delete the rows above it"),)
@@ -200,8 +204,11 @@ def _unreadable(path: Path, reason: str) -> Unreadable:
     return Unreadable(path, [Problem(None, None, reason)])
 
 
-def _unescaped(cell: str) -> str:
-    return unescape(cell.strip()).strip()
+def _cleaner(header: Header) -> Callable[[str], str]:
+    if header.is_result:
+        return lambda cell: unescape(cell.strip()).strip()
+    # A tab between tabs is a delimiter in quotes, which a quote may have swallowed.
+    return (lambda cell: cell.strip(_BLANKS_BUT_TABS)) if header.delimiter == "\t" else str.strip
 
 
 class _HashedStream(io.RawIOBase):

@@ -1,41 +1,94 @@
 """What a pass finds to say: bounded, however long the file is."""
 
-from worker.domain.rows import Problem, Warning_
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from worker.domain.rows import Problem, Span, Warning_
 
 KEPT = 1_000
+SPANS_KEPT = 5
+
+Finding = TypeVar("Finding", Problem, Warning_)
 
 
 class Findings:
     """The first problems and warnings of a pass, and how many there were.
 
-    Warnings that say the same of many rows are kept once, with the first row and the number of the others.
-    `doubted`: columns with problems that there would not be if their values were taken as written.
+    Those that say the same of many rows are kept once, with the first of these rows and their number.
+    `doubted`: columns with problems that there would not be if their values were taken as written. `live`: unfinished jobs
+    that have still to do rows of this file, and how many.
     """
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.problem_count = 0
-        self.warning_count = 0
         self.doubted: set[str] = set()
-        self._warnings: dict[tuple[str | None, str], tuple[int | None, int]] = {}
+        self.live: dict[str, int] = {}
+        self._problems: _Kept[Problem] = _Kept()
+        self._warnings: _Kept[Warning_] = _Kept()
 
     def add_problem(self, problem: Problem) -> None:
-        self.problem_count += 1
-        if len(self.problems) < KEPT:
-            self.problems.append(problem)
+        self._problems.add(problem)
 
     def add_warning(self, warning: Warning_) -> None:
-        self.warning_count += 1
-        key = (warning.column, warning.reason)
-        if key in self._warnings:
-            first_row, others = self._warnings[key]
-            self._warnings[key] = (first_row, others + 1)
-        elif len(self._warnings) < KEPT:
-            self._warnings[key] = (warning.row_number, 0)
+        self._warnings.add(warning)
+
+    def note_live(self, job_id: str) -> None:
+        if job_id in self.live or len(self.live) < KEPT:
+            self.live[job_id] = self.live.get(job_id, 0) + 1
+
+    @property
+    def problems(self) -> list[Problem]:
+        return list(self._problems)
+
+    @property
+    def problem_count(self) -> int:
+        return self._problems.count
 
     @property
     def warnings(self) -> list[Warning_]:
-        return [
-            Warning_(first_row, column, f"{reason} (and {others:,} more)" if others else reason)
-            for (column, reason), (first_row, others) in self._warnings.items()
-        ]
+        return list(self._warnings)
+
+    @property
+    def warning_count(self) -> int:
+        return self._warnings.count
+
+
+@dataclass(slots=True)
+class _Rows(Generic[Finding]):
+    """Of one finding. `spans`: the first of them, in the file's order."""
+
+    first: Finding
+    spans: list[Span]
+    count: int
+
+    def add(self, number: int | None, count: int) -> None:
+        self.count += count
+        if number is None:
+            return
+        if self.spans and self.spans[-1][1] == number - 1:
+            self.spans[-1] = (self.spans[-1][0], number)
+        elif len(self.spans) < SPANS_KEPT:
+            self.spans.append((number, number))
+
+
+class _Kept(Generic[Finding]):
+    """The first distinct findings, each with its rows."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._rows: dict[tuple[str | None, str], _Rows[Finding]] = {}
+
+    def add(self, finding: Finding) -> None:
+        self.count += finding.count
+        key = (finding.column, finding.reason)
+        rows = self._rows.get(key)
+        if rows is None:
+            if len(self._rows) >= KEPT:
+                return
+            rows = self._rows[key] = _Rows(finding, [], 0)
+        rows.add(finding.row_number, finding.count)
+
+    def __iter__(self) -> Iterator[Finding]:
+        for rows in self._rows.values():
+            spans = tuple(rows.spans) if rows.count > 1 else ()
+            yield replace(rows.first, count=rows.count, spans=spans)

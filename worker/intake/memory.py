@@ -27,8 +27,8 @@ class Memory(Protocol):
         """Target key -> what is known of it; a key that is not known is left out."""
 
     def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
-        """The items; None for a row that was refused at intake, of which nothing is stored; one that is not known is left
-        out."""
+        """The items; None for a row that was refused at intake, of which nothing is stored, but if it referred to an item
+        itself: that item without its secrets then. One that is not known is left out."""
 
     def namesakes(self, targets: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
         """(job id, target key) -> the row of that job which has this target; left out where none has."""

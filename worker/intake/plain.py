@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, NewAccount, RefusedRow, Row
-from worker.intake.columns import Header, canonical, is_secret
+from worker.intake.columns import COLUMN_NAMES, Header, is_secret
 from worker.intake.files import Line
 from worker.intake.rows import LATER, Options, longest, read_row
-from worker.intake.swallowed import Swallowed
+from worker.intake.swallowed import Swallowed, rest_of_another
 from worker.intake.values import is_plain
 
 _MOST_SHAPES = _MOST_REFS = 1_000
@@ -54,6 +54,7 @@ class RowReader:
         self._header = header
         self._options = options
         self._swallowed = swallowed
+        self._is_after_cut = False
         self._shapes: dict[Filled, _Shape | None] = {}
         self._refs: dict[tuple[str, str | None], ConnectorRef] = {}
 
@@ -65,9 +66,14 @@ class RowReader:
             shape = self._find_shape(line, filled)
             if len(self._shapes) < _MOST_SHAPES:
                 self._shapes[filled] = shape
-        if shape is None or line.broken or not _is_plain(line.cells, shape):
-            return read_row(line, self._header, self._options, self._swallowed)
-        return self._row(line.number, line.cells, shape)
+        if shape is not None and not line.broken and not self._is_after_cut and _is_plain(line.cells, shape):
+            return self._row(line.number, line.cells, shape)
+        row = read_row(line, self._header, self._options, self._swallowed)
+        if self._is_after_cut and any('"' in cell for cell in line.cells):
+            row = RefusedRow(line.number, self._header.mask_from(line.cells, 0), (rest_of_another(line),))
+        is_short = len(line.cells) < len(self._header.columns)
+        self._is_after_cut = self._swallowed is not None and is_short and isinstance(row, RefusedRow)
+        return row
 
     def _find_shape(self, line: Line, filled: Filled) -> _Shape | None:
         """None where a rule may refuse such a line for what is filled, or for values that only `rows.py` knows."""
@@ -134,10 +140,9 @@ def _is_plain(cells: tuple[str, ...], shape: _Shape) -> bool:
     if not text.isprintable() or not is_plain(cells, text):
         return False
     account_id = cells[shape.account_id]
-    if account_id in (".", ".."):
+    # Perhaps the header once more; and a rule looks closer at letters of other alphabets.
+    if account_id.lower() in COLUMN_NAMES or not account_id.isascii():
         return False
-    if account_id[:7].casefold() == "account" and canonical(account_id) == "account_id":
-        return False  # perhaps the header once more
     if len(text) > shape.shortest and any(len(cells[at]) > most for at, most in shape.longest):
         return False
     folded = text.casefold()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.rows import (
     AUTH_COLUMNS,
     PROPERTY_PREFIX,
@@ -14,6 +14,7 @@ from worker.domain.rows import (
     SkippedRow,
     StoredRow,
     Warning_,
+    Way,
 )
 from worker.domain.targets import fold, target_key
 from worker.intake.columns import Header
@@ -190,7 +191,8 @@ class _Planner:
         return None if self._catalogue is None else self._catalogue.get(row.connector, "it was not looked up")
 
     def _connector_problem(self, row: Row, reason: str) -> Problem:
-        return self._problem(row, "connector" if self._options.connector is None else None, reason)
+        way = Way.VERSIONS_AS_WRITTEN if isinstance(reason, DoubtedVersion) else None
+        return self._problem(row, "connector" if self._options.connector is None else None, reason, way=way)
 
     def _open(self, row: Row) -> _Candidate:
         found = self._find_connector(row)
@@ -222,13 +224,14 @@ class _Planner:
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":
             each.problems.append(self._live_problem(each, known))
+            self._findings.note_live(known.job_id)
         each.problems.extend(differing)
         secrets = dict(row.secrets)
         if self._memory is not None and not differing:
             each.problems.extend(self._fill(each, secrets, past.rows))
         fit = self._fit(each, secrets)
         if each.problems:
-            return RefusedRow(row.number, row.cells, tuple(each.problems))
+            return RefusedRow(row.number, row.cells_if_refused or row.cells, tuple(each.problems))
         for warning in (*row.warnings, *each.warnings, *map(self._header.labelled, fit.warnings)):
             self._findings.add_warning(warning)
         return PlannedRow(
@@ -263,7 +266,8 @@ class _Planner:
         for reason in find_doubts(row.account_id, self._survey, self._asked):
             if is_problem:
                 self._findings.doubted.add("account_id")
-                yield self._problem(row, "account_id", f"{reason}, and {CREATED_OTHERWISE}")
+                told = f"{reason}, and {CREATED_OTHERWISE}"
+                yield self._problem(row, "account_id", told, Way.ACCOUNT_IDS_AS_WRITTEN)
             elif warnings is not None:
                 label = self._header.label("account_id")
                 warnings.append(Warning_(row.number, label, reason))
@@ -316,8 +320,7 @@ class _Planner:
         return self._problem(
             each.row,
             None,
-            f"'{each.name}' for account '{each.row.account_id}' is still to be done by job {known.job_id}, "
-            f"row {known.row_number}: let that job end first, or cancel it",
+            f"still to be done by job {known.job_id}: let that job end first, or cancel it",
         )
 
     def _fill(
@@ -371,5 +374,5 @@ class _Planner:
             cells[self._header.positions[column]] = secrets[column]
         return tuple(cells)
 
-    def _problem(self, row: Row, column: str | None, reason: str) -> Problem:
-        return Problem(row.number, None if column is None else self._header.label(column), reason)
+    def _problem(self, row: Row, column: str | None, reason: str, way: Way | None = None) -> Problem:
+        return Problem(row.number, None if column is None else self._header.label(column), reason, way=way)

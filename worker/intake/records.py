@@ -110,18 +110,26 @@ def is_filler(cells: Sequence[str]) -> bool:
     return not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#")
 
 
-def find_delimiter(text: TextIO) -> str:
+def find_delimiter(text: TextIO) -> tuple[str, bool]:
     """The delimiter that the first line names (`sep=;`), else the one under which the first lines make the best header:
-    most known columns, then equal widths.
+    most known columns, then equal widths; and whether a blank follows each in the header.
 
     A file of one column gives a comma.
     """
     sample = text.read(_SAMPLE_CHARACTERS).lstrip(_MARK)
-    if named := _SEPARATOR_LINE.fullmatch(sample.partition("\n")[0].rstrip("\r")):
-        return named[1]
-    if len(sample) == _SAMPLE_CHARACTERS:
+    first, _, below = sample.partition("\n")
+    named = _SEPARATOR_LINE.fullmatch(first.rstrip("\r"))
+    if named:
+        sample = below
+    if len(sample) >= _SAMPLE_CHARACTERS - len(first):
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
-    return max(DELIMITERS, key=lambda delimiter: _score(sample, delimiter))
+    delimiter = max(DELIMITERS, key=lambda each: _score(sample, each))
+    # The line may be left of a file that was written anew.
+    if named and (_score(sample, named[1])[:2] != (0, 0) or _score(sample, delimiter)[:2] == (0, 0)):
+        delimiter = named[1]
+    lines = (line for line in sample.splitlines() if delimiter in line)
+    _, *cells = next(lines, "").split(delimiter)
+    return delimiter, bool(cells) and all(cell.startswith(" ") for cell in cells)
 
 
 def _score(sample: str, delimiter: str) -> tuple[int, int, float, int]:

@@ -19,18 +19,21 @@ from worker.domain.rows import (
     RefusedRow,
     Row,
     Warning_,
+    Way,
 )
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake.columns import (
     ACCOUNT_COLUMNS,
     RESULT_COLUMNS,
     Header,
     canonical,
+    is_known,
     is_secret,
     may_have_lines,
 )
 from worker.intake.files import Line
-from worker.intake.swallowed import Swallowed, find_moved, lost_cells
+from worker.intake.swallowed import Swallowed, first_hidden
 from worker.intake.values import findings
 
 AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
@@ -63,12 +66,13 @@ class Options:
     """What was asked for beside the file. `connector`: for all rows; None takes it from the column.
 
     `as_written`: columns whose values are taken as they stand, though a spreadsheet may have made them; of
-    AS_WRITTEN_COLUMNS.
+    AS_WRITTEN_COLUMNS. `is_list`: the cells come from a list of values, so no quote can have swallowed any.
     """
 
     instance_id: str
     connector: str | None = None
     as_written: frozenset[str] = frozenset()
+    is_list: bool = False
 
 
 class Cells:
@@ -90,8 +94,8 @@ class Cells:
         """The input columns that are not empty here, and their values."""
         return ((column, value) for column, value in self._values.items() if column not in RESULT_COLUMNS)
 
-    def problem(self, column: str, reason: str) -> Problem:
-        return Problem(self.number, self.header.label(column), reason)
+    def problem(self, column: str, reason: str, way: Way | None = None) -> Problem:
+        return Problem(self.number, self.header.label(column), reason, way=way)
 
 
 def read_row(
@@ -103,31 +107,28 @@ def read_row(
     """
     has_too_many = len(line.cells) > header.width or any(line.cells[len(header.columns) :])
     found = swallowed.find(line) if swallowed is not None else None
-    # Nothing stands where it should in such a line, so every other finding would mislead.
+    # Nothing stands where it should in such lines, so every other finding would mislead.
     if found is not None:
         position, problem = found
         first = _first_moved(line, header) if has_too_many else position
         return RefusedRow(line.number, header.mask_from(line.cells, first), (problem,))
+    if _is_header(line, header):
+        reason = "the header is repeated here: remove this row"
+        return RefusedRow(line.number, header.mask_from(line.cells, 0), (Problem(line.number, None, reason),))
     if has_too_many:
         masked = header.mask_from(line.cells, _first_moved(line, header))
         return RefusedRow(line.number, masked, (_too_many_cells(line, header),))
-    if (moved := find_moved(line, header)) is not None:
-        return RefusedRow(line.number, header.mask_from(line.cells, moved), (lost_cells(line, header),))
-    if _is_header(line, header):
-        reason = "the header is repeated here: remove this row"
-        return RefusedRow(line.number, header.mask(line.cells), (Problem(line.number, None, reason),))
     cells = Cells(line, header)
     problems, warnings = _judge(cells, options)
     masked = header.mask(line.cells[: len(header.columns)])
+    hidden = first_hidden(line, header)
+    if_refused = None if hidden is None else header.mask_from(line.cells, hidden)
     if not problems:
-        return _row(cells, masked, options, warnings)
+        return _row(cells, masked, if_refused, options, warnings)
     flawed = {problem.column for problem in problems}
     is_known = flawed.isdisjoint(header.label(column) for column in _IDENTIFIERS)
-    row = _row(cells, masked, options, warnings) if is_known else None
-    unsure = swallowed.first_unsure(line) if swallowed is not None else None
-    if unsure is not None:
-        masked = header.mask_from(line.cells, unsure)
-    return RefusedRow(line.number, masked, problems, row)
+    row = _row(cells, masked, if_refused, options, warnings) if is_known else None
+    return RefusedRow(line.number, if_refused or masked, problems, row)
 
 
 def _first_moved(line: Line, header: Header) -> int:
@@ -136,12 +137,14 @@ def _first_moved(line: Line, header: Header) -> int:
 
 
 def _is_header(line: Line, header: Header) -> bool:
-    """Whether the line is the header once more, as it is where files were put one below the other."""
+    """Whether the line is a header once more, as where files were put one below the other: also one with other columns."""
     position = header.positions["account_id"]
-    if position >= len(line.cells) or canonical(line.cells[position]) != "account_id":
-        return False
-    names = {canonical(cell) for cell in line.cells if cell}
-    return (len(names) > 1 or len(header.columns) == 1) and names.issubset(map(canonical, header.columns))
+    names = [canonical(cell.lstrip("\ufeff")) for cell in line.cells]
+    if position < len(names) and names[position] == "account_id":
+        return True
+    filled = [name for name in names if name]
+    known = sum(map(is_known, filled))
+    return known > 1 and 2 * known > len(filled) and ("account_id" in names or known == len(filled))
 
 
 def withheld_columns(row: Row, header: Header) -> tuple[str, ...]:
@@ -173,7 +176,7 @@ def _too_many_cells(line: Line, header: Header) -> Problem:
     return Problem(
         line.number,
         None,
-        f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}{empty}; "
+        f"expected {counted(len(header.columns), 'cell')} as in the header, got {len(line.cells)}{empty}; "
         f"a value that holds the delimiter stands in quotes{also}",
     )
 
@@ -264,14 +267,16 @@ def _timezones() -> frozenset[str]:
 def _connector_problems(cells: Cells, options: Options) -> Iterator[Problem]:
     given = cells["connector"]
     if options.connector is None and not given:
-        got = (
-            "an empty cell" if "connector" in cells.header.positions else "no such column and no --connector"
-        )
-        yield cells.problem("connector", f"expected a connector's name or id, got {got}")
+        expected = "expected a connector's name or id, got"
+        if "connector" in cells.header.positions:
+            yield cells.problem("connector", f"{expected} an empty cell")
+        else:
+            reason = f"{expected} no such column and no connector for all rows: add the column"
+            yield cells.problem("connector", reason, Way.CONNECTOR_FOR_ALL)
     if options.connector is not None and given:
         yield cells.problem(
             "connector",
-            f"expected an empty cell, since --connector {options.connector} is given for all rows; use one of the two",
+            f"expected an empty cell, since the connector {options.connector} is given for all rows; use one of the two",
         )
 
 
@@ -325,7 +330,7 @@ def _is_iso_date(text: str) -> bool:
 
 def _withheld_problems(cells: Cells) -> Iterator[Problem]:
     withheld = [column for column, value in cells.given() if is_secret(column) and is_withheld(value)]
-    if not withheld or (cells.header.is_result and _stored_at(cells) is not None):
+    if not withheld or (cells.header.is_result and (cells["_job"] or cells["_row"])):
         return
     need = (
         "_job and _row of the result file"
@@ -341,13 +346,13 @@ def _withheld_problems(cells: Cells) -> Iterator[Problem]:
 def _stored_at_problems(cells: Cells) -> Iterator[Problem]:
     """A row of a result file says which row it was, or says that it is a new one: by neither of the two."""
     job_id, number = cells["_job"], cells["_row"]
-    has_both_columns = {"_job", "_row"}.issubset(cells.header.positions)
-    is_withholding = any(is_secret(column) and is_withheld(value) for column, value in cells.given())
-    if has_both_columns and (job_id or number) and _stored_at(cells) is None and not is_withholding:
+    if not {"_job", "_row"}.issubset(cells.header.positions) or not (job_id or number):
+        return
+    if _stored_at(cells) is None:
         column = "_row" if job_id and len(job_id) <= 100 else "_job"
         reason = (
-            "expected what the result file said here, got another text: put it back, or empty _job and _row to make "
-            "this a new row"
+            "expected what the result file said here, got another text: put it back; or empty _job and _row, and write all "
+            "values, to make this a new row"
         )
         yield cells.problem(column, reason)
 
@@ -359,7 +364,13 @@ def _stored_at(cells: Cells) -> tuple[str, int] | None:
     return job_id, int(number)
 
 
-def _row(cells: Cells, masked: tuple[str, ...], options: Options, warnings: tuple[Warning_, ...]) -> Row:
+def _row(
+    cells: Cells,
+    masked: tuple[str, ...],
+    if_refused: tuple[str, ...] | None,
+    options: Options,
+    warnings: tuple[Warning_, ...],
+) -> Row:
     sealed = {c: v for c, v in cells.given() if (is_secret(c) or c in AUTH_COLUMNS) and not is_withheld(v)}
     return Row(
         number=cells.number,
@@ -374,6 +385,7 @@ def _row(cells: Cells, masked: tuple[str, ...], options: Options, warnings: tupl
         reference=cells["reference"] or None,
         stored_at=_stored_at(cells),
         warnings=warnings,
+        cells_if_refused=if_refused,
     )
 
 

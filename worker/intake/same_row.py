@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from worker.domain.connectors import Connector, ConnectorRef
-from worker.domain.rows import Problem, Row, StoredRow
+from worker.domain.rows import AUTH_COLUMNS, Problem, Row, StoredRow
 from worker.domain.targets import fold
 from worker.intake.columns import Header
 from worker.intake.memory import KnownTarget, StoredAt
-from worker.intake.rows import Options, is_free
+from worker.intake.rows import Options, is_free, withheld_columns
 from worker.intake.survey import Survey, stored_key
-
-_AS_NEW = "fill the credential in, or empty _job and _row to make this a new row"
 
 
 def connector_key(ref: ConnectorRef) -> str:
@@ -60,7 +58,7 @@ class Comparison:
         known: KnownTarget | None,
     ) -> Iterator[Problem]:
         """Why nothing that is stored may be used for this row, nor its past be believed. Nothing of a row that brings its own
-        credential, that was refused at intake, or that refers to none.
+        credential, that was refused at intake and referred to none itself, or that refers to none.
 
         `name`: the Name that it asks for, `target` that Name in its account, and `known` what is known of it; `connector`:
         None where it is not known.
@@ -69,40 +67,46 @@ class Comparison:
             return
         job_id, number = row.stored_at
         of = f"row {number} of job {job_id}"
+        as_new = self._as_new(row)
         if row.stored_at not in past.rows:
-            reason = f"{of} is not known here, so nothing of it can be used: put back what the result file said, or {_AS_NEW}"
+            reason = f"{of} is not known here, so nothing of it can be used: put back what the result file said, or {as_new}"
             yield self._problem(row, "_row", reason)
             return
         stored = past.rows[row.stored_at]
         if stored is None:
             return
+        if stored.at is not None:
+            of = f"row {stored.at[1]} of job {stored.at[0]}"
         first = self._survey.repeated.find(stored_key(row.stored_at))
         if first is not None:
             who = "another row refers" if first == row.number else f"row {first} refers"
-            reason = f"{who} to {of} too, and only one can be it: put the right _row back, or {_AS_NEW}"
+            reason = f"{who} to {of} too, and only one can be it: put the right _row back, or {as_new}"
             yield self._problem(row, "_row", reason)
         if stored.instance_id != self._instance_id:
-            yield self._problem(row, "_job", f"job {job_id} was for another Cyclr: {_AS_NEW}")
-        yield from self._same_thing(row, of, stored, connector)
+            yield self._problem(row, "_job", f"job {job_id} was for another Cyclr: {as_new}")
+        yield from self._same_thing(row, of, stored, connector, as_new)
         namesake = past.find_namesake(row.stored_at, target, known)
         if fold(name) != fold(stored.name) and namesake is not None:
-            yield self._name_of_another(row, of, stored, name, namesake)
+            yield self._name_of_another(row, of, stored, name, namesake, as_new)
 
     def _same_thing(
-        self, row: Row, of: str, stored: StoredRow, connector: Connector | None
+        self, row: Row, of: str, stored: StoredRow, connector: Connector | None, as_new: str
     ) -> Iterator[Problem]:
         if row.account_id != stored.account_id:
             yield self._problem(
                 row,
                 "account_id",
-                f"{of} was for account {stored.account_id}, this row says {row.account_id}; put the id back, or {_AS_NEW}",
+                f"{of} was for account {stored.account_id}, this row says {row.account_id}; put the id back, or {as_new}",
             )
         if not self._is_same_connector(row, stored, connector):
             name, version = stored.connector
+            is_version = (
+                connector is not None and fold(connector.name) == fold(name) and row.connector.version
+            )
             yield self._problem(
                 row,
-                "connector",
-                f"{of} was for {name}{f' {version}' if version else ''}, this row says {row.connector}; put it back, or {_AS_NEW}",
+                "connector_version" if is_version else "connector",
+                f"{of} was for {name}{f' {version}' if version else ''}, this row says {row.connector}; put it back, or {as_new}",
             )
 
     def _is_same_connector(self, row: Row, stored: StoredRow, connector: Connector | None) -> bool:
@@ -116,15 +120,24 @@ class Comparison:
         return is_as_written or fold(connector.version or "") == fold(version or "")
 
     def _name_of_another(
-        self, row: Row, of: str, stored: StoredRow, name: str, namesake: StoredAt
+        self, row: Row, of: str, stored: StoredRow, name: str, namesake: StoredAt, as_new: str
     ) -> Problem:
         """Another Name is how one that is in use is mended; but not another row's, which has another credential."""
         job_id, number = namesake
         reason = (
             f"{of} was for '{stored.name}', and '{name}' in this account is row {number} of job {job_id}; put the name back, "
-            f"take one that no row has, or {_AS_NEW}"
+            f"take one that no row has, or {as_new}"
         )
         return self._problem(row, "name", reason)
+
+    def _as_new(self, row: Row) -> str:
+        """How the row takes nothing of what is stored: what it has to bring, and whether that frees it."""
+        labels = [self._header.label(column) for column in withheld_columns(row, self._header)]
+        is_enough = not set(AUTH_COLUMNS).isdisjoint((*withheld_columns(row, self._header), *row.secrets))
+        if labels and is_enough:
+            return f"fill the credential in ({' and '.join(labels)})"
+        bring = f", and fill in {' and '.join(labels)}," if labels else ""
+        return f"empty _job and _row{bring} to make this a new row"
 
     def _problem(self, row: Row, column: str, reason: str) -> Problem:
         return Problem(row.number, self._header.label(column), reason)

@@ -1,25 +1,32 @@
 """A first pass over a file: what is in it, and what has to be asked of Cyclr and of the database."""
 
-from collections.abc import Callable, Mapping, Sequence
+import string
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from worker.domain.accounts import look_alike, why_no_account_id
 from worker.domain.connectors import ConnectorRef
-from worker.domain.rows import PROPERTY_PREFIX, Problem, RefusedRow, Row, Warning_
+from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_, Way
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake.columns import Header
 from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
 from worker.intake.files import Line, Source
 from worker.intake.findings import KEPT
 from worker.intake.plain import RowReader
-from worker.intake.rows import Options, is_free
-from worker.intake.swallowed import Swallowed, Usual, kind_of, readings
+from worker.intake.rows import Options, is_free, read_row
+from worker.intake.swallowed import Swallowed, Usual, is_unsure, kind_of, readings
 from worker.intake.templates import EXAMPLE
 from worker.intake.values import LEAST_ROUNDED, ends_in_zeros, is_long_number
 
 MAX_CONNECTORS = 1_000  # each costs a call before the first row can be installed
 _KEPT_KINDS = 1_000
-_KEPT_ALIKE = _KEPT_MENTIONED = 10_000
+_KEPT_ALIKE = _KEPT_MENTIONED = _KEPT_SPELLINGS = _KEPT_UNSURE = 10_000
+_SPELLING = str.maketrans(
+    dict.fromkeys(string.digits, "9")
+    | dict.fromkeys(string.ascii_lowercase, "a")
+    | dict.fromkeys(string.ascii_uppercase, "A")
+)
 
 
 @dataclass(slots=True)
@@ -48,7 +55,7 @@ class Survey:
     connectors: dict[ConnectorRef, Use] = field(default_factory=dict)
     accounts: Accounts = field(default_factory=Accounts)
     repeated: FirstRows = field(default_factory=FirstRows)
-    usual: Usual = field(default_factory=lambda: Usual(frozenset(), {}, frozenset(), is_full=False))
+    usual: Usual = field(default_factory=Usual)
     mentioned: set[str] = field(default_factory=set)
     alike: dict[str, SurveyedAccount] = field(default_factory=dict)
     rounded: frozenset[str] = frozenset()
@@ -61,8 +68,11 @@ class Survey:
 
     def swallowed(
         self, source: Source, options: Options, is_account: Callable[[str], bool] = lambda _id: False
-    ) -> Swallowed:
-        """What finds swallowed rows in this file. `is_account`: whether Cyclr has one of the `mentioned`."""
+    ) -> Swallowed | None:
+        """What finds swallowed rows in this file; None where no quote can have. `is_account`: whether Cyclr has one of the
+        `mentioned`."""
+        if options.is_list:
+            return None
         return Swallowed(
             source.header,
             self.usual,
@@ -74,8 +84,10 @@ class Survey:
 def survey(source: Source, options: Options) -> Survey:
     """One streaming pass. Raises: FileChanged."""
     found = Survey()
-    looks = _Looks(source.header)
-    reader = RowReader(source.header, options)
+    header = source.header
+    looks = _Looks(header)
+    reader = RowReader(header, options)
+    unsure: list[Line] = []
     for line in source.lines():
         if line.is_empty:
             found.empty += 1
@@ -84,17 +96,20 @@ def survey(source: Source, options: Options) -> Survey:
             looks.note_comment(line)
         else:
             found.rows += 1
+            if not options.is_list and is_unsure(line, header):
+                unsure.append(line)
+                if len(unsure) > _KEPT_UNSURE:
+                    break
+                continue
             looks.note_line(line)
-            row = reader.read(line)
-            if isinstance(row, RefusedRow):
-                found.refused += 1
-            else:
-                looks.note_secrets(row.secrets)
-            if (known := row.row if isinstance(row, RefusedRow) else row) is not None:
-                _count(found, known)
-                looks.note_row(known)
+            _count(found, reader.read(line), looks)
     looks.tell(found)
-    found.problems = tuple(_problems(found, source, options))
+    swallowed = found.swallowed(source, options)
+    for line in unsure:
+        looks.note_mentions(line)
+        _count(found, read_row(line, header, options, swallowed), looks)
+    looks.tell(found)
+    found.problems = tuple(_problems(found, source, options, is_too_unsure=len(unsure) > _KEPT_UNSURE))
     return found
 
 
@@ -103,7 +118,14 @@ def stored_key(stored_at: tuple[str, int]) -> str:
     return f"{job_id}\t{row_number}"
 
 
-def _count(found: Survey, row: Row) -> None:
+def _count(found: Survey, read: Row | RefusedRow, looks: "_Looks") -> None:
+    row = read
+    if isinstance(row, RefusedRow):
+        found.refused += 1
+        if row.row is None:
+            return
+        row = row.row
+    looks.note_row(row)
     like = found.accounts.add(row.account_id, row.number, has_columns=row.account is not None)
     if like is not None and len(found.alike) < _KEPT_ALIKE and look_alike(row.account_id, like.id):
         found.alike[row.account_id] = like
@@ -117,44 +139,50 @@ class _Looks:
     def __init__(self, header: Header) -> None:
         self._header = header
         self._width = len(header.columns)
-        self._delimiter = header.delimiter
         self._account_at = header.positions["account_id"]
         self._others = [at for name, at in header.inputs if at != 0]
         self._widths = {self._width}
-        self._has_full = False
         self._has_short = False
         self._kinds: dict[str, tuple[int, int]] = {}
+        self._spellings: set[str] = set()
         self._mentioned: set[str] = set()
         self._stored = FirstRows()
         self._repeated = FirstRows()
+        self._credentials: tuple[int, int] | None = None
         self._longs: dict[str, tuple[int, int]] = {}
         self._warnings: list[Warning_] = []
         self._connectors: set[str] = set()
 
     def note_line(self, line: Line) -> None:
+        """A line that is sure of its cells."""
         width = min(len(line.cells), self._width)
-        if width < self._width and not any(self._delimiter in cell for cell in line.cells):
-            self._has_short = True
         if not line.broken:
             self._widths.add(width)
-            self._has_full |= width == self._width
+            self._has_short |= width < self._width
         if self._account_at < width:
             self._note_kind(line.cells[self._account_at])
+        self.note_mentions(line)
+
+    def note_mentions(self, line: Line) -> None:
         for _, text in line.broken:
             for part in text.splitlines():
-                for cells in readings(part, self._delimiter):
+                for cells in readings(part, self._header.delimiter):
                     self._note_mentioned(cells)
 
     def _note_kind(self, account_id: str) -> None:
-        if why_no_account_id(account_id) is not None:
+        # Ids that were made the same way are spelt the same way too, as a rule: each spelling is looked at once.
+        spelling = account_id.translate(_SPELLING)
+        if spelling in self._spellings or why_no_account_id(account_id) is not None:
             return
+        if len(self._spellings) < _KEPT_SPELLINGS:
+            self._spellings.add(spelling)
         kind, length = kind_of(account_id), len(account_id)
         shortest, longest = self._kinds.get(kind, (length, length))
         if kind in self._kinds or len(self._kinds) < _KEPT_KINDS:
             self._kinds[kind] = (min(shortest, length), max(longest, length))
 
     def _note_mentioned(self, cells: Sequence[str]) -> None:
-        if self._account_at < len(cells) <= self._width and len(self._mentioned) < _KEPT_MENTIONED:
+        if self._account_at < len(cells) and len(cells) > 1 and len(self._mentioned) < _KEPT_MENTIONED:
             account_id = cells[self._account_at].strip()
             if account_id and why_no_account_id(account_id) is None:
                 self._mentioned.add(account_id)
@@ -176,16 +204,20 @@ class _Looks:
         if len(self._connectors) <= MAX_CONNECTORS:
             self._connectors.add(fold(row.connector.name_or_id))
         self._note_long("account_id", row.account_id)
+        for column, value in row.secrets.items():
+            if not column.startswith(PROPERTY_PREFIX):
+                self._note_credential(column, value)
         if row.stored_at is not None and not is_free(row, self._header):
             key = stored_key(row.stored_at)
             first = self._stored.add(key, row.number)
             if first is not None:
                 self._repeated.add(key, first)
 
-    def note_secrets(self, secrets: Mapping[str, str]) -> None:
-        for column, value in secrets.items():
-            if not column.startswith(PROPERTY_PREFIX):
-                self._note_long(column, value)
+    def _note_credential(self, column: str, value: str) -> None:
+        self._note_long(column, value)
+        if column in SECRET_COLUMNS:
+            shortest, longest = self._credentials or (len(value), len(value))
+            self._credentials = min(shortest, len(value)), max(longest, len(value))
 
     def _note_long(self, column: str, value: str) -> None:
         if is_long_number(value):
@@ -199,21 +231,37 @@ class _Looks:
         found.rounded = frozenset(
             column for column, (count, rounded) in self._longs.items() if count == rounded >= LEAST_ROUNDED
         )
-        is_full = self._has_full and not self._has_short
         found.usual = Usual(
-            frozenset(self._connectors), self._kinds, frozenset(self._widths), is_full=is_full
+            frozenset(self._connectors),
+            self._kinds,
+            self._credentials,
+            frozenset(self._widths),
+            has_short=self._has_short,
         )
 
 
-def _problems(found: Survey, source: Source, options: Options) -> list[Problem]:
+def _problems(found: Survey, source: Source, options: Options, *, is_too_unsure: bool) -> list[Problem]:
     problems = []
+    if is_too_unsure:
+        reason = (
+            f"expected at most {_KEPT_UNSURE:,} lines with fewer cells than the header and a quote, a line break or a delimiter "
+            "in a cell, got more: write the empty cells too"
+        )
+        problems.append(Problem(None, None, reason))
     if not found.rows:
-        skipped = f"; {found.comments:,} lines begin with # and are skipped" if found.comments else ""
+        skipped = (
+            f"; {counted(found.comments, 'line begins with # and is', 'lines begin with # and are')} skipped"
+            if found.comments
+            else ""
+        )
         problems.append(Problem(None, None, f"expected rows below the header, got none{skipped}"))
     if options.connector is None and "connector" not in source.header.positions:
         problems.append(
             Problem(
-                None, "connector", "expected this column, or one connector named for all rows, got neither"
+                None,
+                "connector",
+                "expected this column, or one connector named for all rows, got neither: add it",
+                way=Way.CONNECTOR_FOR_ALL,
             )
         )
     if len(found.connectors) > MAX_CONNECTORS:

@@ -77,7 +77,8 @@ _MONTHS = (
 _NUMBER = re.compile(r"\d+[.,]0+|\d{1,3}(?:[.,'’ ]\d{3})+")
 _DATE = re.compile(
     r"(?:\d{1,2}[/.-]\d{1,2}[/.-](?:\d{4}|\d{2})|\d{4}[/.-]\d{1,2}[/.-]\d{1,2})"
-    r"(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[ap]m|z)?)?"
+    r"(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[ap]m|z|[+-]\d{2}:?\d{2})?)?"
+    r"|\d{1,2}/\d{1,2}"
     rf"|\d{{1,2}}[. /-]{{1,2}}(?:{_MONTHS})\.?(?:[ /-](?:\d{{4}}|\d{{2}}))?"
     rf"|(?:{_MONTHS})\.?[ /-](?:\d{{4}}|\d{{2}})|(?:{_MONTHS})\.? \d{{1,2}},? \d{{4}}",
     re.IGNORECASE,
@@ -165,7 +166,7 @@ _FORMULA = _rule(
     other="problem",
 )
 _APOSTROPHE = _rule(
-    "it begins with an apostrophe, which a spreadsheet hides and does not send: is it meant?",
+    "it begins with an apostrophe, as text cells of a spreadsheet do: take it away, unless it is meant",
     account_id="problem",
     name="warning",
 )
@@ -252,7 +253,7 @@ def is_plain(cells: tuple[str, ...], text: str) -> bool:
     """
     if "|'" in text or '|="' in text:
         return False
-    if "|#" in text or "|E" in text or "|e" in text:
+    if "|#" in text or "rr:" in text or "RR:" in text:  # `Err:502` is one too
         return not any(map(is_spreadsheet_error, cells)) and EMPTY_WORDS.isdisjoint(cells)
     return EMPTY_WORDS.isdisjoint(cells)
 

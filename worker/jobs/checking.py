@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from worker.cyclr.catalogue import DoubtedVersion, first_account, missing_accounts, resolve
+from worker.cyclr.catalogue import first_account, missing_accounts, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.pace import Pace
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.targets import fold
@@ -104,7 +104,17 @@ class Checked:
     @property
     def warning_count(self) -> int:
         """Of all rows; those that say the same of many are one of `warnings`."""
-        return len(self.source.warnings) + self.findings.warning_count
+        return sum(warning.count for warning in self.source.warnings) + self.findings.warning_count
+
+    @property
+    def live(self) -> Mapping[str, int]:
+        """The unfinished jobs that have still to do rows of this file: id -> how many of the rows."""
+        return self.findings.live
+
+    @property
+    def is_only_live(self) -> bool:
+        """Whether nothing is wrong with the file but that unfinished jobs have still to do rows of it."""
+        return bool(self.live) and self.problem_count == sum(self.live.values())
 
     @property
     def doubted_columns(self) -> tuple[str, ...]:

@@ -45,11 +45,12 @@ def load_job(
         )
         loader = Loader(engine, sealer, instance_id, new_job)
         try:
-            _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), on_rows)
+            findings = _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), on_rows)
         except BaseException:
             loader.abandon()
             raise
-        loader.finish()
+        of_source = checked.source.warnings
+        loader.finish([*of_source, *findings.warnings], len(of_source) + findings.warning_count)
 
 
 def _load_rows(
@@ -58,7 +59,8 @@ def _load_rows(
     loader: Loader,
     memory: DatabaseMemory,
     on_rows: Callable[[int], None],
-) -> None:
+) -> Findings:
+    """What the pass has found."""
     for ref, connector in checked.catalogue.items():
         if isinstance(connector, Connector):
             loader.add_connector(connector_key(ref), connector)
@@ -80,3 +82,4 @@ def _load_rows(
     # Another command may have loaded the same targets since the check.
     if findings.problem_count and not options.skip_invalid:
         raise Rejected(findings.problems, findings.problem_count)
+    return findings

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`first`: so many rows, then pause. `as_written`: columns whose values are taken as they stand.
+    """`first`: so many rows, then pause. `as_written`: columns whose values are taken as they stand. `is_list`: the file was
+    made here of a list of values.
 
-    Neither is part of a job's identity: once it is loaded, rows go on in any number, and nothing is judged any more.
+    None of these is part of a job's identity: once it is loaded, rows go on in any number, and nothing is judged any more.
     """
 
     connector: str | None = None
@@ -17,11 +18,12 @@ class RunOptions:
     skip_if_present: bool = False
     first: int | None = None
     as_written: frozenset[str] = frozenset()
+    is_list: bool = False
 
     @property
     def identity(self) -> "RunOptions":
         """Those that make the job what it is."""
-        return replace(self, first=None, as_written=frozenset())
+        return replace(self, first=None, as_written=frozenset(), is_list=False)
 
     @property
     def looks_first(self) -> bool:

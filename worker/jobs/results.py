@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from worker.domain.rows import Problem
+from worker.domain.rows import NO_WAYS, Problem, Ways
 from worker.domain.states import ItemState
 from worker.intake import ResultRow, iter_result_lines, write_results
 from worker.store.jobs import find_item, get_job, iter_results
@@ -16,18 +16,19 @@ PIECE_CHARACTERS = 64_000
 REFUSED = "refused"  # the state of a row that became no item
 
 
-def write_result_file(engine: Engine, job_id: str, path: Path, *, reason: str | None = None) -> int:
+def write_result_file(
+    engine: Engine, job_id: str, path: Path, *, reason: str | None = None, ways: Ways = NO_WAYS
+) -> int:
     """The number of rows written. The file appears whole or not at all, and only its owner may read it.
 
-    `reason`: only failed rows with this key.
+    `reason`: only failed rows with this key; `ways`: for the problems of refused rows.
     """
     job = get_job(engine, job_id)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            count = write_results(
-                out, job.columns, _rows(engine, job_id, reason=reason), delimiter=job.delimiter
-            )
+            rows = _rows(engine, job_id, ways, reason=reason)
+            count = write_results(out, job.columns, rows, delimiter=job.delimiter)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -36,13 +37,18 @@ def write_result_file(engine: Engine, job_id: str, path: Path, *, reason: str | 
 
 
 def iter_result_file(
-    engine: Engine, job_id: str, *, state: str | None = None, reason: str | None = None
+    engine: Engine,
+    job_id: str,
+    *,
+    state: str | None = None,
+    reason: str | None = None,
+    ways: Ways = NO_WAYS,
 ) -> Iterator[str]:
     """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one; `reason`: only
-    failed rows with this key.
+    failed rows with this key; `ways`: for the problems of refused rows.
     """
     job = get_job(engine, job_id)
-    rows = _rows(engine, job_id, state, reason)
+    rows = _rows(engine, job_id, ways, state, reason)
     lines = iter_result_lines(job.columns, rows, delimiter=job.delimiter)
     piece: list[str] = []
     size = 0
@@ -56,11 +62,11 @@ def iter_result_file(
 
 
 def _rows(
-    engine: Engine, job_id: str, state: str | None = None, reason: str | None = None
+    engine: Engine, job_id: str, ways: Ways, state: str | None = None, reason: str | None = None
 ) -> Iterator[ResultRow]:
     for row in iter_results(engine, job_id, state=state, reason=reason):
         if hasattr(row, "problems"):
-            unloaded = _unloaded(engine, row)
+            unloaded = _unloaded(engine, row, ways)
             if state in (None, unloaded.state):
                 yield unloaded
         else:
@@ -85,7 +91,7 @@ def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
     )
 
 
-def _unloaded(engine: Engine, row: Any) -> ResultRow:
+def _unloaded(engine: Engine, row: Any, ways: Ways) -> ResultRow:
     cells = tuple(row.cells)
     if row.problems is None:
         # Installed by an earlier job: its result stands.
@@ -93,8 +99,8 @@ def _unloaded(engine: Engine, row: Any) -> ResultRow:
         if item is not None:
             return _result(item, cells)
         return ResultRow(cells, row.installed_job_id, str(row.installed_row_number), ItemState.INSTALLED)
-    problems = [Problem(None, p["column"], p["reason"]) for p in row.problems]
-    message = "; ".join(str(problem) for problem in problems)
+    problems = [Problem(None, p["column"], p["reason"], way=p.get("way")) for p in row.problems]
+    message = "; ".join(str(problem.told(ways)) for problem in problems)
     return ResultRow(
         cells, row.job_id, str(row.row_number), REFUSED, code="refused_at_intake", message=message
     )

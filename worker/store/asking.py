@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, or_, select, update
 
-from worker.store.desks import waits_for_customer
+from worker.store.connectors import waits_for_customer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import desks, items, jobs, links
 

@@ -1,15 +1,15 @@
 """The connectors of a job, as last resolved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, and_, false, func, or_, select, update
 
-from worker.domain.connectors import AuthMethod, Connector
+from worker.domain.connectors import AuthMethod, Connector, asks_customer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import job_connectors
+from worker.store.tables import IS_UNAUTHENTICATED, items, job_connectors
 
 STALE_AFTER = timedelta(hours=24)
 
@@ -41,6 +41,14 @@ class JobConnector:
         """The id of that method in the release in use."""
         return self.renamed_methods.get(authentication_id, authentication_id) if authentication_id else None
 
+    def asks_customer(self, authentication_id: str | None) -> bool:
+        """Whether a row that names this method is authorised by its customer."""
+        return asks_customer(_methods(self.definition), authentication_id)
+
+
+def _methods(definition: Mapping[str, Any]) -> list[AuthMethod]:
+    return [AuthMethod(**method) for method in definition["methods"]]
+
 
 def get_connector(engine: Engine, connector_id: int) -> JobConnector:
     """The connector of this id. Raises: NoResultFound."""
@@ -56,8 +64,43 @@ def asks_customers(engine: Engine, job_id: str) -> bool:
     with reading(engine) as connection:
         mine = select(job_connectors.c.definition).where(job_connectors.c.job_id == job_id)
         definitions = connection.execute(mine).scalars().all()
-    methods = (AuthMethod(**method) for definition in definitions for method in definition["methods"])
-    return any(method.is_for_customers for method in methods)
+    return any(method.is_for_customers for definition in definitions for method in _methods(definition))
+
+
+def waits_for_customer(connection: Connection, *job_ids: str) -> Any:
+    """What is true of the items of these jobs whose customer has still to authorise: `asks_customer`, as a condition."""
+    mine = select(job_connectors.c.id, job_connectors.c.definition).where(
+        job_connectors.c.job_id.in_(job_ids)
+    )
+    connector_ids: list[int] = []
+    method_ids: set[str] = set()
+    for row in connection.execute(mine):
+        if theirs := [method.id for method in _methods(row.definition) if method.is_for_customers]:
+            connector_ids.append(row.id)
+            method_ids.update(theirs)
+    if not connector_ids:
+        return false()
+    return and_(
+        items.c.job_id.in_(job_ids) if len(job_ids) > 1 else items.c.job_id == job_ids[0],
+        IS_UNAUTHENTICATED,
+        items.c.account_connector_id.is_not(None),
+        items.c.connector_id.in_(connector_ids),
+        or_(items.c.authentication_id.is_(None), items.c.authentication_id.in_(sorted(method_ids))),
+    )
+
+
+def count_to_authorise(
+    connection: Connection, item_ids: Sequence[int], job_ids: Sequence[str]
+) -> dict[str, int]:
+    """Job id -> how many of these items wait for their customers; jobs without any are left out."""
+    if not item_ids:
+        return {}
+    waiting = (
+        select(items.c.job_id, func.count())
+        .where(items.c.id.in_(item_ids), waits_for_customer(connection, *job_ids))
+        .group_by(items.c.job_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(waiting)}
 
 
 def fit(definition: Mapping[str, Any], release: Connector) -> dict[str, str] | None:

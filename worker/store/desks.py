@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, false, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Select, func, select, update
 
-from worker.domain.connectors import AuthMethod
 from worker.store.bulk import insert_unless_there
+from worker.store.connectors import waits_for_customer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import IS_UNAUTHENTICATED, desks, items, job_connectors, links
+from worker.store.tables import desks, items, job_connectors, links
 
 PAGE = 1_000
-MOST_COUNTED = 10_000
 BATCH_BYTES = 6
 
 
@@ -94,13 +93,6 @@ def find_desk(engine: Engine, job_id: str) -> Desk | None:
         return _to_desk(row, db_now(connection)) if row else None
 
 
-def count_waiting(engine: Engine, job_id: str) -> int:
-    """Items that wait for their customer; no further than `MOST_COUNTED` + 1, so that a look costs the same always."""
-    with reading(engine) as connection:
-        some = _waiting(connection, job_id).limit(MOST_COUNTED + 1).subquery()
-        return connection.execute(select(func.count()).select_from(some)).scalar_one()
-
-
 def list_waiting(
     engine: Engine, job_id: str, *, after: int = 0, limit: int = 50, account_id: str | None = None
 ) -> list[DeskItem]:
@@ -146,28 +138,6 @@ _SHOWN = (
     links.c.clicked_at,
     links.c.authorised_at,
 )
-
-
-def waits_for_customer(connection: Connection, job_id: str) -> Any:
-    """What is true of the job's items whose customer has still to authorise: its method decides."""
-    mine = select(job_connectors.c.id, job_connectors.c.definition).where(job_connectors.c.job_id == job_id)
-    connector_ids: list[int] = []
-    method_ids: list[str] = []
-    for row in connection.execute(mine):
-        methods = [AuthMethod(**method) for method in row.definition["methods"]]
-        if theirs := [method.id for method in methods if method.is_for_customers]:
-            connector_ids.append(row.id)
-            method_ids += theirs
-    if not connector_ids:
-        return false()
-    return and_(
-        items.c.job_id == job_id,
-        IS_UNAUTHENTICATED,
-        items.c.account_connector_id.is_not(None),
-        items.c.connector_id.in_(connector_ids),
-        # A row that names no method of several is left to whoever authorises it.
-        or_(items.c.authentication_id.is_(None), items.c.authentication_id.in_(sorted(set(method_ids)))),
-    )
 
 
 def _waiting(connection: Connection, job_id: str) -> Select[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, select, update
 
+from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
@@ -16,10 +17,10 @@ from worker.store.settling import pause
 from worker.store.tables import (
     IS_FAILED,
     IS_QUEUED,
-    IS_UNAUTHENTICATED,
     is_in_hand_of,
     items,
     job_connectors,
+    job_warnings,
     jobs,
     unloaded_rows,
 )
@@ -33,6 +34,7 @@ RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers 
 class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
+    `to_authorise`: installed rows whose customers have still to authorise. `warning_count`: of all rows (`list_warnings`).
     `api_key_id`: of the API key that handed it in; None: a command did. `worked_s`: how long it worked before the stretch
     that began at `working_since`; None: it rests.
     """
@@ -56,6 +58,8 @@ class JobStatus:
     started_at: datetime | None
     finished_at: datetime | None
     api_key_id: str | None = None
+    warning_count: int = 0
+    to_authorise: int = 0
     worked_s: float = 0.0
     working_since: datetime | None = None
 
@@ -131,9 +135,28 @@ def to_status(row: Row[Any]) -> JobStatus:
         started_at=row.started_at,
         finished_at=row.finished_at,
         api_key_id=row.api_key_id,
+        warning_count=row.warning_count,
+        to_authorise=row.to_authorise,
         worked_s=row.worked_s,
         working_since=row.working_since,
     )
+
+
+def list_warnings(engine: Engine, job_id: str) -> list[Warning_]:
+    """The first 100 warnings of the check of its file; those that say the same of many rows are one."""
+    mine = select(job_warnings.c.warnings).where(job_warnings.c.job_id == job_id)
+    with reading(engine) as connection:
+        found = connection.execute(mine).scalar() or []
+    return [
+        Warning_(
+            each["row"],
+            each["column"],
+            each["reason"],
+            each["count"],
+            tuple((first, last) for first, last in each["spans"]),
+        )
+        for each in found
+    ]
 
 
 def count_in_hand(engine: Engine, job_id: str) -> int:
@@ -240,13 +263,6 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
     return writing(engine, work)
 
 
-def count_waiting_for_authorisation(engine: Engine, job_id: str) -> int:
-    """Installed items whose connector the customer has still to authorise."""
-    waiting = select(func.count()).select_from(items).where(items.c.job_id == job_id, IS_UNAUTHENTICATED)
-    with reading(engine) as connection:
-        return connection.execute(waiting).scalar_one()
-
-
 def iter_results(
     engine: Engine, job_id: str, *, state: str | None = None, reason: str | None = None
 ) -> Iterator[Row[Any]]:
@@ -256,10 +272,11 @@ def iter_results(
     and `installed_job_id` with `installed_row_number` say which item it is. `state`: of items only those in this one.
     `reason`: only failed items with this key.
     """
+    in_state = [items.c.state == state] if state else []
     if reason is not None:
-        return _iter_pages(engine, items, job_id, IS_FAILED, items.c.reason == reason)
+        return _iter_pages(engine, items, job_id, IS_FAILED, items.c.reason == reason, *in_state)
     return merge(
-        _iter_pages(engine, items, job_id, *([items.c.state == state] if state else [])),
+        _iter_pages(engine, items, job_id, *in_state),
         _iter_pages(engine, unloaded_rows, job_id),
         key=lambda row: row.row_number,
     )

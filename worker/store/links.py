@@ -7,14 +7,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, case, func, or_, select, update
 
 from worker.domain.links import Link, LinkState
-from worker.domain.verdicts import WAITS_FOR_CUSTOMER
+from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
 from worker.store.bulk import insert_unless_there
+from worker.store.connectors import count_to_authorise, waits_for_customer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import IS_UNAUTHENTICATED, desks, items, job_connectors, jobs, links
 
 MOST_CLICKS = 10
 CLICKS_WITHIN = timedelta(minutes=10)
 FIRST_ASK_AFTER = timedelta(seconds=15)
+_WAITING = (WAITS_FOR_CUSTOMER, WAITS_FOR_CREDENTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +154,17 @@ def note_authorised(engine: Engine, item_id: int) -> bool:
 
     def work(connection: Connection) -> bool:
         now = db_now(connection)
+        job_id = connection.execute(select(items.c.job_id).where(items.c.id == item_id)).scalar_one_or_none()
+        if job_id is None:
+            return False
+        to_authorise = count_to_authorise(connection, [item_id], [job_id])
         waited = update(items).where(items.c.id == item_id, IS_UNAUTHENTICATED)
-        said = case((items.c.message == WAITS_FOR_CUSTOMER, None), else_=items.c.message)
+        said = case((items.c.message.in_(_WAITING), None), else_=items.c.message)
         if not connection.execute(waited.values(is_authenticated=True, message=said)).rowcount:
             return False
+        if to_authorise:
+            job = update(jobs).where(jobs.c.id == job_id, jobs.c.to_authorise > 0)
+            connection.execute(job.values(to_authorise=jobs.c.to_authorise - 1))
         _put_row(connection, item_id)
         mine = links.c.item_id == item_id
         connection.execute(update(links).where(mine).values(authorised_at=now, ask_at=None))
@@ -183,8 +192,8 @@ def _put_row(connection: Connection, item_id: int) -> bool:
 
 
 def _item_of(connection: Connection, job_id: str, row_number: int) -> int | None:
-    mine = select(items.c.id).where(items.c.job_id == job_id, items.c.row_number == row_number)
-    found: int | None = connection.execute(mine.where(IS_UNAUTHENTICATED)).scalar_one_or_none()
+    mine = select(items.c.id).where(items.c.row_number == row_number, waits_for_customer(connection, job_id))
+    found: int | None = connection.execute(mine).scalar_one_or_none()
     return found
 
 

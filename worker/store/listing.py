@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Engine, Row, Select, and_, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, false, func, null, or_, select
 
 from worker.domain.states import ItemState, JobState
+from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
 from worker.store.tables import IS_FAILED, attempts, instances, items, jobs
@@ -14,6 +15,7 @@ from worker.store.tables import IS_FAILED, attempts, instances, items, jobs
 PAGE = 1_000
 ALL_ROW_NUMBERS = 1_000_000_000
 MOST_SEARCHED = 100_000  # row numbers in one search for what few rows have: less than a second
+JobCounter = Literal["failed", "to_authorise"]
 _ENDED = (JobState.COMPLETED, JobState.CANCELLED)
 # What an item is and how it stands; nothing that is sealed, and none of the file's cells.
 _SHOWN = (
@@ -60,15 +62,23 @@ def list_api_hosts(engine: Engine) -> dict[str, str]:
 
 
 def list_job_page(
-    engine: Engine, *, states: Sequence[JobState] = (), text: str = "", before: str | None = None, limit: int
+    engine: Engine,
+    *,
+    states: Sequence[JobState] = (),
+    has: JobCounter | None = None,
+    text: str = "",
+    before: str | None = None,
+    limit: int,
 ) -> list[JobStatus]:
     """So many jobs, the newest first. `text`: part of the file's name, or a job's whole id, in any case.
 
-    `before`: the id of the last job of the page before this one.
+    `has`: only jobs with rows that this counter counts. `before`: the id of the last job of the page before this one.
     """
     wanted = select(jobs)
     if states:
         wanted = wanted.where(jobs.c.state.in_(states))
+    if has is not None:
+        wanted = wanted.where(jobs.c[has] > 0)
     if text:
         has_name = jobs.c.source_name.icontains(text, autoescape=True)
         wanted = wanted.where(or_(has_name, jobs.c.id == text.strip().lower()))
@@ -83,22 +93,36 @@ def list_job_page(
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items of a job. `reason`: failed, with this key; `tried`: whether an attempt at them has ended."""
+    """Which items of a job. `reason`: failed, with this key; `tried`: whether an attempt at them has ended.
+
+    `to_authorise`: only those whose customers have still to authorise.
+    """
 
     state: ItemState | str | None = None
     codes: Sequence[str] = ()
     account_id: str | None = None
     reason: str | None = None
     tried: bool | None = None
+    to_authorise: bool = False
 
 
 def list_items(
-    engine: Engine, job_id: str, wanted: ItemFilter, *, after: int = 0, limit: int = PAGE
+    engine: Engine,
+    job_id: str,
+    wanted: ItemFilter,
+    *,
+    after: int = 0,
+    limit: int = PAGE,
+    reference_at: int | None = None,
 ) -> Sequence[Row[Any]]:
-    """So many of the job's items, in the order of the file. `after`: the last row number of the page before this one."""
-    page = _items(job_id, wanted).where(items.c.row_number > after).order_by(items.c.row_number).limit(limit)
+    """So many of the job's items, in the order of the file. `after`: the last row number of the page before this one.
+
+    `reference_at`: the position of the column `reference` in the job's file; None: nobody asks for it, or there is none.
+    Each says with `to_authorise` whether its customer has still to authorise.
+    """
     with reading(engine) as connection:
-        return connection.execute(page).all()
+        page = _items(connection, job_id, wanted, reference_at).where(items.c.row_number > after)
+        return connection.execute(page.order_by(items.c.row_number).limit(limit)).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +158,11 @@ def search_items(
     """So many of the job's items, from `after` on, or the last ones before `before`.
 
     Where few match there may be a million rows to look through, so no more than `most_searched` row numbers are. Failed ones,
-    and those of one reason, have indexes of their own: they are all within reach.
+    those of one reason, and those to be authorised have indexes of their own: they are all within reach.
     """
     number = items.c.row_number
-    if begins == Beginnings(cell_at=begins.cell_at) and (wanted.reason or wanted.state == ItemState.FAILED):
+    is_indexed = wanted.reason or wanted.to_authorise or wanted.state == ItemState.FAILED
+    if is_indexed and begins == Beginnings(cell_at=begins.cell_at):
         most_searched = ALL_ROW_NUMBERS
     if before is not None:
         edge = before - most_searched
@@ -146,10 +171,10 @@ def search_items(
         edge = after + most_searched
         within, beyond = and_(number > after, number <= edge), number > edge
     order = number if before is None else number.desc()
-    matching = _items(job_id, wanted).where(within, *_begin(begins)).order_by(order).limit(limit + 1)
     others = select(number).where(items.c.job_id == job_id, beyond).limit(1)
     with reading(engine) as connection:
-        rows = connection.execute(matching).all()
+        matching = _items(connection, job_id, wanted).where(within, *_begin(begins))
+        rows = connection.execute(matching.order_by(order).limit(limit + 1)).all()
         is_all = len(rows) <= limit and connection.execute(others).first() is None
     shown = rows[:limit]
     searched_to = shown[-1].row_number if len(rows) > limit else edge
@@ -171,23 +196,31 @@ def iter_items(
     codes: Sequence[str] = (),
     account_id: str | None = None,
     reason: str | None = None,
+    reference_at: int | None = None,
 ) -> Iterator[Row[Any]]:
     """The job's items in the order of the file, page by page: memory does not grow with the job."""
     wanted = ItemFilter(state=state, codes=codes, account_id=account_id, reason=reason)
     after = 0
     while True:
-        rows = list_items(engine, job_id, wanted, after=after)
+        rows = list_items(engine, job_id, wanted, after=after, reference_at=reference_at)
         yield from rows
         if len(rows) < PAGE:
             return
         after = rows[-1].row_number
 
 
-def _items(job_id: str, wanted: ItemFilter) -> Select[Any]:
-    found = select(*_SHOWN).where(items.c.job_id == job_id)
+def _items(
+    connection: Connection, job_id: str, wanted: ItemFilter, reference_at: int | None = None
+) -> Select[Any]:
+    reference = null() if reference_at is None else func.nullif(items.c.cells[reference_at].as_string(), "")
+    waits = waits_for_customer(connection, job_id)
+    shown = (*_SHOWN, reference.label("reference"), func.coalesce(waits, false()).label("to_authorise"))
+    found = select(*shown).where(items.c.job_id == job_id)
+    if wanted.to_authorise:
+        found = found.where(waits)
     if wanted.state == ItemState.FAILED or wanted.reason is not None:
         found = found.where(IS_FAILED)  # written out, so that its indexes serve
-    elif wanted.state is not None:
+    if wanted.state is not None and wanted.state != ItemState.FAILED:
         found = found.where(items.c.state == wanted.state)
     if wanted.codes:
         found = found.where(items.c.code.in_(wanted.codes))

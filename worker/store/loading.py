@@ -3,7 +3,7 @@
 import secrets as randomness
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -27,18 +27,19 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow
+from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.states import ItemState, JobState
 from worker.store.abandoned import delete_abandoned_loads, delete_load
 from worker.store.bulk import insert_rows
-from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, storable
+from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_warning, storable
 from worker.store.sealing import Sealer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import instances, items, job_connectors, jobs, unloaded_rows
+from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, unloaded_rows
 
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
 PIECE_CHARACTERS = 4_000_000  # of cells: rows may be long, and memory is not to grow with them
 LOAD_LOCK = 0x6379636C  # PostgreSQL's advisory lock of a load
+WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
 KEYS_PER_QUERY = 500
 
@@ -203,9 +204,13 @@ class Loader:
         if len(self._items) + len(self._unloaded) >= PIECE or self._characters >= PIECE_CHARACTERS:
             self._write_piece()
 
-    def finish(self) -> None:
-        """The last step: the job runs. Only after this may a ticket be sent. Raises: LoadLost."""
+    def finish(self, warnings: Sequence[Warning_] = (), warning_count: int = 0) -> None:
+        """The last step: the job runs. Only after this may a ticket be sent. Raises: LoadLost.
+
+        `warnings`: of its check, of which the first 100 are kept; `warning_count`: of all rows.
+        """
         self._write_piece()
+        kept = [new_warning(warning) for warning in warnings[:WARNINGS_KEPT]]
 
         def work(connection: Connection) -> None:
             if self._has_finished(connection):
@@ -220,7 +225,10 @@ class Loader:
                 finished_at=now if is_empty else None,
                 working_since=None if is_empty else now,
                 loader_seen_at=None,
+                warning_count=warning_count,
             )
+            if kept:
+                connection.execute(insert(job_warnings).values(job_id=self.job_id, warnings=kept))
 
         writing(self._engine, work)
 
@@ -342,9 +350,13 @@ def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:
 def find_stored_rows(
     engine: Engine, sealer: Sealer, rows: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], StoredRow | None]:
-    """(job id, row number) -> that item; None where the row was refused at intake; unknown rows are left out."""
+    """(job id, row number) -> that item; unknown rows are left out.
+
+    None where the row was refused at intake; if it referred to an item itself, that item without its secrets.
+    """
     wanted = list(rows)
     found: dict[tuple[str, int], StoredRow | None] = {}
+    origins: dict[tuple[str, int], tuple[str, int]] = {}
     with reading(engine) as connection:
         for start in range(0, len(wanted), KEYS_PER_QUERY):
             keys = wanted[start : start + KEYS_PER_QUERY]
@@ -357,12 +369,28 @@ def find_stored_rows(
                 )
             missing = [key for key in keys if key not in found]
             if missing:
-                refused = select(unloaded_rows.c.job_id, unloaded_rows.c.row_number).where(
-                    tuple_(unloaded_rows.c.job_id, unloaded_rows.c.row_number).in_(missing),
-                    unloaded_rows.c.problems.is_not(None),
+                refused = _REFUSED.where(
+                    tuple_(unloaded_rows.c.job_id, unloaded_rows.c.row_number).in_(missing)
                 )
-                found |= {(row.job_id, row.row_number): None for row in connection.execute(refused)}
+                for line in connection.execute(refused):
+                    found[line.job_id, line.row_number] = None
+                    if (origin := _origin(line.columns, line.cells)) is not None:
+                        origins[line.job_id, line.row_number] = origin
+    if origins:
+        behind = find_stored_rows(engine, sealer, set(origins.values()))
+        for at, origin in origins.items():
+            if (stored := behind.get(origin)) is not None:
+                found[at] = replace(stored, secrets={}, at=stored.at or origin)
     return found
+
+
+def _origin(columns: Sequence[str], cells: Sequence[str]) -> tuple[str, int] | None:
+    """The row that a line of a result file said it was; None where it said none."""
+    told = dict(zip((column.strip().casefold() for column in columns), cells, strict=False))
+    job_id, number = told.get("_job", ""), told.get("_row", "")
+    if not job_id or not (number.isascii() and number.isdigit() and len(number) <= 9):
+        return None
+    return job_id, int(number)
 
 
 _STORED = (
@@ -374,6 +402,13 @@ _STORED = (
     )
     .join(jobs, jobs.c.id == items.c.job_id)
     .join(job_connectors, job_connectors.c.id == items.c.connector_id)
+)
+
+
+_REFUSED = (
+    select(unloaded_rows.c.job_id, unloaded_rows.c.row_number, unloaded_rows.c.cells, jobs.c.columns)
+    .join(jobs, jobs.c.id == unloaded_rows.c.job_id)
+    .where(unloaded_rows.c.problems.is_not(None))
 )
 
 

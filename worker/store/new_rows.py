@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worker.domain.failures import ToldFailure
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import ItemState
 from worker.store.sealing import Sealer
 
@@ -71,6 +71,18 @@ def _check(texts: Mapping[str, str | None], row_number: int) -> None:
             raise UnstorableText(row_number, column)
 
 
+def new_warning(warning: Warning_) -> dict[str, Any]:
+    """One of those that `job_warnings` keeps."""
+    column = None if warning.column is None else storable(warning.column)
+    return {
+        "row": warning.row_number,
+        "column": column,
+        "reason": storable(warning.reason),
+        "count": warning.count,
+        "spans": list(map(list, warning.spans)),
+    }
+
+
 def new_unloaded_row(row: RefusedRow | SkippedRow, *, job_id: str) -> dict[str, Any]:
     """The row of `unloaded_rows`: with its problems, or with the item that holds its target."""
     unloaded: dict[str, Any] = {
@@ -83,7 +95,11 @@ def new_unloaded_row(row: RefusedRow | SkippedRow, *, job_id: str) -> dict[str, 
     }
     match row:
         case RefusedRow():
-            problems = [{"column": p.column, "reason": p.reason} for p in row.problems]
-            return unloaded | {"problems": problems}
+            return unloaded | {"problems": [_new_problem(problem) for problem in row.problems]}
         case SkippedRow():
             return unloaded | {"installed_job_id": row.job_id, "installed_row_number": row.row_number}
+
+
+def _new_problem(problem: Problem) -> dict[str, Any]:
+    told = {"column": problem.column, "reason": problem.reason}
+    return told if problem.way is None else told | {"way": problem.way}

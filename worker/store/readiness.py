@@ -9,12 +9,16 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from worker.domain.failures import ToldFailure
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 
+CHECK_SERVER = "Check DATABASE_URL and the server."
+CHECK_DISK = "Is there room on its disk, and may it be written?"
+
 
 class DatabaseAway(ToldFailure):
-    """The database does not answer, or refuses us. `where`: host and name of the database, nothing secret."""
+    """The database does not answer, or refuses us. `where`: host and name of the database, nothing secret; the path of a
+    file. `hint`: what to do."""
 
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"the database {where} cannot be used: {reason}. Check DATABASE_URL and the server.")
+    def __init__(self, where: str, reason: str, hint: str = CHECK_SERVER) -> None:
+        super().__init__(f"the database {where} cannot be used: {reason}. {hint}")
         self.where = where
 
 
@@ -47,7 +51,8 @@ def lost_database_in_words(engine: Engine) -> Iterator[None]:
     except (InterfaceError, OperationalError) as error:
         # The first line: what follows are hints, and the statement.
         reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
-        raise DatabaseAway(_where(engine), reason) from None
+        hint = CHECK_DISK if engine.dialect.name == "sqlite" else CHECK_SERVER
+        raise DatabaseAway(_where(engine), reason, hint) from None
 
 
 def _where(engine: Engine) -> str:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -87,9 +88,18 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; `_begin_sqlite` does
     _keep_private(connection)
     _use_wal(connection)
+    # Its own knows the letters of English only, so that SÜD would not find Süd.
+    connection.create_function("lower", 1, _lowered, deterministic=True)
     # FULL: with NORMAL a power cut can lose a claim whose call was sent.
     for pragma in ("synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _lowered(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # A name that macOS gave has its dots and accents as letters of their own.
+    return value.lower() if value.isascii() else unicodedata.normalize("NFC", value).lower()
 
 
 def _keep_private(connection: sqlite3.Connection) -> None:

@@ -22,6 +22,7 @@ from worker.domain.verdicts import (
 )
 from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
+from worker.store.connectors import count_to_authorise
 from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
@@ -86,6 +87,8 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], pause_abo
     tries = [_to_attempt(s) for s in mine if not isinstance(s.verdict, Released)]
     insert_rows(connection, attempts, tries)
     moves = _moves(mine, first_tries={key for key, tried in held.items() if not tried})
+    for job_id, count in _to_authorise(connection, mine).items():
+        moves[job_id]["to_authorise"] += count
     pauses = _pauses(mine)
     changed = sorted({*moves, *(job_id for job_id, _ in pauses)})
     locked = lock_jobs(connection, changed)
@@ -150,6 +153,14 @@ def _moves(mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]) -> 
         for name in filter(None, moved):
             moves.setdefault(settlement.item.job_id, Counter())[name] += 1
     return moves
+
+
+def _to_authorise(connection: Connection, mine: Sequence[Settlement]) -> dict[str, int]:
+    # Asked only where Cyclr says that something is not authenticated: with keys in the file nothing is.
+    found = [s.item for s in mine if isinstance(s.verdict, Installed) and s.verdict.is_authenticated is False]
+    return count_to_authorise(
+        connection, [item.id for item in found], sorted({item.job_id for item in found})
+    )
 
 
 def lock_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:

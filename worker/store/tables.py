@@ -146,11 +146,15 @@ jobs = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("cancelled", Integer, nullable=False, server_default="0"),
     Column("tried", Integer, nullable=False, server_default="0"),
+    # Of the installed ones: those whose customers have still to authorise.
+    Column("to_authorise", Integer, nullable=False, server_default="0"),
     # What the counters were at the last start or resume: the share of failures counts from there.
     Column("failed_at_start", Integer, nullable=False, server_default="0"),
     Column("tried_at_start", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("skipped", Integer, nullable=False, server_default="0"),
+    # Of all rows; the first of them are in `job_warnings`.
+    Column("warning_count", Integer, nullable=False, server_default="0"),
     # For how long it was running, up to the stretch that began at `working_since`; None: it rests.
     Column("worked_s", Float, nullable=False, server_default="0"),
     Column("working_since", UtcDateTime),
@@ -162,6 +166,14 @@ jobs = Table(
     Column("finished_at", UtcDateTime),
     Index("ix_jobs_instance_id_state", "instance_id", "state"),
     Index("ix_jobs_fingerprint", "fingerprint"),
+)
+
+# What the check of a job's file warned of, beside the job's row, which is read all the time; no row where nothing was.
+job_warnings = Table(
+    "job_warnings",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("warnings", JSON, nullable=False),
 )
 
 job_connectors = Table(

@@ -1,6 +1,8 @@
 """Who calls: an API key in a header, or a session that was begun with one."""
 
 import asyncio
+import base64
+import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,6 +40,7 @@ class Access:
         self._clock = clock
         self._sessions = Signer(keys, "session")
         self._forms = Signer(keys, "form")
+        self._notices = Signer(keys, "notice")
         self.brake = Brake(clock)
 
     def find_caller(self, key_text: str) -> Caller | None:
@@ -75,11 +78,39 @@ class Access:
         return f"Your session has ended after {hours} hours. Sign in again."
 
     def form_token(self, cookie: str) -> str:
-        """What a form of this session carries, so that no other site can fill it in."""
-        return self._forms.sign(cookie).rpartition(".")[2]
+        """What a form of this session carries, so that no other site can fill it in: another text each time."""
+        return _masked(self._forms.sign(cookie).rpartition(".")[2])
 
     def is_form_token(self, token: str, cookie: str) -> bool:
-        return self._forms.find(f"{self._forms.sign(cookie).partition('.')[0]}.{token}") == cookie
+        return self._forms.find(f"{self._forms.sign(cookie).partition('.')[0]}.{_unmasked(token)}") == cookie
+
+    def sign_notice(self, text: str) -> str:
+        """What a page is to say, as a cookie's value."""
+        return self._notices.sign(text)
+
+    def find_notice(self, cookie: str) -> str | None:
+        """The text; None where it is not of ours."""
+        return self._notices.find(cookie)
+
+
+# A compressed page whose size somebody sees, and a part of which they choose, would give away a secret that stands in it
+# as the same text each time (BREACH).
+def _masked(text: str) -> str:
+    mask = secrets.token_bytes(len(text))
+    return base64.urlsafe_b64encode(mask + _xor(mask, text.encode())).decode()
+
+
+def _unmasked(token: str) -> str:
+    try:
+        both = base64.urlsafe_b64decode(token)
+        middle = len(both) // 2
+        return _xor(both[:middle], both[middle:]).decode()
+    except ValueError:
+        return ""
+
+
+def _xor(first: bytes, second: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(first, second, strict=False))
 
 
 def _caller(key: ApiKey | None) -> Caller | None:

@@ -4,26 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import Response
 
 from worker.telemetry import get_logger
-from worker.web import api, desk, pages
+from worker.web import api, desk, pages, statics
 from worker.web.access import Access
 from worker.web.api.documentation import document
 from worker.web.catalogue import Catalogue
+from worker.web.compression import Compression
 from worker.web.desk.asking import asking
+from worker.web.desk.customer import customers_error_page, is_customers_path
 from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
 from worker.web.limits import BodyLimit
 from worker.web.pages.errors import error_page
 from worker.web.place import Place
-from worker.web.problems import add_error_answers
+from worker.web.problems import Refusal, add_error_answers
 
-STATIC = Path(__file__).parent / "static"
 CLEAN_EVERY_S = 60.0
 
 log = get_logger()
@@ -43,12 +43,19 @@ def create_app(place: Place) -> FastAPI:
     furnish(app, place)
     for part in (api, pages, desk):
         app.include_router(part.router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    document(app)
+    app.include_router(statics.router)
+    app.mount("/static", statics.Statics(), name="static")
+    document(app, server_url=place.settings.cyclr_bulk_public_url or "/")
     app.add_middleware(BodyLimit)
-    add_error_answers(app, error_page)
+    add_error_answers(app, _error_page)
+    app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def _error_page(request: Request, refusal: Refusal) -> Response:
+    is_for_customers = is_customers_path(request.url.path)
+    return (customers_error_page if is_for_customers else error_page)(request, refusal)
 
 
 def furnish(app: FastAPI, place: Place) -> None:

@@ -18,7 +18,7 @@ WHO = {"WWW-Authenticate": "Bearer"}
 
 # Only to say in the OpenAPI document how to call; the header is read below.
 bearer = HTTPBearer(
-    scheme_name="API key", description="An API key: `cyclr-bulk api-keys create`.", auto_error=False
+    scheme_name="apiKey", description="An API key: `cyclr-bulk api-keys create`.", auto_error=False
 )
 
 

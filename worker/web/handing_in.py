@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Request
 
 from worker.bootstrap.cyclr import open_cyclr
-from worker.domain.rows import Warning_
 from worker.domain.wording import counted
 from worker.intake import Accounts, Options, Source, read_source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file
@@ -30,7 +29,6 @@ AT_ONCE = 4  # checks and loads of one process: each has a thread, and a connect
 MOST_WAITING = 100
 CHECKS_KEPT = 20
 MOST_ROWS = 1_000_000
-WARNINGS_TOLD = 100
 STOPS_WITHIN_S = 5.0
 
 T = TypeVar("T")
@@ -104,12 +102,10 @@ class Stopping(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the check of a new job has to say beside it. `warnings`: the first 100."""
+    """What the check of a new job left out of it."""
 
     comments: int
     empty: int
-    warnings: Sequence[Warning_]
-    warning_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +234,7 @@ class HandingIn:
         async with opening as (client, limiter):
             return await check_file(
                 source,
-                Options(database.instance_id, options.connector, options.as_written),
+                Options(database.instance_id, options.connector, options.as_written, options.is_list),
                 client=client,
                 limiter=limiter,
                 memory=DatabaseMemory(
@@ -314,8 +310,7 @@ class HandingIn:
 
 def _found(checked: Checked) -> Found:
     """Not the check itself, which may be large: a start is known for a while after the job runs."""
-    survey = checked.survey
-    return Found(survey.comments, survey.empty, checked.warnings[:WARNINGS_TOLD], checked.warning_count)
+    return Found(checked.survey.comments, checked.survey.empty)
 
 
 def _check_key(upload: Upload, options: RunOptions) -> CheckKey:

@@ -25,7 +25,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Public files are asked for again each time, and not sent again where they are the same.
+        # Public files are asked for again where nobody says better, and not sent again where they are the same.
         cache = "no-cache" if scope["path"].startswith(PUBLIC_PATHS) else "no-store"
 
         async def send_with_headers(message: Message) -> None:

@@ -26,6 +26,7 @@ class Place:
 
     `broker`: the URL of the Redis just now; where there is none, the one rule of this process. `ring`: there is work. `keep`: see to this job
     from now on; its rows are written while the context lasts. `uploads`: the folder of waiting uploads; None: they wait in the database.
+    `find_workers_began_ago_s`: seconds since the workers of the home were started, None where that is not known.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Place:
         ring: Callable[[], None],
         keep: Callable[[str], AbstractContextManager[None]],
         uploads: Path | None,
+        find_workers_began_ago_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -45,6 +47,7 @@ class Place:
         self.broker = broker
         self.ring = ring
         self.keep = keep
+        self.find_workers_began_ago_s = find_workers_began_ago_s
         self.waiting = WaitingUploads(database.engine, database.sealer, uploads)
         self._lock = asyncio.Lock()
         self._stack = AsyncExitStack()

@@ -11,27 +11,50 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.store.readiness import DatabaseAway, is_database_away
 from worker.telemetry import get_logger
+from worker.web.faults import Fault, to_fault
 
 MEDIA_TYPE = "application/problem+json"
-FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/metrics")
+FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/version", "/metrics")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# The names of RFC 9110: Python's own differ from version to version.
+TITLES = {
+    303: "See Other",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
+    411: "Length Required",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
 
-# Of a request, a status, a text for people and headers: the page that says so.
-ErrorPage = Callable[[Request, int, str, dict[str, str]], Response]
+# Of a request that is not carried out: the page that says so.
+ErrorPage = Callable[[Request, "Refusal"], Response]
+_PHRASES = frozenset(status.phrase for status in HTTPStatus)  # what an error without words of its own says
 
 log = get_logger()
-
-
-class Fault(BaseModel):
-    """What is wrong in one place. `row`: as a spreadsheet shows it; null: of the whole file or of the request."""
-
-    row: int | None = None
-    column: str | None = None
-    message: str
 
 
 class Problem(BaseModel):
@@ -103,13 +126,13 @@ class UnforeseenErrors:
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """What is sent for this error: a problem to a program, a page to a person."""
-    refusal = to_refusal(error)
-    if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+    refusal = _wrong_method(request) if _is_wrong_method(error) else to_refusal(error)
+    if refusal.status == 500:
         where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
         log.error("request_failed", path=_route(request), error=type(error).__name__, where=where[-5:])
     if request.url.path.startswith(FOR_PROGRAMS):
         return problem_answer(refusal)
-    answer: Response = request.app.state.error_page(request, refusal.status, refusal.detail, refusal.headers)
+    answer: Response = request.app.state.error_page(request, refusal)
     return answer
 
 
@@ -119,7 +142,7 @@ def to_refusal(error: Exception) -> Refusal:
         case Refusal():
             return error
         case RequestValidationError():
-            faults = [_fault(each) for each in error.errors()]
+            faults = [to_fault(each) for each in error.errors()]
             return Refusal(422, "invalid_request", "The request is not as expected.", errors=faults)
         case HTTPException():
             headers = dict(error.headers or {})
@@ -138,7 +161,7 @@ def to_refusal(error: Exception) -> Refusal:
 def problem_answer(refusal: Refusal) -> JSONResponse:
     problem = Problem(
         type="about:blank",
-        title=HTTPStatus(refusal.status).phrase,
+        title=title_of(refusal.status),
         status=refusal.status,
         detail=refusal.detail,
         code=refusal.code,
@@ -157,24 +180,36 @@ def _busy(code: str, detail: str) -> Refusal:
     return Refusal(503, code, f"{detail} Try again in a moment.", headers={"Retry-After": "5"})
 
 
-def _fault(error: Any) -> Fault:
-    # Never the value that came: it may hold a secret.
-    where = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path", "header"))
-    return Fault(column=where or None, message=str(error["msg"]).removeprefix("Value error, "))
+def title_of(status: int) -> str:
+    """What the status is called."""
+    return TITLES.get(status, "Error")
 
 
 def _code(status: int) -> str:
-    return "too_large" if status == 413 else HTTPStatus(status).name.lower()
+    return "too_large" if status == 413 else title_of(status).lower().replace(" ", "_")
 
 
 def _detail(error: HTTPException) -> str:
-    phrase = HTTPStatus(error.status_code).phrase
-    match error.status_code:
-        case 404:
-            return "There is nothing at this address."
-        case 405:
-            return "This address does not know this method."
-    return phrase if error.status_code >= 500 else str(error.detail)
+    if error.status_code == 404:
+        return "There is nothing at this address."
+    is_mere_title = error.status_code >= 500 or error.detail in _PHRASES
+    return title_of(error.status_code) if is_mere_title else str(error.detail)
+
+
+def _is_wrong_method(error: Exception) -> bool:
+    return isinstance(error, HTTPException) and error.status_code == 405
+
+
+def _wrong_method(request: Request) -> Refusal:
+    """An address may be that of several routes, each with its methods: all of them are named."""
+    taken = [method for method in METHODS if _takes(request, method)] or ["GET", "HEAD"]  # those of a file
+    detail = f"This address takes {' and '.join(taken)}, not {request.method[:20]}."
+    return Refusal(405, _code(405), detail, headers={"Allow": ", ".join(taken)})
+
+
+def _takes(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 def _route(request: Request) -> str:
@@ -182,11 +217,28 @@ def _route(request: Request) -> str:
     return str(getattr(request.scope.get("route"), "path", "(none)"))
 
 
+_RETRY_AFTER = {
+    "Retry-After": {"description": "Try again after so many seconds.", "schema": {"type": "integer"}}
+}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "`Bearer`", "schema": {"type": "string"}}},
+    409: {
+        "Retry-After": {
+            **_RETRY_AFTER["Retry-After"],
+            "description": "Where waiting helps: after so many seconds.",
+        }
+    },
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with a problem of these statuses; 401, 422, 429 and 503 always are."""
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": title_of(status),
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in sorted({401, 422, 429, 503, *statuses})

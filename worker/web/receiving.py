@@ -1,7 +1,7 @@
 """A request's body becomes a waiting upload, piece by piece: never whole in memory, never in clear on a disk."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from worker.store.uploads import Upload
+from worker.web.faults import Fault
 from worker.web.problems import Refusal
 from worker.web.waiting import UploadWriter, WaitingUploads
 
@@ -51,14 +52,16 @@ async def receive_form(
     *,
     api_key_id: str,
     check_fields: Callable[[dict[str, str]], None] = lambda _fields: None,
+    lists: Collection[str] = (),
 ) -> Form:
     """A `multipart/form-data` body with one file.
 
-    `check_fields`: gets the fields that come before the file, before anything of the file is kept; it may raise.
-    Raises: Refusal (400, 413, 415).
+    `check_fields`: gets the fields that come before the file, before anything of the file is kept; it may raise. `lists`:
+    the fields that may come more than once, and then are one with commas.
+    Raises: Refusal (400, 413, 415, 422).
     """
     _require_announced_size(request, MOST_UPLOAD_BYTES)
-    reader = _FormReader(_boundary(request))
+    reader = _FormReader(_boundary(request), lists)
     async with _Receiving(waiting, api_key_id) as receiving:
         async for chunk in _limited(request, MOST_UPLOAD_BYTES):
             for event, data in reader.read(chunk):
@@ -149,8 +152,10 @@ class _Part:
 class _FormReader:
     """Chunks of a multipart body become events: `file` with its name, then `data`. Fields are kept."""
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, lists: Collection[str]) -> None:
         self.fields: dict[str, str] = {}
+        self._lists = lists
+        self._count = 0
         self._raw: dict[str, bytearray] = {}
         self._field_bytes = 0
         self._part = _Part()
@@ -203,10 +208,14 @@ class _FormReader:
         self._part.filename = None if filename is None else filename.decode("utf-8", "replace")
         if self._part.filename is not None:
             self._events.append(("file", filename or b""))
-        elif len(self._raw) >= MOST_FIELDS:
+        elif self._count >= MOST_FIELDS:
             raise _too_many_fields()
+        elif self._part.name in self._raw and self._part.name not in self._lists:
+            raise _doubled_field(self._part.name)
         else:
-            self._raw[self._part.name] = bytearray()
+            self._count += 1
+            before = self._raw.get(self._part.name)
+            self._raw[self._part.name] = bytearray() if before is None else before + b","
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part.filename is not None:
@@ -260,6 +269,11 @@ def _boundary(request: Request) -> bytes:
 
 def _unreadable_form() -> Refusal:
     return Refusal(400, "unreadable_form", "The form cannot be read: expected multipart/form-data, whole.")
+
+
+def _doubled_field(name: str) -> Refusal:
+    fault = Fault(column=name[:LONGEST_NAME], message="expected it once, got it twice or more")
+    return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 
 def _too_many_fields() -> Refusal:

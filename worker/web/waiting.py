@@ -88,7 +88,7 @@ class WaitingUploads:
 
     def open(self, upload: Upload) -> BinaryIO:
         """Its bytes from the start. What is read raises UploadGone where a piece is missing or changed."""
-        return io.BufferedReader(_Opened(self._iter_opened(upload)), PIECE_BYTES)
+        return PieceStream.buffered(self._iter_opened(upload))
 
     def _iter_opened(self, upload: Upload) -> Iterator[bytes]:
         number = 0
@@ -195,8 +195,12 @@ class FilePieces:
         return self._folder / f"{upload_id}.sealed"
 
 
-class _Opened(io.RawIOBase):
+class PieceStream(io.RawIOBase):
     """Pieces as a stream of bytes."""
+
+    @classmethod
+    def buffered(cls, pieces: Iterator[bytes]) -> BinaryIO:
+        return io.BufferedReader(cls(pieces), PIECE_BYTES)
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces

@@ -130,13 +130,25 @@ def test_what_is_taken_as_written_stands_in_the_command_that_installs_it(desk: D
 
 
 def test_lists_the_first_thousand_problems_and_the_count(desk: Desk) -> None:
-    desk.file("long.csv", "account_id,connector\n" + ",Northwind Mail\n" * 1_200)
+    rows = "".join(f"acme,{'n' * number},k\n" for number in range(251, 1_451))
+    desk.file("long.csv", f"account_id,name,api_key\n{rows}")
     said = desk.say("check", "long.csv", "--connector", MAIL)
     lines = said.out.splitlines()
     assert said.code == 2
-    assert "2,400 problems, of which these are the first 1,000." in lines
+    assert "1,200 problems, of which these are the first 1,000." in lines
     assert sum(line.startswith("  row ") for line in lines) == 1_000
     assert lines[-1] == "Correct the file, then check it again."
+
+
+def test_problems_that_say_the_same_of_many_rows_are_told_once(desk: Desk) -> None:
+    desk.file("long.csv", "account_id,connector\n" + ",Northwind Mail\n" * 1_200)
+    said = desk.say("check", "long.csv", "--connector", MAIL)
+    assert [line for line in said.out.splitlines() if line.startswith("  row")] == [
+        "  rows 2-1201, column account_id: expected an account id, got an empty cell (1,200 rows)",
+        f"  rows 2-1201, column connector: expected an empty cell, since the connector {MAIL} is given for all rows;"
+        " use one of the two (1,200 rows)",
+    ]
+    assert "2,400 problems." in said.out.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -250,3 +262,26 @@ def test_names_the_home_that_cannot_be_used(desk: Desk) -> None:
         f"home folder {desk.folder}/accounts.csv: expected a folder, got a file; choose another path",
         "Nothing was changed.",
     ]
+
+
+def test_a_dotenv_file_in_utf_16_is_said_to_be_one(desk: Desk) -> None:
+    (desk.folder / ".env").write_bytes("CYCLR_BURST=7\r\n".encode("utf-16"))
+    said = desk.say("check", desk.mail_file("acme"))
+    assert said.code == 2
+    assert said.err.splitlines()[-3:] == [
+        "Settings (environment or .env) need attention:",
+        "  .env: expected text in UTF-8, got UTF-16: save it as UTF-8",
+        "Nothing was changed.",
+    ]
+
+
+def test_what_is_doubtful_about_the_settings_is_said_once_and_changes_nothing(desk: Desk) -> None:
+    desk.file(".env", "CYCLR_BRUST=7\n")
+    (desk.folder / ".env").chmod(0o644)
+    said = desk.say("check", desk.mail_file("acme"))
+    assert said.code == 0
+    assert said.err.splitlines()[:2] == [
+        "warning: .env: its mode 644 lets others read what is in it; run chmod 600 .env",
+        "warning: .env: CYCLR_BRUST is no setting and is ignored; did you mean CYCLR_BURST?",
+    ]
+    assert said.err.count("warning") == 2

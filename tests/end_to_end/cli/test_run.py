@@ -1,6 +1,7 @@
 """`cyclr-bulk run`: exit codes, what is said where, the result file, and how to go on."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -136,13 +137,34 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
 
     edited = desk.say("check", desk.mail_file("umbrella", name="edited.csv"))
     assert edited.code == 2
-    assert edited.out.splitlines()[-4:] == [
-        f"  row 2: 'Northwind Mail' for account 'umbrella' is still to be done by job {job_id}, row 5:"
-        " let that job end first, or cancel it",
-        "1 problem.",
-        f"Left alone: job {job_id} of accounts.csv, 2 of 4 rows done (paused: the first rows asked for are done).",
-        "Correct the file, then check it again.",
+    ways_on = [
+        f"1 row of this file is still to be done by job {job_id} of accounts.csv,",
+        "2 of 4 rows done (paused: the first rows asked for are done).",
+        "Let it go on to its end, then check this file again:",
+        f"  cyclr-bulk resume {job_id}",
+        "Or end it, then check this file again (nothing is installed twice):",
+        f"  cyclr-bulk cancel {job_id}",
     ]
+    assert edited.out.splitlines()[-8:] == [
+        f"  row 2: still to be done by job {job_id}: let that job end first, or cancel it",
+        "1 problem.",
+        *ways_on,
+    ]
+    more = desk.say("run", desk.mail_file("initech", "umbrella", "stark", name="edited.csv"), "--yes")
+    assert (more.code, more.out) == (2, "")
+    lines = more.err.splitlines()
+    assert (
+        f"  rows 2-3: still to be done by job {job_id}: let that job end first, or cancel it (2 rows)"
+        in lines
+    )
+    assert lines[-8:] == [
+        ways_on[0].replace("1 row of this file is", "2 rows of this file are"),
+        ways_on[1],
+        *(line.replace("check this", "run this") for line in ways_on[2:]),
+        "Or add --skip-invalid to install only the other row.",
+        "Nothing was installed.",
+    ]
+    assert "Correct the file" not in more.err + edited.out
 
     last = desk.say("run", file, "--yes", "--results", "out.csv")
     assert (last.code, last.out.splitlines()[0]) == (0, "4 installed, 0 failed.")
@@ -257,3 +279,57 @@ def test_no_other_file_is_lost_to_the_results(desk: Desk) -> None:
         "accounts.csv: this is the input; name another file with --results",
         "Nothing was installed.",
     ]
+
+
+def test_warnings_and_references_are_told_of_the_job_later(desk: Desk) -> None:
+    lines = "".join(
+        f"{each},Northwind Mail,key-{each}-5f1c,MOON,order of {each}\n" for each in ("acme", "globex")
+    )
+    desk.file("in.csv", f"account_id,connector,api_key,property.Region,reference,colour\n{lines}")
+    desk.secrets |= {"key-acme-5f1c", "key-globex-5f1c"}
+    assert desk.say("run", "in.csv", "--yes").code == 0
+    [job] = json.loads(desk.say("jobs", "--json").out)
+    status = desk.say("status", job["id"])
+    assert status.out.splitlines()[-3:] == [
+        "3 warnings of its check:",
+        "  column colour: unknown, it is ignored",
+        "  rows 2-3, column property.Region: expected one of EU, US, got 'MOON' (2 rows)",
+    ]
+    told = json.loads(desk.say("status", job["id"], "--json").out)
+    assert told["warning_count"] == job["warning_count"] == 3
+    assert told["warnings"] == [
+        {"row": None, "column": "colour", "message": "unknown, it is ignored"},
+        {
+            "row": 2,
+            "column": "property.Region",
+            "message": "expected one of EU, US, got 'MOON'",
+            "count": 2,
+            "rows": [[2, 3]],
+        },
+    ]
+    listed = [json.loads(line) for line in desk.say("items", job["id"], "--json").out.splitlines()]
+    assert [item["reference"] for item in listed] == ["order of acme", "order of globex"]
+
+
+def test_many_warnings_are_told_by_their_first_and_where_the_others_are(desk: Desk) -> None:
+    rows = "".join(f"acme,Northwind Mail,key-5f1c,M{number},n{number}\n" for number in range(1, 26))
+    desk.file("in.csv", f"account_id,connector,api_key,property.Region,name\n{rows}")
+    desk.secrets.add("key-5f1c")
+    assert desk.say("run", "in.csv", "--yes").code == 0
+    [job] = json.loads(desk.say("jobs", "--json").out)
+    lines = desk.say("status", job["id"]).out.splitlines()
+    assert lines[-22] == "25 warnings of its check:"
+    assert lines[-2] == "  row 21, column property.Region: expected one of EU, US, got 'M20'"
+    assert lines[-1] == f"  and others: `cyclr-bulk status {job['id']} --json` has the first 25"
+
+
+def test_a_refused_row_of_a_result_file_names_the_option_of_the_command(desk: Desk) -> None:
+    desk.file(
+        "in.csv",
+        "account_id,account_name,connector,api_key,property.Region\n12345.0,New,Northwind Mail,key-1,EU\nacme,,Northwind Mail,key-2,EU\n",
+    )
+    assert desk.say("run", "in.csv", "--yes", "--skip-invalid").code == 1
+    refused_row = desk.results("in.results.csv")[0]
+    assert refused_row["_message"].endswith(
+        "write the id that is meant, or run with `--as-written account_id`"
+    )

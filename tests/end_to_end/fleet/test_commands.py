@@ -216,7 +216,7 @@ def test_a_cancelled_job_frees_its_rows_for_another(fleet: Fleet) -> None:
         .err.partition("  row 2: ")[2]
         .splitlines()
     )
-    assert taken.endswith(f"by job {job_id}, row 7: let that job end first, or cancel it")
+    assert taken.endswith(f"by job {job_id}: let that job end first, or cancel it")
     cancelled = fleet.say("cancel", job_id)
     assert cancelled.code == 0
     assert cancelled.err.startswith(f"Cancelled: job {job_id} of accounts.csv, ")

@@ -18,7 +18,13 @@ from tests.integration.cyclr.clients import (
     with_token,
 )
 from tests.raw_server import Handler, RawRequest, RawServer, Reply, answer, in_turn, reset
-from worker.cyclr.catalogue import first_account, iter_connectors, missing_accounts, resolve
+from worker.cyclr.catalogue import (
+    DoubtedVersion,
+    first_account,
+    iter_connectors,
+    missing_accounts,
+    resolve,
+)
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import (
     CredentialsRefused,
@@ -135,6 +141,31 @@ def test_a_connector_is_found_by_its_exact_name_or_its_id(
 )
 def test_why_a_connector_is_none(name_or_id: str, version: str | None, reason: str) -> None:
     assert resolved(MAIL, name_or_id, version) == reason
+
+
+TWO_NUMBERS = Catalogue(connector(1, "Mail", "1.1"), connector(2, "Mail", "1.10"))
+WHICH = (
+    "connector Mail has versions that a spreadsheet takes for the same number, 1.1 (id 1), 1.10 (id 2): write the id of one"
+    " into the column connector and leave connector_version empty"
+)
+
+
+def test_a_version_that_another_may_have_become_is_doubted_though_cyclr_has_it() -> None:
+    found = resolved(TWO_NUMBERS, "Mail", "1.1")
+    assert isinstance(found, DoubtedVersion)
+    assert found == f"{WHICH}, or run with `--as-written connector_version`"
+
+
+def test_a_version_that_no_spreadsheet_has_shortened_is_not_doubted() -> None:
+    found = resolved(TWO_NUMBERS, "Mail", "1.10")
+    assert isinstance(found, Connector)
+    assert found.release_id == 2
+
+
+def test_a_version_that_would_name_none_as_written_is_not_offered_so() -> None:
+    found = resolved(TWO_NUMBERS, "Mail", "1,1")
+    assert not isinstance(found, DoubtedVersion)
+    assert found == WHICH
 
 
 def test_a_name_that_no_path_can_carry_is_found_in_the_list() -> None:

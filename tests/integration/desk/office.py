@@ -133,7 +133,7 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
         # Cyclr is asked step by step: a test need not wait two seconds for the next one.
         patch.setattr("worker.web.desk.asking.STEP_S", 0.2)
         settings = load_settings(
-            _env_file=None,
+            env_file=None,
             **{
                 "cyclr_api_url": simulator.base_url,
                 "cyclr_client_id": "partner-1",

@@ -68,7 +68,7 @@ def test_the_file_for_a_mail_merge_has_every_link(office: Office) -> None:
     office.api("POST", job_id, "/4/withdraw")
     answer = office.api("GET", job_id, ".csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert answer.headers["content-disposition"] == f'attachment; filename="{job_id}-authorisations.csv"'
+    assert answer.headers["content-disposition"] == f'attachment; filename="file.{job_id}.links.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert list(rows[0]) == ["account_id", "name", "connector", "link", "expires_at"]
     assert [row["account_id"] for row in rows] == ["a2", "a3"]

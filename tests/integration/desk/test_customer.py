@@ -245,3 +245,50 @@ def test_no_link_and_no_token_is_logged_stored_or_told_to_others(office: Office)
     for page in pages:
         for inner in ("a2", "CRM 2", job_id, "Cyclr", "token", "cyclr-bulk", signature):
             assert inner not in page.text, inner
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/authorise/",
+        "/authorise",
+        "/authorise/one/two",
+        "/Authorise/abc",
+        "/auth",
+        "/a",
+    ],
+)
+def test_what_is_left_of_a_cut_link_speaks_to_a_customer(office: Office, path: str) -> None:
+    answer = office.page.get(path)
+    assert (answer.status_code, heading(answer)) == (404, "This link does not work")
+    assert_for_customers_only(answer)
+
+
+def test_what_a_customer_cannot_do_is_told_in_their_words(office: Office) -> None:
+    wrong = office.page.request("DELETE", "/authorised")
+    assert (wrong.status_code, heading(wrong)) == (405, "This link does not work")
+    large = office.page.post("/authorise/x", content=b"x" * 1_000_001)
+    assert (large.status_code, heading(large)) == (413, "This link does not work")
+    for answer in (wrong, large):
+        assert_for_customers_only(answer)
+
+
+def assert_for_customers_only(answer: httpx.Response) -> None:
+    assert "customer.css" in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'; ")
+    for inner in ("cyclr", "Cyclr", "job", "API", "JSON"):
+        assert inner not in answer.text, inner
+
+
+def test_the_front_door_tells_a_customer_what_is_missing_and_staff_the_way_in(office: Office) -> None:
+    front = office.page.get("/")
+    assert (front.status_code, heading(front)) == (200, "A part of the address is missing")
+    assert "its link was cut" in front.text
+    assert '<a href="/sign-in">Sign in, if you work here</a>' in front.text
+    assert_for_customers_only(front)
+
+
+def test_where_no_customer_comes_the_front_door_is_that_of_staff(engine: Engine) -> None:
+    with open_office(engine, cyclr_service_url=None) as office:
+        front = office.page.get("/")
+        assert (front.status_code, front.headers["location"]) == (303, "/jobs")

@@ -10,6 +10,7 @@ from tests.integration.desk.office import PUBLIC, Office, open_office
 from tests.integration.web.site import wait_until
 from worker.domain.scopes import Scope
 from worker.store.session import Engine
+from worker.web.pages.notices import COOKIE as NOTICE
 
 
 def sign_in(office: Office, scope: Scope = Scope.WRITE) -> None:
@@ -21,10 +22,14 @@ def sign_in(office: Office, scope: Scope = Scope.WRITE) -> None:
     office.page.cookies.clear()
     answer = office.page.post("/sign-in", data={name[1]: office.key(scope)})
     assert answer.status_code == 303, answer.text
-    # The cookie is for browsers behind TLS too; this client speaks plain http.
-    [cookie] = answer.headers.get_list("set-cookie")
-    key, _, value = cookie.partition(";")[0].partition("=")
-    office.page.cookies.set(key, value)
+    take_cookies(office, answer)
+
+
+def take_cookies(office: Office, answer: httpx.Response) -> None:
+    """As a browser behind TLS does: this client speaks plain http, and would not send them."""
+    for cookie in answer.headers.get_list("set-cookie"):
+        key, _, value = cookie.partition(";")[0].partition("=")
+        office.page.cookies.delete(key) if "Max-Age=0" in cookie else office.page.cookies.set(key, value)
 
 
 def desk(office: Office, job_id: str, **query: str) -> httpx.Response:
@@ -55,9 +60,12 @@ def test_links_are_made_shown_withdrawn_and_renewed(office: Office) -> None:
     assert "There are no links yet." in before.text
     assert links_on(before) == []
     made = do(office, job_id, days="3")
-    assert made.headers["location"] == f"/jobs/{job_id}/authorisations?done=made"
-    page = desk(office, job_id, done="made")
+    assert made.headers["location"] == f"/jobs/{job_id}/authorisations"
+    take_cookies(office, made)
+    page = desk(office, job_id)
     assert "The links are made." in page.text
+    take_cookies(office, page)
+    assert "The links are made." not in desk(office, job_id).text
     first, second = links_on(page)
     assert first.startswith(f"{PUBLIC}/authorise/")
     assert office.page.get(first.removeprefix(PUBLIC)).status_code == 200
@@ -106,7 +114,7 @@ def test_the_file_is_downloaded_by_a_session_that_may_write(office: Office) -> N
     sign_in(office)
     do(office, job_id)
     answer = office.page.get(f"/jobs/{job_id}/authorisations.csv")
-    assert answer.headers["content-disposition"] == f'attachment; filename="{job_id}-authorisations.csv"'
+    assert answer.headers["content-disposition"] == f'attachment; filename="file.{job_id}.links.csv"'
     assert links_on(desk(office, job_id))[0] in answer.text
 
 
@@ -162,3 +170,84 @@ def test_a_search_finds_one_account(office: Office) -> None:
     assert ">a3<" in page.text
     assert ">a2<" not in page.text
     assert "No row matches." in desk(office, job_id, account="nobody").text
+
+
+def test_a_notice_is_for_the_page_that_it_is_about(office: Office) -> None:
+    job_id = office.job()
+    sign_in(office)
+    take_cookies(office, do(office, job_id))
+    other = office.page.get(f"/jobs/{job_id}")
+    assert "The links are made." not in other.text
+    assert "set-cookie" not in other.headers
+    assert "The links are made." in desk(office, job_id).text
+
+
+def test_a_notice_that_is_not_signed_by_us_is_not_shown(office: Office) -> None:
+    job_id = office.job()
+    sign_in(office)
+    office.page.cookies.set(NOTICE, f"at=/jobs/{job_id}/authorisations&done=links-made")
+    assert 'id="notice"' not in desk(office, job_id).text
+
+
+def test_an_address_says_nothing_of_what_was_done(office: Office) -> None:
+    job_id = office.job()
+    sign_in(office)
+    assert 'id="notice"' not in desk(office, job_id, done="links-made").text
+    assert 'id="notice"' not in office.page.get(f"/jobs/{job_id}?done=paused").text
+
+
+def test_whoever_withdraws_a_link_is_asked_first(office: Office) -> None:
+    job_id = office.job(2)
+    sign_in(office)
+    do(office, job_id)
+    [link, _] = links_on(desk(office, job_id))
+    address = f"/jobs/{job_id}/authorisations/2/withdraw"
+    assert f'href="{address}"' in desk(office, job_id).text
+    question = office.page.get(address)
+    assert "Withdraw the link of row 2?" in question.text
+    assert (
+        "Account a2, Name CRM 2: the link in the customer&#39;s mail can no longer be used." in question.text
+    )
+    assert f'href="/jobs/{job_id}/authorisations" data-close' in question.text
+    assert office.page.get(link.removeprefix(PUBLIC)).status_code == 200
+    assert do(office, job_id, "/2/withdraw").status_code == 303
+    assert office.page.get(link.removeprefix(PUBLIC)).status_code == 410
+    assert "The link of this row is withdrawn already." in office.page.get(address).text
+    assert office.page.get(f"/jobs/{job_id}/authorisations/9/withdraw").status_code == 404
+
+
+def test_the_desk_names_what_is_to_be_authorised(office: Office) -> None:
+    job_id = office.job()
+    sign_in(office)
+    page = desk(office, job_id).text
+    assert '<th role="columnheader">Name</th>' in page
+    assert '<td role="cell">CRM 2</td>' in page
+
+
+def test_an_error_below_a_job_leads_back_to_it(office: Office) -> None:
+    job_id = office.job()
+    sign_in(office)
+    for path in (
+        f"/jobs/{job_id}/items/99",
+        f"/jobs/{job_id}/authorisations?after=x",
+        f"/jobs/{job_id}/nothing",
+    ):
+        page = office.page.get(path)
+        assert page.status_code in (404, 422), path
+        assert f'<a class="button" href="/jobs/{job_id}">Back to the job</a>' in page.text, path
+    unknown = office.page.get("/jobs/261130-bcdfgh/items/2")
+    assert '<a class="button" href="/jobs">To the jobs</a>' in unknown.text
+
+
+def test_what_holds_links_is_not_compressed_and_other_pages_are(office: Office) -> None:
+    job_id = office.job()
+    sign_in(office)
+    do(office, job_id)
+    taken = {"Accept-Encoding": "gzip"}
+    kept = office.page.get(f"/jobs/{job_id}/authorisations", headers=taken)
+    assert "content-encoding" not in kept.headers
+    listed = office.api("GET", job_id)
+    assert "content-encoding" not in listed.headers
+    job = office.page.get(f"/jobs/{job_id}", headers=taken)
+    assert (job.headers["content-encoding"], job.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert int(job.headers["content-length"]) < len(job.content) / 2

@@ -211,14 +211,21 @@ class Loads:
             loader.finish()
         return loader.job_id
 
-    def loader(self, *, instance_id: str = INSTANCE, first: int | None = None, **options: Any) -> Loader:
+    def loader(
+        self,
+        *,
+        instance_id: str = INSTANCE,
+        first: int | None = None,
+        columns: Sequence[str] = ("account_id", "api_key"),
+        **options: Any,
+    ) -> Loader:
         chosen = {"look_first": False, "skip_if_present": False} | options
         ensure_instance(self.engine, instance_id, "api.example.com")
         loader = Loader(
             self.engine,
             SEALER,
             instance_id,
-            NewJob("file.csv", "f" * 64, ("account_id", "api_key"), first=first, **chosen),
+            NewJob("file.csv", "f" * 64, columns, first=first, **chosen),
         )
         loader.add_connector("acme", CONNECTOR)
         return loader

@@ -21,7 +21,6 @@ from worker.store.connectors import get_connector, put_release
 from worker.store.jobs import (
     cancel_job,
     count_in_hand,
-    count_waiting_for_authorisation,
     find_item,
     find_unfinished_job,
     get_job,
@@ -195,14 +194,6 @@ def test_a_connector_is_stale_after_a_day(engine: Engine, loads: Loads):
 
 
 # Results
-
-
-def test_connectors_that_wait_for_the_customer_are_counted(engine: Engine, loads: Loads):
-    job_id = loads.job(3)
-    first, second, third = take(engine)
-    waiting = Installed(Outcome.CREATED, 1, False)
-    end(engine, (first, CREATED), (second, waiting), (third, REFUSED))
-    assert count_waiting_for_authorisation(engine, job_id) == 1
 
 
 def test_results_come_in_the_order_of_the_file_whatever_became_of_a_row(engine: Engine, loads: Loads):

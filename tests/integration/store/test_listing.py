@@ -61,6 +61,17 @@ def test_a_page_of_items_goes_on_after_the_last_row_of_the_one_before(engine: En
     assert [item.row_number for item in rest] == [5, 6]
 
 
+def test_items_tell_their_reference_where_it_is_asked_for(engine: Engine, loads: Loads):
+    cells = [("a2", 'it\'s "2"'), ("a3", ""), ("a4", "ü")]
+    rows = [planned(number, cells=row) for number, row in enumerate(cells, start=2)]
+    job_id = loads.job(rows)
+    found = list_items(engine, job_id, ItemFilter(), reference_at=1)
+    assert [item.reference for item in found] == ['it\'s "2"', None, "ü"]
+    # A file without the column, and whoever does not ask.
+    assert [item.reference for item in list_items(engine, job_id, ItemFilter(), reference_at=7)] == [None] * 3
+    assert [item.reference for item in list_items(engine, job_id, ItemFilter())] == [None] * 3
+
+
 def test_items_are_found_by_what_became_of_them_and_by_account(engine: Engine, loads: Loads):
     job_id = loads.job(4)
     first, second, third, _ = take(engine, 4)
@@ -152,3 +163,19 @@ def test_the_attempts_of_an_item_come_in_their_order(engine: Engine, loads: Load
         ("give_up", "refused", 400),
     ]
     assert list_attempts(engine, job_id, 999) == []
+
+
+# PostgreSQL knows the letters of the language that its database was made with.
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True, scope="session")
+@pytest.mark.parametrize("text", ["SÜD", "süd", "Su\u0308d"])
+def test_a_name_is_found_in_any_case_of_its_letters(engine: Engine, three_jobs: list[str], text: str):
+    change_job(engine, three_jobs[0], source_name="Kunden Süd.csv")
+    assert [job.id for job in list_job_page(engine, text=text, limit=10)] == [three_jobs[0]]
+
+
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True, scope="session")
+def test_an_account_is_found_in_any_case_of_its_letters(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    change_items(engine, job_id, 3, account_id="Süd-1")
+    found = search_items(engine, job_id, ItemFilter(), Beginnings(account_id="SÜ"), limit=10).rows
+    assert [item.account_id for item in found] == ["Süd-1"]

@@ -25,12 +25,12 @@ from tests.integration.store.databases import (
     take,
     url_of,
 )
-from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow
+from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow, Warning_, Way
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
-from worker.store.jobs import get_job, list_unfinished_jobs, pause_job, resume_job
+from worker.store.jobs import get_job, list_unfinished_jobs, list_warnings, pause_job, resume_job
 from worker.store.loading import (
     HELD_UNTIL,
     PIECE,
@@ -48,7 +48,8 @@ from worker.store.loading import (
 from worker.store.new_rows import UnstorableText
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
-from worker.store.tables import instances, items, job_connectors, jobs, metadata, unloaded_rows
+from worker.store.steering import forget_job
+from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, metadata, unloaded_rows
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
@@ -127,6 +128,44 @@ def test_refused_and_skipped_rows_are_kept_beside_the_items(engine: Engine, load
         9,
     )
     assert_counters_hold(engine)
+
+
+def test_what_helps_with_a_problem_is_kept_beside_its_reason(engine: Engine, loads: Loads):
+    problem = Problem(3, "account_id", "'1.0' looks like a number", way=Way.ACCOUNT_IDS_AS_WRITTEN)
+    loads.job([planned(2), RefusedRow(3, ("1.0", ""), (problem,))])
+    with reading(engine) as connection:
+        [refused] = connection.execute(select(unloaded_rows))
+    assert refused.problems == [
+        {
+            "column": "account_id",
+            "reason": "'1.0' looks like a number",
+            "way": "account_ids_as_written",
+        }
+    ]
+
+
+def test_the_first_hundred_warnings_are_kept_with_their_job_and_go_with_it(engine: Engine, loads: Loads):
+    warnings = [Warning_(number, "colour\0", "half \ud800 a character") for number in range(2, 122)]
+    loader = loads.loader()
+    loader.add(planned(2), account_exists=True)
+    loader.finish([Warning_(None, None, "of the whole file"), *warnings], 5_000)
+    found = list_warnings(engine, loader.job_id)
+    assert len(found) == 100
+    assert found[:2] == [
+        Warning_(None, None, "of the whole file"),
+        Warning_(2, "colour?", "half ? a character"),
+    ]
+    assert get_job(engine, loader.job_id).warning_count == 5_000
+    end(engine, (take(engine)[0], CREATED))
+    change_job(engine, loader.job_id, state=JobState.COMPLETED)
+    forget_job(engine, loader.job_id)
+    assert count(engine, job_warnings) == 0
+
+
+def test_a_job_without_warnings_has_none(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    assert (get_job(engine, job_id).warning_count, list_warnings(engine, job_id)) == (0, [])
+    assert count(engine, job_warnings) == 0
 
 
 def test_a_job_of_no_items_is_completed_at_once(engine: Engine, loads: Loads):
@@ -356,6 +395,36 @@ def test_stored_rows_are_found_by_job_and_row(engine: Engine, loads: Loads):
     assert [found[job_id, number].secrets for number in (3, 4)] == [None, None]
     assert found[job_id, 1_000] is None
     assert (job_id, 650) not in found
+
+
+def test_a_refused_row_leads_to_the_item_that_it_referred_to_without_its_secrets(
+    engine: Engine, loads: Loads
+):
+    def refused(number: int, *cells: str) -> RefusedRow:
+        return RefusedRow(number, cells, (Problem(number, "account_id", "expected another id"),))
+
+    def result(*rows: RefusedRow) -> str:
+        return loads.job(rows, columns=("account_id", " _Job", "_row"))
+
+    first = loads.job(2)
+    second = result(
+        refused(2, "9", first, "3"),
+        refused(3, "9", first, "7"),
+        refused(4, "9", "[not exported]", "3"),
+        refused(5, "9", first, "three"),
+        refused(6, "9"),
+    )
+    third = result(refused(2, "9", second, "2"))
+    item = StoredRow("instance-a", "a3", "Acme", "acme", ("Acme CRM", "1.0"), {}, (first, 3))
+    wanted = [(second, number) for number in range(2, 7)] + [(third, 2)]
+    assert find_stored_rows(engine, SEALER, wanted) == {
+        (second, 2): item,
+        (second, 3): None,
+        (second, 4): None,
+        (second, 5): None,
+        (second, 6): None,
+        (third, 2): item,
+    }
 
 
 def test_secrets_under_another_key_cannot_be_found(engine: Engine, loads: Loads):

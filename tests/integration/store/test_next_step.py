@@ -13,6 +13,7 @@ from worker.store.gates import DatabaseGate
 from worker.store.jobs import count_in_hand, get_job, pause_job, read_in_hand
 from worker.store.next_step import NextStep, find_next_step, why_it_waits
 from worker.store.session import Engine
+from worker.store.sightings import note_sighting
 
 NOTHING = NextStep(0, None, None, 0.0, is_anybody_working=False)
 
@@ -67,6 +68,26 @@ def test_rows_that_nobody_takes_ask_for_a_worker(engine: Engine, loads: Loads):
     assert other.row_number == 100
     change_items(engine, job_id, state="queued", claim_id=None, claim_until=None)
     assert said(engine, job_id) == ""  # somebody works, if not for this job
+
+
+def test_a_worker_that_was_seen_is_not_said_to_be_missing(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, due_at=ago(seconds=20))
+    note_sighting(engine, "worker-1", "instance-a")
+    assert said(engine, job_id) == ""  # it is about to take them
+    change_items(engine, job_id, due_at=ago(seconds=40))
+    assert said(engine, job_id) == (
+        "rows are due and no worker takes them, though one is running: does its Redis answer?"
+    )
+
+
+def test_workers_are_starting_until_one_of_them_was_seen():
+    due = replace(NOTHING, due_in_s=-1.0, workers_began_ago_s=4.0)
+    assert due.are_workers_starting
+    assert replace(due, seen_ago_s=5.0).are_workers_starting  # one of an earlier command
+    assert not replace(due, seen_ago_s=3.0).are_workers_starting
+    assert not replace(due, workers_began_ago_s=61.0).are_workers_starting
+    assert not replace(due, workers_began_ago_s=None).are_workers_starting
 
 
 def test_what_is_held_back_is_not_waited_for(engine: Engine, loads: Loads):

@@ -18,9 +18,11 @@ from worker.web.guards import COOKIE, FORM_TOKEN_HEADER
 PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/version"),
     ("GET", "/docs"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/static"),
+    ("GET", "/favicon.ico"),
     # To begin and to end a session, and the way from the front door there.
     ("GET", "/"),
     ("GET", "/sign-in"),

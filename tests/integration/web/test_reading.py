@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -200,7 +201,9 @@ def test_rows_of_one_reason_are_read_by_its_key(past: Past):
 def test_results_are_the_file_with_what_came_of_each_row(past: Past):
     answer = past.client.get(f"/v1/jobs/{past.ended}/results.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert f'filename="{past.ended}.results.csv"' in answer.headers["content-disposition"]
+    assert answer.headers["content-disposition"] == f'attachment; filename="items.{past.ended}.results.csv"'
+    failed = past.client.get(f"/v1/jobs/{past.ended}/results.csv?state=failed")
+    assert failed.headers["content-disposition"] == f'attachment; filename="items.{past.ended}.failed.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert [(row["account_id"], row["_state"]) for row in rows] == [
         ("acme", "installed"),
@@ -376,6 +379,12 @@ def test_readiness_tells_what_is_missing(site: Site, client: httpx.Client):
 def test_health_needs_nothing(site: Site):
     with site.client() as nobody:
         assert nobody.get("/healthz").json() == {"status": "ok"}
+        assert nobody.get("/version").json() == {"version": version("cyclr-bulk")}
+
+
+def test_the_release_is_a_label_of_a_figure(client: httpx.Client):
+    lines = client.get("/metrics").raise_for_status().text.splitlines()
+    assert f'cyclr_bulk_build_info{{version="{version("cyclr-bulk")}"}} 1' in lines
 
 
 def figures(client: httpx.Client) -> dict[str, float]:

@@ -102,6 +102,35 @@ def test_what_is_ticked_is_checked_anew_and_stays_asked(visit: Visit):
     assert "<dd>account ids and connector versions</dd>" in page
 
 
+def test_a_doubted_id_is_told_with_the_tick_that_helps(visit: Visit):
+    visit.drop("account_id,account_name,connector,api_key\n12345.0,New,Northwind Mail,k\n")
+    page = visit.look()
+    assert "write the id that is meant, or tick “Take account ids as they are written” above" in page
+    assert TICK.format("account_id") in page
+    assert "--as-written" not in page
+
+
+def test_a_file_without_a_connector_is_told_with_the_field_that_helps(visit: Visit):
+    visit.drop("account_id,api_key\nacme,key-acme-5f1c\n")
+    page = visit.look()
+    assert "got neither: add it, or name one connector for all rows above" in page
+    assert '<label for="connector">One connector for all rows</label>' in page
+    assert "--connector" not in page
+
+
+def test_warnings_of_the_check_stay_with_the_job(visit: Visit):
+    visit.drop("account_id,connector,api_key,colour\nacme,Northwind Mail,key-acme-5f1c,red\n")
+    visit.look()
+    visit.post("start")
+    visit.look()
+    [job] = visit.client.get("/v1/jobs").json()["jobs"]
+    page = visit.client.get(f"/jobs/{job['id']}").text
+    warnings = page.partition('id="warnings"')[2].partition("</details>")[0]
+    assert "1 warning of the check" in warnings
+    assert "<code>colour</code>" in warnings
+    assert "unknown, it is ignored" in warnings
+
+
 def test_a_tick_and_a_connector_for_all_rows_keep_each_other(visit: Visit):
     visit.drop("account_id,api_key\nacme,key-acme-5f1c\n")
     query = "?connector=Northwind+Mail&as_written=account_id"

@@ -1,5 +1,7 @@
+from dataclasses import replace
+
 from tests.unit.cli.making import job
-from worker.cli.report import counts_line, problem_lines, unfinished_lines, warning_lines
+from worker.cli.report import counts_line, in_the_way_lines, problem_lines, unfinished_lines, warning_lines
 from worker.domain.rows import Problem, Warning_
 from worker.domain.states import JobState, PauseReason
 
@@ -14,26 +16,54 @@ def test_problems_are_listed_and_counted() -> None:
 
 
 def test_the_first_thousand_problems_are_listed_and_all_are_counted() -> None:
-    lines = list(problem_lines([Problem(n, None, "wrong") for n in range(1_001)], 40_000))
+    problems = [Problem(n, None, f"wrong {n}") for n in range(1_001)]
+    lines = list(problem_lines(problems, 40_000))
     assert len(lines) == 1_001
-    assert lines[-2:] == ["  row 999: wrong", "40,000 problems, of which these are the first 1,000."]
+    assert lines[-2:] == ["  row 999: wrong 999", "40,000 problems, of which these are the first 1,000."]
+
+
+def test_problems_of_many_rows_are_one_line_and_all_are_counted() -> None:
+    problem = Problem(2, "api_key", "expected a credential", 51_299, ((2, 51_300),))
+    assert list(problem_lines([problem], 51_299)) == [
+        "  rows 2-51300, column api_key: expected a credential (51,299 rows)",
+        "51,299 problems.",
+    ]
+
+
+def test_jobs_in_the_way_are_named_with_all_ways_on() -> None:
+    jobs = [(job(total=40, state=JobState.PAUSED, pause_reason=PauseReason.INTERRUPTED), 38)]
+    assert list(in_the_way_lines(jobs, others=2, again="run this file again")) == [
+        "38 rows of this file are still to be done by job 261121-k3x9qd of accounts.csv,",
+        "0 of 40 rows done (paused: the command was interrupted).",
+        "Let it go on to its end, then run this file again:",
+        "  cyclr-bulk resume 261121-k3x9qd",
+        "Or end it, then run this file again (nothing is installed twice):",
+        "  cyclr-bulk cancel 261121-k3x9qd",
+        "Or add --skip-invalid to install only the other 2 rows.",
+    ]
+    assert list(in_the_way_lines([(job(), 1)], others=0, again="run this file again"))[2:4] == [
+        "Let it end, then run this file again:",
+        "  cyclr-bulk watch 261121-k3x9qd",
+    ]
 
 
 def test_all_warnings_are_listed_up_to_a_thousand() -> None:
-    lines = list(warning_lines([Warning_(None, f"c{n}", "unknown, it is ignored") for n in range(1_001)]))
+    warnings = [Warning_(None, f"c{n}", "unknown, it is ignored") for n in range(1_001)]
+    lines = list(warning_lines(warnings, 1_001))
     assert lines[0] == "  warning: column c0: unknown, it is ignored"
     assert lines[999:] == ["  warning: column c999: unknown, it is ignored", "  and 1 other warning"]
 
 
 def test_counts_name_only_what_there_is() -> None:
     done = job(total=3, installed=3, state=JobState.COMPLETED)
-    assert counts_line(done, 0) == "3 installed, 0 failed."
-    assert counts_line(done, 1) == "3 installed (1 of them waits for the customer's authorisation), 0 failed."
+    assert counts_line(done) == "3 installed, 0 failed."
+    one_waits = counts_line(replace(done, to_authorise=1))
+    assert one_waits == "3 installed (1 of them waits for the customer's authorisation), 0 failed."
 
 
 def test_counts_name_everything_there_is() -> None:
     now = job(total=6_000, installed=2_000, failed=1_000, cancelled=5, refused=7, skipped=1_200)
-    assert counts_line(now, 1_500) == (
+    assert counts_line(replace(now, to_authorise=1_500)) == (
         "2,000 installed (1,500 of them wait for the customer's authorisation), 1,000 failed, 5 cancelled,"
         " 7 refused at intake, 1,200 installed before, 2,995 not done yet."
     )

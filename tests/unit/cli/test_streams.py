@@ -1,6 +1,4 @@
-import errno
 import os
-from io import TextIOWrapper
 
 import pytest
 
@@ -26,11 +24,25 @@ def test_text_that_is_read_arrives() -> None:
         assert read.readline() == "one\n"
 
 
-def test_a_full_disk_is_not_dropped() -> None:
+def test_a_full_disk_is_told_once_and_the_writer_goes_on() -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("this machine has no /dev/full")
-    stream = TextIOWrapper(open("/dev/full", "wb", buffering=0), write_through=True)  # noqa: SIM115
-    with pytest.raises(OSError) as caught:
-        LastingStream(stream).write("line\n")
-    assert caught.value.errno == errno.ENOSPC
-    stream.detach().close()
+    told: list[str] = []
+    with open("/dev/full", "w") as stream:
+        lasting = LastingStream(stream, told.append)
+        for _ in range(3):
+            assert lasting.write("line\n") == 5
+            lasting.flush()
+    assert told == ["/dev/full: No space left on device"]
+    assert lasting.is_cut
+
+
+def test_a_reader_that_has_gone_is_not_told_of() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    told: list[str] = []
+    with os.fdopen(writer, "w") as stream:
+        lasting = LastingStream(stream, told.append)
+        lasting.write("line\n")
+        lasting.flush()
+    assert (told, lasting.is_cut) == ([], False)

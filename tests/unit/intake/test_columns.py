@@ -23,9 +23,20 @@ def test_warns_of_unknown_columns_by_name_with_a_guess():
     found = source("account_id,Apikey,Colour,_id\nacme,x,red,1\n")
     assert [str(warning) for warning in found.warnings] == [
         "column Apikey: unknown, it is ignored, its values are not exported; did you mean api_key?",
-        "column Colour: unknown, it is ignored",
-        "column _id: unknown, it is ignored",
+        "columns Colour, _id are unknown, they are ignored",
     ]
+
+
+def test_columns_that_say_the_same_are_told_once():
+    unknown = ",".join(f"own {number}" for number in range(297))
+    found = source(f"account_id,my secret,{unknown},,,,other key\nacme{',x' * 302}\n")
+    assert [str(warning) for warning in found.warnings] == [
+        "columns 300, 301, 302 have no names and are ignored",
+        "columns my secret, other key are unknown, they are ignored, their values are not exported",
+        "columns own 0, own 1, own 2, own 3, own 4, own 5, own 6, own 7, own 8, own 9 and 287 more are unknown, "
+        "they are ignored",
+    ]
+    assert [warning.count for warning in found.warnings] == [3, 2, 297]
 
 
 def test_the_columns_of_a_result_file_are_known():
@@ -74,6 +85,6 @@ def test_a_file_without_a_header_shows_none_of_its_data():
         "and holds no column name; is the header missing?"
     ]
     assert faults("acme:MailChimp:sk_live_1\n") == [
-        "column account_id: expected this column, got a first line of 1 cells and holds no column name; "
+        "column account_id: expected this column, got a first line of 1 cell and holds no column name; "
         "is the header missing?"
     ]

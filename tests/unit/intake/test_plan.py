@@ -120,7 +120,7 @@ def test_the_same_target_twice_names_the_other_row():
 def test_a_target_that_is_live_elsewhere_names_that_job():
     memory = Remembered({TARGET: KnownTarget("live", "j7", 12)})
     assert reasons(ONE, memory=memory) == [
-        "row 2: 'MailChimp' for account 'acme' is still to be done by job j7, row 12: let that job end first, or cancel it"
+        "row 2: still to be done by job j7: let that job end first, or cancel it"
     ]
 
 
@@ -223,12 +223,39 @@ def test_a_repeat_is_found_across_batches():
     assert [row.number for row in plan(text) if isinstance(row, RefusedRow)] == [1_502]
 
 
-def test_keeps_the_first_thousand_problems_and_the_count():
+def test_keeps_the_first_thousand_different_problems_and_the_count():
     findings = Findings()
-    plan("account_id,connector\n" + ",MailChimp\n" * 1_200, findings=findings)
+    for number in range(2, 1_202):
+        findings.add_problem(Problem(number, "name", f"got {number}"))
     assert findings.problem_count == 1_200
     assert len(findings.problems) == 1_000
-    assert findings.problems[0] == Problem(2, "account_id", "expected an account id, got an empty cell")
+    assert findings.problems[0] == Problem(2, "name", "got 2")
+
+
+def test_the_same_problem_of_many_rows_stands_once_with_these_rows():
+    text = "account_id,connector,api_key\n" + ",MailChimp,k\n" * 50_000
+    findings = Findings()
+    plan(text, findings=findings)
+    [problem] = findings.problems
+    assert (
+        str(problem)
+        == "rows 2-50001, column account_id: expected an account id, got an empty cell (50,000 rows)"
+    )
+    assert findings.problem_count == 50_000
+
+
+def test_rows_that_do_not_follow_each_other_are_named_as_far_as_they_are_few():
+    text = "account_id,connector,api_key\n" + ",MailChimp,k\nacme,MailChimp,k\n,MailChimp,k\n" * 5
+    assert (
+        "rows 2, 4-5, 7-8, 10-11, 13-14 and 1 more, column account_id: expected an account id, got an empty cell (10 rows)"
+        in reasons(text)
+    )
+
+
+def test_problems_that_name_different_values_stay_apart():
+    assert reasons(
+        "account_id,connector,api_key\nnone-1,MailChimp,k\nnone-2,MailChimp,k\n", missing={"none-1", "none-2"}
+    )[1].startswith("row 3,")
 
 
 def test_the_same_warning_of_many_rows_stands_once():
@@ -236,7 +263,7 @@ def test_the_same_warning_of_many_rows_stands_once():
         f"a{n},MailChimp,k,us9\n" for n in range(1_500)
     )
     assert warnings(text) == [
-        "row 2, column property.Dc: expected one of us1, us2, got 'us9' (and 1,499 more)"
+        "rows 2-1501, column property.Dc: expected one of us1, us2, got 'us9' (1,500 rows)"
     ]
 
 

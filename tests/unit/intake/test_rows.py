@@ -86,7 +86,7 @@ def test_the_column_is_named_as_the_spreadsheet_shows_it():
 
 def test_a_connector_is_needed_from_somewhere():
     assert problems("account_id\nacme\n") == [
-        "row 2, column connector: expected a connector's name or id, got no such column and no --connector"
+        "row 2, column connector: expected a connector's name or id, got no such column and no connector for all rows: add the column"
     ]
     (row,) = read("account_id\nacme\n", Options("i1", connector="MailChimp"))
     assert row.connector == ConnectorRef("MailChimp")
@@ -95,7 +95,7 @@ def test_a_connector_is_needed_from_somewhere():
 def test_one_connector_for_all_rows_conflicts_with_a_column_that_has_values():
     text = "account_id,connector\nacme,MailChimp\nbeta,\n"
     assert problems(text, Options("i1", connector="Desk")) == [
-        "row 2, column connector: expected an empty cell, since --connector Desk is given for all rows; "
+        "row 2, column connector: expected an empty cell, since the connector Desk is given for all rows; "
         "use one of the two"
     ]
 
@@ -229,12 +229,20 @@ def test_a_withheld_value_needs_a_result_file():
 
 
 def test_a_withheld_value_needs_the_row_that_holds_it():
-    for job, row in [("", "2"), ("j1", ""), ("j1", "x")]:
-        assert problems(
-            f"account_id,connector,api_key,_job,_row,_state\nacme,M,[not exported],{job},{row},failed\n"
-        ) == [
-            "row 2, column api_key: [not exported] is no value and can be looked up only by _job and _row "
-            "of the result file: fill it in"
+    header = "account_id,connector,api_key,_job,_row,_state\n"
+    assert problems(f"{header}acme,M,[not exported],,,failed\n") == [
+        "row 2, column api_key: [not exported] is no value and can be looked up only by _job and _row of the result file: "
+        "fill it in"
+    ]
+    for job, row, column in [
+        ("", "2", "_job"),
+        ("j1", "", "_row"),
+        ("j1", "x", "_row"),
+        ("j1", "2.0", "_row"),
+    ]:
+        assert problems(f"{header}acme,M,[not exported],{job},{row},failed\n") == [
+            f"row 2, column {column}: expected what the result file said here, got another text: put it back; or empty _job "
+            "and _row, and write all values, to make this a new row"
         ]
 
 

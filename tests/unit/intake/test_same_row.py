@@ -26,7 +26,8 @@ PAST = Remembered(
         ("j1", target_key("i1", "beta", "EU")): 3,
     },
 )
-AS_NEW = "fill the credential in, or empty _job and _row to make this a new row"
+FILL_IN = "fill the credential in (api_key)"
+AS_NEW = "empty _job and _row to make this a new row"
 
 
 def said(*rows):
@@ -39,9 +40,9 @@ def test_a_row_that_is_as_it_was_takes_what_is_stored():
     assert row.secrets == KEPT
 
 
-@pytest.mark.parametrize("key", ["[not exported]", ""])
-def test_another_account_is_a_problem_also_without_a_credential(key):
-    problem = f"row 2, column account_id: row 2 of job j1 was for account 00123, this row says 123; put the id back, or {AS_NEW}"
+@pytest.mark.parametrize(("key", "advice"), [("[not exported]", FILL_IN), ("", AS_NEW)])
+def test_another_account_is_a_problem_also_without_a_credential(key, advice):
+    problem = f"row 2, column account_id: row 2 of job j1 was for account 00123, this row says 123; put the id back, or {advice}"
     assert problem in said(f"123,MailChimp,,{key},j1,2")
 
 
@@ -73,9 +74,9 @@ def test_a_new_name_is_allowed_and_one_of_another_row_is_not():
     swapped = said("beta,MailChimp,US,[not exported],j1,3", "beta,MailChimp,EU,[not exported],j1,4")
     assert swapped == [
         "row 2, column name: row 3 of job j1 was for 'EU', and 'US' in this account is row 4 of job j1; put the name back, "
-        f"take one that no row has, or {AS_NEW}",
+        f"take one that no row has, or {FILL_IN}",
         "row 3, column name: row 4 of job j1 was for 'US', and 'EU' in this account is row 3 of job j1; put the name back, "
-        f"take one that no row has, or {AS_NEW}",
+        f"take one that no row has, or {FILL_IN}",
     ]
 
 
@@ -102,8 +103,8 @@ def test_a_row_that_takes_nothing_of_what_is_stored_is_free(row):
 
 def test_two_rows_that_refer_to_one_are_a_problem_for_both():
     assert said("00123,MailChimp,,[not exported],j1,2", "00123,MailChimp,Two,[not exported],j1,2") == [
-        f"row 2, column _row: another row refers to row 2 of job j1 too, and only one can be it: put the right _row back, or {AS_NEW}",
-        f"row 3, column _row: row 2 refers to row 2 of job j1 too, and only one can be it: put the right _row back, or {AS_NEW}",
+        f"row 2, column _row: another row refers to row 2 of job j1 too, and only one can be it: put the right _row back, or {FILL_IN}",
+        f"row 3, column _row: row 2 refers to row 2 of job j1 too, and only one can be it: put the right _row back, or {FILL_IN}",
     ]
 
 
@@ -113,7 +114,7 @@ def test_a_copy_that_brings_its_own_credential_leaves_the_first_as_it_is():
 
 def test_a_row_of_another_instance_is_a_problem():
     assert said("acme,MailChimp,,[not exported],j3,2") == [
-        f"row 2, column _job: job j3 was for another Cyclr: {AS_NEW}"
+        f"row 2, column _job: job j3 was for another Cyclr: {FILL_IN}"
     ]
 
 
@@ -128,7 +129,7 @@ def test_a_row_that_is_not_known_is_a_problem_also_without_a_credential():
 @pytest.mark.parametrize(("job", "row"), [("j1", ""), ("", "2"), ("j1", "2.0"), ("j1", "x")])
 def test_half_a_reference_is_a_problem(job, row):
     (problem,) = said(f"acme,Books,,,{job},{row}")
-    assert "or empty _job and _row to make this a new row" in problem
+    assert "or empty _job and _row, and write all values, to make this a new row" in problem
 
 
 def test_an_installed_row_is_left_out_only_where_it_is_as_it_was():

@@ -34,7 +34,7 @@ def test_a_file_without_rows_is_a_problem():
 
 def test_a_connector_has_to_come_from_somewhere():
     assert problems("account_id\nacme\n") == [
-        "column connector: expected this column, or one connector named for all rows, got neither"
+        "column connector: expected this column, or one connector named for all rows, got neither: add it"
     ]
     assert problems("account_id\nacme\n", Options("i1", "MailChimp")) == []
 

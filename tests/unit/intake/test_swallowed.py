@@ -40,7 +40,8 @@ def problems(content, **how):
 
 SWALLOWED = (
     "row 2, column description: rows 2 to 4 of the file stand in this cell, since a quote opens in it and closes 2 lines "
-    "below: write a quote that belongs to a text twice, in a text in quotes, or take it away"
+    "below: write a quote that belongs to a text twice, in a text in quotes, or take it away; if all of it is one text, write "
+    "it without line breaks"
 )
 
 
@@ -53,6 +54,13 @@ def test_rows_between_two_stray_quotes_are_named_and_no_key_of_theirs_is_shown()
     assert said == [SWALLOWED]
     assert refused.cells == ("acme", "MailChimp", "[not exported]", "[not exported]")
     assert isinstance(planned, PlannedRow)
+
+
+def test_a_connector_of_the_file_tells_where_account_and_credential_do_not():
+    text = HEADER + 'acme-1,Books,,"5 inch\nZeta,Books,,7"\nbeta-2,MailChimp,k2,x\n'
+    assert [reason.partition(" of the file")[0] for reason in problems(text)] == [
+        "row 2, column description: rows 2 to 3"
+    ]
 
 
 def test_it_is_found_in_an_unknown_column_and_in_front_of_the_others():
@@ -142,7 +150,7 @@ def test_a_key_on_the_same_line_as_its_quotes_is_not_shown():
     (refused, _), said = outcomes(text)
     assert said == [
         "row 2: expected 4 cells as in the header, got 3, and a quote, a line break or a delimiter stands in one: is a quote "
-        "misplaced here, or in the line above? Write empty cells as such, and a quote of a text twice"
+        "misplaced here, or in the line above? If all is right, write the empty cells too"
     ]
     assert refused.cells == ("acme", "MailChimp", "[not exported]", "")
 
@@ -163,6 +171,131 @@ def test_a_short_line_among_short_lines_may_hold_the_delimiter():
         "account_id,connector,description,api_key,note\n" + 'acme,MailChimp,"a, b",k1\nbeta,MailChimp,x,k2\n'
     )
     assert problems(text) == []
+
+
+NOTED = "account_id,connector,api_key,description,reference\n"
+FOUND = {
+    "a last line that is shorter": (
+        None,
+        NOTED
+        + 'acme-1,MailChimp,KEY-A1,x,"5 inch\nglobex-2,MailChimp,KEY-B2,6"\nini-3,MailChimp,KEY-C3,,x\n',
+    ),
+    "a shorter line between": (
+        None,
+        NOTED
+        + 'acme-1,MailChimp,KEY-A1,a,"5 inch\nglobex-2,MailChimp,KEY-B2\nhooli-4,MailChimp,KEY-C3,6"\nstark-6,MailChimp,KEY-D4,,\n',
+    ),
+    "blanks behind commas": (
+        "MailChimp",
+        'account_id, account_name, api_key, reference\nacme-1, Acme, KEY-A1, "5 inch\nnewco-2, Bob, KEY-B2, 6"\nhooli-4, H, KEY-C3, x\n',
+    ),
+    "an id of another kind": (
+        "MailChimp",
+        'account_id,account_name,api_key,reference\nacme-1,Acme,KEY-A1,"5 inch\n9000,Nine,KEY-B2,6"\nhooli-4,H,KEY-C3,x\n',
+    ),
+    "a connector that only it names": (
+        None,
+        "account_id,account_name,connector,api_key,reference\n"
+        'acme-1,Acme,MailChimp,KEY-A1,"5 inch\nBob,Bob Ltd,Desk,KEY-B2,6"\nhooli-4,H,MailChimp,KEY-C3,x\n',
+    ),
+    "a row within a key": (
+        "MailChimp",
+        'account_id,api_key,reference\nacme-1,KEY-A1,"-----BEGIN A-----\nhooli-4,KEY-B2,-----END A-----"\nglobex-2,KEY-C3,x\n',
+    ),
+    "lines that are not quoted at all": (
+        "MailChimp",
+        "account_id,description,api_key,reference,name\nacme-1,two\nlines x,KEY-A1,r,n\nglobex-2,d,KEY-B2,r,n\n",
+    ),
+    "a tab": (
+        "MailChimp",
+        'notes\treference\tapi_key\taccount_id\n"High St\t"\tKEY-A1\tacme-1\nn\tr\tKEY-B2\tglobex-2\n',
+    ),
+    "a connector's cell": (
+        None,
+        'account_id,connector,api_key\nacme-1,"MailChimp,KEY-A1"\nglobex-2,MailChimp,KEY-B2\n',
+    ),
+    "a connector's cell in a file of short lines": (
+        None,
+        'account_id,connector,api_key,notes\nacme-1,"MailChimp,KEY-A1,n"\nglobex-2,MailChimp,KEY-B2\n',
+    ),
+    "a version's cell": (
+        None,
+        'account_id,connector,connector_version,api_key,reference\nacme-1,Desk,"v2,KEY-A1",r\nglobex-2,MailChimp,,KEY-B2\n',
+    ),
+    "the name": (
+        None,
+        'account_id,connector,name,api_key,reference\nacme-1,MailChimp,"N,KEY-A1",r\nglobex-2,MailChimp,,KEY-B2\n',
+    ),
+    "a token": (
+        None,
+        'account_id,connector,reference,access_token,note\nacme-1,Books,"r,KEY-A1",n\nglobex-2,Books,,KEY-B2\n',
+    ),
+    "a credential's own cell": (
+        "MailChimp",
+        'account_id,api_key,account_name\nacme-1,KEY-A1,Acme Ltd\nglobex-2,"KEY-B2,Globex Ltd"\n',
+    ),
+    "a header": (
+        None,
+        '"api_key";"api key 2";"connector";"account_id""\n""KEY-A1";"KEY-A1\nKEY-A1";"MailChimp";"acme-1"\n"KEY-B2";"x";"MailChimp";"b-2"\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_no_key_is_shown_asked_about_or_swallowed(name):
+    connector, text = FOUND[name]
+    said = faults(text)
+    if said:
+        assert not [line for line in said if "KEY-" in line]
+        return
+    options = Options("i1", connector)
+    opened = source(text)
+    found = survey(opened, options)
+    assert not [ref for ref in found.connectors if "KEY-" in str(ref)]
+    assert not [account for account in found.accounts if "KEY-" in account.id]
+    became, said = outcomes(text, options=options, asked=AskedAccounts({"lines x"}))
+    assert not [line for line in said if "KEY-" in line]
+    assert not [cell for row in became for cell in row.cells if "KEY-" in cell]
+    kept = [value for row in became if isinstance(row, PlannedRow) for value in row.secrets.values()]
+    assert not [value for value in kept if not re.fullmatch(r"KEY-[A-D][1-4]", value)]
+    assert any(isinstance(row, RefusedRow) for row in became)
+
+
+RIGHT = {
+    "an inch in a short line": NOTED + 'acme-1,MailChimp,k1,"5"" screen"\nglobex-2,MailChimp,k2\n',
+    "an address in a short line": NOTED + 'acme-1,MailChimp,k1,"12 High St\nLondon"\nglobex-2,MailChimp,k2\n',
+    "a comma in a short line": 'account_id,account_name,connector,api_key,reference\nacme-1,"Acme, Inc.",MailChimp,k1\nglobex-2,G,MailChimp,k2\n',
+    "a list of connectors": NOTED
+    + 'acme-1,MailChimp,k1,,"Integrations:\nSlack, MailChimp"\nglobex-2,MailChimp,k2,,\n',
+    "an address with many commas": NOTED
+    + 'acme-1,MailChimp,k1,,"Unit 5\n1200, High Street, Leeds, York, UK"\nglobex-2,MailChimp,k2,,\n',
+    "a key with headers": NOTED
+    + 'acme-1,MailChimp,"-----BEGIN KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIE\n-----END KEY-----",,\nglobex-2,MailChimp,k2,,\n',
+}
+
+
+def test_what_may_be_the_rest_of_a_row_is_no_row_of_its_own():
+    text = (
+        "api_key,description,account_id,connector\n"
+        'KEY-A1,two "\ny, z lines",acme,MailChimp\nKEY-B2,,beta,MailChimp\nKEY-C3,a 5" disk,gamma,MailChimp\n'
+    )
+    became, said = outcomes(text)
+    assert [row.row.account_id for row in became if isinstance(row, PlannedRow)] == ["beta", "gamma"]
+    assert (
+        said[1]
+        == "row 3: the line above ends too early, and this may be the rest of it: mend the quotes there"
+    )
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_files_pass(name):
+    assert problems(RIGHT[name]) == []
+
+
+def test_a_list_of_values_has_no_quotes_that_swallow():
+    text = NOTED + 'acme-1,MailChimp,k1,"a\nglobex-2,MailChimp,x,y,z",\n'
+    assert len(problems(text)) == 1
+    assert problems(text, options=Options("i1", is_list=True)) == []
 
 
 # A file in which each row has marks of its own, so that one sees in which record it ends.

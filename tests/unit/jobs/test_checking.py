@@ -24,6 +24,6 @@ def test_warnings_of_the_file_and_of_its_rows_are_told_together() -> None:
         checked.findings.add_warning(Warning_(row, "account_id", "it looks odd"))
     assert [str(warning) for warning in checked.warnings] == [
         "column colour: unknown, it is ignored",
-        "row 2, column account_id: it looks odd (and 1 more)",
+        "rows 2-3, column account_id: it looks odd (2 rows)",
     ]
     assert checked.warning_count == 3

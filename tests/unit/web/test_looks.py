@@ -55,6 +55,56 @@ def test_the_parts_say_where_every_row_is_and_count_none_twice():
     assert look.in_words == "40 installed, 2 failed, 6 in hand, 2 retrying, 40 waiting, 10 held back"
 
 
+def test_rows_that_wait_for_their_customers_stand_beside_those_that_do_not():
+    look = Look(replace(JOB, total=50, installed=40, failed=2, cancelled=8, to_authorise=15), NOW)
+    assert look.in_words == "25 installed, 15 installed, to be authorised, 2 failed, 8 cancelled"
+    look = Look(replace(JOB, total=15, installed=15, failed=0, to_authorise=15), NOW)
+    assert look.in_words == "15 installed, to be authorised, 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("counts", "badge", "kind", "heading"),
+    [
+        ({}, ("completed", "completed"), "good", "Done: every row is installed."),
+        (
+            {"to_authorise": 100},
+            ("to-authorise", "completed, to be authorised"),
+            "",
+            "Every row is installed; all still to be authorised by their customers.",
+        ),
+        (
+            {"to_authorise": 1},
+            ("to-authorise", "completed, to be authorised"),
+            "",
+            "Every row is installed; 1 still to be authorised by its customer.",
+        ),
+        (
+            {"installed": 97, "failed": 3, "to_authorise": 40},
+            ("failed", "completed with failures"),
+            "bad",
+            "Ended: 3 of 100 rows failed.",
+        ),
+        (
+            {"installed": 97, "cancelled": 3},
+            ("completed", "completed"),
+            "",
+            "Ended: 3 of 100 rows cancelled.",
+        ),
+        (
+            {"refused": 2},
+            ("refused", "completed, rows left out"),
+            "warn",
+            "Ended: 2 rows of the file left out.",
+        ),
+    ],
+)
+def test_only_a_job_in_which_all_is_well_ends_in_green(counts, badge, kind, heading):
+    done = replace(JOB, state=JobState.COMPLETED, installed=100, failed=0, finished_at=NOW)
+    look = Look(replace(done, **counts), NOW)
+    assert look.advice is not None
+    assert (look.badge, look.advice.kind, look.advice.heading) == (badge, kind, heading)
+
+
 @settings(max_examples=200)
 @given(
     final=st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)),

@@ -1,7 +1,7 @@
 import pytest
 
 from worker.domain.states import Code, Outcome, PauseReason
-from worker.web.pages.notices import find_notice
+from worker.web.pages.notices import notice_of
 from worker.web.pages.signing_in import _own_path
 from worker.web.pages.words import OUTCOMES, PAUSE_ADVICE, REASONS, item_state, sentence
 
@@ -36,7 +36,12 @@ def test_every_outcome_and_every_pause_has_words():
     ],
 )
 def test_a_row_is_called_what_people_call_it(state, tried, is_held, words):
-    assert item_state(state, tried=tried, is_held=is_held) == words
+    assert item_state(state, tried=tried, is_held=is_held, to_authorise=False) == words
+
+
+def test_an_installed_row_whose_customer_has_still_to_authorise_is_called_so():
+    found = item_state("installed", tried=True, is_held=False, to_authorise=True)
+    assert found == ("to-authorise", "to be authorised")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ def test_a_message_becomes_one_sentence(text, said):
 
 
 def test_a_retry_says_what_was_left_out_and_why():
-    notice = find_notice({"done": "retried", "queued": "12", "wiped": "1", "live": "2"})
+    notice = notice_of({"done": "retried", "queued": "12", "wiped": "1", "live": "2"})
     assert notice is not None
     assert notice.kind == "warn"
     assert notice.text == (
@@ -58,14 +63,14 @@ def test_a_retry_says_what_was_left_out_and_why():
     )
 
 
-@pytest.mark.parametrize("query", [{"done": "<b>hello</b>"}, {}, {"queued": "7"}])
-def test_an_address_that_somebody_made_up_says_nothing(query):
-    assert find_notice(query) is None
+@pytest.mark.parametrize("told", [{"done": "<b>hello</b>"}, {}, {"queued": "7"}])
+def test_a_deed_that_nobody_knows_says_nothing(told):
+    assert notice_of(told) is None
 
 
 @pytest.mark.parametrize("number", ["-1", "1e9", "٣", "9" * 20, "x"])
-def test_a_number_that_somebody_made_up_is_none(number):
-    notice = find_notice({"done": "retried", "queued": number})
+def test_a_number_that_is_none_counts_nothing(number):
+    notice = notice_of({"done": "retried", "queued": number})
     assert notice is not None
     assert notice.text == "There was nothing that could be tried again."
 

@@ -11,7 +11,9 @@ from worker.web.problems import problems
 router = APIRouter(tags=["connectors"])
 
 
-@router.get("/v1/connectors", summary="List Cyclr's catalogue", responses=problems(409))
+@router.get(
+    "/v1/connectors", operation_id="listConnectors", summary="List Cyclr's catalogue", responses=problems(409)
+)
 async def list_connectors(caller: Reader, catalogue: GivenCatalogue, query: Text = None) -> Connectors:
     """Names, versions, methods and account properties; it may be a minute old. `query`: part of a name."""
     wanted = (query or "").strip().casefold()

@@ -34,6 +34,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 @router.get(
     "/events",
+    operation_id="followJob",
     summary="A job's progress as it happens",
     response_class=StreamingResponse,
     responses={
@@ -50,7 +51,9 @@ async def follow(
     job_id: JobId,
     caller: Reader,
     place: GivenPlace,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="The `id` of the last event that came.")
+    ] = None,
 ) -> Response:
     """Server-sent events. A client that comes back with Last-Event-ID is told only what it does not know."""
     job = await run_in_threadpool(require_job, place, job_id)

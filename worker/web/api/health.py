@@ -1,10 +1,11 @@
 """Whether this process is well, and whether it can do its work."""
 
-from typing import Literal
+from importlib.metadata import version
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from worker.cyclr.errors import CyclrError
 from worker.settings import InvalidSettings
@@ -13,6 +14,8 @@ from worker.store.sightings import find_seen_ago_s
 from worker.web.place import GivenPlace, Place
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
+
+NO_KEY: dict[str, Any] = {"security": []}
 
 router = APIRouter(tags=["health"])
 
@@ -23,6 +26,12 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Version(BaseModel):
+    """The release."""
+
+    version: str = Field(examples=["0.1.0"])
+
+
 class Readiness(BaseModel):
     """Whether what this process needs is there. `checks`: `ok`, or what is wrong, for each."""
 
@@ -30,16 +39,31 @@ class Readiness(BaseModel):
     checks: dict[str, str]
 
 
-@router.get("/healthz", summary="Whether this process answers")
+@router.get(
+    "/healthz", operation_id="getHealth", summary="Whether this process answers", openapi_extra=NO_KEY
+)
 async def healthz() -> Health:
     """Touches no server: for whoever restarts processes that do not answer."""
     return Health()
 
 
 @router.get(
+    "/version",
+    operation_id="getVersion",
+    summary="Which version this process is of",
+    openapi_extra=NO_KEY,
+)
+async def version_() -> Version:
+    """Of cyclr-bulk; also in `/metrics`, as `cyclr_bulk_build_info`."""
+    return Version(version=version("cyclr-bulk"))
+
+
+@router.get(
     "/readyz",
+    operation_id="getReadiness",
     summary="Whether this process can do its work",
     responses={503: {"description": "It cannot.", "model": Readiness}},
+    openapi_extra=NO_KEY,
 )
 async def readyz(place: GivenPlace, response: Response) -> Readiness:
     """The database with its schema, Redis, and whether a worker was seen lately: for whoever sends it requests."""

@@ -7,45 +7,61 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from worker.domain.states import Code, ItemState, JobState
+from worker.intake.columns import find_position
 from worker.jobs.results import REFUSED, iter_result_file
 from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import FailurePlace, list_failures
 from worker.web.api.models import (
+    WAYS,
     Failures,
     Item,
     Items,
     ItemWithAttempts,
-    Job,
     Jobs,
+    JobWithWarnings,
     item_fields,
     to_attempt,
     to_reason,
 )
-from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, Reason, RowNumber, Text
-from worker.web.api.showing import require_job, show_job, show_jobs, tag_of
+from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, Reason, RowNumber, Text
+from worker.web.api.showing import (
+    require_failures_before,
+    require_job,
+    require_job_before,
+    require_row_before,
+    show_job_with_warnings,
+    show_jobs,
+    tag_of,
+)
+from worker.web.downloads import attachment, download_name
+from worker.web.faults import Fault
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace
 from worker.web.problems import Refusal, problems
 
 CSV = "text/csv; charset=utf-8"
+ETAG = {
+    "ETag": {"description": "Changes with the job's state and its counters.", "schema": {"type": "string"}}
+}
 RESULT_STATES = (*ItemState, REFUSED)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.get("", summary="List jobs", responses=problems())
+@router.get("", operation_id="listJobs", summary="List jobs", responses=problems(400))
 def list_all(
     caller: Reader,
     place: GivenPlace,
     state: Annotated[list[JobState] | None, Query(description="May be repeated.")] = None,
     text: Text = None,
-    cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9-]{1,16}$")] = None,
+    cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Jobs:
     """The newest first. `text`: part of the file's name, or a job's id."""
+    before = require_job_before(place, cursor)
     engine = place.database.engine
-    found = list_job_page(engine, states=state or (), text=text or "", before=cursor, limit=limit + 1)
+    found = list_job_page(engine, states=state or (), text=text or "", before=before, limit=limit + 1)
     shown = found[:limit]
     next_cursor = shown[-1].id if len(found) > limit else None
     return Jobs(jobs=show_jobs(place, shown), next_cursor=next_cursor)
@@ -53,16 +69,23 @@ def list_all(
 
 @router.get(
     "/{job_id}",
+    operation_id="getJob",
     summary="How a job stands",
-    responses={304: {"description": "As it was when it had the ETag of If-None-Match."}, **problems(404)},
+    responses={
+        200: {"headers": ETAG},
+        304: {"description": "As it was when it had the ETag of If-None-Match.", "headers": ETAG},
+        **problems(404),
+    },
 )
 def get(
     job_id: JobId,
     caller: Reader,
     place: GivenPlace,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Job:
+    if_none_match: Annotated[
+        str | None, Header(alias="If-None-Match", description="The `ETag` of the answer that is known.")
+    ] = None,
+) -> JobWithWarnings:
     """At the same cost whatever the job's size. Its ETag changes with its state and its counters."""
     job = require_job(place, job_id)
     tag = f'W/"{tag_of(job)}"'
@@ -71,10 +94,12 @@ def get(
     if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)  # type: ignore[return-value]
     response.headers.update(headers)
-    return show_job(place, job)
+    return show_job_with_warnings(place, job)
 
 
-@router.get("/{job_id}/items", summary="List a job's items", responses=problems(404))
+@router.get(
+    "/{job_id}/items", operation_id="listItems", summary="List a job's items", responses=problems(400, 404)
+)
 def list_job_items(
     job_id: JobId,
     caller: Reader,
@@ -83,13 +108,21 @@ def list_job_items(
     code: Annotated[list[Code] | None, Query(description="May be repeated.")] = None,
     account_id: Text = None,
     reason: Reason = None,
-    cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
+    cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Items:
     """In the order of the file."""
-    require_job(place, job_id)
+    job = require_job(place, job_id)
+    after = require_row_before(place, job_id, cursor)
     wanted = ItemFilter(state=state, codes=code or (), account_id=account_id, reason=reason)
-    found = list_items(place.database.engine, job_id, wanted, after=cursor, limit=limit + 1)
+    found = list_items(
+        place.database.engine,
+        job_id,
+        wanted,
+        after=after,
+        limit=limit + 1,
+        reference_at=find_position(job.columns, "reference"),
+    )
     shown = found[:limit]
     return Items(
         items=[Item(**item_fields(row, held_until=HELD_UNTIL)) for row in shown],
@@ -97,28 +130,36 @@ def list_job_items(
     )
 
 
-@router.get("/{job_id}/items/{row}", summary="An item with its attempts", responses=problems(404))
+@router.get(
+    "/{job_id}/items/{row}",
+    operation_id="getItem",
+    summary="An item with its attempts",
+    responses=problems(404),
+)
 def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -> ItemWithAttempts:
     """By the number of its row in the file."""
-    require_job(place, job_id)
-    found = list_items(place.database.engine, job_id, ItemFilter(), after=row - 1, limit=1)
+    job = require_job(place, job_id)
+    reference_at = find_position(job.columns, "reference")
+    engine = place.database.engine
+    found = list_items(engine, job_id, ItemFilter(), after=row - 1, limit=1, reference_at=reference_at)
     if not found or found[0].row_number != row:
         raise Refusal(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
-    history = [to_attempt(attempt) for attempt in list_attempts(place.database.engine, job_id, row)]
+    history = [to_attempt(attempt) for attempt in list_attempts(engine, job_id, row)]
     return ItemWithAttempts(**item_fields(found[0], held_until=HELD_UNTIL), history=history)
 
 
-@router.get("/{job_id}/failures", summary="Why items failed", responses=problems(404))
+@router.get(
+    "/{job_id}/failures",
+    operation_id="listFailures",
+    summary="Why items failed",
+    responses=problems(400, 404),
+)
 def list_reasons(
-    job_id: JobId,
-    caller: Reader,
-    place: GivenPlace,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,9}-[0-9]{1,10}$")] = None,
-    limit: Limit = PAGE,
+    job_id: JobId, caller: Reader, place: GivenPlace, cursor: Cursor = None, limit: Limit = PAGE
 ) -> Failures:
     """Grouped by reason, the most frequent ones first; at the same cost whatever the job's size."""
     job = require_job(place, job_id)
-    after = FailurePlace.from_text(cursor) if cursor else None
+    after = require_failures_before(cursor)
     found = list_failures(place.database.engine, job_id, limit=limit + 1, after=after)
     shown = found[:limit]
     return Failures(
@@ -130,10 +171,15 @@ def list_reasons(
 
 @router.get(
     "/{job_id}/results.csv",
+    operation_id="downloadResults",
     summary="The result file",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "Streamed.", "content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "Streamed.",
+            "headers": FILE_NAME,
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        },
         **problems(404),
     },
 )
@@ -147,9 +193,11 @@ def download_results(
 ) -> Response:
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
-        raise Refusal(422, "invalid_request", f"state: expected one of {', '.join(RESULT_STATES)}")
-    require_job(place, job_id)
-    pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state, reason=reason)
-    which = f".{reason}" if reason else ""
-    disposition = f'attachment; filename="{job_id}{which}.results.csv"'
-    return StreamingResponse(pieces, media_type=CSV, headers={"Content-Disposition": disposition})
+        fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
+        raise Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+    job = require_job(place, job_id)
+    pieces: Iterator[str] = iter_result_file(
+        place.database.engine, job_id, state=state, reason=reason, ways=WAYS
+    )
+    which = f"failed-{reason}" if reason else state or "results"
+    return StreamingResponse(pieces, media_type=CSV, headers=attachment(download_name(job, which)))

@@ -1,6 +1,7 @@
 """`/metrics`: for Prometheus. From the database and from Redis, so that every web process says the same."""
 
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
@@ -24,6 +25,7 @@ router = APIRouter(tags=["health"])
 
 @router.get(
     "/metrics",
+    operation_id="getMetrics",
     summary="Figures for Prometheus",
     response_class=PlainTextResponse,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
@@ -37,7 +39,12 @@ async def metrics(caller: Reader, place: GivenPlace) -> Response:
 
 def _from_database(place: Place) -> list[str]:
     engine, instance_id = place.database.engine, place.database.instance_id
-    lines = [*_totals(read_totals(engine, instance_id)), *_calls(read_call_tallies(engine, instance_id))]
+    build = {_labels(version=version("cyclr-bulk")): 1}
+    lines = [
+        *_metric("build_info", "gauge", "Always 1; the release of this process is in its label.", build),
+        *_totals(read_totals(engine, instance_id)),
+        *_calls(read_call_tallies(engine, instance_id)),
+    ]
     seen_ago_s = find_seen_ago_s(engine, instance_id)
     if seen_ago_s is not None:
         text = "Since any worker process last said that it lives."

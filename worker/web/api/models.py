@@ -1,23 +1,30 @@
 """What the API answers. No field holds a secret."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
+from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
 from worker.jobs.checking import Checked
 from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
+from worker.web.faults import Fault
 from worker.web.handing_in import Found
-from worker.web.problems import Fault
 
 WARNING_COUNT = (
-    "Of all rows; warnings that say the same of many rows are one in `warnings`, which tells of the others."
+    "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
 )
+
+WAYS: Ways = {
+    Way.ACCOUNT_IDS_AS_WRITTEN: "or give the option `as_written` with account_id",
+    Way.VERSIONS_AS_WRITTEN: "or give the option `as_written` with connector_version",
+    Way.CONNECTOR_FOR_ALL: "or give the option `connector`",
+}
 
 
 class Job(BaseModel):
@@ -32,6 +39,7 @@ class Job(BaseModel):
     handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")
     total: int
     installed: int
+    to_authorise: int = Field(description="Installed; their customers have still to authorise.")
     failed: int
     cancelled: int
     final: int
@@ -40,6 +48,7 @@ class Job(BaseModel):
     held: int = Field(description="Held back by `first`.")
     refused: int = Field(description="Rows with problems that were left out.")
     skipped: int = Field(description="Rows of a result file that were installed already.")
+    warning_count: int = Field(description=WARNING_COUNT)
     rows_per_second: float = Field(
         description="Installed or failed: in the last half minute; of all its work once it has ended."
     )
@@ -52,13 +61,17 @@ class Job(BaseModel):
     finished_at: datetime | None
 
 
-class Submitted(Job):
-    """A job that was made now, and what its check found beside it: told with this answer alone, and not kept."""
+class JobWithWarnings(Job):
+    """A job, and what the check of its file warned of."""
+
+    warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
+
+
+class Submitted(JobWithWarnings):
+    """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
 
     comments: int = Field(description="Lines that begin with #; left out.")
     empty: int = Field(description="Empty lines; left out.")
-    warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
-    warning_count: int = Field(description=WARNING_COUNT)
 
 
 class Jobs(BaseModel):
@@ -74,6 +87,7 @@ class Item(BaseModel):
     row: int
     account_id: str
     name: str
+    reference: str | None = Field(description="Your own key: what the row has in the column `reference`.")
     state: ItemState
     outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
     code: str | None = Field(description="Why it failed or waits; stable.")
@@ -87,8 +101,9 @@ class Item(BaseModel):
     )
     account_connector_id: int | None
     is_authenticated: bool | None = Field(
-        description="Installed; false: the customer has still to authorise it."
+        description="Installed; false: its customer has still to authorise it, or its credential is still to be given at Cyclr."
     )
+    to_authorise: bool = Field(description="Whether its customer has still to authorise it.")
     differs: list[str] | None = Field(description="What was there already and differs from the row.")
     account_created: bool
     settled_at: datetime | None
@@ -244,6 +259,7 @@ def to_job(
         handed_in_by=handed_in_by,
         total=job.total,
         installed=job.installed,
+        to_authorise=job.to_authorise,
         failed=job.failed,
         cancelled=job.cancelled,
         final=job.final,
@@ -252,6 +268,7 @@ def to_job(
         held=job.held,
         refused=job.refused,
         skipped=job.skipped,
+        warning_count=job.warning_count,
         rows_per_second=round(going.rows_per_second, 2),
         seconds_left=None if going.seconds_left is None else round(going.seconds_left, 1),
         seconds_worked=round(worked_s, 1),
@@ -261,14 +278,12 @@ def to_job(
     )
 
 
-def to_submitted(job: Job, found: Found) -> Submitted:
-    return Submitted(
-        **job.model_dump(),
-        comments=found.comments,
-        empty=found.empty,
-        warnings=[to_fault(warning) for warning in found.warnings],
-        warning_count=found.warning_count,
-    )
+def to_job_with_warnings(job: Job, warnings: Sequence[Warning_]) -> JobWithWarnings:
+    return JobWithWarnings(**job.model_dump(), warnings=[to_fault(warning) for warning in warnings])
+
+
+def to_submitted(job: JobWithWarnings, found: Found) -> Submitted:
+    return Submitted(**job.model_dump(), comments=found.comments, empty=found.empty)
 
 
 def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:
@@ -324,6 +339,12 @@ def to_validation(checked: Checked) -> Validation:
     )
 
 
-def to_fault(found: Any) -> Fault:
-    """`found`: a problem or a warning of intake."""
-    return Fault(row=found.row_number, column=found.column, message=found.reason)
+def to_fault(found: Problem | Warning_) -> Fault:
+    told = found.told(WAYS) if isinstance(found, Problem) else found
+    return Fault(
+        row=told.row_number,
+        column=told.column,
+        message=told.reason,
+        count=told.count if told.count > 1 else None,
+        rows=list(told.spans) or None,
+    )

@@ -7,13 +7,13 @@ from fastapi import Path, Query
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.intake.rows import AS_WRITTEN_COLUMNS
+from worker.web.patterns import JOB_ID, NO_NUL
 
-NO_NUL = r"^[^\x00]*$"
 LARGEST_ROW = 2_147_483_647
 LARGEST_PAGE = 1_000
 PAGE = 100
 
-JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,16}$", examples=["261121-k3x9qd"])]
+JobId = Annotated[str, Path(pattern=JOB_ID, examples=["261121-k3x9qd"])]
 RowNumber = Annotated[
     int, Path(ge=1, le=LARGEST_ROW, description="The row of the file: the header is row 1.", examples=[2])
 ]
@@ -24,6 +24,12 @@ Reason = Annotated[
     Query(pattern=KEY_PATTERN, description="Only failed rows of this reason: its key, as in `failures`."),
 ]
 Text = Annotated[str | None, Query(max_length=1_000, pattern=NO_NUL)]
+# Any text: what is none of ours is told as a wrong cursor, whatever form it has.
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.")]
+
+FILE_NAME = {
+    "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}
+}  # header of an answer that is a file
 
 
 class IfPresent(StrEnum):

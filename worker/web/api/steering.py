@@ -15,13 +15,14 @@ from worker.web.api.models import Job, Retried
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job
 from worker.web.guards import Writer
+from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
 
 ANSWERS = problems(403, 404, 409)
 MOST_ROWS = 2_147_483_647
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], route_class=JsonRoute)
 
 
 class Resume(BaseModel):
@@ -39,7 +40,7 @@ class Retry(BaseModel):
     reason: str | None = Field(None, pattern=KEY_PATTERN, examples=["3f9a0c12"])
 
 
-@router.post("/pause", summary="Let a job rest", responses=ANSWERS)
+@router.post("/pause", operation_id="pauseJob", summary="Let a job rest", responses=ANSWERS)
 def pause(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
     """Calls in flight are waited for; within 2 s no new one starts."""
     require_job(place, job_id)
@@ -48,7 +49,7 @@ def pause(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
     return show_job(place, require_job(place, job_id))
 
 
-@router.post("/resume", summary="Let a paused job go on", responses=ANSWERS)
+@router.post("/resume", operation_id="resumeJob", summary="Let a paused job go on", responses=ANSWERS)
 def resume(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Resume | None = None) -> Job:
     """Connectors are looked up again first."""
     require_own_job(place, job_id)
@@ -59,7 +60,7 @@ def resume(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Resume | No
     return show_job(place, require_job(place, job_id))
 
 
-@router.post("/cancel", summary="End a job for good", responses=ANSWERS)
+@router.post("/cancel", operation_id="cancelJob", summary="End a job for good", responses=ANSWERS)
 def cancel(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
     """Rows that were not sent are cancelled, those in flight are settled. What is installed stays in Cyclr."""
     require_job(place, job_id)
@@ -68,7 +69,9 @@ def cancel(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
     return show_job(place, require_job(place, job_id))
 
 
-@router.post("/retry", summary="Try failed and cancelled rows again", responses=ANSWERS)
+@router.post(
+    "/retry", operation_id="retryJob", summary="Try failed and cancelled rows again", responses=ANSWERS
+)
 def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None = None) -> Retried:
     """Each begins anew, with a look into its account first."""
     require_own_job(place, job_id)

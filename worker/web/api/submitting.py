@@ -4,9 +4,10 @@ import asyncio
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable
+from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
 from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
 from worker.store import idempotency
@@ -24,9 +26,18 @@ from worker.store.loading import LoadLost
 from worker.store.new_rows import UnstorableText
 from worker.store.uploads import Upload
 from worker.web.access import Caller
-from worker.web.api.models import Job, Submitted, Validation, to_fault, to_submitted, to_validation
-from worker.web.api.parameters import NO_NUL, AsWritten, IfPresent
-from worker.web.api.showing import show_job
+from worker.web.api.models import (
+    JobWithWarnings,
+    Submitted,
+    Validation,
+    to_fault,
+    to_submitted,
+    to_validation,
+)
+from worker.web.api.parameters import AsWritten, IfPresent
+from worker.web.api.showing import show_job_with_warnings
+from worker.web.faults import FIRST_ROW, Fault
+from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
 from worker.web.handing_in import (
     BegunOtherwise,
@@ -40,18 +51,23 @@ from worker.web.handing_in import (
     TooManyRows,
     require_installable,
 )
+from worker.web.json_bodies import parse_json
+from worker.web.patterns import NO_NUL, VISIBLE_ASCII
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Fault, Refusal, problems
+from worker.web.problems import Refusal, problems
 from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines, receive_text
 from worker.web.waiting import UploadGone
 
 SHOWN_PROBLEMS = 1_000
 MOST_ITEMS = 100_000
 MOST_COLUMNS = 500
+MOST_SHOWN = 80  # characters of a name that came
+LISTS = ("as_written",)  # options that are lists
 PROLONG_EVERY_S = 20.0
 JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
-FIRST_ROW = 2  # the header of a file is row 1
 FIRST_COLUMN = "account_id"
+
+LOCATION = {"Location": {"description": "The job's address.", "schema": {"type": "string"}}}
 
 T = TypeVar("T")
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -119,7 +135,17 @@ class NewJob(BaseModel):
     items: list[dict[Annotated[str, Field(max_length=200)], str | None]] = Field(
         min_length=1,
         max_length=MOST_ITEMS,
-        description="The first item is row 2, as in a file with a header.",
+        description="The first item is row 2, as in a file with a header. Keys are the columns of a file, or of your own,"
+        " which begin with `x_` and stand in the results again; values are texts.",
+    )
+
+
+class NewJobForm(Options):
+    """A file, and the options as fields beside it. A list may be one field with commas, or several fields."""
+
+    file: bytes = Field(
+        description="The CSV; its name is what the job is called in lists, unless `source_name` is given.",
+        json_schema_extra={"format": "binary"},
     )
 
 
@@ -131,15 +157,20 @@ class Asked(Options):
 
 @dataclass
 class Received:
-    """A request that has come whole. `hash`: of all that it asks for."""
+    """A request that has come whole. `hash`: of all that it asks for. `is_list`: it named items, and was no file."""
 
     upload: Upload
     options: Options
     hash: str
+    is_list: bool
+
+    def to_run_options(self) -> RunOptions:
+        return replace(self.options.to_run_options(), is_list=self.is_list)
 
 
 @router.post(
     "",
+    operation_id="submitJob",
     summary="Hand in a job",
     status_code=202,
     response_model=None,  # several: see the answers
@@ -147,13 +178,13 @@ class Received:
         200: {
             "description": "With `validate_only` what was understood, and nothing was created. Else the job is there"
             " already: by an earlier request with this Idempotency-Key, or unfinished with the same content and options.",
-            "model": Job | Validation,
+            "model": JobWithWarnings | Validation,
+            "headers": LOCATION,
         },
         202: {
-            "description": "The job is checked, stored and running; with what the check has to say beside it, which is"
-            " told here alone.",
+            "description": "The job is checked, stored and running.",
             "model": Submitted,
-            "headers": {"Location": {"schema": {"type": "string"}}},
+            "headers": LOCATION,
         },
         **problems(400, 403, 409, 413, 415),
     },
@@ -162,14 +193,15 @@ class Received:
             "required": True,
             "content": {
                 JSON: {"schema": {"$ref": "#/components/schemas/NewJob"}},
-                CSV: {"schema": {"type": "string", "examples": ["account_id,api_key\nacme,5f1c…\n"]}},
-                FORM: {
+                # Bytes, since it may be in any encoding that a file may have.
+                CSV: {
                     "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {"file": {"type": "string", "format": "binary"}},
+                        "type": "string",
+                        "format": "binary",
+                        "examples": ["account_id,api_key\nacme,5f1c…\n"],
                     }
                 },
+                FORM: {"schema": {"$ref": "#/components/schemas/NewJobForm"}},
             },
         }
     },
@@ -182,7 +214,14 @@ async def submit(
     handing_in: GivenHandingIn,
     asked: Annotated[Asked, Query()],
     idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=LONGEST_KEY, pattern=r"^[\x20-\x7e]+$")
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=LONGEST_KEY,
+            pattern=VISIBLE_ASCII,
+            description="Of your own choice, kept for 24 hours: the same key with the same request is the same job.",
+        ),
     ] = None,
 ) -> Any:
     """JSON (options and items), a CSV as the body, or a form with a file; with the last two the options are parameters of
@@ -198,19 +237,20 @@ async def submit(
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        job = await run_in_threadpool(show_job, place, started.job)
+        job = await run_in_threadpool(show_job_with_warnings, place, started.job)
         return job if started.found is None else to_submitted(job, started.found)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 
 
 async def _receive(request: Request, place: Place, caller: Caller, asked: Asked) -> Received:
+    _require_each_once(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
     given = asked.model_dump(exclude_unset=True, exclude={"validate_only"})
     waiting, key_id = place.waiting, caller.key_id
     if kind == JSON:
-        wanted = _parse(await receive_text(request))
-        options = wanted.options
+        wanted = await run_in_threadpool(_parse, await receive_text(request))
+        options = _to_options(given | wanted.options.model_dump(exclude_unset=True))
         lines = iter_lines(wanted.items)
         name = options.source_name or "items"
         form = await receive_lines(waiting, lines, api_key_id=key_id, source_name=name)
@@ -219,7 +259,7 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
         name = options.source_name or UNNAMED
         form = await receive_file(waiting, request, api_key_id=key_id, source_name=name)
     elif kind == FORM:
-        form = await receive_form(waiting, request, api_key_id=key_id)
+        form = await receive_form(waiting, request, api_key_id=key_id, lists=LISTS)
         try:
             options = _to_options(given | _given_by_form(form.fields))
         except Refusal:
@@ -228,14 +268,27 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
     else:
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {kind[:100] or 'no Content-Type'}."
         raise Refusal(415, "unsupported_media_type", detail)
-    return Received(form.upload, options, _hash(form, options))
+    return Received(form.upload, options, _hash(form, options), is_list=kind == JSON)
+
+
+def _require_each_once(request: Request) -> None:
+    """Of a parameter that is there twice only the last would count, and nobody would know. Raises: Refusal (422)."""
+    given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
+    faults = [
+        Fault(column=name[:MOST_SHOWN], message="expected it once, got it twice or more")
+        for name, count in given.items()
+        if count > 1
+    ]
+    if faults:
+        raise _not_as_expected(faults[:SHOWN_PROBLEMS], len(faults))
 
 
 def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Those that are not empty. A form holds a field once, so one that is a list has commas."""
+    """Those that are not empty; one that is a list has commas."""
     given: dict[str, Any] = {name: value for name, value in fields.items() if value}
-    if "as_written" in given:
-        given["as_written"] = [word.strip() for word in given["as_written"].split(",")]
+    for name in LISTS:
+        if name in given:
+            given[name] = [word.strip() for word in given[name].split(",")]
     return given
 
 
@@ -244,10 +297,13 @@ def _hash(form: Form, options: Options) -> str:
 
 
 def _parse(body: bytes) -> NewJob:
+    parsed = parse_json(body)
     try:
-        return NewJob.model_validate_json(body)
+        return NewJob.model_validate(parsed)
     except ValidationError as error:
-        raise _invalid(error) from None
+        items = parsed.get("items") if isinstance(parsed, dict) else None
+        unknown = list(_unknown_keys(items if isinstance(items, list) else ()))
+        raise _invalid(error, unknown) from None
 
 
 def _to_options(given: Mapping[str, Any]) -> Options:
@@ -257,19 +313,16 @@ def _to_options(given: Mapping[str, Any]) -> Options:
         raise _invalid(error) from None
 
 
-def _invalid(error: ValidationError) -> Refusal:
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    shown = [_fault(fault["loc"], fault["msg"]) for fault in faults[:SHOWN_PROBLEMS]]
-    return Refusal(
-        422, "invalid_request", "The request is not as expected.", errors=shown, error_count=len(faults)
-    )
+def _invalid(error: ValidationError, unknown: Sequence[tuple[Fault, int]] = ()) -> Refusal:
+    """`unknown`: keys of its items, and how many have each."""
+    faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
+    faults += [fault for fault, _ in unknown]
+    return _not_as_expected(faults[:SHOWN_PROBLEMS], error.error_count() + sum(count for _, count in unknown))
 
 
-def _fault(where: tuple[int | str, ...], message: str) -> Fault:
-    match where:
-        case ("items", int(number), *rest):
-            return Fault(row=number + FIRST_ROW, column=".".join(map(str, rest)) or None, message=message)
-    return Fault(column=".".join(map(str, where)) or None, message=message)
+def _not_as_expected(faults: Sequence[Fault], count: int) -> Refusal:
+    detail = "The request is not as expected."
+    return Refusal(422, "invalid_request", detail, errors=faults, error_count=count)
 
 
 def iter_lines(items: list[dict[str, str | None]]) -> Iterator[bytes]:
@@ -280,10 +333,13 @@ def iter_lines(items: list[dict[str, str | None]]) -> Iterator[bytes]:
         raise Refusal(422, "invalid_request", detail)
     # A file leaves out empty lines and comments; of a list nothing may go missing.
     faults = [fault for number, item in enumerate(items) if (fault := _left_out(number + FIRST_ROW, item))]
-    if faults:
-        detail = "Some items cannot be rows."
+    unknown = list(_unknown_keys(items))
+    if faults or unknown:
+        detail = "Some items cannot be rows." if faults else "Some items have keys that nobody knows."
+        shown = [*(fault for fault, _ in unknown), *faults][:SHOWN_PROBLEMS]
+        count = len(faults) + sum(count for _, count in unknown)
         raise Refusal(
-            422, "problems_in_file", detail, errors=faults[:SHOWN_PROBLEMS], error_count=len(faults)
+            422, "problems_in_file", f"{detail} Nothing was created.", errors=shown, error_count=count
         )
     line = io.StringIO(newline="")
     writer = csv.writer(line, quoting=csv.QUOTE_ALL)
@@ -292,6 +348,31 @@ def iter_lines(items: list[dict[str, str | None]]) -> Iterator[bytes]:
         yield line.getvalue().encode()
         line.seek(0)
         line.truncate()
+
+
+def _unknown_keys(items: Iterable[Any]) -> Iterator[tuple[Fault, int]]:
+    """Each key that is no column, told once with its first row, and how many items have it.
+
+    In a file such a column is ignored, with a warning; whoever writes JSON is a program, and its misspelt `api_kee` is the
+    credential of every row.
+    """
+    judged: dict[str, list[int] | None] = {}
+    for row, item in enumerate(items, start=FIRST_ROW):
+        for key in item if isinstance(item, dict) else ():
+            if key not in judged:
+                judged[key] = None if is_known(key) or is_own(key) else [row, 0]
+            if (found := judged[key]) is not None:
+                found[1] += 1
+    for key, found in judged.items():
+        if found is not None:
+            row, count = found
+            similar = find_similar(key)
+            meant = f"did you mean {similar}?" if similar else "is it misspelt?"
+            message = f"unknown: {meant} A key of your own begins with {OWN_PREFIX}"
+            yield (
+                Fault(row=row, column=key[:MOST_SHOWN], message=message, count=count if count > 1 else None),
+                count,
+            )
 
 
 def _left_out(row: int, item: Mapping[str, str | None]) -> Fault | None:
@@ -305,7 +386,7 @@ def _left_out(row: int, item: Mapping[str, str | None]) -> Fault | None:
 
 
 async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
-    options = received.options.to_run_options()
+    options = received.to_run_options()
     checked = await handing_in.check(received.upload, options).wait()
     require_installable(checked, options)
     return to_validation(checked)
@@ -314,7 +395,7 @@ async def _validate(place: Place, handing_in: HandingIn, received: Received) -> 
 async def _start(
     place: Place, handing_in: HandingIn, caller: Caller, received: Received, key: str | None
 ) -> Started:
-    options = received.options.to_run_options()
+    options = received.to_run_options()
     if key is None:
         return await handing_in.start(received.upload, options, api_key_id=caller.key_id).wait()
     engine = place.database.engine

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,27 +12,29 @@ from worker.jobs.authorising import AuthorisationLinks
 from worker.jobs.mail_merge import iter_mail_merge
 from worker.store.asking import begin_round
 from worker.store.desks import (
-    MOST_COUNTED,
     Desk,
     DeskItem,
-    count_waiting,
     find_desk,
     list_authorised,
     list_waiting,
     make_links,
     withdraw_links,
 )
+from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
-from worker.web.api.parameters import LARGEST_ROW, PAGE, JobId, Limit, RowNumber, Text
+from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
+from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
+from worker.web.downloads import attachment, download_name
 from worker.web.guards import Reader, Writer
+from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
 
 DAYS, MOST_DAYS = 14, 90
 CSV = "text/csv; charset=utf-8"
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"])
+router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"], route_class=JsonRoute)
 
 
 class Authorisation(BaseModel):
@@ -53,7 +55,7 @@ class Authorisations(BaseModel):
     """How far the customers of a job are, and a page of them."""
 
     job_id: str
-    waiting: int = Field(description=f"{MOST_COUNTED + 1} stands for more than {MOST_COUNTED}.")
+    waiting: int
     opened: int
     clicked: int
     authorised: int
@@ -72,41 +74,54 @@ class LinksWanted(BaseModel):
     expires_in_days: int = Field(DAYS, ge=1, le=MOST_DAYS)
 
 
-@router.get("", summary="Who has authorised, and who has still to", responses=problems(404, 409))
+@router.get(
+    "",
+    operation_id="listAuthorisations",
+    summary="Who has authorised, and who has still to",
+    responses=problems(400, 404, 409),
+)
 def list_authorisations(
     job_id: JobId,
     caller: Reader,
     place: GivenPlace,
     state: Literal["waiting", "authorised"] = "waiting",
     account_id: Text = None,
-    cursor: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
+    cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Authorisations:
-    require_own_job(place, job_id)
+    """In the order of the file. Links are told to a key of scope `write` alone."""
+    job = require_own_job(place, job_id)
+    after = require_row_before(place, job_id, cursor)
     desk = find_desk(place.database.engine, job_id)
     listed = list_waiting if state == "waiting" else list_authorised
-    found = listed(place.database.engine, job_id, after=cursor, limit=limit + 1, account_id=account_id)
+    found = listed(place.database.engine, job_id, after=after, limit=limit + 1, account_id=account_id)
     links = find_links(place) if caller.can_write else None
-    return _to_authorisations(place, job_id, desk, found, limit, links)
+    return _to_authorisations(job, desk, found, limit, links)
 
 
-@router.post("", summary="Make links, or let them hold longer", responses=problems(403, 404, 409))
+@router.post(
+    "",
+    operation_id="makeLinks",
+    summary="Make links, or let them hold longer",
+    responses=problems(403, 404, 409),
+)
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
-    require_own_job(place, job_id)
+    job = require_own_job(place, job_id)
     links = require_links(place)
     desk = make_links(place.database.engine, job_id, last=timedelta(days=wanted.expires_in_days))
     found = list_waiting(place.database.engine, job_id, limit=PAGE + 1)
-    return _to_authorisations(place, job_id, desk, found, PAGE, links)
+    return _to_authorisations(job, desk, found, PAGE, links)
 
 
 @router.get(
     ".csv",
+    operation_id="downloadLinks",
     summary="All links, for a mail merge",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {"headers": FILE_NAME, "content": {"text/csv": {"schema": {"type": "string"}}}},
         **problems(403, 404, 409),
     },
 )
@@ -115,7 +130,13 @@ def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     return mail_merge(place, job_id)
 
 
-@router.post("/withdraw", status_code=204, summary="Withdraw all links", responses=problems(403, 404, 409))
+@router.post(
+    "/withdraw",
+    operation_id="withdrawLinks",
+    status_code=204,
+    summary="Withdraw all links",
+    responses=problems(403, 404, 409),
+)
 def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     """No link of the job holds any more. A second call changes nothing."""
     require_own_job(place, job_id)
@@ -123,7 +144,11 @@ def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
 
 
 @router.post(
-    "/ask", status_code=202, summary="Ask Cyclr who has authorised", responses=problems(403, 404, 409)
+    "/ask",
+    operation_id="askForAuthorisations",
+    status_code=202,
+    summary="Ask Cyclr who has authorised",
+    responses=problems(403, 404, 409),
 )
 def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
@@ -135,7 +160,11 @@ def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
 
 
 @router.post(
-    "/{row}/withdraw", status_code=204, summary="Withdraw one link", responses=problems(403, 404, 409)
+    "/{row}/withdraw",
+    operation_id="withdrawLink",
+    status_code=204,
+    summary="Withdraw one link",
+    responses=problems(403, 404, 409),
 )
 def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link of this row holds no more, and none is made for it until it is renewed."""
@@ -146,6 +175,7 @@ def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlac
 
 @router.post(
     "/{row}/renew",
+    operation_id="renewLink",
     status_code=204,
     summary="Give a row whose link was withdrawn another one",
     responses=problems(403, 404, 409),
@@ -162,8 +192,7 @@ def mail_merge(place: Place, job_id: str) -> Response:
     job = require_own_job(place, job_id)
     links, desk = require_links(place), require_desk(place, job_id)
     rows = iter_mail_merge(desk, links.iter_links(desk), delimiter=job.delimiter)
-    disposition = f'attachment; filename="{job_id}-authorisations.csv"'
-    return StreamingResponse(rows, media_type=CSV, headers={"Content-Disposition": disposition})
+    return StreamingResponse(rows, media_type=CSV, headers=attachment(download_name(job, "links")))
 
 
 def require_desk(place: Place, job_id: str) -> Desk:
@@ -183,8 +212,7 @@ def no_such_row(job_id: str, row: int) -> Refusal:
 
 
 def _to_authorisations(
-    place: Place,
-    job_id: str,
+    job: JobStatus,
     desk: Desk | None,
     found: Sequence[DeskItem],
     limit: int,
@@ -192,8 +220,8 @@ def _to_authorisations(
 ) -> Authorisations:
     shown = found[:limit]
     return Authorisations(
-        job_id=job_id,
-        waiting=count_waiting(place.database.engine, job_id),
+        job_id=job.id,
+        waiting=job.to_authorise,
         opened=desk.opened if desk else 0,
         clicked=desk.clicked if desk else 0,
         authorised=desk.authorised if desk else 0,

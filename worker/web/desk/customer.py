@@ -1,7 +1,8 @@
 """The page that a customer comes to with a link, and where their click leads."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -9,10 +10,13 @@ from fastapi.responses import RedirectResponse, Response
 from worker.jobs.authorising import DONE_PATH, SentOn
 from worker.store.readiness import is_database_away
 from worker.web.desk.offering import find_links
-from worker.web.desk.words import AWAY, DONE, CustomerPage, page_of
+from worker.web.desk.words import AWAY, DONE, FRONT, CustomerPage, error_in_words, page_of
+from worker.web.guards import find_page_caller
 from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace, Place
+from worker.web.problems import Refusal
 
+CUSTOMERS = "/authorise"  # where their links lead, and `/authorised` with it
 RETRY_AFTER_S = {429: "600", 503: "60"}
 
 router = APIRouter(include_in_schema=False)
@@ -50,10 +54,32 @@ async def authorise(request: Request, token: str, place: GivenPlace) -> Response
     return await _answer(request, place, send_on)
 
 
+@router.get("/")
+async def front(request: Request, place: GivenPlace) -> Response:
+    """Of staff and of customers whose link was cut: who is not known is taken for a customer, where customers come at all."""
+    may_be_customer = not place.settings.missing_for_desk()
+    if may_be_customer and await find_page_caller(request) is None:
+        return _shown(request, place, FRONT)
+    return RedirectResponse("/jobs", status_code=303)
+
+
 @router.get(DONE_PATH)
 async def authorised_page(request: Request, place: GivenPlace) -> Response:
     """Where Cyclr sends the customer back to. It says nothing of who came, since no link may stand in Cyclr's address."""
     return _shown(request, place, DONE)
+
+
+def is_customers_path(path: str) -> bool:
+    """Whether whoever comes to this address may be a customer: with a link, or with what a mail program left of one."""
+    lowered = path.casefold()
+    return lowered.startswith(CUSTOMERS) or (lowered != "/" and CUSTOMERS.startswith(lowered))
+
+
+def customers_error_page(request: Request, refusal: Refusal) -> Response:
+    """An error in a customer's words."""
+    place: Place = request.app.state.place
+    page = replace(error_in_words(refusal.status), status=refusal.status)
+    return _shown(request, place, page, refusal.headers)
 
 
 async def _answer(
@@ -70,10 +96,12 @@ async def _answer(
     return _shown(request, place, found)
 
 
-def _shown(request: Request, place: Place, page: CustomerPage) -> Response:
-    headers = _headers(place)
+def _shown(
+    request: Request, place: Place, page: CustomerPage, more_headers: Mapping[str, str] | None = None
+) -> Response:
+    headers = _headers(place) | dict(more_headers or {})
     if page.status in RETRY_AFTER_S:
-        headers["Retry-After"] = RETRY_AFTER_S[page.status]
+        headers.setdefault("Retry-After", RETRY_AFTER_S[page.status])
     return render(request, "desk/customer.html", status=page.status, headers=headers, page=page)
 
 

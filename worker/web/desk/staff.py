@@ -7,26 +7,25 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from worker.domain.wording import counted
 from worker.store.asking import begin_round
 from worker.store.desks import (
-    MOST_COUNTED,
     DeskItem,
-    count_waiting,
     find_desk,
     list_authorised,
     list_waiting,
     make_links,
     withdraw_links,
 )
+from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import LARGEST_ROW, JobId, RowNumber, Text
 from worker.web.desk.api import DAYS, MOST_DAYS, mail_merge, no_links, no_such_row
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import PageReader, PageWriter
-from worker.web.pages.notices import Notice
+from worker.web.pages.notices import find_notice, go_and_tell, shown_once
 from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace, Place
 
@@ -57,15 +56,6 @@ class RowsView:
     page_size: int = PAGE
 
 
-NOTICES = {
-    "made": Notice("good", "The links are made. Download them for a mail merge, or copy one below."),
-    "withdrawn": Notice("", "No link of this job holds any more."),
-    "asked": Notice("", "Cyclr is being asked who has authorised. This page shows what it says."),
-    "row-withdrawn": Notice("", "That link holds no more."),
-    "row-renewed": Notice("good", "That row has a new link. The old one stays dead."),
-}
-
-
 @router.get("")
 def desk_page(
     request: Request,
@@ -85,21 +75,20 @@ def desk_page(
         after,
         caller.can_write,
     )
-    waiting = count_waiting(place.database.engine, job_id)
-    return render(
+    notice = find_notice(request)
+    page = render(
         request,
         "desk/desk.html",
         section="jobs",
         job=job,
         desk=find_desk(place.database.engine, job_id),
-        waiting=waiting,
-        waiting_in_words=f"over {MOST_COUNTED:,}" if waiting > MOST_COUNTED else f"{waiting:,}",
         missing=place.settings.missing_for_desk(),
         items=rows,
-        notice=NOTICES.get(request.query_params.get("done", "")),
+        notice=notice,
         days=DAYS,
         most_days=MOST_DAYS,
     )
+    return shown_once(page, notice)
 
 
 @router.get(".csv")
@@ -109,6 +98,7 @@ def download(job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
 
 @router.post("")
 def make(
+    request: Request,
     job_id: JobId,
     caller: PageWriter,
     place: GivenPlace,
@@ -117,66 +107,100 @@ def make(
     require_own_job(place, job_id)
     require_links(place)
     make_links(place.database.engine, job_id, last=timedelta(days=days))
-    return _back(job_id, done="made")
+    return _back(request, job_id, "links-made")
 
 
 @router.get("/withdraw")
 def ask_withdraw(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = require_own_job(place, job_id)
     desk = find_desk(place.database.engine, job_id)
-    waiting = count_waiting(place.database.engine, job_id)
+    waiting = job.to_authorise
     can = desk is not None and desk.batch is not None
     sentences = [
         f"{counted(waiting, 'customer')} who still {'has' if waiting == 1 else 'have'} to authorise"
         f" can no longer use the link in their mail: it says that it is not in use any more.",
         "What has been authorised stays authorised. New links can be made at any time; those from before stay dead.",
     ]
+    nothing = "No link of this job holds, so there is nothing to withdraw."
+    return _ask_to_withdraw(request, job, "all links", sentences if can else [nothing], can=can)
+
+
+@router.post("/withdraw")
+def withdraw_all(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
+    require_own_job(place, job_id)
+    withdraw_links(place.database.engine, job_id)
+    return _back(request, job_id, "links-withdrawn")
+
+
+@router.post("/ask")
+def ask(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
+    require_own_job(place, job_id)
+    if find_desk(place.database.engine, job_id) is None:
+        raise no_links(job_id)
+    begin_round(place.database.engine, job_id)
+    return _back(request, job_id, "asked")
+
+
+@router.get("/{row}/withdraw")
+def ask_withdraw_one(
+    request: Request, job_id: JobId, row: RowNumber, caller: PageWriter, place: GivenPlace
+) -> Response:
+    job = require_own_job(place, job_id)
+    found = list_waiting(place.database.engine, job_id, after=row - 1, limit=1)
+    if not found or found[0].row_number != row:
+        raise no_such_row(job_id, row)
+    [item] = found
+    can = item.withdrawn_at is None
+    sentences = [
+        f"Account {item.account_id}, Name {item.name}: the link in the customer's mail can no longer be used. It says that"
+        " it is not in use any more.",
+        "The row has no link until somebody presses New link. The old one stays dead.",
+    ]
+    nothing = "The link of this row is withdrawn already."
+    which = f"the link of row {row:,}"
+    return _ask_to_withdraw(request, job, which, sentences if can else [nothing], can=can, row=f"/{row}")
+
+
+@router.post("/{row}/withdraw")
+def withdraw_one(
+    request: Request, job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace
+) -> Response:
+    require_own_job(place, job_id)
+    if not withdraw_link(place.database.engine, job_id, row):
+        raise no_such_row(job_id, row)
+    return _back(request, job_id, "link-withdrawn")
+
+
+@router.post("/{row}/renew")
+def renew_one(
+    request: Request, job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace
+) -> Response:
+    require_own_job(place, job_id)
+    if not renew_link(place.database.engine, job_id, row):
+        raise no_such_row(job_id, row)
+    return _back(request, job_id, "link-renewed")
+
+
+def _ask_to_withdraw(
+    request: Request, job: JobStatus, which: str, sentences: Sequence[str], *, can: bool, row: str = ""
+) -> Response:
+    desk = f"/jobs/{job.id}/authorisations"
     return render(
         request,
         "pages/confirm.html",
         section="jobs",
         job=job,
-        action=f"/jobs/{job_id}/authorisations/withdraw",
-        heading="Withdraw all links?",
-        sentences=sentences if can else ["No link of this job holds, so there is nothing to withdraw."],
-        label="Withdraw all links",
+        action=f"{desk}{row}/withdraw",
+        heading=f"Withdraw {which}?",
+        sentences=sentences,
+        label=f"Withdraw {which}",
         kind="danger",
         can=can,
         asks_first=False,
         hidden=[],
+        back=desk,
+        back_label="Back to the authorisations",
     )
-
-
-@router.post("/withdraw")
-def withdraw_all(job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    withdraw_links(place.database.engine, job_id)
-    return _back(job_id, done="withdrawn")
-
-
-@router.post("/ask")
-def ask(job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    if find_desk(place.database.engine, job_id) is None:
-        raise no_links(job_id)
-    begin_round(place.database.engine, job_id)
-    return _back(job_id, done="asked")
-
-
-@router.post("/{row}/withdraw")
-def withdraw_one(job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    if not withdraw_link(place.database.engine, job_id, row):
-        raise no_such_row(job_id, row)
-    return _back(job_id, done="row-withdrawn")
-
-
-@router.post("/{row}/renew")
-def renew_one(job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    if not renew_link(place.database.engine, job_id, row):
-        raise no_such_row(job_id, row)
-    return _back(job_id, done="row-renewed")
 
 
 def _rows(place: Place, job_id: str, state: str, account: str, after: int, can_write: bool) -> RowsView:
@@ -205,5 +229,5 @@ def _address(job_id: str, query: dict[str, str]) -> str:
     return f"/jobs/{job_id}/authorisations?{urlencode(given)}#items"
 
 
-def _back(job_id: str, *, done: str) -> Response:
-    return RedirectResponse(f"/jobs/{job_id}/authorisations?done={done}", status_code=303)
+def _back(request: Request, job_id: str, done: str) -> Response:
+    return go_and_tell(request, f"/jobs/{job_id}/authorisations", done)

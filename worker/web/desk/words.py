@@ -1,6 +1,6 @@
 """What a customer reads. They know neither us nor Cyclr: no word of ours stands here, and no account's name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.domain.links import LinkState
 from worker.jobs.authorising import NotSent
@@ -8,13 +8,14 @@ from worker.jobs.authorising import NotSent
 
 @dataclass(frozen=True, slots=True)
 class CustomerPage:
-    """`button`: what the customer may do; None: nothing."""
+    """`button`: what the customer may do; None: nothing. `way_in`: what the link for those who work here is called."""
 
     status: int
     heading: str
     sentences: tuple[str, ...]
     button: str | None = None
     small: str | None = None
+    way_in: str | None = None
 
 
 AWAY = CustomerPage(
@@ -43,6 +44,16 @@ _UNKNOWN = CustomerPage(
         "If that does not help, please ask whoever sent it to you for a new one.",
     ),
 )
+FRONT = CustomerPage(
+    200,
+    "A part of the address is missing",
+    (
+        "If a message brought you here, its link was cut: mail programs sometimes break a long link in two. Copy the"
+        " whole link from your message into the address line of your browser.",
+        "If that does not help, please ask whoever sent it to you for a new one.",
+    ),
+    way_in="Sign in, if you work here",
+)
 _EXPIRED = CustomerPage(
     410,
     "This link has ended",
@@ -69,6 +80,14 @@ _REFUSED = CustomerPage(
         "Please tell whoever sent you the link.",
     ),
 )
+
+
+def error_in_words(status: int) -> CustomerPage:
+    """What somebody sees whose request could not be carried out."""
+    if status == _TOO_OFTEN.status:
+        return _TOO_OFTEN
+    # No button: what was asked for may not be a link.
+    return replace(AWAY, button=None) if status >= 500 else _UNKNOWN
 
 
 def page_of(state: LinkState | NotSent, connector_name: str) -> CustomerPage:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_
+from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_, Way, Ways
 from worker.domain.wording import counted, in_words, listed
 from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
@@ -18,6 +18,7 @@ from worker.web.pages import words
 SHOWN_ROWS = 5
 SHOWN_PROBLEMS = 200
 SHOWN_USES = 12
+SHOWN_JOBS = 5
 
 MEANINGS = {
     "account_id": "the account",
@@ -30,6 +31,13 @@ MEANINGS = {
     "account_description": "of a new account",
     "account_timezone": "of a new account",
     "reference": "your own key",
+}
+
+# By the words of the page's own ticks and fields, which stand above the problems.
+WAYS: Ways = {
+    Way.ACCOUNT_IDS_AS_WRITTEN: "or tick “Take account ids as they are written” above",
+    Way.VERSIONS_AS_WRITTEN: "or tick “Take connector versions as they are written” above",
+    Way.CONNECTOR_FOR_ALL: "or name one connector for all rows above",
 }
 
 AS_WRITTEN = {"account_id": "account ids", "connector_version": "connector versions"}
@@ -93,7 +101,7 @@ class Check:
 
     @property
     def problems_caption(self) -> str:
-        shown = len(self.problems)
+        shown = sum(problem.count for problem in self.problems)
         first = f"the first {shown:,} of {self.problem_count:,}, " if shown < self.problem_count else ""
         return f"Row and column as a spreadsheet shows them; {first}the header being row 1"
 
@@ -107,7 +115,7 @@ def refused_check(error: Unreadable | Rejected) -> Check:
     count = error.count if isinstance(error, Rejected) else len(error.problems)
     text = "Correct it and drop it again; nothing was installed."
     verdict = Verdict("bad", "This file cannot be used as it is.", text)
-    return Check(verdict=verdict, problems=error.problems[:SHOWN_PROBLEMS], problem_count=count)
+    return Check(verdict=verdict, problems=_told(error.problems), problem_count=count)
 
 
 def failed_check(why: str) -> Check:
@@ -120,7 +128,7 @@ def finished_check(checked: Checked, *, unfinished: JobStatus | None) -> Check:
     estimate = checked.estimate
     return Check(
         verdict=_verdict(checked),
-        problems=checked.problems[:SHOWN_PROBLEMS],
+        problems=_told(checked.problems),
         problem_count=checked.problem_count,
         warnings=checked.warnings,
         facts=list(_facts(checked)),
@@ -139,6 +147,10 @@ def finished_check(checked: Checked, *, unfinished: JobStatus | None) -> Check:
     )
 
 
+def _told(problems: Sequence[Problem]) -> list[Problem]:
+    return [problem.told(WAYS) for problem in problems[:SHOWN_PROBLEMS]]
+
+
 def _verdict(checked: Checked) -> Verdict:
     rows = counted(checked.survey.rows, "row")
     if checked.survey.problems:
@@ -147,10 +159,23 @@ def _verdict(checked: Checked) -> Verdict:
         return Verdict("good", "Nothing to do.", "Every row is installed already.")
     if not checked.problem_count:
         return Verdict("good", f"{rows}, no problems.", "It can be started.")
+    if checked.is_only_live:
+        jobs = listed([f"job {job_id}" for job_id in list(checked.live)[:SHOWN_JOBS]], len(checked.live))
+        text = f"Let it end, or cancel it, then check this file again{', or start without these rows' if checked.planned else ''}."
+        return Verdict(
+            "warn",
+            f"{checked.refused:,} of {rows} {'is' if checked.refused == 1 else 'are'} still to be done by {jobs}.",
+            text,
+        )
     if not checked.planned:
-        return Verdict("bad", f"All of the {rows} have problems.", "Correct the file and drop it again.")
+        return Verdict(
+            "bad",
+            "The only row has a problem." if checked.survey.rows == 1 else f"All {rows} have problems.",
+            "Correct the file and drop it again.",
+        )
     text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
-    return Verdict("warn", f"{checked.refused:,} of {rows} have problems.", text)
+    have = "has a problem" if checked.refused == 1 else "have problems"
+    return Verdict("warn", f"{checked.refused:,} of {rows} {have}.", text)
 
 
 def _calls_note(checked: Checked) -> str:

@@ -1,12 +1,14 @@
 """The page of an error."""
 
-from collections.abc import Mapping
+import re
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from worker.web.pages.rendering import render
+from worker.web.problems import Refusal
 
+BELOW_A_JOB = re.compile(r"(/jobs/\d{6}-[a-z0-9]{6})/")
 HEADINGS = {
     401: "Sign in",
     403: "Not allowed",
@@ -18,9 +20,31 @@ HEADINGS = {
 }
 
 
-def error_page(request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response:
-    """A page that says it in words; where the answer is to look elsewhere, the way there."""
+def error_page(request: Request, refusal: Refusal) -> Response:
+    """A page that says it in words, and leads back to where it came from; where the answer is to look elsewhere, the
+    way there.
+    """
+    status, headers = refusal.status, refusal.headers
     if 300 <= status < 400:
         return RedirectResponse(headers["Location"], status_code=status)
     heading = HEADINGS.get(status, "That did not work")
-    return render(request, "pages/error.html", status=status, headers=headers, heading=heading, detail=detail)
+    back, label = _way_back(request.url.path, refusal.code)
+    return render(
+        request,
+        "pages/error.html",
+        status=status,
+        headers=headers,
+        heading=heading,
+        detail=refusal.detail,
+        back=back,
+        back_label=label,
+    )
+
+
+def _way_back(path: str, code: str) -> tuple[str, str]:
+    job = BELOW_A_JOB.match(path)
+    if job and code != "unknown_job":
+        return job[1], "Back to the job"
+    if path.startswith(("/uploads/", "/jobs/new/")):
+        return "/jobs/new", "To a new job"
+    return "/jobs", "To the jobs"

@@ -13,10 +13,10 @@ from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import Look, Reason
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import address
+from worker.web.patterns import FAILURE_PLACE
 from worker.web.place import GivenPlace
 
 PAGE = 25
-PLACE = re.compile(r"[0-9]{1,9}-[0-9]{1,10}")
 
 router = APIRouter()
 
@@ -61,4 +61,4 @@ def _view(
 
 
 def _place(text: str) -> FailurePlace | None:
-    return FailurePlace.from_text(text) if PLACE.fullmatch(text) else None
+    return FailurePlace.from_text(text) if re.fullmatch(FAILURE_PLACE, text) else None

@@ -39,6 +39,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """`to_copy`: what is copied, in words; empty: nothing."""
+
+    name: str
+    value: str
+    to_copy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ItemView:
     row_number: int
     account_id: str
@@ -47,7 +56,7 @@ class ItemView:
     kind: str
     headline: str
     next_step: str
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[Fact]
     story: Sequence[Step]
 
 
@@ -78,8 +87,9 @@ def item_page(
 
 def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence[Any]) -> ItemView:
     is_held = item.due_at == HELD_UNTIL
-    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held)
-    kind, headline, next_step = _verdict(job, item, is_held=is_held)
+    to_authorise = item.is_authenticated is False and connector.asks_customer(item.authentication_id)
+    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held, to_authorise=to_authorise)
+    kind, headline, next_step = _verdict(job, item, is_held=is_held, to_authorise=to_authorise)
     return ItemView(
         row_number=item.row_number,
         account_id=item.account_id,
@@ -95,11 +105,13 @@ def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence
     )
 
 
-def _verdict(job: JobStatus, item: Any, *, is_held: bool) -> tuple[str, str, str]:
+def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) -> tuple[str, str, str]:
     """How the row stands: the kind of notice, a headline, and what to do next."""
     match item.state:
         case ItemState.INSTALLED:
-            return "good", f"{words.OUTCOMES.get(item.outcome, 'Installed')}.", _after_install(item)
+            kind = "" if item.is_authenticated is False else "good"
+            headline = f"{words.OUTCOMES.get(item.outcome, 'Installed')}."
+            return kind, headline, _after_install(item, to_authorise=to_authorise)
         case ItemState.FAILED:
             reason = words.reason(item.code)
             message = words.sentence(item.message) if item.message else ""
@@ -126,10 +138,12 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool) -> tuple[str, str, str
     return "", "It waits for its turn.", "There is nothing to do."
 
 
-def _after_install(item: Any) -> str:
+def _after_install(item: Any, *, to_authorise: bool) -> str:
     parts = []
-    if item.is_authenticated is False:
+    if to_authorise:
         parts.append("The customer has still to authorise it at Cyclr.")
+    elif item.is_authenticated is False:
+        parts.append("It waits for its credential: give it one at Cyclr.")
     if item.differs:
         parts.append(
             f"At Cyclr these differ from the row, and were left as they are: {', '.join(item.differs)}."
@@ -139,22 +153,22 @@ def _after_install(item: Any) -> str:
     return " ".join(parts) or "There is nothing to do."
 
 
-def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[tuple[str, str]]:
+def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[Fact]:
     version = f" {connector.version}" if connector.version else ""
-    yield "Account", item.account_id
-    yield "Connector", f"{connector.name}{version}"
-    yield "Name", item.name
+    yield Fact("Account", item.account_id, "the account id")
+    yield Fact("Connector", f"{connector.name}{version}")
+    yield Fact("Name", item.name)
     if item.account_connector_id is not None:
-        yield "Id at Cyclr", str(item.account_connector_id)
+        yield Fact("Id at Cyclr", str(item.account_connector_id), "Cyclr's id")
     if item.account_created:
-        yield "The account", "was created for this row"
+        yield Fact("The account", "was created for this row")
     for column, cell in zip(job.columns, item.cells, strict=False):
         if (
             cell
             and not column.startswith("_")
             and column.casefold() not in ("account_id", "connector", "name")
         ):
-            yield column, "kept secret" if cell == NOT_EXPORTED else cell
+            yield Fact(column, "kept secret" if cell == NOT_EXPORTED else cell)
 
 
 _VERDICTS = {

@@ -12,7 +12,7 @@ from worker.domain.states import JobState
 from worker.domain.wording import in_words
 from worker.jobs.standing import how_it_goes, is_ending
 from worker.store.connectors import asks_customers
-from worker.store.jobs import JobStatus, read_in_hand
+from worker.store.jobs import JobStatus, list_warnings, read_in_hand
 from worker.store.listing import find_job
 from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.tallies import list_failures, list_pace
@@ -20,7 +20,7 @@ from worker.web.guards import PageReader
 from worker.web.pages import words
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
 from worker.web.pages.looks import SHOWN_REASONS, Look, PaceKnown
-from worker.web.pages.notices import find_notice
+from worker.web.pages.notices import find_notice, shown_once
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import AskedRows, rows_of
 from worker.web.place import GivenPlace, Place
@@ -39,8 +39,12 @@ async def job_page(
 ) -> Response:
     look = await look_at(place, job_id)
     rows = await asyncio.to_thread(rows_of, place, look.job, look.failures, asked)
-    notice = find_notice(request.query_params)
-    return render(request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice)
+    warnings = await asyncio.to_thread(list_warnings, place.database.engine, job_id)
+    notice = find_notice(request)
+    page = render(
+        request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice, warnings=warnings
+    )
+    return shown_once(page, notice)
 
 
 @router.get("/jobs/{job_id}/live")
@@ -84,7 +88,9 @@ def _look(place: Place, job_id: str) -> Look:
     job, now = require_job(place, job_id), place.clock.now()
     points = list_pace(engine, job_id)
     is_moving = job.state is JobState.RUNNING or is_ending(job)
-    step = find_next_step(engine, job) if is_moving else None
+    step = None
+    if is_moving:
+        step = find_next_step(engine, job, workers_began_ago_s=place.find_workers_began_ago_s())
     look = Look(
         job,
         now,

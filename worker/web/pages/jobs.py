@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from worker.domain.states import JobState
 from worker.store.api_keys import list_keys
 from worker.store.jobs import JobStatus
-from worker.store.listing import list_api_hosts, list_job_page
+from worker.store.listing import JobCounter, list_api_hosts, list_job_page
 from worker.web.guards import PageReader
 from worker.web.pages.looks import Look
 from worker.web.pages.rendering import render
@@ -17,13 +17,16 @@ from worker.web.place import GivenPlace, Place
 
 PAGE = 25
 COMMAND = "the command line"
-STATES: tuple[tuple[str, str, tuple[JobState, ...]], ...] = (
-    ("", "all", ()),
-    ("running", "running", (JobState.RUNNING, JobState.LOADING)),
-    ("paused", "paused", (JobState.PAUSED,)),
-    ("completed", "completed", (JobState.COMPLETED,)),
-    ("cancelled", "cancelled", (JobState.CANCELLED,)),
-)
+# The filter's words -> the jobs that they mean: in one of these states, with a row that this counter counts.
+STATES: dict[str, tuple[str, tuple[JobState, ...], JobCounter | None]] = {
+    "": ("all", (), None),
+    "running": ("running", (JobState.RUNNING, JobState.LOADING), None),
+    "paused": ("paused", (JobState.PAUSED,), None),
+    "completed": ("completed", (JobState.COMPLETED,), None),
+    "cancelled": ("cancelled", (JobState.CANCELLED,), None),
+    "failed": ("with failed rows", (), "failed"),
+    "to-authorise": ("to be authorised", (), "to_authorise"),
+}
 
 router = APIRouter()
 
@@ -33,8 +36,10 @@ def jobs_page(
     request: Request, caller: PageReader, place: GivenPlace, state: str = "", q: str = "", before: str = ""
 ) -> Response:
     engine = place.database.engine
-    states = {name: wanted for name, _, wanted in STATES}.get(state, ())
-    found = list_job_page(engine, states=states, text=q.strip(), before=before or None, limit=PAGE + 1)
+    _, states, has = STATES.get(state, STATES[""])
+    found = list_job_page(
+        engine, states=states, has=has, text=q.strip(), before=before or None, limit=PAGE + 1
+    )
     shown = found[:PAGE]
     looks = _looks(place, shown)
     filters = {"state": state, "q": q}
@@ -43,7 +48,7 @@ def jobs_page(
         "pages/jobs.html",
         section="jobs",
         jobs=looks,
-        states=[(name, label) for name, label, _ in STATES],
+        states=[(name, label) for name, (label, _, _) in STATES.items()],
         state=state,
         q=q,
         here=_address(filters | {"before": before}),

@@ -16,6 +16,7 @@ STANDS_STILL_AFTER = timedelta(seconds=5)
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
 SHOWN_REASONS = 10
 NOBODY = InHand(0, 0)
+NOT_WELL = ("to-authorise", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,17 @@ class Look:
         return words.state_in_words(self.job)
 
     @property
+    def badge(self) -> tuple[str, str]:
+        """The state as the style sheet knows it and the words for it: completed is green only where all is well."""
+        if self.job.state is JobState.COMPLETED and self.job.failed:
+            return "failed", "completed with failures"
+        if self.job.state is JobState.COMPLETED and self.job.refused:
+            return "refused", "completed, rows left out"
+        if self.job.state is JobState.COMPLETED and self.job.to_authorise:
+            return "to-authorise", "completed, to be authorised"
+        return self.state_name, self.state_in_words
+
+    @property
     def is_over(self) -> bool:
         return self.job.finished_at is not None
 
@@ -128,12 +140,13 @@ class Look:
 
     @property
     def summary(self) -> str:
-        job = self.job
-        done = standing.done_in_words(job)
-        failed = f", {job.failed:,} failed" if job.failed else ""
-        cancelled = f", {job.cancelled:,} cancelled" if job.cancelled else ""
-        pause = words.pause_in_words(job)
-        return f"{done}{failed}{cancelled}{f' · {pause}' if pause else ''}"
+        pause = words.pause_in_words(self.job)
+        return f"{standing.done_in_words(self.job)}{f' · {pause}' if pause else ''}"
+
+    @property
+    def not_well(self) -> list[Part]:
+        """What is over and still wants somebody: for the list, where there is no room for all parts."""
+        return [part for part in self.parts if part.name in NOT_WELL and part.count]
 
     @property
     def is_loading(self) -> bool:
@@ -180,16 +193,14 @@ class Look:
         if is_ending(job):
             text = "Rows in hand are settled, and those that may have been sent are looked for."
             return Advice("", f"Cancelled. {counted(job.left, 'row')} left to end.", text)
-        if job.state is JobState.COMPLETED and job.installed == job.total:
-            return Advice("good", "Done: every row is installed.", "")
-        return None
+        return _how_it_ended(job) if job.state is JobState.COMPLETED else None
 
     @property
     def said(self) -> str:
         """For a screen reader: changes at each quarter and with the state, not with each row."""
         job = self.job
         quarter = 25 * (4 * job.final // job.total) if job.total else 0
-        return f"The job is {self.state_in_words}, {quarter} % of its rows are done."
+        return f"The job is {self.badge[1]}, {quarter} % of its rows are done."
 
     @property
     def can_retry(self) -> bool:
@@ -232,7 +243,8 @@ def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
     retrying = max(0, min(job.retrying - in_hand.tried, job.left - in_hand_now))
     held = min(job.held, job.left - in_hand_now - retrying)
     all_parts = (
-        Part("installed", "installed", job.installed),
+        Part("installed", "installed", job.installed - job.to_authorise),
+        Part("to-authorise", "installed, to be authorised", job.to_authorise),
         Part("failed", "failed", job.failed),
         Part("cancelled", "cancelled", job.cancelled),
         Part("in-hand", "in hand", in_hand_now),
@@ -240,7 +252,25 @@ def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
         Part("waiting", "waiting", job.left - in_hand_now - retrying - held),
         Part("held", "held back", held),
     )
-    return [part for part in all_parts if part.count or part.name in ("installed", "failed")]
+    always = {"failed"} if job.to_authorise else {"installed", "failed"}
+    return [part for part in all_parts if part.count or part.name in always]
+
+
+def _how_it_ended(job: JobStatus) -> Advice:
+    if job.failed:
+        text = "The reasons stand below, each with what to do."
+        return Advice("bad", f"Ended: {job.failed:,} of {counted(job.total, 'row')} failed.", text)
+    if job.cancelled:
+        return Advice("", f"Ended: {job.cancelled:,} of {counted(job.total, 'row')} cancelled.", "")
+    if job.refused:
+        text = "They are in the result file, each with what is wrong."
+        return Advice("warn", f"Ended: {counted(job.refused, 'row')} of the file left out.", text)
+    if job.to_authorise:
+        who = "its customer" if job.to_authorise == 1 else "their customers"
+        count = "all" if 1 < job.to_authorise == job.total else f"{job.to_authorise:,}"
+        heading = f"Every row is installed; {count} still to be authorised by {who}."
+        return Advice("", heading, "Authorisations has a link for each of them.")
+    return Advice("good", "Done: every row is installed.", "")
 
 
 def _bar(parts: Sequence[Part], total: int) -> list[Segment]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -19,6 +19,7 @@ from worker.jobs.unfinished import find_unfinished
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten
+from worker.web.downloads import attachment
 from worker.web.guards import FORM_TOKEN, PageWriter, require_form_token
 from worker.web.handing_in import (
     BegunOtherwise,
@@ -30,6 +31,7 @@ from worker.web.handing_in import (
     TooManyRows,
 )
 from worker.web.pages.checks import Check, failed_check, finished_check, refused_check, running_check
+from worker.web.pages.notices import tell_there
 from worker.web.pages.rendering import render
 from worker.web.pages.steering import to_count
 from worker.web.place import GivenPlace, Place
@@ -92,7 +94,7 @@ async def template_file(connector: str, caller: PageWriter, place: GivenPlace) -
     found = await resolve(client, limiter.one, account_id, ConnectorRef(connector.strip()))
     if not isinstance(found, Connector):
         raise Refusal(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(f'{found.name}.csv')}"}
+    headers = attachment(f"{found.name}.csv")
     return PlainTextResponse(template(found), media_type="text/csv; charset=utf-8", headers=headers)
 
 
@@ -110,7 +112,9 @@ async def upload_page(
     start = handing_in.find_start(upload_id)
     if start is not None and start.is_done and start.future.exception() is None:
         started = start.result()
-        return _go_to(request, f"/jobs/{started.job.id}?done={'started' if started.is_new else 'known'}")
+        job_page = f"/jobs/{started.job.id}"
+        done = "started" if started.is_new else "known"
+        return tell_there(request, _go_to(request, job_page), job_page, done)
     upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
     options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     is_starting = start is not None and not start.is_done

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from worker.domain.wording import counted
 from worker.web.guards import FORM_TOKEN, form_token
+from worker.web.statics import address_of
 
 INDENTATION = re.compile(r"\n\s+")  # a fifth of what is sent; no template has a text that keeps its spaces
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -25,6 +26,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.globals["static"] = address_of
     environment.filters |= {"number": "{:,}".format, "counted": counted, "moment": moment, "tag": _tag}
     return environment
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -10,7 +10,8 @@ from fastapi import Depends
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
-from worker.intake.columns import canonical
+from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
+from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
 from worker.store.listing import Beginnings, Found, ItemFilter, search_items
 from worker.store.new_rows import HELD_UNTIL
@@ -25,6 +26,7 @@ KEY = re.compile(KEY_PATTERN)
 STATES: dict[str, tuple[str, ItemFilter]] = {
     "": ("all", ItemFilter()),
     "installed": ("installed", ItemFilter(state=ItemState.INSTALLED)),
+    "to-authorise": ("to be authorised", ItemFilter(to_authorise=True)),
     "failed": ("failed", ItemFilter(state=ItemState.FAILED)),
     "cancelled": ("cancelled", ItemFilter(state=ItemState.CANCELLED)),
     "running": ("in hand", ItemFilter(state=ItemState.RUNNING)),
@@ -113,8 +115,8 @@ AskedRows = Annotated[RowsAsked, Depends(_rows_asked)]
 def rows_of(place: Place, job: JobStatus, reasons: Sequence[Reason], asked: RowsAsked) -> RowsView:
     engine = place.database.engine
     wanted = STATES[asked.state][1]
-    narrowed = ItemFilter(state=wanted.state, tried=wanted.tried, reason=asked.reason or None)
-    cell_at = _reference_at(job)
+    narrowed = replace(wanted, reason=asked.reason or None)
+    cell_at = find_position(job.columns, "reference")
     begins = Beginnings(asked.account, asked.reference if cell_at is not None else "", cell_at)
     found = search_items(engine, job.id, narrowed, begins, after=asked.after, before=asked.before, limit=PAGE)
     chosen = {reason.key: f"{reason.count:,} × {reason.message}" for reason in reasons}
@@ -159,22 +161,19 @@ def _searched(asked: RowsAsked, found: Found) -> str:
     return f"Rows {asked.after + 1:,} to {found.searched_to:,} were searched, and there are more behind them."
 
 
-def _reference_at(job: JobStatus) -> int | None:
-    """The place of the column `reference` in the file; None where it has none."""
-    names = [canonical(column) for column in job.columns]
-    return names.index("reference") if "reference" in names else None
-
-
 def to_row(item: Any) -> RowView:
     is_held = item.due_at == HELD_UNTIL
-    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held)
+    name, label = words.item_state(
+        item.state, tried=item.tried, is_held=is_held, to_authorise=item.to_authorise
+    )
     return RowView(item.row_number, item.account_id, item.name, name, label, _what(item), item.attempts)
 
 
 def _what(item: Any) -> str:
     if item.state == ItemState.INSTALLED:
         parts = [words.OUTCOMES.get(item.outcome, "Installed")]
-        parts += ["waits for the customer's authorisation"] if item.is_authenticated is False else []
+        if item.is_authenticated is False:
+            parts.append(WAITS_FOR_CUSTOMER if item.to_authorise else WAITS_FOR_CREDENTIAL)
         return "; ".join(parts)
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""

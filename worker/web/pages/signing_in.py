@@ -23,11 +23,6 @@ from worker.web.problems import Refusal
 router = APIRouter()
 
 
-@router.get("/")
-async def front() -> Response:
-    return RedirectResponse("/jobs", status_code=303)
-
-
 @router.get(SIGN_IN)
 async def sign_in_page(request: Request, then: str = "") -> Response:
     if await find_page_caller(request) is not None:

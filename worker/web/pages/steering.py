@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState, PauseReason
 from worker.domain.wording import counted, in_words
 from worker.jobs.standing import is_ending, refusal_in_words
-from worker.store.jobs import JobStatus, cancel_job, count_in_hand, find_item, pause_job, resume_job
+from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.store.listing import ItemFilter, list_items
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW
@@ -21,7 +21,9 @@ from worker.web.guards import PageWriter
 from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
+from worker.web.pages.notices import go_and_tell
 from worker.web.pages.rendering import render
+from worker.web.pages.rows import to_row
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal
 
@@ -57,11 +59,11 @@ def ask_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPla
 
 
 @router.post("/pause")
-def do_pause(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def do_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
         raise _wrong_state(place, job, "paused")
-    return _back(job_id, done="paused")
+    return go_and_tell(request, f"/jobs/{job_id}", "paused")
 
 
 @router.get("/resume")
@@ -80,7 +82,7 @@ async def ask_resume(request: Request, job_id: str, caller: PageWriter, place: G
 
 @router.post("/resume")
 def do_resume(
-    job_id: str, caller: PageWriter, place: GivenPlace, first: Annotated[str, Form()] = ""
+    request: Request, job_id: str, caller: PageWriter, place: GivenPlace, first: Annotated[str, Form()] = ""
 ) -> Response:
     job = _steerable(place, job_id)
     count = to_count(first)
@@ -88,7 +90,7 @@ def do_resume(
         if not resume_job(place.database.engine, job_id, first=count):
             raise _wrong_state(place, job, "resumed")
     place.ring()
-    return _back(job_id, done="resumed")
+    return go_and_tell(request, f"/jobs/{job_id}", "resumed")
 
 
 @router.get("/cancel")
@@ -107,11 +109,11 @@ def ask_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPl
 
 
 @router.post("/cancel")
-def do_cancel(job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def do_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     if not cancel_job(place.database.engine, job_id):
         raise _wrong_state(place, job, "cancelled")
-    return _back(job_id, done="cancelled")
+    return go_and_tell(request, f"/jobs/{job_id}", "cancelled")
 
 
 @router.get("/retry")
@@ -146,13 +148,12 @@ def ask_retry(
 
 
 def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
-    item = find_item(place.database.engine, job.id, row)
-    if item is None:
+    found = list_items(place.database.engine, job.id, ItemFilter(), after=row - 1, limit=1)
+    if not found or found[0].row_number != row:
         return f"Job {job.id} has no row {row:,}."
+    item = found[0]
     why = f": {words.sentence(item.message)}" if item.state == ItemState.FAILED and item.message else "."
-    return (
-        f"Account {item.account_id}, {words.item_state(item.state, tried=item.tried, is_held=False)[1]}{why}"
-    )
+    return f"Account {item.account_id}, {to_row(item).state_in_words}{why}"
 
 
 def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
@@ -167,6 +168,7 @@ def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
 
 @router.post("/retry")
 def do_retry(
+    request: Request,
     job_id: str,
     caller: PageWriter,
     place: GivenPlace,
@@ -181,7 +183,7 @@ def do_retry(
         raise _wrong_state(place, job, "retried") from None
     place.ring()
     numbers = {"queued": retried.queued, "wiped": retried.wiped, "live": retried.live}
-    return _back(job_id, done="retried", **{name: str(count) for name, count in numbers.items() if count})
+    return go_and_tell(request, f"/jobs/{job_id}", "retried", **numbers)
 
 
 def _ask(
@@ -228,10 +230,6 @@ def _steerable(place: Place, job_id: str) -> JobStatus:
 def _wrong_state(place: Place, job: JobStatus, deed: str) -> Refusal:
     detail = f"{refusal_in_words(require_job(place, job.id), deed)} Nothing was changed."
     return Refusal(409, "wrong_state", detail)
-
-
-def _back(job_id: str, **query: str) -> Response:
-    return RedirectResponse(f"/jobs/{job_id}?{urlencode(query)}", status_code=303)
 
 
 def to_count(text: str) -> int | None:

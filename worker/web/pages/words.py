@@ -95,10 +95,12 @@ def pause_in_words(job: JobStatus) -> str | None:
     return PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None
 
 
-def item_state(state: str, *, tried: bool, is_held: bool) -> tuple[str, str]:
+def item_state(state: str, *, tried: bool, is_held: bool, to_authorise: bool) -> tuple[str, str]:
     """The name of a row's state, as the style sheet knows it, and the word for people."""
     if state == ItemState.RUNNING:
         return "in-hand", "in hand"
+    if to_authorise:
+        return "to-authorise", "to be authorised"
     if state != ItemState.QUEUED:
         return state, state
     if is_held:

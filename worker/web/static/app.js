@@ -118,6 +118,40 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// What has to be handed on is copied as it is; plain http knows no clipboard, but the old way.
+async function copy(button) {
+  const label = button.firstChild;
+  try {
+    if (navigator.clipboard) await navigator.clipboard.writeText(button.dataset.copy);
+    else copySelected(button);
+    label.data = "Copied";
+  } catch {
+    label.data = "Not copied: select it";
+  }
+  document.getElementById("copied").textContent = label.data;
+  setTimeout(() => {
+    label.data = "Copy";
+    document.getElementById("copied").textContent = "";
+  }, 2000);
+}
+
+function copySelected(button) {
+  const field = document.createElement("textarea");
+  field.value = button.dataset.copy;
+  field.readOnly = true;
+  button.after(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  button.focus();
+  if (!isCopied) throw new Error("not copied");
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (button) copy(button);
+});
+
 // A file that is dropped is uploaded at once; how far it got is shown.
 function showUpload(form, part) {
   const progress = form.querySelector("progress");
@@ -192,6 +226,7 @@ function prepareDrop(form) {
 
 function prepare(root) {
   localise(root);
+  for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
   for (const form of root.querySelectorAll("form[data-upload]:not([data-ready])")) {
     form.dataset.ready = "yes";
     prepareDrop(form);

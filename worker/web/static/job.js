@@ -83,6 +83,8 @@ function say() {
 function followRows() {
   const state = standing().dataset.state + standing().dataset.isOver;
   const hasChanged = lastState !== null && state !== lastState;
+  // What was said of the state before is over with it.
+  if (hasChanged) document.getElementById("notice")?.remove();
   lastState = state;
   if (!hasChanged && !isTimeForMore()) return;
   htmx.trigger("#item-table", "refresh");

@@ -1,0 +1,111 @@
+"""A body of JSON, read so that nothing of it goes missing: of a key that is there twice, a parser keeps the last one alone."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+
+from worker.web.faults import FIRST_ROW, Fault
+from worker.web.problems import Refusal
+
+SHOWN_FAULTS = 1_000
+_SHOWN_CHARACTERS = 80
+
+
+def parse_json(body: bytes) -> Any:
+    """What the body says. Raises: Refusal (422) where it is no JSON, or where an object has a key twice."""
+    doubled: dict[int, list[str]] = {}
+    kept: list[dict[str, Any]] = []  # so that no other object gets the id of one of these
+
+    def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            doubled[id(made)] = _doubled(pairs)
+            kept.append(made)
+        return made
+
+    try:
+        # A byte order mark is no part of JSON, and some programs write one.
+        parsed = json.loads(body.decode("utf-8-sig"), object_pairs_hook=to_object, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise _no_json(f"at line {error.lineno:,}, character {error.colno:,} it is not JSON") from None
+    except UnicodeDecodeError:
+        raise _no_json("it is not UTF-8") from None
+    except RecursionError:
+        raise _no_json("it is nested too deeply") from None
+    except ValueError as error:
+        raise _no_json(str(error) if isinstance(error, _NoNumber) else "a number in it is too long") from None
+    if doubled:
+        faults = list(_faults(parsed, doubled))
+        detail = "An object of the JSON has a key twice, so that nobody can tell which value is meant."
+        raise Refusal(422, "invalid_request", detail, errors=faults[:SHOWN_FAULTS], error_count=len(faults))
+    return parsed
+
+
+class JsonRoute(APIRoute):
+    """A route that takes a small body of JSON, read as `parse_json` does."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+
+        async def check_and_handle(request: Request) -> Response:
+            if takes_body and "json" in request.headers.get("content-type", ""):
+                body = await request.body()
+                if body:
+                    parse_json(body)
+            answer: Response = await handle(request)
+            return answer
+
+        return check_and_handle
+
+
+class _NoNumber(ValueError):
+    """Python takes NaN and Infinity, JSON does not."""
+
+
+def _refuse(constant: str) -> Any:
+    raise _NoNumber(f"{constant} is no number of JSON")
+
+
+def _no_json(why: str) -> Refusal:
+    fault = Fault(message=f"expected a body of JSON; {why}")
+    return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+
+
+def _doubled(pairs: list[tuple[str, Any]]) -> list[str]:
+    seen: set[str] = set()
+    return list(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+
+
+def _faults(parsed: Any, doubled: dict[int, list[str]]) -> Iterator[Fault]:
+    """One for each such key, in the order of the body."""
+    waiting: list[tuple[Any, tuple[str | int, ...]]] = [(parsed, ())]
+    while waiting:
+        value, path = waiting.pop()
+        if isinstance(value, dict):
+            for key in doubled.get(id(value), ()):
+                yield _fault(path, key)
+            within: list[tuple[str | int, Any]] = list(value.items())
+        elif isinstance(value, list):
+            within = list(enumerate(value))
+        else:
+            continue
+        waiting.extend(
+            (each, (*path, key)) for key, each in reversed(within) if isinstance(each, dict | list)
+        )
+
+
+def _fault(path: tuple[str | int, ...], key: str) -> Fault:
+    message = "expected it once, got it twice or more in one object: which value is meant?"
+    match path:
+        case ("items", int(number), *rest):
+            return Fault(row=number + FIRST_ROW, column=_joined(*rest, key), message=message)
+    return Fault(column=_joined(*path, key), message=message)
+
+
+def _joined(*keys: str | int) -> str:
+    return ".".join(str(key)[:_SHOWN_CHARACTERS] for key in keys)
