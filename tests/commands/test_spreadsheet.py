@@ -113,11 +113,11 @@ def auth_values(desk: Desk) -> dict[str, list[str | None]]:
 
 
 def found(said: Said) -> list[str]:
-    """What a check or a run said of single rows."""
+    """What a check or a run said of rows."""
     return [
         line.strip()
         for line in (said.out + said.err).splitlines()
-        if line.startswith(("  row ", "  warning: "))
+        if line.startswith(("  row ", "  rows ", "  warning: "))
     ]
 
 
@@ -227,7 +227,7 @@ def test_ids_that_stay_as_they_are_run_on_with_the_stored_keys(desk: Desk, sprea
     spreadsheet.save(desk.folder / "accounts.results.csv")
     said = desk.say("run", "accounts.results.csv", "--yes")
     assert (said.code, said.out.splitlines()[0]) == (0, "2 installed, 0 failed, 1 installed before.")
-    assert found(said) == [f"warning: row 2, {SHORTENED} (and 1 more)"]
+    assert found(said) == [f"warning: rows 2, 4, {SHORTENED} (2 rows)"]
     assert auth_values(desk) == {
         "acme": ["key-of-acme-5f1c"],
         "acme-1": ["key-of-acme-1-5f1c"],
@@ -444,8 +444,7 @@ def test_a_version_with_a_comma_fits_where_it_can_mean_one_only(desk: Desk, germ
     assert found(said) == [
         "warning: row 2, column connector_version: it has no version 2,5, and this was read as 2.50, which a spreadsheet"
         " may have shortened to it",
-        f"row 3, column connector: {WHICH}",
-        f"row 4, column connector: {WHICH}",
+        f"rows 3-4, column connector: {WHICH} (2 rows)",
     ]
 
     def name_ids(rows: list[list[str]]) -> None:
