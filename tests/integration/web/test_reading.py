@@ -190,8 +190,14 @@ def test_rows_of_one_reason_are_read_by_its_key(past: Past):
     items = past.client.get(f"/v1/jobs/{past.ended}/items", params={"reason": key}).json()["items"]
     assert [(item["row"], item["reason"]) for item in items] == [(3, key), (5, key)]
     file = past.client.get(f"/v1/jobs/{past.ended}/results.csv", params={"reason": key})
+    name = f"items.{past.ended}.failed-269255e3.csv"
+    assert file.headers["content-disposition"] == f'attachment; filename="{name}"'
     rows = list(csv.DictReader(io.StringIO(file.content.decode("utf-8-sig"))))
     assert [row["account_id"] for row in rows] == ["globex", "umbrella"]
+    other = past.client.get(
+        f"/v1/jobs/{past.ended}/results.csv", params={"reason": key, "state": "installed"}
+    )
+    assert list(csv.DictReader(io.StringIO(other.content.decode("utf-8-sig")))) == []
     none = past.client.get(f"/v1/jobs/{past.ended}/items", params={"reason": "00000000"})
     assert none.json()["items"] == []
     wrong = past.client.get(f"/v1/jobs/{past.ended}/items", params={"reason": "refused"})
