@@ -9,7 +9,7 @@ from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
 from worker.store.idempotency import delete_old_requests
 from worker.store.session import Engine
-from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
+from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue, wipe_old_secrets
 from worker.store.uploads import delete_expired_uploads
 from worker.telemetry import get_logger
 
@@ -43,6 +43,7 @@ def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[]
     if rescued:
         log.warning("items_rescued", items=rescued)
     _in_pieces(lambda: cancel_queued(engine))
+    _in_pieces(lambda: name_reasons(engine))
     wipe_old_secrets(engine, retention_h=rules.secret_retention_h)
     if deleted := delete_abandoned_loads(engine, older_than_s=LOADER_GONE_AFTER_S):
         log.warning("abandoned_loads_deleted", jobs=deleted)

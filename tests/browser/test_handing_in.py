@@ -55,8 +55,8 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     # Mended at Cyclr, and only these retried.
     served.simulator.call(lambda world: world.faults.clear())
     page.goto(job)
-    page.get_by_role("link", name="Retry these: Cyclr refused the install").click()
-    expect(page.locator("#confirm")).to_contain_text("3 failed rows: Cyclr refused the install.")
+    page.get_by_role("link", name=f"Retry these: {SUSPENDED}").click()
+    expect(page.locator("#confirm")).to_contain_text(f"3 failed rows: {SUSPENDED}")
     visitor.confirm("Retry")
     expect(page.get_by_text("3 rows will be tried again")).to_be_visible()
     expect(page.get_by_text("Ended: 2 rows of the file left out.")).to_be_visible()

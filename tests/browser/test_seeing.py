@@ -105,9 +105,9 @@ def test_a_desk_that_is_not_connected_says_so_and_heals(visit: Visit, served: Se
     job = start(visitor, write_file(tmp_path / "apart.csv", accounts, connector=CRM))
     visitor.go(f"{job}/authorisations")
     page.route(f"{served.url}{job}/authorisations", lambda route: route.abort())
-    expect(page.locator("#stale")).to_contain_text("Not connected since")
+    expect(page.locator("#connection")).to_contain_text("Not connected since")
     page.unroute(f"{served.url}{job}/authorisations")
-    expect(page.locator("#stale")).to_be_empty()
+    expect(page.locator("#connection")).to_be_empty()
 
 
 def test_both_progress_bars_are_seen(visit: Visit, served: Served, tmp_path: Path):

@@ -34,7 +34,7 @@ def test_a_running_job_is_paused_resumed_and_cancelled(visit: Visit, served: Ser
     visitor.shoot("pause")
     visitor.confirm("Pause")
     expect(page.get_by_text("Paused by a person.")).to_be_visible()
-    # Told to the other person by the server, or asked for.
+    # The other person's page asks by itself.
     expect(watcher.page.get_by_text("Paused by a person.")).to_be_visible()
     expect(page.locator(".legend")).not_to_contain_text("in hand")
     visitor.shoot("job-paused")
@@ -93,12 +93,11 @@ def test_what_a_key_may_not_do_is_refused_too(visit: Visit, served: Served):
     expect(visitor.page.get_by_role("heading", name="Not found")).to_be_visible()
 
 
-def test_the_page_goes_on_by_asking_where_it_is_not_told(visit: Visit, served: Served, tmp_path: Path):
+def test_the_page_follows_a_job_without_being_loaded_again(visit: Visit, served: Served, tmp_path: Path):
     accounts = ids("asked", 60)
     served.simulator.call(lambda world: add_accounts(world, accounts))
     visitor = visit(served.write_key)
     page = visitor.page
-    page.route("**/v1/jobs/*/events", lambda route: route.fulfill(status=204))
     visitor.upload(write_file(tmp_path / "asked.csv", accounts))
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/jobs/*")
@@ -125,6 +124,13 @@ def test_rows_are_found_by_state_and_by_account(visit: Visit, served: Served, tm
     expect(rows).to_have_count(25)
     page.get_by_role("link", name="Next 25 rows").click()
     expect(rows).to_have_count(5)
+    page.get_by_role("link", name="Previous rows").click()
+    expect(rows).to_have_count(25)
+    page.get_by_label("Reference begins with").fill("ORDER-4002")
+    page.locator("#items").get_by_role("button", name="Show").click()
+    expect(rows).to_have_count(10)
+    page.get_by_label("Reference begins with").fill("order-40030")
+    page.locator("#items").get_by_role("button", name="Show").click()
     page.get_by_role("link", name="Row 31", exact=True).click()
     expect(page.get_by_role("heading", name="Row 31: found-030")).to_be_visible()
     expect(page.get_by_text("There is nothing to do.")).to_be_visible()

@@ -70,12 +70,19 @@ Examples:
 ITEMS_EXAMPLES = """\b
 Examples:
   cyclr-bulk items 261121-k3x9qd --state failed
+  cyclr-bulk items 261121-k3x9qd --reason 3f9a0c12
   cyclr-bulk items 261121-k3x9qd --code refused --json
   cyclr-bulk items 261121-k3x9qd --account acme"""
 
+FAILURES_EXAMPLES = """\b
+Examples:
+  cyclr-bulk failures 261121-k3x9qd
+  cyclr-bulk failures 261121-k3x9qd --json"""
+
 RESULTS_EXAMPLES = """\b
-Example:
-  cyclr-bulk results 261121-k3x9qd -o accounts.results.csv"""
+Examples:
+  cyclr-bulk results 261121-k3x9qd -o accounts.results.csv
+  cyclr-bulk results 261121-k3x9qd --reason 3f9a0c12 -o suspended.csv"""
 
 PAUSE_EXAMPLES = f"""\b
 Example:
@@ -93,6 +100,7 @@ Example:
 RETRY_EXAMPLES = f"""\b
 Examples:
   cyclr-bulk retry 261121-k3x9qd
+  cyclr-bulk retry 261121-k3x9qd --reason 3f9a0c12
   cyclr-bulk retry 261121-k3x9qd --code unreachable --code no_answer{WRONG_STATE}"""
 
 FORGET_EXAMPLES = f"""\b
@@ -124,6 +132,16 @@ Example:
 CodesOption = Annotated[
     list[Code] | None,
     typer.Option("--code", metavar="CODE", help="Only rows with this code; may be repeated."),
+]
+
+LinesOption = Annotated[bool, typer.Option("--json", help="A JSON object on each line, for programs.")]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Only rows that failed for this reason; `failures` and `status` name its key.",
+        show_default=False,
+    ),
 ]
 
 
@@ -188,14 +206,21 @@ def items(
     account: Annotated[
         str | None, typer.Option(metavar="ID", help="Only rows of this account.", show_default=False)
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="A JSON object on each line, for programs.")
-    ] = False,
+    reason: ReasonOption = None,
+    as_json: LinesOption = False,
 ) -> None:
     """List the rows of JOB, in the order of the file."""
     from worker.cli.showing import items_command
 
-    items_command(job, state=state, codes=code or (), account_id=account, as_json=as_json)
+    items_command(job, state=state, codes=code or (), account_id=account, reason=reason, as_json=as_json)
+
+
+@app.command(short_help="Say why rows failed.", epilog=FAILURES_EXAMPLES)
+def failures(job: JobArgument, as_json: LinesOption = False) -> None:
+    """List all reasons for which rows of JOB failed, the most frequent first: how many, the key of the reason, its message."""
+    from worker.cli.showing import failures_command
+
+    failures_command(job, as_json=as_json)
 
 
 @app.command(short_help="Write a job's result file.", epilog=RESULTS_EXAMPLES)
@@ -211,11 +236,12 @@ def results(
             show_default=False,
         ),
     ],
+    reason: ReasonOption = None,
 ) -> None:
-    """Write the result file of JOB as it stands now: one line for every row of its file."""
+    """Write the result file of JOB as it stands now: one line for every row of its file, or for those of one reason."""
     from worker.cli.showing import results_command
 
-    results_command(job, out)
+    results_command(job, out, reason=reason)
 
 
 @app.command(short_help="Let a job rest.", epilog=PAUSE_EXAMPLES)
@@ -251,14 +277,14 @@ def cancel(job: JobArgument) -> None:
 
 
 @app.command(short_help="Try a job's failed rows again.", epilog=RETRY_EXAMPLES)
-def retry(job: JobArgument, code: CodesOption = None) -> None:
-    """Try the failed and cancelled rows of JOB again, or the failed ones with these codes.
+def retry(job: JobArgument, code: CodesOption = None, reason: ReasonOption = None) -> None:
+    """Try the failed and cancelled rows of JOB again, or the failed ones with these codes or of one reason.
 
     Each account is looked into first. Rows whose credentials are no longer kept are left out.
     """
     from worker.cli.steer import retry_command
 
-    retry_command(job, code or ())
+    retry_command(job, code or (), reason=reason)
 
 
 @app.command(short_help="Delete all data of a job that has ended.", epilog=FORGET_EXAMPLES)

@@ -51,7 +51,7 @@ def say_outcome(
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
     tell(counts_line(job))
-    say_all(failure_lines(list_failures(engine, job.id), job.failed), tell)
+    say_all(failure_lines(list_failures(engine, job.id), job.failed, job.id), tell)
     if path is not None:
         tell(f"Results, one line for every row: {path}")
     if job.state is JobState.COMPLETED:

@@ -29,6 +29,18 @@ class UnknownJob(JobRefusal):
         self.job_id = job_id
 
 
+class UnknownReason(JobRefusal):
+    """No row of the job failed for a reason with this key."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(
+            f"No row of job {job_id} failed for a reason with the key {reason}."
+            f" `cyclr-bulk failures {job_id}` lists those that are."
+        )
+        self.job_id = job_id
+        self.reason = reason
+
+
 class NotInThisState(JobRefusal):
     """The job is in a state in which this cannot be done. `deed`: as in "it cannot be paused"."""
 

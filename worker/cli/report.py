@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words, listed
+from worker.jobs.standing import done_in_words
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 
@@ -120,7 +121,7 @@ def _labelled(label: str, text: str) -> str:
 
 def standing(job: JobStatus) -> str:
     """`job 261121-abc of accounts.csv, 10 of 40 rows done`."""
-    return f"job {job.id} of {job.source_name}, {job.final:,} of {counted(job.total, 'row')} done"
+    return f"job {job.id} of {job.source_name}, {done_in_words(job)}"
 
 
 def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:

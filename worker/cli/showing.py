@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell
-from worker.cli.failures import failure_lines
+from worker.cli.failures import failure_line, failure_lines
 from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import require_result_path
 from worker.cli.watching import what_holds_back
-from worker.cli.workplace import Place, opened_place, require_job
+from worker.cli.workplace import Place, opened_place, require_job, require_reason
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.rows import Warning_
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
-from worker.domain.wording import counted
+from worker.domain.wording import counted, in_words
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
-from worker.jobs.standing import state_in_words
+from worker.jobs.standing import Going, done_in_words, read_going, state_in_words
 from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
-from worker.store.tallies import FailureGroup, list_failures
+from worker.store.tallies import FailureGroup, FailurePlace, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
@@ -67,11 +67,15 @@ def status_command(job_id: str, *, as_json: bool) -> None:
         in_hand = count_in_hand(engine, job_id)
         failures = list_failures(engine, job_id)
         limiter = _limiter_state(place, job.instance_id)
+        now = Clock().now()
+        going, worked_s = read_going(engine, job, now), job.worked_for_s(now)
         warnings = list_warnings(engine, job_id) if job.warning_count else []
         if as_json:
             found = _job_fields(job, host) | {
                 "in_hand": in_hand,
-                "rows_per_second": _per_second(job),
+                "rows_per_second": round(going.rows_per_second, 1),
+                "seconds_left": None if going.seconds_left is None else round(going.seconds_left, 1),
+                "seconds_worked": round(worked_s, 1),
                 "limiter": _limiter_fields(limiter),
                 "failures": [asdict(group) for group in failures],
                 "warnings": [_warning_fields(warning) for warning in warnings],
@@ -79,7 +83,7 @@ def status_command(job_id: str, *, as_json: bool) -> None:
             tell(_json(found, indent=2))
             require_whole_output()
             return
-        say_all(_status_lines(job, host[job.instance_id], in_hand, limiter, failures), tell)
+        say_all(_status_lines(job, host[job.instance_id], in_hand, going, worked_s, limiter, failures), tell)
         say_all(_warning_lines(job, warnings), tell)
         require_whole_output()
 
@@ -90,10 +94,12 @@ def items_command(
     state: ItemState | None,
     codes: Sequence[Code],
     account_id: str | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
+        require_reason(place, job_id, reason)
         found = 0
         for item in iter_items(
             place.database.engine,
@@ -101,6 +107,7 @@ def items_command(
             state=state,
             codes=codes,
             account_id=account_id,
+            reason=reason,
             reference_at=find_position(job.columns, "reference"),
         ):
             found += 1
@@ -109,16 +116,32 @@ def items_command(
         say(f"{counted(found, 'item')}.")
 
 
-def results_command(job_id: str, path: Path) -> None:
+def failures_command(job_id: str, *, as_json: bool) -> None:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+        job = require_job(place, job_id)
+        for group in _iter_failures(place, job_id):
+            tell(_json(asdict(group)) if as_json else failure_line(group))
+        say(f"{counted(job.failed, 'failed row')}.")
+
+
+def _iter_failures(place: Place, job_id: str) -> Iterator[FailureGroup]:
+    after = None
+    while groups := list_failures(place.database.engine, job_id, after=after):
+        yield from groups
+        after = FailurePlace.of(groups[-1])
+
+
+def results_command(job_id: str, path: Path, *, reason: str | None) -> None:
     with failures_in_words(nothing_done="No result file was written."), opened_place() as place:
         require_job(place, job_id)
+        require_reason(place, job_id, reason)
         require_result_path(path)
-        count = write_result_file(place.database.engine, job_id, path, ways=WAYS)
+        count = write_result_file(place.database.engine, job_id, path, reason=reason, ways=WAYS)
     tell(f"{counted(count, 'row')} written to {path}")
 
 
 def _job_line(job: JobStatus) -> str:
-    parts = [f"{job.final:,} of {counted(job.total, 'row')} done"]
+    parts = [done_in_words(job)]
     parts += [f"{job.failed:,} failed"] if job.failed else []
     return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {state_in_words(job)}, {', '.join(parts)}"
 
@@ -127,6 +150,8 @@ def _status_lines(
     job: JobStatus,
     host: str,
     in_hand: int,
+    going: Going,
+    worked_s: float,
     limiter: LimiterState | str | None,
     failures: Sequence[FailureGroup],
 ) -> Iterator[str]:
@@ -136,11 +161,21 @@ def _status_lines(
         held = f", {job.held:,} held back by --first" if job.held else ""
         yield f"  left:      {in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
     yield f"  begun:     {_moment(job.started_at)}{_until(job)}"
-    if per_second := _per_second(job):
-        yield f"  pace:      {per_second:g} rows/s since it was begun"
+    if pace := _pace_line(job, going, worked_s):
+        yield f"  pace:      {pace}"
     if limiter is not None:
         yield f"  calls:     {limiter if isinstance(limiter, str) else _limiter_line(limiter)}"
-    yield from failure_lines(failures, job.failed)
+    yield from failure_lines(failures, job.failed, job.id)
+
+
+def _pace_line(job: JobStatus, going: Going, worked_s: float) -> str:
+    per_second = round(going.rows_per_second, 1)
+    if not per_second:
+        return ""
+    if job.finished_at is not None:
+        return f"{per_second:g} rows/s, in {in_words(worked_s)} of work"
+    left = "" if going.seconds_left is None else f", about {in_words(going.seconds_left)} left"
+    return f"{per_second:g} rows/s in the last half minute{left}"
 
 
 def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str]:
@@ -224,14 +259,6 @@ def _item_line(item: Any) -> str:
     how = item.outcome or item.code or ""
     parts = [f"row {item.row_number}", item.account_id, item.name, item.state, how, item.message or ""]
     return "  ".join(part for part in parts if part)
-
-
-def _per_second(job: JobStatus) -> float:
-    """Rows that became final a second, from the start to now or to the end."""
-    if job.started_at is None:
-        return 0.0
-    elapsed_s = ((job.finished_at or Clock().now()) - job.started_at).total_seconds()
-    return round(job.final / elapsed_s, 1) if elapsed_s > 0 else 0.0
 
 
 def _moment(at: datetime | None) -> str:

@@ -14,7 +14,7 @@ from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
 from worker.cli.report import standing
 from worker.cli.watch import say_end
 from worker.cli.watching import see_through
-from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job
+from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job, require_reason
 from worker.domain.states import Code, JobState, PauseReason
 from worker.domain.wording import counted
 from worker.settings import load_settings
@@ -67,17 +67,18 @@ def cancel_command(job_id: str) -> None:
         say(f"What is installed stays. The results: cyclr-bulk results {job_id} -o FILE")
 
 
-def retry_command(job_id: str, codes: Sequence[Code]) -> None:
+def retry_command(job_id: str, codes: Sequence[Code], *, reason: str | None) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
+        require_reason(place, job_id, reason)
         if isinstance(place, Deployment):
             with _wrong_state_in_words(place.database.engine, "retried"):
-                retried = retry_job(place.database.engine, job_id, codes=codes)
+                retried = retry_job(place.database.engine, job_id, codes=codes, reason=reason)
             place.ring()
             _say_retried(retried, require_job(place, job_id))
             say(f"Watch it with `cyclr-bulk watch {job_id}`.")
             return
-    _see_through_here(job, lambda engine: _retry(engine, job_id, codes))
+    _see_through_here(job, lambda engine: _retry(engine, job_id, codes, reason))
 
 
 def forget_command(job_id: str, *, is_sure: bool) -> None:
@@ -110,9 +111,9 @@ def _resume(engine: Engine, job_id: str, first: int | None) -> None:
         raise _refusal(engine, job_id, "resumed")
 
 
-def _retry(engine: Engine, job_id: str, codes: Sequence[Code]) -> None:
+def _retry(engine: Engine, job_id: str, codes: Sequence[Code], reason: str | None) -> None:
     with _wrong_state_in_words(engine, "retried"):
-        retried = retry_job(engine, job_id, codes=codes)
+        retried = retry_job(engine, job_id, codes=codes, reason=reason)
     job = find_job(engine, job_id)
     if job is None:
         raise UnknownJob(job_id)

@@ -7,11 +7,12 @@ import typer
 from worker.cli.exits import STOPPED, failures_in_words, say
 from worker.cli.outcome import say_outcome
 from worker.cli.progress import Display, open_display
-from worker.cli.watching import LimiterNote, Standstill
+from worker.cli.watching import LimiterNote, PaceReader, Standstill
 from worker.cli.workplace import Place, opened_place, require_job
 from worker.clock import Clock
 from worker.domain.states import JobState
 from worker.embedded import interrupts
+from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
@@ -44,26 +45,32 @@ def say_end(engine: Engine, job: JobStatus) -> int:
 def _watch(place: Place, job: JobStatus) -> JobStatus:
     """The job when it is over, or when nobody wants to watch or nobody works any more."""
     standstill = Standstill(place.database.engine, Clock(), place.find_workers_began_ago_s)
+    pace = PaceReader(place.database.engine, Clock())
     with (
         interrupts() as asked,
         LimiterNote(partial(place.limiter, job.instance_id)) as note,
         open_display(Clock()) as display,
     ):
         while not (_is_over(job) or asked.is_set) and place.has_workers:
-            job = _look(place, job, display, note, standstill)
+            job = _look(place, job, display, pace, note, standstill)
             asked.wait(LOOK_EVERY_S)
     return job
 
 
 def _look(
-    place: Place, job: JobStatus, display: Display, note: LimiterNote, standstill: Standstill
+    place: Place,
+    job: JobStatus,
+    display: Display,
+    pace: PaceReader,
+    note: LimiterNote,
+    standstill: Standstill,
 ) -> JobStatus:
     try:
         with lost_database_in_words(place.database.engine):
             job = require_job(place, job.id)
-            display.show(job, note.read() or standstill.read(job))
+            display.show(job, pace.read(job), note.read() or standstill.read(job))
     except DatabaseAway:
-        display.show(job, "waiting for the database")
+        display.show(job, Going(), "waiting for the database")
     return job
 
 

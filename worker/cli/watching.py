@@ -13,6 +13,7 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
+from worker.jobs.standing import Going, read_going
 from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
 from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.session import Engine
@@ -29,12 +30,13 @@ def see_through(session: "Session", job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
     engine = session.database.engine
     standstill = Standstill(engine, Clock(), session.find_workers_began_ago_s)
+    pace = PaceReader(engine, Clock())
     try:
         with interrupts() as asked, LimiterNote(session.limiter) as note, open_display(Clock()) as display:
             while True:
                 session.tend()
                 job = get_job(engine, job_id)
-                display.show(job, note.read() or standstill.read(job))
+                display.show(job, pace.read(job), note.read() or standstill.read(job))
                 if job.state is not JobState.RUNNING:
                     break
                 if asked.is_set:
@@ -43,7 +45,7 @@ def see_through(session: "Session", job_id: str) -> JobStatus:
                 asked.wait(LOOK_EVERY_S)
             _drain(session, job_id)
             job = get_job(engine, job_id)
-            display.show(job, "")
+            display.show(job, pace.read(job), "")
     except KeyboardInterrupt:
         session.kill()
         say("Stopped at once. What was in flight is looked for by the next run.")
@@ -60,6 +62,25 @@ def _drain(session: "Session", job_id: str) -> None:
         session.tend()
         # Under the caller's `interrupts`: one that was heard already would not let it wait, a second Ctrl-C ends this.
         time.sleep(LOOK_EVERY_S)
+
+
+class PaceReader:
+    """How a job goes, looked up once a second."""
+
+    READ_EVERY_S = 1.0
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._going = Going()
+        self._read_at: Moment | None = None
+
+    def read(self, job: JobStatus) -> Going:
+        is_old = self._read_at is None or self._clock.since(self._read_at) >= self.READ_EVERY_S
+        if is_old or job.state is not JobState.RUNNING:
+            self._read_at = self._clock.moment()
+            self._going = read_going(self._engine, job, self._clock.now())
+        return self._going
 
 
 class Standstill:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from worker.bootstrap.database import Database, open_database
 from worker.cli.given_settings import read_settings
-from worker.cli.refusals import UnknownJob
+from worker.cli.refusals import UnknownJob, UnknownReason
 from worker.clock import Clock
 from worker.embedded import Home
 from worker.settings import CyclrSettings
@@ -20,6 +20,7 @@ from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
 from worker.store.readiness import lost_database_in_words, require_ready
 from worker.store.schema import upgrade
+from worker.store.tallies import find_failure
 from worker.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -175,3 +176,9 @@ def require_job(place: Place, job_id: str) -> JobStatus:
     if job is None:
         raise UnknownJob(job_id)
     return job
+
+
+def require_reason(place: Place, job_id: str, reason: str | None) -> None:
+    """Raises: UnknownReason, where rows of one reason are asked for and none failed for it."""
+    if reason is not None and find_failure(place.database.engine, job_id, reason) is None:
+        raise UnknownReason(job_id, reason)

@@ -5,6 +5,8 @@ import json
 import re
 from collections.abc import Sequence
 
+KEY_LENGTH = 8  # of the key that people see and type: one group of a job has it, but for chance
+KEY_PATTERN = rf"^[0-9a-f]{{{KEY_LENGTH}}}$"
 # A name in quotes, where an apostrophe inside a word opens none; or a word that holds a digit, as ids do.
 _VARYING = re.compile(r"""((?<!\w)'.+?'(?!\w)|"[^"]+"|[\w-]*\d[\w-]*)""")
 

@@ -16,16 +16,19 @@ PIECE_CHARACTERS = 64_000
 REFUSED = "refused"  # the state of a row that became no item
 
 
-def write_result_file(engine: Engine, job_id: str, path: Path, *, ways: Ways = NO_WAYS) -> int:
+def write_result_file(
+    engine: Engine, job_id: str, path: Path, *, reason: str | None = None, ways: Ways = NO_WAYS
+) -> int:
     """The number of rows written. The file appears whole or not at all, and only its owner may read it.
 
-    `ways`: for the problems of refused rows.
+    `reason`: only failed rows with this key; `ways`: for the problems of refused rows.
     """
     job = get_job(engine, job_id)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            count = write_results(out, job.columns, _rows(engine, job_id, ways), delimiter=job.delimiter)
+            rows = _rows(engine, job_id, ways, reason=reason)
+            count = write_results(out, job.columns, rows, delimiter=job.delimiter)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -34,12 +37,18 @@ def write_result_file(engine: Engine, job_id: str, path: Path, *, ways: Ways = N
 
 
 def iter_result_file(
-    engine: Engine, job_id: str, *, state: str | None = None, ways: Ways = NO_WAYS
+    engine: Engine,
+    job_id: str,
+    *,
+    state: str | None = None,
+    reason: str | None = None,
+    ways: Ways = NO_WAYS,
 ) -> Iterator[str]:
-    """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one; `ways`: for
-    the problems of refused rows."""
+    """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one; `reason`: only
+    failed rows with this key; `ways`: for the problems of refused rows.
+    """
     job = get_job(engine, job_id)
-    rows = _rows(engine, job_id, ways, state)
+    rows = _rows(engine, job_id, ways, state, reason)
     lines = iter_result_lines(job.columns, rows, delimiter=job.delimiter)
     piece: list[str] = []
     size = 0
@@ -52,8 +61,10 @@ def iter_result_file(
     yield "".join(piece)
 
 
-def _rows(engine: Engine, job_id: str, ways: Ways, state: str | None = None) -> Iterator[ResultRow]:
-    for row in iter_results(engine, job_id, state=state):
+def _rows(
+    engine: Engine, job_id: str, ways: Ways, state: str | None = None, reason: str | None = None
+) -> Iterator[ResultRow]:
+    for row in iter_results(engine, job_id, state=state, reason=reason):
         if hasattr(row, "problems"):
             unloaded = _unloaded(engine, row, ways)
             if state in (None, unloaded.state):

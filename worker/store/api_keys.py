@@ -84,6 +84,13 @@ def find_key(engine: Engine, key_id: str) -> ApiKey | None:
     return _to_key(row) if row is not None and _to_key(row).is_valid(now) else None
 
 
+def find_any_key(engine: Engine, key_id: str) -> ApiKey | None:
+    """The key with this id, also where it has expired or was revoked; None where there never was one."""
+    with reading(engine) as connection:
+        row = _find(connection, key_id)
+    return None if row is None else _to_key(row)
+
+
 def list_keys(engine: Engine) -> list[ApiKey]:
     """All there ever were, the newest first."""
     with reading(engine) as connection:

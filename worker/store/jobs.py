@@ -15,6 +15,7 @@ from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
 from worker.store.tables import (
+    IS_FAILED,
     IS_QUEUED,
     is_in_hand_of,
     items,
@@ -23,6 +24,7 @@ from worker.store.tables import (
     jobs,
     unloaded_rows,
 )
+from worker.store.working import resting, working
 
 PAGE = 1_000
 RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
@@ -33,7 +35,8 @@ class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
     `to_authorise`: installed rows whose customers have still to authorise. `warning_count`: of all rows (`list_warnings`).
-    `api_key_id`: of the API key that handed it in; None: a command did.
+    `api_key_id`: of the API key that handed it in; None: a command did. `worked_s`: how long it worked before the stretch
+    that began at `working_since`; None: it rests.
     """
 
     id: str
@@ -57,6 +60,13 @@ class JobStatus:
     api_key_id: str | None = None
     warning_count: int = 0
     to_authorise: int = 0
+    worked_s: float = 0.0
+    working_since: datetime | None = None
+
+    def worked_for_s(self, now: datetime) -> float:
+        """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
+        stretch_s = 0.0 if self.working_since is None else (now - self.working_since).total_seconds()
+        return self.worked_s + max(0.0, stretch_s)
 
     @property
     def final(self) -> int:
@@ -127,6 +137,8 @@ def to_status(row: Row[Any]) -> JobStatus:
         api_key_id=row.api_key_id,
         warning_count=row.warning_count,
         to_authorise=row.to_authorise,
+        worked_s=row.worked_s,
+        working_since=row.working_since,
     )
 
 
@@ -188,6 +200,7 @@ def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
             "pause_reason": None,
             "failed_at_start": jobs.c.failed,
             "tried_at_start": jobs.c.tried,
+            **working(db_now(connection)),
         }
         if not _change_paused(connection, job_id, running):
             return False
@@ -243,21 +256,27 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
         statement = (
             update(jobs)
             .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]))
-            .values(state=JobState.CANCELLED, pause_reason=None, held=0)
+            .values(state=JobState.CANCELLED, pause_reason=None, held=0, **resting(db_now(connection)))
         )
         return bool(connection.execute(statement).rowcount)
 
     return writing(engine, work)
 
 
-def iter_results(engine: Engine, job_id: str, *, state: str | None = None) -> Iterator[Row[Any]]:
+def iter_results(
+    engine: Engine, job_id: str, *, state: str | None = None, reason: str | None = None
+) -> Iterator[Row[Any]]:
     """The job's lines in the order of the file: rows of `items`, and of `unloaded_rows` (these have `problems`).
 
     Reads page by page: memory does not grow with the job. A refused row has `problems`; a skipped one has none,
     and `installed_job_id` with `installed_row_number` say which item it is. `state`: of items only those in this one.
+    `reason`: only failed items with this key.
     """
+    in_state = [items.c.state == state] if state else []
+    if reason is not None:
+        return _iter_pages(engine, items, job_id, IS_FAILED, items.c.reason == reason, *in_state)
     return merge(
-        _iter_pages(engine, items, job_id, *([items.c.state == state] if state else [])),
+        _iter_pages(engine, items, job_id, *in_state),
         _iter_pages(engine, unloaded_rows, job_id),
         key=lambda row: row.row_number,
     )

@@ -10,9 +10,11 @@ from worker.domain.states import ItemState, JobState
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
-from worker.store.tables import attempts, instances, items, jobs
+from worker.store.tables import IS_FAILED, attempts, instances, items, jobs
 
 PAGE = 1_000
+ALL_ROW_NUMBERS = 1_000_000_000
+MOST_SEARCHED = 100_000  # row numbers in one search for what few rows have: less than a second
 JobCounter = Literal["failed", "to_authorise"]
 _ENDED = (JobState.COMPLETED, JobState.CANCELLED)
 # What an item is and how it stands; nothing that is sealed, and none of the file's cells.
@@ -26,6 +28,7 @@ _SHOWN = (
     items.c.message,
     items.c.http_status,
     items.c.can_retry_help,
+    items.c.reason,
     items.c.attempts,
     items.c.tried,
     items.c.due_at,
@@ -90,7 +93,7 @@ def list_job_page(
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items of a job. `tried`: whether an attempt at them has ended; `account_begins`: in any case of letters.
+    """Which items of a job. `reason`: failed, with this key; `tried`: whether an attempt at them has ended.
 
     `to_authorise`: only those whose customers have still to authorise.
     """
@@ -98,7 +101,7 @@ class ItemFilter:
     state: ItemState | str | None = None
     codes: Sequence[str] = ()
     account_id: str | None = None
-    account_begins: str | None = None
+    reason: str | None = None
     tried: bool | None = None
     to_authorise: bool = False
 
@@ -122,6 +125,69 @@ def list_items(
         return connection.execute(page.order_by(items.c.row_number).limit(limit)).all()
 
 
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """What a person has typed of a row: how its account id and its cell at this place begin, in any case of letters."""
+
+    account_id: str = ""
+    cell: str = ""
+    cell_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Items in the order of the file. `searched_to`: the last row number that was looked at in the direction of the search,
+    where there may be more behind it; None: that was all.
+    """
+
+    rows: Sequence[Row[Any]]
+    searched_to: int | None
+
+
+def search_items(
+    engine: Engine,
+    job_id: str,
+    wanted: ItemFilter,
+    begins: Beginnings,
+    *,
+    after: int = 0,
+    before: int | None = None,
+    limit: int,
+    most_searched: int = MOST_SEARCHED,
+) -> Found:
+    """So many of the job's items, from `after` on, or the last ones before `before`.
+
+    Where few match there may be a million rows to look through, so no more than `most_searched` row numbers are. Failed ones,
+    those of one reason, and those to be authorised have indexes of their own: they are all within reach.
+    """
+    number = items.c.row_number
+    is_indexed = wanted.reason or wanted.to_authorise or wanted.state == ItemState.FAILED
+    if is_indexed and begins == Beginnings(cell_at=begins.cell_at):
+        most_searched = ALL_ROW_NUMBERS
+    if before is not None:
+        edge = before - most_searched
+        within, beyond = and_(number < before, number >= edge), number < edge
+    else:
+        edge = after + most_searched
+        within, beyond = and_(number > after, number <= edge), number > edge
+    order = number if before is None else number.desc()
+    others = select(number).where(items.c.job_id == job_id, beyond).limit(1)
+    with reading(engine) as connection:
+        matching = _items(connection, job_id, wanted).where(within, *_begin(begins))
+        rows = connection.execute(matching.order_by(order).limit(limit + 1)).all()
+        is_all = len(rows) <= limit and connection.execute(others).first() is None
+    shown = rows[:limit]
+    searched_to = shown[-1].row_number if len(rows) > limit else edge
+    return Found(shown if before is None else shown[::-1], None if is_all else searched_to)
+
+
+def _begin(begins: Beginnings) -> Iterator[Any]:
+    if begins.account_id:
+        yield items.c.account_id.istartswith(begins.account_id, autoescape=True)
+    if begins.cell and begins.cell_at is not None:
+        yield items.c.cells[begins.cell_at].as_string().istartswith(begins.cell, autoescape=True)
+
+
 def iter_items(
     engine: Engine,
     job_id: str,
@@ -129,10 +195,11 @@ def iter_items(
     state: str | None = None,
     codes: Sequence[str] = (),
     account_id: str | None = None,
+    reason: str | None = None,
     reference_at: int | None = None,
 ) -> Iterator[Row[Any]]:
     """The job's items in the order of the file, page by page: memory does not grow with the job."""
-    wanted = ItemFilter(state=state, codes=codes, account_id=account_id)
+    wanted = ItemFilter(state=state, codes=codes, account_id=account_id, reason=reason)
     after = 0
     while True:
         rows = list_items(engine, job_id, wanted, after=after, reference_at=reference_at)
@@ -142,21 +209,25 @@ def iter_items(
         after = rows[-1].row_number
 
 
-def _items(connection: Connection, job_id: str, wanted: ItemFilter, reference_at: int | None) -> Select[Any]:
+def _items(
+    connection: Connection, job_id: str, wanted: ItemFilter, reference_at: int | None = None
+) -> Select[Any]:
     reference = null() if reference_at is None else func.nullif(items.c.cells[reference_at].as_string(), "")
     waits = waits_for_customer(connection, job_id)
     shown = (*_SHOWN, reference.label("reference"), func.coalesce(waits, false()).label("to_authorise"))
     found = select(*shown).where(items.c.job_id == job_id)
     if wanted.to_authorise:
         found = found.where(waits)
-    if wanted.state is not None:
+    if wanted.state == ItemState.FAILED or wanted.reason is not None:
+        found = found.where(IS_FAILED)  # written out, so that its indexes serve
+    if wanted.state is not None and wanted.state != ItemState.FAILED:
         found = found.where(items.c.state == wanted.state)
     if wanted.codes:
         found = found.where(items.c.code.in_(wanted.codes))
     if wanted.account_id is not None:
         found = found.where(items.c.account_id == wanted.account_id)
-    if wanted.account_begins is not None:
-        found = found.where(items.c.account_id.istartswith(wanted.account_begins, autoescape=True))
+    if wanted.reason is not None:
+        found = found.where(items.c.reason == wanted.reason)
     if wanted.tried is not None:
         found = found.where(items.c.tried.is_(wanted.tried))
     return found

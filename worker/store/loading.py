@@ -223,6 +223,7 @@ class Loader:
                 state=JobState.COMPLETED if is_empty else JobState.RUNNING,
                 started_at=now,
                 finished_at=now if is_empty else None,
+                working_since=None if is_empty else now,
                 loader_seen_at=None,
                 warning_count=warning_count,
             )

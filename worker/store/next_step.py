@@ -26,10 +26,10 @@ class NextStep:
     """What the job waits for, in seconds from now; below 0: that time has come.
 
     `in_hand`: items that workers hold; `in_hand_for_s`: until the last of these claims runs out, None where there is none.
-    `due_in_s`: until the next item may be tried; None where none waits. `is_anybody_working`: whether any item of the
-    database is in hand. `gate_closed_for_s`: until somebody may call Cyclr. `seen_ago_s`: since a worker of
-    the instance was last seen, None where none was or nothing is due. `workers_began_ago_s`: since the workers of a home
-    were started; None: it is not known, or there is no home.
+    `due_in_s`, `last_due_in_s`: until the next item may be tried, and until all may; None where none waits.
+    `is_anybody_working`: whether any item of the database is in hand. `gate_closed_for_s`: until somebody may call Cyclr.
+    `seen_ago_s`: since a worker of the instance was last seen, None where none was or nothing is due.
+    `workers_began_ago_s`: since the workers of a home were started; None: it is not known, or there is no home.
     """
 
     in_hand: int
@@ -37,6 +37,7 @@ class NextStep:
     due_in_s: float | None
     gate_closed_for_s: float
     is_anybody_working: bool
+    last_due_in_s: float | None = None
     seen_ago_s: float | None = None
     workers_began_ago_s: float | None = None
 
@@ -67,6 +68,7 @@ def find_next_step(engine: Engine, job: JobStatus, *, workers_began_ago_s: float
             _until(_next_due(connection, job.id), now),
             max(0.0, _until(connection.execute(gate).scalar(), now) or 0.0),
             working is not None,
+            _until(_last_due(connection, job.id), now),
             workers_began_ago_s=workers_began_ago_s,
         )
     is_untaken = step.due_in_s is not None and step.due_in_s <= 0 and not step.is_anybody_working
@@ -78,6 +80,14 @@ def _next_due(connection: Connection, job_id: str) -> datetime | None:
     # In the order of its index, read from the other end: those that are held back come last.
     first = connection.execute(waiting.order_by(items.c.due_at, items.c.id.desc()).limit(1)).scalar()
     return None if first == HELD_UNTIL else first
+
+
+def _last_due(connection: Connection, job_id: str) -> datetime | None:
+    waiting = select(items.c.due_at).where(items.c.job_id == job_id, IS_QUEUED, items.c.due_at < HELD_UNTIL)
+    last: datetime | None = connection.execute(
+        waiting.order_by(items.c.due_at.desc(), items.c.id).limit(1)
+    ).scalar()
+    return last
 
 
 def _until(at: datetime | None, now: datetime) -> float | None:

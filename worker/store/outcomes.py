@@ -23,6 +23,7 @@ from worker.domain.states import ItemState
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem
 from worker.store.tables import UtcDateTime, items
+from worker.store.tallies import Failure
 
 _BACK_IN_THE_QUEUE = {"state": ItemState.QUEUED, "claim_id": None, "claim_until": None}
 _OVER = {"claim_id": None, "claim_until": None, "tried": True, "attempts": items.c.attempts + 1}
@@ -54,6 +55,7 @@ _VALUES: dict[str, Any] = {
     "b_maybe_sent": Boolean(),
     "b_must_look": Boolean(),
     "b_can_retry_help": Boolean(),
+    "b_reason": String(),
     "b_outcome": String(),
     "b_account_connector_id": BigInteger(),
     "b_is_authenticated": Boolean(),
@@ -121,6 +123,7 @@ def _make_statements(given: Mapping[str, Any]) -> dict[type, Any]:
             message=given["b_message"],
             http_status=given["b_http_status"],
             can_retry_help=given["b_can_retry_help"],
+            reason=given["b_reason"],
             settled_at=given["b_now"],
         ),
         CalledOff: update(items)
@@ -134,6 +137,18 @@ def _make_statements(given: Mapping[str, Any]) -> dict[type, Any]:
             settled_at=given["b_now"],
         ),
     }
+
+
+def to_failure(item: ClaimedItem, verdict: GiveUp) -> Failure:
+    return Failure(
+        item.job_id,
+        item.row_number,
+        item.account_id,
+        code=verdict.code,
+        message=verdict.message,
+        http_status=verdict.http_status,
+        can_retry_help=verdict.can_retry_help,
+    )
 
 
 def _as_a_table() -> Mapping[str, Any]:
@@ -183,6 +198,7 @@ def _to_values(item: ClaimedItem, verdict: Verdict, now: datetime) -> dict[str, 
                 "b_message": verdict.message,
                 "b_http_status": verdict.http_status,
                 "b_can_retry_help": verdict.can_retry_help,
+                "b_reason": to_failure(item, verdict).reason,
             }
         case CalledOff():
             return held | {"b_now": now}

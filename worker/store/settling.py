@@ -23,10 +23,11 @@ from worker.domain.verdicts import (
 from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import count_to_authorise
-from worker.store.outcomes import write_items
+from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
-from worker.store.tallies import CallMade, Failure, add_calls, add_failures, add_pace
+from worker.store.tallies import CallMade, add_calls, add_failures, add_pace
+from worker.store.working import resting
 from worker.telemetry import get_logger
 
 LEAST_TRIED_FOR_A_PAUSE = 50
@@ -97,7 +98,7 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], pause_abo
     for job_id, reason in pauses:
         pause(connection, job_id, reason)
     advance_jobs(connection, changed, now, pause_above_percent)
-    add_failures(connection, [_to_failure(s.item, s.verdict) for s in mine if isinstance(s.verdict, GiveUp)])
+    add_failures(connection, [to_failure(s.item, s.verdict) for s in mine if isinstance(s.verdict, GiveUp)])
     add_pace(connection, locked, moves, now)
     add_calls(connection, [(s.item.instance_id, call) for s in mine for call in s.calls])
     return len(mine)
@@ -162,18 +163,6 @@ def _to_authorise(connection: Connection, mine: Sequence[Settlement]) -> dict[st
     )
 
 
-def _to_failure(item: ClaimedItem, verdict: GiveUp) -> Failure:
-    return Failure(
-        item.job_id,
-        item.row_number,
-        item.account_id,
-        code=verdict.code,
-        message=verdict.message,
-        http_status=verdict.http_status,
-        can_retry_help=verdict.can_retry_help,
-    )
-
-
 def lock_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:
     """These jobs, locked until the transaction ends: as much of them as their tallies need."""
     # In one order, whatever is changed of them afterwards: two settles must not wait for each other.
@@ -194,7 +183,7 @@ def pause(connection: Connection, job_id: str, reason: PauseReason) -> bool:
     statement = (
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state == JobState.RUNNING)
-        .values(state=JobState.PAUSED, pause_reason=reason)
+        .values(state=JobState.PAUSED, pause_reason=reason, **resting(db_now(connection)))
     )
     return bool(connection.execute(statement).rowcount)
 
@@ -209,18 +198,19 @@ def advance_jobs(
     if not job_ids:
         return
     these = jobs.c.id.in_(job_ids)
+    rests = resting(now)
     final = jobs.c.installed + jobs.c.failed + jobs.c.cancelled
     tried = jobs.c.tried - jobs.c.tried_at_start
     failed = jobs.c.failed - jobs.c.failed_at_start
     connection.execute(
         update(jobs)
         .where(these, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]), final == jobs.c.total)
-        .values(state=JobState.COMPLETED, pause_reason=None, finished_at=now)
+        .values(state=JobState.COMPLETED, pause_reason=None, finished_at=now, **rests)
     )
     connection.execute(
         update(jobs)
         .where(these, jobs.c.state == JobState.RUNNING, jobs.c.held > 0, final == jobs.c.total - jobs.c.held)
-        .values(state=JobState.PAUSED, pause_reason=PauseReason.FIRST_ROWS)
+        .values(state=JobState.PAUSED, pause_reason=PauseReason.FIRST_ROWS, **rests)
     )
     connection.execute(
         update(jobs)
@@ -230,7 +220,7 @@ def advance_jobs(
             tried >= LEAST_TRIED_FOR_A_PAUSE,
             failed * 100 > pause_above_percent * tried,
         )
-        .values(state=JobState.PAUSED, pause_reason=PauseReason.TOO_MANY_FAILURES)
+        .values(state=JobState.PAUSED, pause_reason=PauseReason.TOO_MANY_FAILURES, **rests)
     )
     connection.execute(
         update(jobs)

@@ -12,8 +12,9 @@ from worker.domain.states import ItemState, JobState
 from worker.store.abandoned import delete_load
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import IS_LIVE, items, job_connectors, jobs
+from worker.store.tables import IS_FAILED, IS_LIVE, items, job_connectors, jobs
 from worker.store.tallies import FAILURE_COLUMNS, remove_failures, to_failure
+from worker.store.working import working
 
 PIECE = 1_000
 TRIES = 5
@@ -50,15 +51,27 @@ class Retried:
     live: int
 
 
-def retry_job(engine: Engine, job_id: str, *, codes: Sequence[str] = ()) -> Retried:
-    """Queue the job's failed and cancelled items again, or the failed ones with these codes, and let it run unless it
-    is paused.
+def retry_job(
+    engine: Engine,
+    job_id: str,
+    *,
+    codes: Sequence[str] = (),
+    reason: str | None = None,
+    row_number: int | None = None,
+) -> Retried:
+    """Queue the job's failed and cancelled items again, and let it run unless it is paused.
+
+    `codes`, `reason`: only the failed ones with one of these codes, with this key. `row_number`: only this one.
 
     Each begins anew, with a look first: whatever happened to it before. Safe to repeat. Raises: WrongState.
     """
     wanted = and_(items.c.job_id == job_id, items.c.state.in_([ItemState.FAILED, ItemState.CANCELLED]))
     if codes:
-        wanted = and_(wanted, items.c.state == ItemState.FAILED, items.c.code.in_(codes))
+        wanted = and_(wanted, IS_FAILED, items.c.code.in_(codes))
+    if reason is not None:
+        wanted = and_(wanted, IS_FAILED, items.c.reason == reason)
+    if row_number is not None:
+        wanted = and_(wanted, items.c.row_number == row_number)
     _require(engine, job_id, _CAN_BE_RETRIED)
     can = and_(wanted, items.c.sealed.is_not(None), not_(_IS_LIVE_ELSEWHERE))
     queued = 0
@@ -89,23 +102,25 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
     piece = (
         select(items.c.id, items.c.state, items.c.tried, *FAILURE_COLUMNS)
         .where(can)
-        .order_by(items.c.id)
+        .order_by(items.c.row_number)
         .limit(PIECE)
     )
     rows = list(connection.execute(piece.with_for_update()))
     if not rows:
         return 0
+    now = db_now(connection)
     anew = {
         "state": ItemState.QUEUED,
         "must_look": True,
         "tried": False,
         "attempts": 0,
         "deaths": 0,
-        "due_at": db_now(connection),
+        "due_at": now,
         "code": None,
         "message": None,
         "http_status": None,
         "can_retry_help": None,
+        "reason": None,
         "settled_at": None,
     }
     connection.execute(update(items).where(items.c.id.in_([row.id for row in rows])).values(anew))
@@ -119,7 +134,7 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
     connection.execute(this_job.values(counters))
     # The share of failures counts from here, and the connectors are resolved again.
     connection.execute(this_job.values(failed_at_start=jobs.c.failed, tried_at_start=jobs.c.tried))
-    running = {"state": JobState.RUNNING, "pause_reason": None, "finished_at": None}
+    running = {"state": JobState.RUNNING, "pause_reason": None, "finished_at": None, **working(now)}
     connection.execute(this_job.where(_HAS_ENDED).values(running))
     stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
     connection.execute(stale.values(resolved_at=None))

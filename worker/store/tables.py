@@ -155,6 +155,9 @@ jobs = Table(
     Column("skipped", Integer, nullable=False, server_default="0"),
     # Of all rows; the first of them are in `job_warnings`.
     Column("warning_count", Integer, nullable=False, server_default="0"),
+    # For how long it was running, up to the stretch that began at `working_since`; None: it rests.
+    Column("worked_s", Float, nullable=False, server_default="0"),
+    Column("working_since", UtcDateTime),
     # How many seconds one of its points in `pace_points` covers.
     Column("pace_s", Integer, nullable=False, server_default="1"),
     Column("created_at", UtcDateTime, nullable=False),
@@ -223,6 +226,8 @@ items = Table(
     Column("message", Text),
     Column("http_status", Integer),
     Column("can_retry_help", Boolean),
+    # Of a failed item: the key of its group in `failure_tallies`, as people type it.
+    Column("reason", String(8)),
     Column("account_connector_id", BigInteger),
     Column("is_authenticated", Boolean),
     Column("differs", JSON),
@@ -246,6 +251,9 @@ IS_TO_BE_LOOKED_FOR = and_(IS_QUEUED, items.c.must_look)
 IS_CLAIMED_ALONE = and_(IS_QUEUED, items.c.deaths >= literal_column(str(DEATHS_UNTIL_ALONE)))
 # Whether a customer or a credential is waited for says its connector's method.
 IS_UNAUTHENTICATED = and_(items.c.state == literal_column("'installed'"), ~items.c.is_authenticated)
+IS_FAILED = items.c.state == literal_column("'failed'")
+# As the version before this one wrote it, which knew no keys.
+IS_WITHOUT_REASON = and_(IS_FAILED, items.c.reason.is_(None))
 IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
 
 
@@ -268,6 +276,9 @@ _partial("ix_items_looks", items.c.job_id, items.c.due_at.desc(), items.c.id, wh
 _partial("ix_items_alone", items.c.due_at.desc(), items.c.id, where=IS_CLAIMED_ALONE)
 _partial("ix_items_claims", items.c.claim_until, where=IS_RUNNING)
 _partial("ix_items_unauthenticated", items.c.job_id, items.c.row_number, where=IS_UNAUTHENTICATED)
+_partial("ix_items_failed", items.c.job_id, items.c.row_number, where=IS_FAILED)
+_partial("ix_items_reason", items.c.job_id, items.c.reason, items.c.row_number, where=IS_FAILED)
+_partial("ix_items_without_reason", items.c.id, where=IS_WITHOUT_REASON)
 _partial("ix_items_kept_secrets", items.c.settled_at, where=IS_KEPT)
 
 attempts = Table(

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from itertools import accumulate, groupby
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, tuple_, update
 
-from worker.domain.reasons import cut, in_common, reason_key
+from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
 from worker.domain.states import ItemState
 from worker.store.bulk import upsert_into
 from worker.store.session import reading
@@ -52,6 +52,11 @@ class Failure:
         reason = reason_key(self.code, self.http_status, self.message, can_retry_help=self.can_retry_help)
         return self.job_id, reason
 
+    @property
+    def reason(self) -> str:
+        """The key of its group as people type it, and as the item keeps it."""
+        return self.key[1][:KEY_LENGTH]
+
 
 FAILURE_COLUMNS = tuple(items.c[field.name] for field in fields(Failure))
 
@@ -63,8 +68,11 @@ def to_failure(row: Row[Any]) -> Failure:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Failed items of one reason. `message`: what is the same in all of theirs. `example_row`: the first of them."""
+    """Failed items of one reason. `reason`: its key; `message`: what is the same in all of theirs; `example_row`: the first
+    of them.
+    """
 
+    reason: str
     code: str
     http_status: int | None
     message: str
@@ -107,20 +115,65 @@ class CallTally:
     within: tuple[int, ...]
 
 
-def list_failures(engine: Engine, job_id: str, *, limit: int = 100) -> list[FailureGroup]:
-    """The job's failed items by reason, the largest group first."""
-    largest = (
-        select(failure_tallies)
-        .where(failure_tallies.c.job_id == job_id)
-        .order_by(failure_tallies.c.count.desc(), failure_tallies.c.example_row)
-        .limit(limit)
-    )
+@dataclass(frozen=True, slots=True)
+class FailurePlace:
+    """A place in the list of a job's groups: behind the one with this count and this first row. As a text: `1290-14`."""
+
+    count: int
+    example_row: int
+
+    def __str__(self) -> str:
+        return f"{self.count}-{self.example_row}"
+
+    @classmethod
+    def of(cls, group: FailureGroup) -> "FailurePlace":
+        return cls(group.count, group.example_row)
+
+    @classmethod
+    def from_text(cls, text: str) -> "FailurePlace":
+        """`text`: two whole numbers, with a hyphen between them."""
+        count, _, example_row = text.partition("-")
+        return cls(int(count), int(example_row))
+
+
+def list_failures(
+    engine: Engine,
+    job_id: str,
+    *,
+    limit: int = 100,
+    after: FailurePlace | None = None,
+    before: FailurePlace | None = None,
+) -> list[FailureGroup]:
+    """The job's failed items by reason, the largest group first. `after`: those behind this place; `before`: the last so
+    many of those before it.
+    """
+    is_backwards = before is not None
+    count, row = failure_tallies.c.count, failure_tallies.c.example_row
+    groups = select(failure_tallies).where(failure_tallies.c.job_id == job_id)
+    if after is not None:
+        groups = groups.where(or_(count < after.count, and_(count == after.count, row > after.example_row)))
+    if before is not None:
+        groups = groups.where(
+            or_(count > before.count, and_(count == before.count, row < before.example_row))
+        )
+    order = (count, row.desc()) if is_backwards else (count.desc(), row)
     with reading(engine) as connection:
-        return [_to_group(row) for row in connection.execute(largest)]
+        found = [_to_group(each) for each in connection.execute(groups.order_by(*order).limit(limit))]
+    return found[::-1] if is_backwards else found
+
+
+def find_failure(engine: Engine, job_id: str, reason: str) -> FailureGroup | None:
+    """The job's group with this key; None where no failed item has it. It goes through the job's groups, not its items."""
+    is_this = func.substr(failure_tallies.c.reason, 1, KEY_LENGTH) == reason
+    mine = select(failure_tallies).where(failure_tallies.c.job_id == job_id, is_this)
+    with reading(engine) as connection:
+        row = connection.execute(mine.limit(1)).first()
+    return None if row is None else _to_group(row)
 
 
 def _to_group(row: Row[Any]) -> FailureGroup:
     return FailureGroup(
+        reason=row.reason[:KEY_LENGTH],
         code=row.code,
         http_status=row.http_status,
         message="".join(row.parts),

@@ -8,10 +8,19 @@ from sqlalchemy import Connection, Engine, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
 from worker.store.new_rows import HELD_UNTIL
-from worker.store.session import db_now, writing
+from worker.store.session import db_now, reading, writing
 from worker.store.settling import advance_jobs, lock_jobs
-from worker.store.tables import DEATHS_UNTIL_ALONE, IS_KEPT, IS_QUEUED, IS_RUNNING, instances, items, jobs
-from worker.store.tallies import Failure, add_failures, add_pace
+from worker.store.tables import (
+    DEATHS_UNTIL_ALONE,
+    IS_KEPT,
+    IS_QUEUED,
+    IS_RUNNING,
+    IS_WITHOUT_REASON,
+    instances,
+    items,
+    jobs,
+)
+from worker.store.tallies import FAILURE_COLUMNS, Failure, add_failures, add_pace, to_failure
 
 PIECE = 1_000
 WORKER_LOST_MESSAGE = (
@@ -70,6 +79,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "message": WORKER_LOST_MESSAGE,
                 "http_status": None,
                 "can_retry_help": False,
+                "reason": _to_failure(dead[0]).reason,
                 "settled_at": now,
             }
             _update(connection, [row.id for row in dead], may_have_been_sent | failed)
@@ -112,6 +122,28 @@ def _to_failure(row: Any) -> Failure:
         http_status=None,
         can_retry_help=False,
     )
+
+
+def name_reasons(engine: Engine) -> int:
+    """Write the key of its reason on a piece of the failed items that have none; how many. Such are what failed before items
+    kept it, and what workers of the version before this one settle while they are being replaced.
+    """
+
+    def work(connection: Connection) -> int:
+        without = select(items.c.id, *FAILURE_COLUMNS).where(IS_WITHOUT_REASON).order_by(items.c.id)
+        # One that a person retries at this moment needs none.
+        rows = connection.execute(without.limit(PIECE).with_for_update(skip_locked=True)).all()
+        by_reason: dict[str, list[int]] = {}
+        for row in rows:
+            by_reason.setdefault(to_failure(row).reason, []).append(row.id)
+        for reason, ids in by_reason.items():
+            _update(connection, ids, {"reason": reason})
+        return len(rows)
+
+    with reading(engine) as connection:
+        if connection.execute(select(items.c.id).where(IS_WITHOUT_REASON).limit(1)).first() is None:
+            return 0
+    return writing(engine, work)
 
 
 def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:

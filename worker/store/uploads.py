@@ -74,6 +74,16 @@ def find_upload(engine: Engine, upload_id: str, *, api_key_id: str) -> Upload | 
     return _to_upload(row)
 
 
+def list_uploads(engine: Engine, *, api_key_id: str) -> list[Upload]:
+    """The whole uploads that this API key handed in and that are still kept, the newest first."""
+    with reading(engine) as connection:
+        now = db_now(connection)
+        mine = select(uploads).where(
+            uploads.c.api_key_id == api_key_id, uploads.c.is_whole, uploads.c.expires_at > now
+        )
+        return [_to_upload(row) for row in connection.execute(mine.order_by(uploads.c.created_at.desc()))]
+
+
 def prolong_upload(engine: Engine, upload_id: str) -> bool:
     """An hour more from now; whether it is still there."""
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from worker.clock import Clock, Moment
 from worker.domain.scopes import Scope
 from worker.settings import CyclrSettings, parse_sealing_keys
-from worker.store.api_keys import ApiKey, find_key, find_key_of_text
+from worker.store.api_keys import ApiKey, find_any_key, find_key, find_key_of_text
 from worker.store.session import Engine
 from worker.store.signing import Signer
 
@@ -61,6 +61,21 @@ class Access:
         if self._clock.now().timestamp() >= int(until):
             return None
         return _caller(find_key(self._engine, key_id))
+
+    def why_over(self, cookie: str) -> str | None:
+        """Why the session with this cookie has ended, for the person whose it was; None where it never was one of ours."""
+        text = self._sessions.find(cookie)
+        if text is None:
+            return None
+        key = find_any_key(self._engine, text.split(" ")[0])
+        if key is not None and key.revoked_at is not None:
+            return (
+                f"The API key '{key.name}' that you had signed in with was revoked. Sign in with another one."
+            )
+        if key is None or not key.is_valid(self._clock.now()):
+            return "The API key that you had signed in with has expired. Sign in with another one."
+        hours = int(SESSION_LASTS.total_seconds()) // 3600
+        return f"Your session has ended after {hours} hours. Sign in again."
 
     def form_token(self, cookie: str) -> str:
         """What a form of this session carries, so that no other site can fill it in: another text each time."""

@@ -8,7 +8,7 @@ from worker.store.jobs import JobStatus
 
 LONGEST_STEM = 80
 # What a download of ours adds to a name: a result file that is handed in again gets no longer a name each time.
-_OURS = re.compile(r"(\.\d{6}-[a-z0-9]{6}\.[a-z-]+)+$")
+_OURS = re.compile(r"(\.\d{6}-[a-z0-9]{6}\.[a-z][a-z0-9-]*)+$")
 _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f\x7f"*/:<>?\\|]')
 
 

@@ -20,6 +20,7 @@ from worker.store.uploads import (
     find_upload,
     iter_pieces,
     list_upload_ids,
+    list_uploads,
     prolong_upload,
 )
 
@@ -61,6 +62,10 @@ class WaitingUploads:
     def find(self, upload_id: str, *, api_key_id: str) -> Upload | None:
         """The whole upload that this API key handed in; None where it is gone, not whole yet or another's."""
         return find_upload(self._engine, upload_id, api_key_id=api_key_id)
+
+    def list(self, *, api_key_id: str) -> list[Upload]:
+        """The whole uploads that this API key handed in and that are still kept, the newest first."""
+        return list_uploads(self._engine, api_key_id=api_key_id)
 
     def prolong(self, upload: Upload) -> None:
         """Keep it for an hour from now. Raises: UploadGone."""

@@ -10,7 +10,7 @@ from worker.cli.app import app
 
 COMMANDS = (
     *("demo", "check", "run", "connectors", "template", "simulator"),
-    *("submit", "watch", "jobs", "status", "items", "results"),
+    *("submit", "watch", "jobs", "status", "items", "failures", "results"),
     *("pause", "resume", "cancel", "retry", "forget"),
     *("new-sealing-key", "reseal", "distrust", "sweep", "serve", "api-keys"),
 )

@@ -29,7 +29,7 @@ from worker.simulator.faults import refused, slow
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 NEW_KEY = "k2:" + "MjIy" * 10 + "MjI="
-STEER = ("pause", "resume", "cancel", "retry", "status", "items", "watch")
+STEER = ("pause", "resume", "cancel", "retry", "status", "items", "failures", "watch")
 
 
 def accounts(prefix: str, count: int) -> list[str]:
@@ -59,7 +59,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
         [
             "11 installed, 1 failed.",
             "Failed, by reason:",
-            "        1  refused: suspended (row 5)",
+            "        1  2686b8fc  refused: suspended (row 5)",
         ],
     )
     assert f"  cyclr-bulk retry {job_id}" in watched.err.splitlines()
@@ -70,7 +70,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     assert status[-3:] == [
         "  calls:     200 of 200 calls/s",
         "Failed, by reason:",
-        "        1  refused: suspended (row 5)",
+        "        1  2686b8fc  refused: suspended (row 5)",
     ]
     told = fleet.say("status", job_id, "--json").json()
     assert (told["state"], told["total"], told["installed"], told["failed"], told["in_hand"]) == (
@@ -89,6 +89,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     }
     assert told["failures"] == [
         {
+            "reason": "2686b8fc",
             "code": "refused",
             "http_status": 403,
             "message": "suspended",
@@ -111,6 +112,23 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
         f"row 5  {ids[3]}  Northwind Mail  failed  refused  suspended\n"
     )
     assert fleet.say("items", job_id, "--code", "no_answer").out == ""
+
+    # By the key of a reason.
+    why = fleet.say("failures", job_id)
+    assert (why.out, why.err.splitlines()[-1]) == (
+        "        1  2686b8fc  refused: suspended (row 5)\n",
+        "1 failed row.",
+    )
+    [line] = fleet.say("failures", job_id, "--json").lines()
+    assert (line["reason"], line["count"]) == ("2686b8fc", 1)
+    assert [row["row"] for row in fleet.say("items", job_id, "--reason", "2686b8fc", "--json").lines()] == [5]
+    one = fleet.say("results", job_id, "--reason", "2686b8fc", "-o", tmp_path / "suspended.csv")
+    assert (one.code, one.out) == (0, f"1 row written to {tmp_path / 'suspended.csv'}\n")
+    for command in (("items",), ("retry",), ("results", "-o", tmp_path / "none.csv")):
+        unknown = fleet.say(command[0], job_id, "--reason", "00000000", *command[1:])
+        assert unknown.code == 2
+        assert f"No row of job {job_id} failed for a reason with the key 00000000." in unknown.err
+        assert f"`cyclr-bulk failures {job_id}` lists those that are." in unknown.err
 
     written = fleet.say("results", job_id, "-o", tmp_path / "out.csv")
     assert (written.code, written.out) == (0, f"12 rows written to {tmp_path / 'out.csv'}\n")

@@ -15,12 +15,15 @@ from tests.integration.store.databases import (
     only_postgres,
     take,
 )
-from worker.domain.states import Outcome
-from worker.domain.verdicts import Installed
+from worker.domain.states import Code, Outcome
+from worker.domain.verdicts import GiveUp, Installed
 from worker.store.claiming import count_due
 from worker.store.jobs import cancel_job
+from worker.store.listing import Beginnings, ItemFilter, search_items
 from worker.store.session import Engine, reading
+from worker.store.steering import retry_job
 from worker.store.tables import jobs
+from worker.store.tallies import list_failures
 from worker.store.upkeep import rescue, wipe_old_secrets
 
 CREATED = Installed(Outcome.CREATED, 7, True)
@@ -212,3 +215,39 @@ def test_the_clocks_work_is_found_by_indexes_too(large: Engine):
     assert any("ix_items_claims" in line for line in plans), plans
     assert any("ix_items_kept_secrets" in line for line in plans), plans
     assert_only_indexes_are_used(plans)
+
+
+@pytest.mark.parametrize("is_analysed", [False, True])
+def test_failed_rows_are_found_by_indexes_of_their_own(large_due: Engine, is_analysed: bool):
+    job_id = the_job(large_due)
+    taken = take(large_due, 20)
+    end(large_due, *((item, GiveUp(Code.REFUSED, "no", 400)) for item in taken))
+    if is_analysed:
+        analyse(large_due)
+    [group] = list_failures(large_due, job_id)
+
+    def searched(**wanted: str) -> list[int]:
+        found = search_items(large_due, job_id, ItemFilter(**wanted), Beginnings(), limit=25)
+        assert found.searched_to is None
+        return [row.row_number for row in found.rows]
+
+    for wanted, index in (
+        ({"state": "failed"}, "ix_items_failed"),
+        ({"reason": group.reason}, "ix_items_reason"),
+    ):
+        plans = plans_of(large_due, lambda wanted=wanted: searched(**wanted))
+        assert any(index in line for line in plans), plans
+        assert_only_indexes_are_used(plans)
+        assert len(searched(**wanted)) == 20
+    plans = plans_of(large_due, lambda: retry_job(large_due, job_id, reason=group.reason))
+    assert any("ix_items_reason" in line for line in plans), plans
+    assert_only_indexes_are_used(plans)
+
+
+def test_a_search_for_what_few_rows_have_ends_after_a_part_of_the_job(large_due: Engine):
+    job_id = the_job(large_due)
+    begins = Beginnings(account_id="a49999")
+    first = search_items(large_due, job_id, ItemFilter(), begins, limit=25, most_searched=40_000)
+    assert (list(first.rows), first.searched_to) == ([], 40_000)
+    rest = search_items(large_due, job_id, ItemFilter(), begins, after=40_000, limit=25)
+    assert ([row.row_number for row in rest.rows], rest.searched_to) == ([49_999], None)

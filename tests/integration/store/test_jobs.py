@@ -31,6 +31,7 @@ from worker.store.jobs import (
 )
 from worker.store.loading import HELD_UNTIL
 from worker.store.session import Engine
+from worker.store.steering import retry_job
 from worker.store.tables import job_connectors
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
@@ -97,6 +98,43 @@ def test_only_a_paused_job_is_resumed(engine: Engine, loads: Loads):
     assert resume_job(engine, job_id, first=None) is True
     job = get_job(engine, job_id)
     assert (job.state, job.pause_reason, job.held) == (JobState.RUNNING, None, 0)
+
+
+def test_a_job_works_while_it_runs_and_rests_while_it_is_paused(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    change_job(engine, job_id, working_since=ago(seconds=100))
+    pause_job(engine, job_id, PauseReason.PERSON)
+    paused = get_job(engine, job_id)
+    assert paused.working_since is None
+    assert 100 <= paused.worked_s < 130
+    resume_job(engine, job_id, first=None)
+    resumed = get_job(engine, job_id)
+    assert (resumed.worked_s, resumed.working_since is None) == (paused.worked_s, False)
+    cancel_job(engine, job_id)
+    cancelled = get_job(engine, job_id)
+    assert (cancelled.working_since, cancelled.worked_s >= paused.worked_s) == (None, True)
+
+
+def test_what_lies_between_an_end_and_a_retry_is_no_work(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_job(engine, job_id, working_since=ago(seconds=82))
+    end(engine, *((item, REFUSED) for item in take(engine)))
+    ended = get_job(engine, job_id)
+    assert (ended.state, ended.working_since) == (JobState.COMPLETED, None)
+    assert 82 <= ended.worked_s < 112
+    change_job(engine, job_id, finished_at=ago(seconds=240))
+    retry_job(engine, job_id)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    again = get_job(engine, job_id)
+    assert again.state is JobState.COMPLETED
+    assert ended.worked_s <= again.worked_s < ended.worked_s + 30
+
+
+def test_a_job_that_pauses_itself_rests(engine: Engine, loads: Loads):
+    job_id = loads.job(3, first=1)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    job = get_job(engine, job_id)
+    assert (job.state, job.working_since) == (JobState.PAUSED, None)
 
 
 def test_a_resume_has_the_connectors_resolved_again(engine: Engine, loads: Loads):

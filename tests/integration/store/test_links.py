@@ -53,7 +53,7 @@ from worker.store.links import (
     take_click,
     withdraw_link,
 )
-from worker.store.listing import ItemFilter, list_items, list_job_page
+from worker.store.listing import Beginnings, ItemFilter, list_items, list_job_page, search_items
 from worker.store.schema import alembic_config, upgrade
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import forget_job
@@ -163,6 +163,16 @@ def test_whoever_has_authorised_is_counted_no_longer_and_only_once(engine: Engin
     assert not note_authorised(engine, first.item_id)
     assert get_job(engine, job_id).to_authorise == 2
     assert [each.row_number for each in list_items(engine, job_id, ItemFilter(to_authorise=True))] == [3, 4]
+
+
+def test_those_who_have_still_to_authorise_are_all_within_reach_of_a_search(engine: Engine, loads: Loads):
+    job_id = installed(engine, loads, 5)
+    for waiting in list_waiting(engine, job_id)[:4]:
+        note_authorised(engine, waiting.item_id)
+    found = search_items(
+        engine, job_id, ItemFilter(to_authorise=True), Beginnings(), limit=3, most_searched=2
+    )
+    assert ([each.row_number for each in found.rows], found.searched_to) == ([6], None)
 
 
 def test_a_credential_that_was_given_at_cyclr_takes_nobody_from_those_who_wait(engine: Engine, loads: Loads):

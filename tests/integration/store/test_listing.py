@@ -1,9 +1,19 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.integration.store.databases import Loads, ago, change_items, change_job, end, planned, take
 from worker.domain.states import Code, ItemState, JobState, Outcome
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
-from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
+from worker.store.listing import (
+    Beginnings,
+    Found,
+    ItemFilter,
+    list_attempts,
+    list_items,
+    list_job_page,
+    search_items,
+)
 from worker.store.session import Engine
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
@@ -76,14 +86,68 @@ def test_items_are_found_by_what_became_of_them_and_by_account(engine: Engine, l
     assert found(state=ItemState.QUEUED, tried=True) == [rows[third.id]]
     assert found(state=ItemState.QUEUED, tried=False) == []
     assert found(account_id="a3") == [3]
-    assert found(account_begins="A") == [2, 3, 4, 5]
-    assert found(account_begins="_") == []
+    assert found(reason="6f53031f") == [rows[second.id]]
+    assert found(reason="00000000") == []
 
 
-def test_accounts_are_found_by_their_beginning_only(engine: Engine, loads: Loads):
-    job_id = loads.job([planned(2), planned(22), planned(12)])
-    found = list_items(engine, job_id, ItemFilter(account_begins="a2"))
-    assert [item.account_id for item in found] == ["a2", "a22"]
+def numbers(found: Found) -> list[int]:
+    return [row.row_number for row in found.rows]
+
+
+def test_rows_are_found_by_how_account_and_reference_begin(engine: Engine, loads: Loads):
+    rows = [
+        planned(
+            number,
+            cells=(account_id, "[not exported]", reference),
+            row=replace(planned(number).row, account_id=account_id),
+        )
+        for number, account_id, reference in (
+            (2, "a2", "Order-1"),
+            (3, "A22", "order-2"),
+            (4, "ba2", "order_2"),
+            (5, "a_2", ""),
+        )
+    ]
+    job_id = loads.job(rows)
+
+    def found(**typed) -> list[int]:
+        return numbers(search_items(engine, job_id, ItemFilter(), Beginnings(**typed, cell_at=2), limit=10))
+
+    assert found() == [2, 3, 4, 5]
+    assert found(account_id="a2") == [2, 3]
+    assert found(account_id="a_") == [5]
+    assert found(cell="ORDER") == [2, 3, 4]
+    assert found(cell="order_") == [4]
+    assert found(account_id="A", cell="order-2") == [3]
+
+
+def test_a_search_goes_on_and_back_page_by_page(engine: Engine, loads: Loads):
+    job_id = loads.job(7)
+
+    def page(**edge) -> tuple[list[int], int | None]:
+        found = search_items(engine, job_id, ItemFilter(), Beginnings(), limit=3, **edge)
+        return numbers(found), found.searched_to
+
+    assert page() == ([2, 3, 4], 4)
+    assert page(after=4) == ([5, 6, 7], 7)
+    assert page(after=7) == ([8], None)
+    assert page(before=8) == ([5, 6, 7], 5)
+    assert page(before=5) == ([2, 3, 4], None)
+
+
+def test_no_more_rows_are_searched_at_once_than_are_allowed(engine: Engine, loads: Loads):
+    job_id = loads.job(9)
+
+    def page(**edge) -> tuple[list[int], int | None]:
+        begins = Beginnings(account_id="a1")
+        found = search_items(engine, job_id, ItemFilter(), begins, limit=3, most_searched=4, **edge)
+        return numbers(found), found.searched_to
+
+    assert page() == ([], 4)
+    assert page(after=4) == ([], 8)
+    assert page(after=8) == ([10], None)
+    assert page(before=10) == ([], 6)
+    assert page(before=6) == ([], None)
 
 
 def test_the_attempts_of_an_item_come_in_their_order(engine: Engine, loads: Loads):
@@ -113,5 +177,5 @@ def test_a_name_is_found_in_any_case_of_its_letters(engine: Engine, three_jobs: 
 def test_an_account_is_found_in_any_case_of_its_letters(engine: Engine, loads: Loads):
     job_id = loads.job(2)
     change_items(engine, job_id, 3, account_id="Süd-1")
-    found = list_items(engine, job_id, ItemFilter(account_begins="SÜ"))
+    found = search_items(engine, job_id, ItemFilter(), Beginnings(account_id="SÜ"), limit=10).rows
     assert [item.account_id for item in found] == ["Süd-1"]

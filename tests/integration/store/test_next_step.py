@@ -122,3 +122,14 @@ def test_the_question_costs_the_same_however_large_the_job_is(engine: Engine, lo
     )
     assert_only_indexes_are_used(plans)
     assert [line for line in plans if "uq_items_job_id_row_number" in line] == []
+
+
+def test_the_last_due_row_is_the_last_of_those_that_are_not_held_back(engine: Engine, loads: Loads):
+    job_id = loads.job(6, first=4)
+    items = take(engine, 2)
+    end(engine, *((item, RetryAt(60, Code.UNREACHABLE, "refused")) for item in items))
+    step = find_next_step(engine, get_job(engine, job_id))
+    assert step.due_in_s is not None
+    assert step.due_in_s <= 0
+    assert step.last_due_in_s is not None
+    assert 30 < step.last_due_in_s <= 60

@@ -19,6 +19,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from tests.integration.store.databases import (
     Loads,
     Stores,
+    ago,
+    change_job,
     only_postgres,
     only_sqlite,
     path_of,
@@ -27,10 +29,11 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
 from worker.installing.judging import Call
+from worker.store.jobs import get_job
 from worker.store.schema import NEWEST, NewerSchema, SchemaBusy, alembic_config, migrations_folder, upgrade
 from worker.store.session import Engine, db_now, open_engine, reading, writing
 from worker.store.settling import VERDICT_NAMES
-from worker.store.tables import attempts, call_tallies, instances, items, jobs, metadata
+from worker.store.tables import attempts, call_tallies, instances, items, jobs, metadata, pace_points
 from worker.store.tallies import FailureGroup, list_failures
 
 HEAD = ScriptDirectory(str(migrations_folder())).get_current_head()
@@ -436,7 +439,27 @@ def test_what_failed_before_there_were_tallies_is_grouped_too(engine: Engine, lo
     with engine.begin() as connection:
         connection.execute(failed)
     upgrade(engine)
-    assert list_failures(engine, job_id) == [FailureGroup("refused", 400, "no …", 3, False, 3, "a3")]
+    assert list_failures(engine, job_id) == [
+        FailureGroup("ea933eae", "refused", 400, "no …", 3, False, 3, "a3")
+    ]
+
+
+def test_what_was_worked_before_it_was_counted_is_taken_from_what_is_known(engine: Engine, loads: Loads):
+    running, ended, paused = (loads.job(1, start=start) for start in (10, 20, 30))
+    change_job(engine, running, started_at=ago(seconds=50))
+    change_job(
+        engine, ended, state=JobState.COMPLETED, started_at=ago(seconds=500), finished_at=ago(seconds=400)
+    )
+    change_job(engine, paused, state=JobState.PAUSED, started_at=ago(seconds=900))
+    point = {"job_id": paused, "at": ago(seconds=840), "installed": 1, "failed": 0}
+    with engine.begin() as connection:
+        connection.execute(insert(pace_points).values(point))
+    command.downgrade(alembic_config(engine), "0007")
+    upgrade(engine)
+    worked = {job_id: get_job(engine, job_id) for job_id in (running, ended, paused)}
+    assert worked[running].working_since == worked[running].started_at
+    assert (round(worked[ended].worked_s), worked[ended].working_since) == (100, None)
+    assert (round(worked[paused].worked_s), worked[paused].working_since) == (60, None)
 
 
 def test_a_downgrade_leaves_no_table(engine: Engine):

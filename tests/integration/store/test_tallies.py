@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import delete, func, select
 
 from tests.integration.store.databases import (
@@ -23,22 +24,25 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, Outcome
 from worker.domain.verdicts import GiveUp, Installed, Released, RetryAt
+from worker.store import upkeep
 from worker.store.claiming import ClaimedItem
 from worker.store.jobs import cancel_job, get_job
 from worker.store.session import Engine, reading
 from worker.store.settling import lock_jobs, settle
-from worker.store.steering import forget_job, retry_job
+from worker.store.steering import Retried, forget_job, retry_job
 from worker.store.tables import call_tallies, failure_tallies, pace_points
 from worker.store.tallies import (
     CallMade,
     CallTally,
     FailureGroup,
+    FailurePlace,
     add_pace,
+    find_failure,
     list_failures,
     list_pace,
     read_call_tallies,
 )
-from worker.store.upkeep import cancel_queued, finish_jobs, rescue
+from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
@@ -66,8 +70,8 @@ def test_failures_are_grouped_by_reason_the_largest_first(engine: Engine, loads:
     other = GiveUp(Code.ACCOUNT_UNKNOWN, "Cyclr has no such account", 404)
     end(engine, (items[0], other), *((item, REFUSED) for item in items[1:4]), (items[4], CREATED))
     assert list_failures(engine, job_id) == [
-        FailureGroup("refused", 400, "no such thing", 3, False, 3, "a3"),
-        FailureGroup("account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2"),
+        FailureGroup("6f53031f", "refused", 400, "no such thing", 3, False, 3, "a3"),
+        FailureGroup("55284cbe", "account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2"),
     ]
     assert len(list_failures(engine, job_id, limit=1)) == 1
 
@@ -77,12 +81,12 @@ def test_messages_that_differ_in_an_id_are_one_reason_whenever_they_come(engine:
     first, second, third = take(engine)
     end(engine, (second, unknown(second)))
     assert list_failures(engine, job_id) == [
-        FailureGroup("account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3")
+        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3")
     ]
     end(engine, (first, unknown(first)))
     end(engine, (third, unknown(third)))
     assert list_failures(engine, job_id) == [
-        FailureGroup("account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2")
+        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2")
     ]
 
 
@@ -121,6 +125,71 @@ def test_a_row_that_kills_its_workers_is_counted_with_its_reason(engine: Engine,
     assert_tallies_hold(engine)
 
 
+def test_each_failed_item_keeps_the_key_of_its_reason(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    items = sorted(take(engine), key=lambda item: item.row_number)
+    end(engine, (items[0], REFUSED), (items[1], unknown(items[1])), (items[2], CREATED))
+    assert [row.reason for row in rows_of(engine, job_id)] == ["6f53031f", "2ded2a88", None]
+    retry_job(engine, job_id)
+    assert [row.reason for row in rows_of(engine, job_id)] == [None, None, None]
+
+
+def test_all_groups_are_listed_page_by_page_in_both_directions(engine: Engine, loads: Loads):
+    job_id = loads.job(28)
+    items = sorted(take(engine), key=lambda item: item.row_number)
+    reasons = [chr(97 + number) for number in range(7) for _ in range(number + 1)]
+    end(
+        engine,
+        *((item, GiveUp(Code.REFUSED, f"no {each}")) for item, each in zip(items, reasons, strict=True)),
+    )
+    pages, after = [], None
+    while page := list_failures(engine, job_id, limit=3, after=after):
+        pages.append([group.message for group in page])
+        after = FailurePlace.of(page[-1])
+    assert pages == [["no g", "no f", "no e"], ["no d", "no c", "no b"], ["no a"]]
+    assert str(after) == "1-2"
+    back = list_failures(engine, job_id, limit=3, before=FailurePlace.from_text("1-2"))
+    assert [group.message for group in back] == ["no d", "no c", "no b"]
+    assert list_failures(engine, job_id, before=FailurePlace.of(list_failures(engine, job_id)[0])) == []
+
+
+def test_a_group_is_found_by_its_key(engine: Engine, loads: Loads):
+    job_id, other = fail_all(engine, loads), loads.job(1, start=90)
+    found = find_failure(engine, job_id, "6f53031f")
+    assert found is not None
+    assert (found.message, found.count) == ("no such thing", 3)
+    assert find_failure(engine, job_id, "00000000") is None
+    assert find_failure(engine, other, "6f53031f") is None
+
+
+def test_a_retry_by_reason_takes_that_group_alone(engine: Engine, loads: Loads):
+    job_id = fail_all(engine, loads)
+    assert retry_job(engine, job_id, reason="25422e22") == Retried(1, 0, 0)
+    assert [group.reason for group in list_failures(engine, job_id)] == ["6f53031f"]
+    assert [row.state for row in rows_of(engine, job_id)] == ["failed", "failed", "failed", "queued"]
+    assert retry_job(engine, job_id, reason="25422e22") == Retried(0, 0, 0)
+    assert_tallies_hold(engine)
+
+
+def test_a_retry_by_row_takes_that_row_alone(engine: Engine, loads: Loads):
+    job_id = fail_all(engine, loads)
+    assert retry_job(engine, job_id, row_number=3) == Retried(1, 0, 0)
+    assert [row.state for row in rows_of(engine, job_id)] == ["failed", "queued", "failed", "failed"]
+    [largest, _] = list_failures(engine, job_id)
+    assert (largest.count, largest.example_row) == (2, 2)
+
+
+def test_what_failed_without_a_key_gets_it_from_the_sweep_piece_by_piece(
+    engine: Engine, loads: Loads, monkeypatch: pytest.MonkeyPatch
+):
+    job_id = fail_all(engine, loads)
+    # As the version before this one leaves them.
+    change_items(engine, job_id, reason=None)
+    monkeypatch.setattr(upkeep, "PIECE", 3)
+    assert [name_reasons(engine), name_reasons(engine), name_reasons(engine)] == [3, 1, 0]
+    assert [row.reason for row in rows_of(engine, job_id)] == ["6f53031f"] * 3 + ["25422e22"]
+
+
 def test_a_retry_takes_all_groups_back(engine: Engine, loads: Loads):
     job_id = fail_all(engine, loads)
     retry_job(engine, job_id)
@@ -134,7 +203,7 @@ def test_a_retry_by_code_leaves_the_other_groups_as_they_are(engine: Engine, loa
     job_id = fail_all(engine, loads)
     retry_job(engine, job_id, codes=[Code.REFUSED])
     assert list_failures(engine, job_id) == [
-        FailureGroup("unreachable", None, "connection refused", 1, True, 5, "a5")
+        FailureGroup("25422e22", "unreachable", None, "connection refused", 1, True, 5, "a5")
     ]
 
 
@@ -147,7 +216,7 @@ def test_a_retry_that_leaves_rows_behind_names_the_first_of_those(engine: Engine
     loads.job([planned(100, target="t7")])
     retry_job(engine, job_id)
     assert list_failures(engine, job_id) == [
-        FailureGroup("account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5")
+        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5")
     ]
     assert_tallies_hold(engine)
 

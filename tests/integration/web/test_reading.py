@@ -14,9 +14,11 @@ import pytest
 from sqlalchemy import update
 
 from tests.end_to_end.harness import MAIL, small_world
-from tests.integration.store.databases import Stores
+from tests.integration.store.databases import Loads, Stores, end, take
 from tests.integration.web.site import Site, new_site, wait_until
 from worker.domain.scopes import Scope
+from worker.domain.states import Code
+from worker.domain.verdicts import GiveUp
 from worker.simulator.faults import refused
 from worker.simulator.server import SimulatorThread
 from worker.store.loading import ensure_instance
@@ -95,6 +97,7 @@ def test_a_job_is_shown_with_its_counters(past: Past):
     }
     assert found["rows_per_second"] > 0
     assert found["seconds_left"] is None
+    assert found["seconds_worked"] > 0
     assert found["finished_at"] is not None
     assert past.site.place.settings.api_host == found["api_host"]
 
@@ -161,6 +164,44 @@ def test_failures_are_grouped_by_reason_with_an_example(past: Past):
     assert (reason["code"], reason["count"], reason["example_row"]) == ("refused", 2, 3)
     assert reason["example_account_id"] == "globex"
     assert "no credit for '…'" in reason["message"]
+    assert found["next_cursor"] is None
+
+
+def test_failures_come_in_pages(site: Site, client: httpx.Client):
+    job_id = Loads(site.engine).job(6)
+    items = sorted(take(site.engine), key=lambda item: item.row_number)
+    words = ("one", "two", "two", "three", "three", "three")
+    end(
+        site.engine,
+        *((item, GiveUp(Code.REFUSED, f"no {word}", 400)) for item, word in zip(items, words, strict=True)),
+    )
+    address = f"/v1/jobs/{job_id}/failures"
+    first = client.get(address, params={"limit": 2}).json()
+    assert [reason["message"] for reason in first["reasons"]] == ["no three", "no two"]
+    second = client.get(address, params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [reason["message"] for reason in second["reasons"]] == ["no one"]
+    assert (second["failed"], second["next_cursor"]) == (6, None)
+
+
+def test_rows_of_one_reason_are_read_by_its_key(past: Past):
+    [reason] = past.client.get(f"/v1/jobs/{past.ended}/failures").json()["reasons"]
+    key = reason["reason"]
+    assert key == "269255e3"
+    items = past.client.get(f"/v1/jobs/{past.ended}/items", params={"reason": key}).json()["items"]
+    assert [(item["row"], item["reason"]) for item in items] == [(3, key), (5, key)]
+    file = past.client.get(f"/v1/jobs/{past.ended}/results.csv", params={"reason": key})
+    name = f"items.{past.ended}.failed-269255e3.csv"
+    assert file.headers["content-disposition"] == f'attachment; filename="{name}"'
+    rows = list(csv.DictReader(io.StringIO(file.content.decode("utf-8-sig"))))
+    assert [row["account_id"] for row in rows] == ["globex", "umbrella"]
+    other = past.client.get(
+        f"/v1/jobs/{past.ended}/results.csv", params={"reason": key, "state": "installed"}
+    )
+    assert list(csv.DictReader(io.StringIO(other.content.decode("utf-8-sig")))) == []
+    none = past.client.get(f"/v1/jobs/{past.ended}/items", params={"reason": "00000000"})
+    assert none.json()["items"] == []
+    wrong = past.client.get(f"/v1/jobs/{past.ended}/items", params={"reason": "refused"})
+    assert wrong.status_code == 422
 
 
 def test_results_are_the_file_with_what_came_of_each_row(past: Past):
@@ -252,7 +293,9 @@ def test_a_wrong_state_is_a_409_that_says_which(past: Past):
 def test_failed_rows_are_tried_again_by_code(site: Site, client: httpx.Client, ended: str):
     none = client.post(f"/v1/jobs/{ended}/retry", json={"codes": ["unreachable"]}).json()
     assert (none["queued"], none["job"]["state"]) == (0, "completed")
-    some = client.post(f"/v1/jobs/{ended}/retry", json={"codes": ["refused"]}).json()
+    other = client.post(f"/v1/jobs/{ended}/retry", json={"reason": "00000000"}).json()
+    assert other["queued"] == 0
+    some = client.post(f"/v1/jobs/{ended}/retry", json={"reason": "269255e3"}).json()
     assert (some["queued"], some["wiped"], some["live"], some["job"]["state"]) == (2, 0, 0, "running")
     with site.working():
         wait_until(lambda: job_of(client, ended)["installed"] == 4)

@@ -228,6 +228,9 @@ def test_parameters_are_told_in_the_same_words(office: Office) -> None:
     results = office.client.get(f"/v1/jobs/{office.job_id}/results.csv", params={"state": "gone"})
     expected = "expected one of queued, running, installed, failed, cancelled, refused, got another text"
     assert refused(results, 422, "invalid_request") == [{"column": "state", "message": expected}]
+    items = office.client.get(f"/v1/jobs/{office.job_id}/items", params={"reason": "refused"})
+    expected = "expected the 8 letters and digits of a reason's key, got another text"
+    assert refused(items, 422, "invalid_request") == [{"column": "reason", "message": expected}]
     job = office.client.get("/v1/jobs/no_such_job")
     assert refused(job, 422, "invalid_request") == [
         {"column": "job_id", "message": "expected 16 letters, digits and dashes at most, got another text"}
@@ -245,7 +248,9 @@ def test_parameters_are_told_in_the_same_words(office: Office) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "261121-k3x9qd", "a\0b", "0", "-1", "a" * 300, "ü"])
-@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/{}/items", "/v1/jobs/{}/authorisations"])
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs", "/v1/jobs/{}/items", "/v1/jobs/{}/failures", "/v1/jobs/{}/authorisations"]
+)
 def test_a_wrong_cursor_is_told_so(office: Office, path: str, cursor: str) -> None:
     answer = office.client.get(path.format(office.job_id), params={"cursor": cursor})
     refused(answer, 400, "wrong_cursor")

@@ -11,10 +11,12 @@ from worker.web.downloads import attachment, download_name
     [
         ("spring.csv", "results", "spring.261122-bcdfgh.results.csv"),
         ("spring.csv", "failed", "spring.261122-bcdfgh.failed.csv"),
+        ("spring.csv", "failed-3f9a0c12", "spring.261122-bcdfgh.failed-3f9a0c12.csv"),
         ("spring.v2.csv", "links", "spring.v2.261122-bcdfgh.links.csv"),
         ("items", "results", "items.261122-bcdfgh.results.csv"),
         # A result file that is handed in again.
         ("spring.261120-qrstvw.results.csv", "results", "spring.261122-bcdfgh.results.csv"),
+        ("spring.261120-qrstvw.failed-3f9a0c12.csv", "results", "spring.261122-bcdfgh.results.csv"),
         ('a/b\\c\n"d.csv', "results", "a_b_c__d.261122-bcdfgh.results.csv"),
         ("Süd.csv", "results", "Süd.261122-bcdfgh.results.csv"),
         ("..csv", "results", "261122-bcdfgh.results.csv"),

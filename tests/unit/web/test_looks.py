@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.states import JobState, PauseReason
+from worker.jobs.standing import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureGroup, PacePoint
-from worker.web.pages.looks import Look
+from worker.web.pages.looks import Look, PaceKnown
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 JOB = JobStatus(
@@ -149,30 +150,31 @@ def test_nearly_all_is_not_rounded_up_to_all():
     assert Look(replace(JOB, total=100_000, installed=99_997), NOW).percent_done == "99.9 %"
 
 
-def test_the_rate_is_that_of_the_last_half_minute():
-    look = Look(JOB, NOW, pace_points=[point(200, 500), point(20, 30), point(2, 60)])
-    assert look.rows_per_second == 3.0
-    assert look.rate == "3.0/s"
-    assert look.time_left == "about 19 s"
+def test_rate_and_time_left_are_said_where_they_are_known():
+    look = Look(JOB, NOW, going=Going(3.0, 19.3))
+    assert (look.rate, look.rate_note) == ("3.0/s", "rows, in the last half minute")
+    assert (look.time_left, look.time_left_note) == ("about 19 s", "58 to go")
 
 
 def test_without_a_row_that_ended_lately_no_time_left_is_invented():
     look = Look(JOB, NOW, pace_points=[point(200, 500)])
-    assert (look.rate, look.time_left) == ("–", "not known yet")
+    assert (look.rate, look.rate_note, look.time_left) == ("–", "no row ended lately", None)
     assert look.stands_still is True
 
 
-def test_rows_that_are_held_back_take_no_time():
-    look = Look(replace(JOB, held=58), NOW, pace_points=[point(2, 60)])
-    assert look.time_left == "not known yet"
-    assert look.time_left_note == "0 to go"
-
-
-def test_a_job_that_ended_has_its_average():
-    job = replace(JOB, state=JobState.COMPLETED, installed=98, finished_at=NOW - timedelta(minutes=3))
-    look = Look(job, NOW, pace_points=[point(200, 98)])
-    assert (look.rate, look.time_left, look.took) == ("1.7/s", None, "1 min")
+def test_a_job_that_ended_took_the_time_in_which_it_ran():
+    ended = NOW - timedelta(minutes=3)
+    job = replace(JOB, state=JobState.COMPLETED, installed=98, finished_at=ended, worked_s=82.0)
+    look = Look(job, NOW, going=Going(1.2), pace_points=[point(200, 98)])
+    assert (look.rate, look.rate_note, look.time_left) == ("1.2/s", "rows, on average", None)
+    assert look.took == "1 min 22 s"
     assert look.stands_still is False
+
+
+def test_a_job_that_is_being_written_says_no_number_of_rows():
+    look = Look(replace(JOB, state=JobState.LOADING, total=0, installed=0, failed=0, tried=0), NOW)
+    assert look.summary == "its rows are being written"
+    assert look.is_loading is True
 
 
 @pytest.mark.parametrize(
@@ -200,14 +202,20 @@ def test_every_pause_says_what_to_do(reason):
     assert "--" not in advice.text
 
 
-def test_failures_of_one_code_stand_together_the_largest_first():
+def test_each_reason_has_its_message_what_to_do_and_its_key():
     groups = [
-        FailureGroup("name_in_use", None, "taken", 5, False, 9, "a"),
-        *(FailureGroup("refused", 400, f"reason {n}", 2, False, n, "b") for n in range(2, 9)),
+        FailureGroup("3f9a0c12", "refused", 400, "the account is suspended", 1, False, 9, "a"),
+        FailureGroup("81bc0e77", "name_in_use", None, "taken", 1, False, 4, "b"),
     ]
-    first, second = Look(JOB, NOW, failure_groups=groups).failures
-    assert (first.code, first.count, len(first.groups), first.others) == ("refused", 14, 5, 4)
-    assert (second.code, second.count, second.others) == ("name_in_use", 5, 0)
+    look = Look(replace(JOB, failed=12), NOW, failure_groups=groups)
+    first, second = look.failures
+    assert (first.key, first.heading, first.message) == (
+        "3f9a0c12",
+        "Cyclr refused the install",
+        "The account is suspended.",
+    )
+    assert (second.heading, second.example_row) == ("the name is taken in the account", 4)
+    assert look.other_failures == 10
 
 
 def test_the_pace_has_a_point_for_every_moment_also_where_nothing_ended():
@@ -216,6 +224,22 @@ def test_the_pace_has_a_point_for_every_moment_also_where_nothing_ended():
     assert pace["at"] == [began, began + 1, began + 2, began + 3]
     assert pace["installed"] == [10, 0, 0, 20]
     assert pace["failed"] == [0, 0, 0, 1]
+    assert pace["is_whole"] is True
+
+
+def test_a_page_that_has_the_chart_is_sent_what_is_new_of_it():
+    began = int(NOW.timestamp()) - 4
+    points = [point(4, 10), point(2, 15), point(1, 20, 1)]
+    known = Look(JOB, NOW, pace_points=points, pace_known=PaceKnown.from_text(f"1-{began + 2}")).pace
+    assert (known["is_whole"], known["at"], known["installed"]) == (False, [began + 2, began + 3], [15, 20])
+    # Where its points are of another width now, it is sent anew.
+    wider = Look(JOB, NOW, pace_points=points, pace_known=PaceKnown.from_text(f"2-{began}")).pace
+    assert (wider["is_whole"], len(wider["at"])) == (True, 4)
+
+
+@pytest.mark.parametrize("text", ["", "1", "-", "1-", "x-5", "1-²", "1-99999999999999"])
+def test_what_a_page_says_of_its_chart_may_be_anything(text):
+    assert PaceKnown.from_text(text) is None
 
 
 def test_what_a_screen_reader_hears_changes_at_each_quarter_only():

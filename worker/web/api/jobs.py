@@ -11,7 +11,7 @@ from worker.intake.columns import find_position
 from worker.jobs.results import REFUSED, iter_result_file
 from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
 from worker.store.new_rows import HELD_UNTIL
-from worker.store.tallies import list_failures
+from worker.store.tallies import FailurePlace, list_failures
 from worker.web.api.models import (
     WAYS,
     Failures,
@@ -24,8 +24,9 @@ from worker.web.api.models import (
     to_attempt,
     to_reason,
 )
-from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
+from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, Reason, RowNumber, Text
 from worker.web.api.showing import (
+    require_failures_before,
     require_job,
     require_job_before,
     require_row_before,
@@ -106,13 +107,14 @@ def list_job_items(
     state: ItemState | None = None,
     code: Annotated[list[Code] | None, Query(description="May be repeated.")] = None,
     account_id: Text = None,
+    reason: Reason = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Items:
     """In the order of the file."""
     job = require_job(place, job_id)
     after = require_row_before(place, job_id, cursor)
-    wanted = ItemFilter(state=state, codes=code or (), account_id=account_id)
+    wanted = ItemFilter(state=state, codes=code or (), account_id=account_id, reason=reason)
     found = list_items(
         place.database.engine,
         job_id,
@@ -147,13 +149,24 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
 
 
 @router.get(
-    "/{job_id}/failures", operation_id="listFailures", summary="Why items failed", responses=problems(404)
+    "/{job_id}/failures",
+    operation_id="listFailures",
+    summary="Why items failed",
+    responses=problems(400, 404),
 )
-def list_reasons(job_id: JobId, caller: Reader, place: GivenPlace) -> Failures:
-    """Grouped by reason, the 100 most frequent ones; at the same cost whatever the job's size."""
+def list_reasons(
+    job_id: JobId, caller: Reader, place: GivenPlace, cursor: Cursor = None, limit: Limit = PAGE
+) -> Failures:
+    """Grouped by reason, the most frequent ones first; at the same cost whatever the job's size."""
     job = require_job(place, job_id)
-    groups = list_failures(place.database.engine, job_id)
-    return Failures(failed=job.failed, reasons=[to_reason(group) for group in groups])
+    after = require_failures_before(cursor)
+    found = list_failures(place.database.engine, job_id, limit=limit + 1, after=after)
+    shown = found[:limit]
+    return Failures(
+        failed=job.failed,
+        reasons=[to_reason(group) for group in shown],
+        next_cursor=str(FailurePlace.of(shown[-1])) if len(found) > limit else None,
+    )
 
 
 @router.get(
@@ -176,12 +189,15 @@ def download_results(
     caller: Reader,
     place: GivenPlace,
     state: Annotated[str | None, Query(json_schema_extra={"enum": list(RESULT_STATES)})] = None,
+    reason: Reason = None,
 ) -> Response:
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
         fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
         raise Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
     job = require_job(place, job_id)
-    pieces: Iterator[str] = iter_result_file(place.database.engine, job_id, state=state, ways=WAYS)
-    headers = attachment(download_name(job, state or "results"))
-    return StreamingResponse(pieces, media_type=CSV, headers=headers)
+    pieces: Iterator[str] = iter_result_file(
+        place.database.engine, job_id, state=state, reason=reason, ways=WAYS
+    )
+    which = f"failed-{reason}" if reason else state or "results"
+    return StreamingResponse(pieces, media_type=CSV, headers=attachment(download_name(job, which)))

@@ -10,6 +10,7 @@ from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
 from worker.jobs.checking import Checked
+from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
 from worker.web.faults import Fault
@@ -48,8 +49,13 @@ class Job(BaseModel):
     refused: int = Field(description="Rows with problems that were left out.")
     skipped: int = Field(description="Rows of a result file that were installed already.")
     warning_count: int = Field(description=WARNING_COUNT)
-    rows_per_second: float = Field(description="Lately; of the whole time once it has ended.")
-    seconds_left: float | None = Field(description="Null where it is not known.")
+    rows_per_second: float = Field(
+        description="Installed or failed: in the last half minute; of all its work once it has ended."
+    )
+    seconds_left: float | None = Field(description="Null where it is not known, or would mean nothing yet.")
+    seconds_worked: float = Field(
+        description="While it was running: without pauses, and without the time between its end and a retry."
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -88,6 +94,7 @@ class Item(BaseModel):
     message: str | None
     http_status: int | None
     can_retry_help: bool | None
+    reason: str | None = Field(description="Failed: the key of its reason, as in `failures`.")
     attempts: int
     due_at: datetime | None = Field(
         description="When it is tried next; null: it is final, in hand or held back."
@@ -130,6 +137,7 @@ class ItemWithAttempts(Item):
 class FailureReason(BaseModel):
     """Failed items of one reason. `message`: what is the same in all of theirs."""
 
+    reason: str = Field(description="Its key, for `reason` elsewhere.", examples=["3f9a0c12"])
     code: str
     http_status: int | None
     message: str
@@ -140,10 +148,11 @@ class FailureReason(BaseModel):
 
 
 class Failures(BaseModel):
-    """Why items failed, the most frequent reason first. `failed`: of all reasons, also those not shown."""
+    """A page of why items failed, the most frequent reason first. `failed`: of all reasons, also those of other pages."""
 
     failed: int
     reasons: list[FailureReason]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
 
 
 class Retried(BaseModel):
@@ -237,8 +246,8 @@ def to_job(
     *,
     api_host: str,
     handed_in_by: str | None,
-    per_second: float,
-    seconds_left: float | None,
+    going: Going,
+    worked_s: float,
 ) -> Job:
     return Job(
         id=job.id,
@@ -260,8 +269,9 @@ def to_job(
         refused=job.refused,
         skipped=job.skipped,
         warning_count=job.warning_count,
-        rows_per_second=round(per_second, 2),
-        seconds_left=None if seconds_left is None else round(seconds_left, 1),
+        rows_per_second=round(going.rows_per_second, 2),
+        seconds_left=None if going.seconds_left is None else round(going.seconds_left, 1),
+        seconds_worked=round(worked_s, 1),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query
 
+from worker.domain.reasons import KEY_PATTERN
 from worker.intake.rows import AS_WRITTEN_COLUMNS
 from worker.web.patterns import JOB_ID, NO_NUL
 
@@ -18,6 +19,10 @@ RowNumber = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]
 AsWritten = Literal[AS_WRITTEN_COLUMNS]  # type: ignore[valid-type]  # the words are told once
+Reason = Annotated[
+    str | None,
+    Query(pattern=KEY_PATTERN, description="Only failed rows of this reason: its key, as in `failures`."),
+]
 Text = Annotated[str | None, Query(max_length=1_000, pattern=NO_NUL)]
 # Any text: what is none of ours is told as a wrong cursor, whatever form it has.
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.")]

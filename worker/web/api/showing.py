@@ -3,14 +3,14 @@
 import hashlib
 import re
 
-from worker.jobs.standing import rows_per_second, seconds_left
+from worker.jobs.standing import read_going
 from worker.store.api_keys import list_keys
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import ItemFilter, find_job, list_api_hosts, list_items
-from worker.store.tallies import list_pace
+from worker.store.tallies import FailurePlace
 from worker.web.api.models import Job, JobWithWarnings, to_job, to_job_with_warnings
 from worker.web.api.parameters import LARGEST_ROW
-from worker.web.patterns import JOB_ID
+from worker.web.patterns import FAILURE_PLACE, JOB_ID
 from worker.web.place import Place
 from worker.web.problems import Refusal
 
@@ -30,14 +30,13 @@ def show_jobs(place: Place, jobs: list[JobStatus]) -> list[Job]:
     now = place.clock.now()
     shown = []
     for job in jobs:
-        per_second = rows_per_second(job, () if job.finished_at else list_pace(engine, job.id), now)
         shown.append(
             to_job(
                 job,
                 api_host=hosts[job.instance_id],
                 handed_in_by=names.get(job.api_key_id or ""),
-                per_second=per_second,
-                seconds_left=seconds_left(job, per_second),
+                going=read_going(engine, job, now),
+                worked_s=job.worked_for_s(now),
             )
         )
     return shown
@@ -76,6 +75,16 @@ def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
     if not found or found[0].row_number != row:
         raise _wrong_cursor("another text")
     return row
+
+
+def require_failures_before(cursor: str | None) -> FailurePlace | None:
+    """The place of the last reason of the page before. Raises: Refusal (400) where the cursor is none of ours."""
+    if cursor is None:
+        return None
+    # Its reason may have more rows by now, or none: the place is good all the same.
+    if not re.fullmatch(FAILURE_PLACE, cursor):
+        raise _wrong_cursor("another text")
+    return FailurePlace.from_text(cursor)
 
 
 def _wrong_cursor(got: str) -> Refusal:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import Code, PauseReason
 from worker.jobs.standing import refusal_in_words
 from worker.store.jobs import JobStatus, cancel_job, pause_job, resume_job
@@ -32,10 +33,11 @@ class Resume(BaseModel):
 
 
 class Retry(BaseModel):
-    """`codes`: only failed rows with these; none given: all failed and cancelled ones."""
+    """`codes`, `reason`: only failed rows with one of these codes, of this reason; none given: all failed and cancelled ones."""
 
     model_config = ConfigDict(extra="forbid")
     codes: list[Code] = Field(default_factory=list, max_length=100)
+    reason: str | None = Field(None, pattern=KEY_PATTERN, examples=["3f9a0c12"])
 
 
 @router.post("/pause", operation_id="pauseJob", summary="Let a job rest", responses=ANSWERS)
@@ -73,9 +75,10 @@ def cancel(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
 def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None = None) -> Retried:
     """Each begins anew, with a look into its account first."""
     require_own_job(place, job_id)
+    asked = wanted or Retry()
     try:
         with place.keep(job_id):
-            retried = retry_job(place.database.engine, job_id, codes=wanted.codes if wanted else ())
+            retried = retry_job(place.database.engine, job_id, codes=asked.codes, reason=asked.reason)
     except WrongState:
         raise wrong_state(place, job_id, "retried") from None
     place.ring()

@@ -5,6 +5,8 @@ jobs.py        the list
 new_job.py     a file is dropped, checked, and started
 checks.py      what a check says
 job.py         a job, live, with its rows
+rows.py        its rows as a table
+failures.py    why rows failed: all reasons
 steering.py    pause, resume, cancel, retry
 item.py        one row, and what happened to it
 looks.py       how a job stands, in numbers and words
@@ -14,8 +16,8 @@ rendering.py   templates become answers
 
 from fastapi import APIRouter
 
-from worker.web.pages import item, job, jobs, new_job, signing_in, steering
+from worker.web.pages import failures, item, job, jobs, new_job, signing_in, steering
 
 router = APIRouter(include_in_schema=False)
-for part in (signing_in, jobs, new_job, job, steering, item):
+for part in (signing_in, jobs, new_job, job, failures, steering, item):
     router.include_router(part.router)

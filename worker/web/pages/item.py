@@ -18,6 +18,8 @@ from worker.store.new_rows import HELD_UNTIL
 from worker.web.guards import PageReader
 from worker.web.pages import words
 from worker.web.pages.job import require_job
+from worker.web.pages.jobs import other_host
+from worker.web.pages.looks import can_be_retried
 from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace
 from worker.web.problems import Refusal
@@ -72,7 +74,15 @@ def item_page(
     connector = get_connector(engine, item.connector_id)
     attempts = list_attempts(engine, job_id, row_number)
     view = _view(job, item, connector, attempts)
-    return render(request, "pages/item.html", section="jobs", job=job, item=view)
+    is_ours = other_host(job, place) is None
+    return render(
+        request,
+        "pages/item.html",
+        section="jobs",
+        job=job,
+        item=view,
+        can_retry=is_ours and item.state in (ItemState.FAILED, ItemState.CANCELLED) and can_be_retried(job),
+    )
 
 
 def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence[Any]) -> ItemView:
@@ -110,7 +120,7 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
             return (
                 "",
                 "Cancelled before it was installed.",
-                "Retry the job's cancelled rows to install it after all.",
+                "Retry it to install it after all.",
             )
         case ItemState.RUNNING:
             return "", "In hand of a worker just now.", "Load the page again in a moment."

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
 from worker.jobs import standing
-from worker.jobs.standing import is_ending
+from worker.jobs.standing import Going, is_ending
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureGroup, PacePoint
 from worker.web.pages import words
 
 STANDS_STILL_AFTER = timedelta(seconds=5)
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
-SHOWN_MESSAGES = 5
+SHOWN_REASONS = 10
 NOBODY = InHand(0, 0)
 NOT_WELL = ("to-authorise", "failed", "cancelled")
 
@@ -44,15 +44,36 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureReason:
-    """Failed rows of one code. `others`: rows whose message is not among `groups`."""
+class Reason:
+    """Failed rows of one reason. `key`: of their group; `example_row`: the first of them."""
 
-    code: str
+    key: str
     heading: str
     advice: str
+    message: str
     count: int
-    groups: Sequence[FailureGroup]
-    others: int
+    example_row: int
+
+    @classmethod
+    def of(cls, group: FailureGroup) -> "Reason":
+        about = words.reason(group.code)
+        message = words.sentence(group.message)
+        return cls(group.reason, about.heading, about.advice, message, group.count, group.example_row)
+
+
+@dataclass(frozen=True, slots=True)
+class PaceKnown:
+    """What of the chart a page has already: points of so many seconds each, the last one from `at` on. As a text: `1-1764511200`."""
+
+    over_s: int
+    at: int
+
+    @classmethod
+    def from_text(cls, text: str) -> "PaceKnown | None":
+        """None where there is none."""
+        over_s, _, at = text.partition("-")
+        are_numbers = all(part.isascii() and part.isdigit() and len(part) < 12 for part in (over_s, at))
+        return cls(int(over_s), int(at)) if are_numbers else None
 
 
 @dataclass(slots=True)
@@ -62,10 +83,12 @@ class Look:
     job: JobStatus
     now: datetime
     in_hand: InHand = NOBODY
+    going: Going = Going()  # noqa: RUF009 - it cannot be changed
     handed_in_by: str | None = None
     other_host: str | None = None
     pace_points: Sequence[PacePoint] = ()
     failure_groups: Sequence[FailureGroup] = ()
+    pace_known: PaceKnown | None = None
     asks_customers: bool = False
     calls: str | None = None
     calls_note: str = ""
@@ -117,9 +140,8 @@ class Look:
 
     @property
     def summary(self) -> str:
-        job = self.job
-        pause = words.pause_in_words(job)
-        return f"{job.final:,} of {counted(job.total, 'row')} done{f' · {pause}' if pause else ''}"
+        pause = words.pause_in_words(self.job)
+        return f"{standing.done_in_words(self.job)}{f' · {pause}' if pause else ''}"
 
     @property
     def not_well(self) -> list[Part]:
@@ -127,32 +149,29 @@ class Look:
         return [part for part in self.parts if part.name in NOT_WELL and part.count]
 
     @property
+    def is_loading(self) -> bool:
+        return self.job.state is JobState.LOADING
+
+    @property
     def percent_done(self) -> str:
         return _percent(self.job.final, self.job.total)
 
     @property
-    def rows_per_second(self) -> float:
-        """Of the last half minute while it runs, of the whole time when it is over."""
-        return standing.rows_per_second(self.job, self.pace_points, self.now)
-
-    @property
     def rate(self) -> str:
-        rate = self.rows_per_second
+        rate = self.going.rows_per_second
         return f"{rate:,.1f}/s" if rate else "–"
 
     @property
     def rate_note(self) -> str:
         if self.job.finished_at is not None:
             return "rows, on average"
-        return "rows, in the last half minute" if self.rows_per_second else "no row ended lately"
+        return "rows, in the last half minute" if self.going.rows_per_second else "no row ended lately"
 
     @property
     def time_left(self) -> str | None:
-        """None where nothing is to be done just now."""
-        if self.job.state is not JobState.RUNNING:
-            return None
-        left, rate = self.job.left - self.job.held, self.rows_per_second
-        return f"about {in_words(left / rate)}" if rate and left > 0 else "not known yet"
+        """None where it is not known, or would mean nothing yet."""
+        seconds_left = self.going.seconds_left
+        return None if seconds_left is None else f"about {in_words(seconds_left)}"
 
     @property
     def time_left_note(self) -> str:
@@ -160,10 +179,8 @@ class Look:
 
     @property
     def took(self) -> str:
-        job = self.job
-        if job.started_at is None or job.finished_at is None:
-            return ""
-        return f"{in_words((job.finished_at - job.started_at).total_seconds())}"
+        """The time in which it was running."""
+        return in_words(self.job.worked_for_s(self.now))
 
     @property
     def advice(self) -> Advice | None:
@@ -187,8 +204,7 @@ class Look:
 
     @property
     def can_retry(self) -> bool:
-        job = self.job
-        return bool(job.failed or job.cancelled) and job.state is not JobState.LOADING and not is_ending(job)
+        return bool(self.job.failed or self.job.cancelled) and can_be_retried(self.job)
 
     @property
     def deeds(self) -> list[tuple[str, str, str]]:
@@ -203,12 +219,23 @@ class Look:
         return []
 
     @property
-    def failures(self) -> list[FailureReason]:
-        return _by_code(self.failure_groups)
+    def failures(self) -> list[Reason]:
+        """The most frequent ones."""
+        return [Reason.of(group) for group in self.failure_groups]
+
+    @property
+    def other_failures(self) -> int:
+        """Failed rows of no reason that is shown."""
+        return max(0, self.job.failed - sum(group.count for group in self.failure_groups))
 
     @property
     def pace(self) -> dict[str, object]:
-        return _pace(self.pace_points, self.job.finished_at or self.now)
+        return _pace(self.pace_points, self.job.finished_at or self.now, self.pace_known)
+
+
+def can_be_retried(job: JobStatus) -> bool:
+    """Whether rows of it may be tried again now."""
+    return job.state is not JobState.LOADING and not is_ending(job)
 
 
 def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
@@ -267,32 +294,30 @@ def _percent(final: int, total: int) -> str:
     return f"{100 * final / total:.0f} %" if final == total else f"{min(99.9, 100 * final / total):.1f} %"
 
 
-def _by_code(groups: Sequence[FailureGroup]) -> list[FailureReason]:
-    by_code: dict[str, list[FailureGroup]] = {}
-    for group in groups:
-        by_code.setdefault(group.code, []).append(group)
-    reasons = []
-    for code, mine in by_code.items():
-        shown = mine[:SHOWN_MESSAGES]
-        count = sum(group.count for group in mine)
-        others = count - sum(group.count for group in shown)
-        about = words.reason(code)
-        reasons.append(FailureReason(code, about.heading, about.advice, count, shown, others))
-    return sorted(reasons, key=lambda reason: -reason.count)
-
-
-def _pace(points: Sequence[PacePoint], until: datetime) -> dict[str, object]:
-    """Rows a second, for the chart: every moment from the first to the last, also those in which nothing ended."""
+def _pace(points: Sequence[PacePoint], until: datetime, known: PaceKnown | None) -> dict[str, object]:
+    """Rows a second, for the chart: every moment from the first to the last, also those in which nothing ended; or only those
+    that are not `known`, and the last one of these, which may have grown.
+    """
     if not points:
-        return {"at": [], "installed": [], "failed": [], "words": ""}
+        return {"over_s": 0, "is_whole": True, "at": [], "installed": [], "failed": [], "words": ""}
     over_s = points[0].over_s
-    known = {int(point.at.timestamp()): point for point in points}
+    known_points = {int(point.at.timestamp()): point for point in points}
     first = int(points[0].at.timestamp())
     last = max(int(points[-1].at.timestamp()), int(until.timestamp()) // over_s * over_s - over_s)
     # A job that waits for days is cut to what a chart can show.
     moments = list(range(first, last + 1, over_s))[-600:]
-    found = [known.get(at) for at in moments]
+    is_whole = known is None or known.over_s != over_s or known.at not in moments
+    shown = moments if known is None or is_whole else moments[moments.index(known.at) :]
+    found = [known_points.get(at) for at in shown]
     installed = [round(point.installed / over_s, 2) if point else 0 for point in found]
     failed = [round(point.failed / over_s, 2) if point else 0 for point in found]
-    text = f"Rows a second, one point for every {in_words(over_s)}; {max(installed):g} installed a second at most."
-    return {"at": moments, "installed": installed, "failed": failed, "words": text}
+    most = round(max(point.installed for point in points) / over_s, 2)
+    text = f"Rows a second, one point for every {in_words(over_s)}; {most:g} installed a second at most."
+    return {
+        "over_s": over_s,
+        "is_whole": is_whole,
+        "at": shown,
+        "installed": installed,
+        "failed": failed,
+        "words": text,
+    }

@@ -17,6 +17,7 @@ from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import find_unfinished
 from worker.store.uploads import Upload
+from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten
 from worker.web.downloads import attachment
 from worker.web.guards import FORM_TOKEN, PageWriter, require_form_token
@@ -44,8 +45,16 @@ router = APIRouter()
 
 
 @router.get("/jobs/new")
-def new_job_page(request: Request, caller: PageWriter) -> Response:
-    return render(request, "pages/new_job.html", section="new", fault=None)
+def new_job_page(request: Request, caller: PageWriter, place: GivenPlace) -> Response:
+    return _new_job(request, place, caller)
+
+
+def _new_job(
+    request: Request, place: Place, caller: Caller, *, status: int = 200, fault: str | None = None
+) -> Response:
+    """The page, with the files that wait for a word of whoever dropped them."""
+    waiting = place.waiting.list(api_key_id=caller.key_id)
+    return render(request, "pages/new_job.html", status=status, section="new", fault=fault, waiting=waiting)
 
 
 @router.post("/jobs/new")
@@ -58,8 +67,8 @@ async def upload_file(request: Request, caller: PageWriter, place: GivenPlace) -
     try:
         form = await receive_form(place.waiting, request, api_key_id=caller.key_id, check_fields=check_fields)
     except Refusal as refusal:
-        return render(
-            request, "pages/new_job.html", status=refusal.status, section="new", fault=refusal.detail
+        return await asyncio.to_thread(
+            _new_job, request, place, caller, status=refusal.status, fault=refusal.detail
         )
     return RedirectResponse(f"/uploads/{form.upload.id}", status_code=303)
 

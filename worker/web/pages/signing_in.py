@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from worker.web.access import SESSION_LASTS
@@ -26,10 +27,17 @@ router = APIRouter()
 async def sign_in_page(request: Request, then: str = "") -> Response:
     if await find_page_caller(request) is not None:
         return RedirectResponse(_own_path(then), status_code=303)
+    cookie = request.cookies.get(COOKIE)
+    why = await run_in_threadpool(access_of(request).why_over, cookie) if cookie else None
     # A link in a mail or a chat comes without the cookie: the page asks once more, by itself and with it.
     is_from_elsewhere = request.headers.get("sec-fetch-site") == "cross-site"
     return render(
-        request, "pages/sign_in.html", then=_own_path(then), fault=None, asks_again=is_from_elsewhere
+        request,
+        "pages/sign_in.html",
+        then=_own_path(then),
+        why=why,
+        fault=None,
+        asks_again=is_from_elsewhere,
     )
 
 
@@ -47,6 +55,7 @@ async def sign_in(
             "pages/sign_in.html",
             status=refusal.status,
             then=_own_path(then),
+            why=None,
             fault=refusal.detail,
             asks_again=False,
         )

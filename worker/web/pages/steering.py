@@ -5,21 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
-from worker.domain.states import JobState, PauseReason
+from worker.domain.reasons import KEY_PATTERN
+from worker.domain.states import ItemState, JobState, PauseReason
 from worker.domain.wording import counted, in_words
 from worker.jobs.standing import is_ending, refusal_in_words
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.store.listing import ItemFilter, list_items
 from worker.store.steering import WrongState, retry_job
-from worker.store.tallies import list_failures
+from worker.store.tallies import find_failure
+from worker.web.api.parameters import LARGEST_ROW
 from worker.web.guards import PageWriter
 from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.notices import go_and_tell
 from worker.web.pages.rendering import render
+from worker.web.pages.rows import to_row
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal
 
@@ -114,35 +118,67 @@ def do_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPla
 
 @router.get("/retry")
 def ask_retry(
-    request: Request, job_id: str, caller: PageWriter, place: GivenPlace, code: str = ""
+    request: Request,
+    job_id: str,
+    caller: PageWriter,
+    place: GivenPlace,
+    reason: Annotated[str, Query(pattern=KEY_PATTERN)] = "",
+    row: Annotated[int | None, Query(ge=1, le=LARGEST_ROW)] = None,
 ) -> Response:
     job = _steerable(place, job_id)
-    groups = list_failures(place.database.engine, job_id) if code else []
-    failed = sum(group.count for group in groups if group.code == code) if code else job.failed
-    rows = counted(failed, "failed row")
-    if job.cancelled and not code:
-        rows += f" and {counted(job.cancelled, 'cancelled row')}"
-    which = f": {words.reason(code).heading}" if code else ""
     sentences = [
-        f"{rows}{which}.",
+        _what_is_retried(place, job, reason),
         "Each begins anew: its account is looked into first, so nothing is installed twice.",
         "Rows whose credentials are no longer kept are left out, and you are told how many.",
     ]
+    if row is not None:
+        sentences = [
+            _how_a_row_stands(place, job, row),
+            "It begins anew: its account is looked into first, so nothing is installed twice.",
+            "If its credentials are no longer kept it stays as it is, and you are told so.",
+        ]
     if job.state is JobState.PAUSED:
         sentences.append("The job is paused: they wait until it is resumed.")
-    question = Question(f"Retry rows of {job.source_name}?", sentences, "Retry")
+    what = f"row {row:,}" if row is not None else "rows"
+    question = Question(f"Retry {what} of {job.source_name}?", sentences, "Retry")
+    hidden = [("reason", reason)] if reason else []
+    hidden += [("row", str(row))] if row is not None else []
     ended_or_not = {JobState.RUNNING, JobState.PAUSED, JobState.COMPLETED, JobState.CANCELLED}
-    return _ask(request, job, "retry", question, ended_or_not, hidden=[("code", code)] if code else [])
+    return _ask(request, job, "retry", question, ended_or_not, hidden=hidden)
+
+
+def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
+    found = list_items(place.database.engine, job.id, ItemFilter(), after=row - 1, limit=1)
+    if not found or found[0].row_number != row:
+        return f"Job {job.id} has no row {row:,}."
+    item = found[0]
+    why = f": {words.sentence(item.message)}" if item.state == ItemState.FAILED and item.message else "."
+    return f"Account {item.account_id}, {to_row(item).state_in_words}{why}"
+
+
+def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
+    if reason:
+        group = find_failure(place.database.engine, job.id, reason)
+        if group is None:
+            return "No row has failed for this reason any more."
+        return f"{counted(group.count, 'failed row')}: {words.sentence(group.message)}"
+    rows = counted(job.failed, "failed row")
+    return f"{rows} and {counted(job.cancelled, 'cancelled row')}." if job.cancelled else f"{rows}."
 
 
 @router.post("/retry")
 def do_retry(
-    request: Request, job_id: str, caller: PageWriter, place: GivenPlace, code: Annotated[str, Form()] = ""
+    request: Request,
+    job_id: str,
+    caller: PageWriter,
+    place: GivenPlace,
+    reason: Annotated[str, Form(pattern=KEY_PATTERN)] = "",
+    row: Annotated[int | None, Form(ge=1, le=LARGEST_ROW)] = None,
 ) -> Response:
     job = _steerable(place, job_id)
     try:
         with place.keep(job_id):
-            retried = retry_job(place.database.engine, job_id, codes=(code,) if code else ())
+            retried = retry_job(place.database.engine, job_id, reason=reason or None, row_number=row)
     except WrongState:
         raise _wrong_state(place, job, "retried") from None
     place.ring()

@@ -10,9 +10,88 @@ function localise(root) {
   }
 }
 
+// Whether the server can be reached: said at the top of the page for as long as it cannot, with the time from which all is.
+const ANSWERS_WITHIN_MS = 10000;
+let heardAt = new Date();
+
+function heard() {
+  heardAt = new Date();
+  document.getElementById("connection").textContent = "";
+}
+
+function notHeard() {
+  const since = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }).format(heardAt);
+  const text = `Not connected since ${since}; what you see is of then.`;
+  const line = document.getElementById("connection");
+  if (!line.textContent.startsWith(text)) line.textContent = text;
+}
+
+// The answer, whatever the server says. Without one, or with that of a proxy whose server is away, it throws.
+async function ask(address, options = {}) {
+  try {
+    const answer = await fetch(address, { ...options, signal: AbortSignal.timeout(ANSWERS_WITHIN_MS) });
+    if ([502, 503, 504].includes(answer.status)) throw new Error(`answered ${answer.status}`);
+    heard();
+    return answer;
+  } catch (error) {
+    notHeard();
+    throw error;
+  }
+}
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  const status = event.detail.xhr.status;
+  if (status > 0 && ![502, 503, 504].includes(status)) heard();
+  else if (!document.hidden) notHeard();
+});
+
+// What a page asks for by itself can wait until somebody looks at it.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden) event.preventDefault();
+});
+
+// Nothing was done: said where the button is, and for as long as nothing else is tried.
+function sayNotDone(form) {
+  form.querySelector("[data-not-done]")?.remove();
+  const text = "The server cannot be reached, so nothing was done. Try again when it is back.";
+  if (!form.closest("dialog")) {
+    document.getElementById("connection").append(` ${text}`);
+    return;
+  }
+  const notice = document.createElement("p");
+  notice.className = "notice bad";
+  notice.role = "alert";
+  notice.dataset.notDone = "";
+  notice.textContent = text;
+  form.prepend(notice);
+}
+
+// A form is sent once the server has answered: the browser's own page of an error would take this one away.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post" || form.dataset.isReached) {
+    delete form.dataset.isReached;
+    return;
+  }
+  event.preventDefault();
+  try {
+    await ask("/healthz");
+    form.dataset.isReached = "yes";
+    form.requestSubmit(event.submitter);
+  } catch {
+    sayNotDone(form);
+  }
+});
+
 // A confirmation opens above the page it is about.
 async function openDialog(link) {
-  const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
+  let answer;
+  try {
+    answer = await ask(link.href, { headers: { Accept: "text/html" } });
+  } catch {
+    sayNotDone(link);
+    return;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const form = page.getElementById("confirm");
   if (!answer.ok || !form) {
@@ -82,14 +161,29 @@ function showUpload(form, part) {
     part < 1 ? `Uploading: ${Math.floor(part * 100)} %` : "Uploaded, one moment";
 }
 
+// Whoever may no longer upload is told so by the way to sign in; the server does not read the rest of the file then.
+async function whyCutOff(form) {
+  try {
+    const answer = await ask(form.action);
+    if (answer.redirected) location.assign(answer.url);
+  } catch {
+    // Said at the top of the page.
+  }
+  form.querySelector("output").textContent = "The upload was cut off, and nothing of it was kept. Drop the file again.";
+}
+
 function upload(form) {
   const request = new XMLHttpRequest();
   request.open("POST", form.action);
+  const isLeaving = (event) => event.preventDefault(); // the browser asks: what was sent so far would be lost
+  addEventListener("beforeunload", isLeaving);
+  request.addEventListener("loadend", () => removeEventListener("beforeunload", isLeaving));
   request.responseType = "document";
   request.upload.addEventListener("progress", (event) => {
     if (event.lengthComputable) showUpload(form, event.loaded / event.total);
   });
   request.addEventListener("load", () => {
+    removeEventListener("beforeunload", isLeaving);
     const main = request.response && request.response.querySelector("main");
     if (request.status < 400) {
       location.assign(request.responseURL);
@@ -98,9 +192,7 @@ function upload(form) {
       prepare(document);
     }
   });
-  request.addEventListener("error", () => {
-    form.querySelector("output").textContent = "The upload was cut off. Check the network and try again.";
-  });
+  request.addEventListener("error", () => whyCutOff(form));
   showUpload(form, 0);
   request.send(new FormData(form));
 }

@@ -3,7 +3,6 @@
 
 const EVERY_MS = 10000;
 const shown = new Map(); // id of a part -> what the server sent of it last
-let loadedAt = new Date();
 
 // A form's token is another one each time.
 function contentOf(part) {
@@ -32,21 +31,18 @@ function isSelecting(part) {
 
 async function refresh() {
   if (document.hidden) return;
-  const stale = document.getElementById("stale");
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await ask(location.href, { headers: { Accept: "text/html" } });
     if (answer.redirected) location.reload();
-    if (!answer.ok || answer.redirected) throw new Error("no page");
+    if (!answer.ok || answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of page.querySelectorAll("[data-part]")) replacePart(part);
     prepare(document);
-    loadedAt = new Date();
-    stale.textContent = "";
   } catch {
-    const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }).format(loadedAt);
-    stale.textContent = `Not connected since ${time}; what you see is of then.`;
+    // Said by `ask`; the next one may come through.
   }
 }
 
 setInterval(refresh, EVERY_MS);
 document.addEventListener("visibilitychange", refresh);
+addEventListener("online", refresh);

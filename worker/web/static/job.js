@@ -1,81 +1,75 @@
-// A job's page, live: told by the server when something has changed, and asking by itself where it is not told.
+// A job's page, live: it asks what has changed, every few seconds, while somebody looks.
 "use strict";
 
-const POLL_MS = 2000;
-const TRY_AGAIN_MS = 15000;
-const ROWS_EVERY_MS = 5000;
+const ASK_EVERY_MS = 5000; // with the rows, at most 15 requests a minute
+const ASK_AN_ENDED_JOB_EVERY_MS = 15000; // somebody may have it run again
+const MORE_EVERY_MS = 30000; // what is long: the reasons and the rows
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
-const shown = new Map(); // id of a part -> what the server sent of it last
+const MOST_MOMENTS = 600;
+let asking = null;
 let isAsking = false;
 let askAgain = false;
 let chart = null;
-let polling = null;
-let events = null;
+let pace = null;
 let lastSaid = null;
 let lastState = null;
-let rowsAt = Date.now();
+let moreAt = Date.now();
 
 const standing = () => document.getElementById("standing");
 
 // What is pressed just now stays until it is let go: a click must not fall between two versions of a button.
 function replacePart(fresh) {
   const old = document.getElementById(fresh.id);
-  const html = fresh.outerHTML;
-  if (shown.get(fresh.id) === html || old.matches(":active")) return;
+  if (old.matches(":active")) return;
   const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
   old.replaceWith(document.adoptNode(fresh));
-  shown.set(fresh.id, html);
   if (focused) document.getElementById(focused)?.focus();
 }
 
+const isTimeForMore = () => Date.now() - moreAt >= MORE_EVERY_MS;
+
+// What the page has already is not sent again, and reasons only now and then once some stand there.
+function liveAddress() {
+  const tags = [...document.querySelectorAll("[data-tag]")].map((part) => part.dataset.tag);
+  if (!isTimeForMore() && document.querySelector("#failures li")) tags.push("failures");
+  const known = tags.join(",");
+  const chartEnd = pace.at.length > 0 ? `${pace.over_s}-${pace.at.at(-1)}` : "";
+  return `/jobs/${standing().dataset.job}/live?${new URLSearchParams({ known, pace: chartEnd })}`;
+}
+
 async function refresh() {
-  askAgain = isAsking;
-  if (isAsking) return;
+  clearTimeout(asking);
+  if (isAsking || document.hidden) return;
   isAsking = true;
+  askAgain = false;
   try {
-    const answer = await fetch(`/jobs/${standing().dataset.job}/live`);
-    if (answer.redirected) location.reload();
-    if (answer.ok && !answer.redirected) show(await answer.text());
+    const answer = await ask(liveAddress());
+    if (answer.redirected || answer.status === 404) location.reload();
+    else if (answer.ok) show(await answer.text());
   } catch {
-    poll();
+    // Said by `ask`; the next one may come through.
   } finally {
     isAsking = false;
     if (askAgain) refresh();
+    else askSoon();
   }
+}
+
+// A hidden page rests. Those who come back to it see at once how things stand.
+function askSoon() {
+  clearTimeout(asking);
+  const waitMs = standing().dataset.isOver === "yes" ? ASK_AN_ENDED_JOB_EVERY_MS : ASK_EVERY_MS;
+  if (!document.hidden) asking = setTimeout(refresh, waitMs);
 }
 
 function show(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html");
+  standing().replaceWith(document.adoptNode(fresh.getElementById("standing")));
   for (const part of fresh.querySelectorAll("[data-part]")) replacePart(part);
   prepare(document);
   say();
   followRows();
-  drawPace();
-}
-
-function poll() {
-  polling ??= setInterval(refresh, POLL_MS);
-}
-
-function stopPolling() {
-  clearInterval(polling);
-  polling = null;
-}
-
-function listen() {
-  events = new EventSource(`/v1/jobs/${standing().dataset.job}/events`);
-  events.addEventListener("open", stopPolling);
-  events.addEventListener("progress", refresh);
-  // Somebody may have it run again: that is asked now and then.
-  events.addEventListener("end", () => {
-    events.close();
-    if (standing().dataset.isOver === "no") refresh();
-    setTimeout(listen, TRY_AGAIN_MS);
-  });
-  events.addEventListener("error", () => {
-    poll();
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, TRY_AGAIN_MS);
-  });
+  followPace();
 }
 
 // Said to a screen reader when the state changes and at every quarter, not at every row.
@@ -88,12 +82,27 @@ function say() {
 // The rows follow more slowly than the figures, and at once when the job's state changes.
 function followRows() {
   const state = standing().dataset.state + standing().dataset.isOver;
-  if (state === lastState && Date.now() - rowsAt < ROWS_EVERY_MS) return;
-  if (lastState !== null) htmx.trigger("#item-table", "refresh");
+  const hasChanged = lastState !== null && state !== lastState;
   // What was said of the state before is over with it.
-  if (lastState !== null && state !== lastState) document.getElementById("notice")?.remove();
+  if (hasChanged) document.getElementById("notice")?.remove();
   lastState = state;
-  rowsAt = Date.now();
+  if (!hasChanged && !isTimeForMore()) return;
+  htmx.trigger("#item-table", "refresh");
+  moreAt = hasChanged ? 0 : Date.now();
+  askAgain = hasChanged;
+}
+
+// The chart is sent once; then only what is new of it, from the last moment on, in which more may have ended.
+function followPace() {
+  const fresh = JSON.parse(standing().dataset.pace);
+  if (pace !== null && !fresh.is_whole) {
+    const kept = pace.at.filter((at) => at < fresh.at[0]).length;
+    for (const name of ["at", "installed", "failed"]) {
+      fresh[name] = [...pace[name].slice(0, kept), ...fresh[name]].slice(-MOST_MOMENTS);
+    }
+  }
+  pace = fresh;
+  drawPace();
 }
 
 function colour(name) {
@@ -114,7 +123,6 @@ function clockTimes(marks) {
 }
 
 function drawPace() {
-  const pace = JSON.parse(standing().dataset.pace);
   const section = document.getElementById("pace");
   section.hidden = pace.at.length < 2;
   if (section.hidden) return;
@@ -152,8 +160,9 @@ function redraw() {
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-addEventListener("pagehide", () => events?.close());
+document.addEventListener("visibilitychange", refresh);
+addEventListener("online", refresh);
 say();
 followRows();
-drawPace();
-listen();
+followPace();
+askSoon();

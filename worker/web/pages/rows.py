@@ -1,0 +1,185 @@
+"""The rows of a job as a table: filtered, page by page."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Depends
+
+from worker.domain.reasons import KEY_PATTERN
+from worker.domain.states import FINAL_ITEM_STATES, ItemState
+from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
+from worker.intake.columns import find_position
+from worker.store.jobs import JobStatus
+from worker.store.listing import Beginnings, Found, ItemFilter, search_items
+from worker.store.new_rows import HELD_UNTIL
+from worker.store.tallies import find_failure
+from worker.web.pages import words
+from worker.web.pages.looks import Reason
+from worker.web.place import Place
+
+PAGE = 25
+KEY = re.compile(KEY_PATTERN)
+# The filter's words -> what they mean in the table.
+STATES: dict[str, tuple[str, ItemFilter]] = {
+    "": ("all", ItemFilter()),
+    "installed": ("installed", ItemFilter(state=ItemState.INSTALLED)),
+    "to-authorise": ("to be authorised", ItemFilter(to_authorise=True)),
+    "failed": ("failed", ItemFilter(state=ItemState.FAILED)),
+    "cancelled": ("cancelled", ItemFilter(state=ItemState.CANCELLED)),
+    "running": ("in hand", ItemFilter(state=ItemState.RUNNING)),
+    "retrying": ("retrying", ItemFilter(state=ItemState.QUEUED, tried=True)),
+    "queued": ("waiting", ItemFilter(state=ItemState.QUEUED, tried=False)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A row of the table. `what`: what came of it, or of the last try."""
+
+    row_number: int
+    account_id: str
+    name: str
+    state_name: str
+    state_in_words: str
+    what: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowsView:
+    """A page of the table. `reasons`: key and words of those that can be chosen. `previous`, `next`: addresses; None: there is
+    no such page. `searched`: what is to be said where only a part of a large job was looked through.
+    """
+
+    rows: Sequence[RowView]
+    states: Sequence[tuple[str, str]]
+    state: str
+    reasons: Sequence[tuple[str, str]]
+    reason: str
+    account: str
+    reference: str
+    has_references: bool
+    is_filtered: bool
+    fresh: str
+    previous: str | None
+    next: str | None
+    searched: str
+    page_size: int = PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAsked:
+    """What of the table is asked for, as the address says it."""
+
+    state: str = ""
+    reason: str = ""
+    account: str = ""
+    reference: str = ""
+    after: int = 0
+    before: int | None = None
+
+    @property
+    def filters(self) -> dict[str, str]:
+        texts = {"state": self.state, "reason": self.reason}
+        return texts | {"account": self.account, "reference": self.reference}
+
+
+def _rows_asked(
+    state: str = "",
+    reason: str = "",
+    account: str = "",
+    reference: str = "",
+    after: str = "",
+    before: str = "",
+) -> RowsAsked:
+    return RowsAsked(
+        state if state in STATES else "",
+        reason if KEY.fullmatch(reason) else "",
+        account.strip(),
+        reference.strip(),
+        _row_number(after) or 0,
+        _row_number(before),
+    )
+
+
+def _row_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+AskedRows = Annotated[RowsAsked, Depends(_rows_asked)]
+
+
+def rows_of(place: Place, job: JobStatus, reasons: Sequence[Reason], asked: RowsAsked) -> RowsView:
+    engine = place.database.engine
+    wanted = STATES[asked.state][1]
+    narrowed = replace(wanted, reason=asked.reason or None)
+    cell_at = find_position(job.columns, "reference")
+    begins = Beginnings(asked.account, asked.reference if cell_at is not None else "", cell_at)
+    found = search_items(engine, job.id, narrowed, begins, after=asked.after, before=asked.before, limit=PAGE)
+    chosen = {reason.key: f"{reason.count:,} × {reason.message}" for reason in reasons}
+    if asked.reason and asked.reason not in chosen:
+        group = find_failure(engine, job.id, asked.reason)
+        chosen[asked.reason] = Reason.of(group).message if group else f"{asked.reason}, which no row has now"
+    previous, following = _pages(asked, found)
+    here = {"after": str(asked.after or ""), "before": "" if asked.before is None else str(asked.before)}
+    return RowsView(
+        rows=[to_row(item) for item in found.rows],
+        states=[(name, label) for name, (label, _) in STATES.items()],
+        state=asked.state,
+        reasons=list(chosen.items()),
+        reason=asked.reason,
+        account=asked.account,
+        reference=asked.reference,
+        has_references=cell_at is not None,
+        is_filtered=any(asked.filters.values()),
+        fresh=address(f"/jobs/{job.id}/rows", asked.filters | here),
+        previous=None
+        if previous is None
+        else f"{address(f'/jobs/{job.id}', asked.filters | previous)}#items",
+        next=None if following is None else f"{address(f'/jobs/{job.id}', asked.filters | following)}#items",
+        searched=_searched(asked, found),
+    )
+
+
+def _pages(asked: RowsAsked, found: Found) -> tuple[dict[str, str] | None, dict[str, str] | None]:
+    """Where the page before this one begins, and the one after it."""
+    to = found.searched_to
+    if asked.before is not None:
+        return None if to is None else {"before": str(to)}, {"after": str(asked.before - 1)}
+    following = None if to is None else {"after": str(to)}
+    return ({"before": str(asked.after + 1)} if asked.after else None), following
+
+
+def _searched(asked: RowsAsked, found: Found) -> str:
+    if found.searched_to is None or len(found.rows) == PAGE:
+        return ""
+    if asked.before is not None:
+        return f"Rows {found.searched_to:,} to {asked.before - 1:,} were searched, and there are more before them."
+    return f"Rows {asked.after + 1:,} to {found.searched_to:,} were searched, and there are more behind them."
+
+
+def to_row(item: Any) -> RowView:
+    is_held = item.due_at == HELD_UNTIL
+    name, label = words.item_state(
+        item.state, tried=item.tried, is_held=is_held, to_authorise=item.to_authorise
+    )
+    return RowView(item.row_number, item.account_id, item.name, name, label, _what(item), item.attempts)
+
+
+def _what(item: Any) -> str:
+    if item.state == ItemState.INSTALLED:
+        parts = [words.OUTCOMES.get(item.outcome, "Installed")]
+        if item.is_authenticated is False:
+            parts.append(WAITS_FOR_CUSTOMER if item.to_authorise else WAITS_FOR_CREDENTIAL)
+        return "; ".join(parts)
+    if item.state in FINAL_ITEM_STATES or item.tried:
+        return item.message or ""
+    return ""
+
+
+def address(path: str, query: Mapping[str, str]) -> str:
+    given = {name: value for name, value in query.items() if value}
+    return f"{path}{'?' if given else ''}{urlencode(given)}"
