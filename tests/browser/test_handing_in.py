@@ -179,3 +179,30 @@ def test_warnings_of_a_check_stay_on_the_page_of_its_job(visit: Visit, served: S
     expect(told).to_be_visible()
     expect(page.get_by_text("unknown, it is ignored")).to_be_visible()
     visitor.assert_accessible()
+
+
+def test_a_doubtful_account_id_is_taken_as_it_is_written(visit: Visit, served: Served, tmp_path: Path):
+    file = tmp_path / "doubtful.csv"
+    file.write_text(
+        f"account_id,account_name,connector,api_key,property.Region\n12345.0,Float Ltd,{MAIL},key-float-5f1c,EU\n",
+        encoding="utf-8",
+    )
+    visitor = visit(served.write_key)
+    page = visitor.page
+
+    # The problem says what is doubted, and the page how it is settled.
+    visitor.upload(file)
+    expect(
+        page.get_by_text("'12345.0' looks like a number that a spreadsheet has written its own way")
+    ).to_be_visible()
+    page.get_by_label("Take account ids as they are written").check()
+    visitor.assert_accessible()
+    page.locator("#doubts button").click()
+
+    # It is a warning now, and the account that is to be created is named.
+    expect(page.get_by_text("1 row, no problems.")).to_be_visible()
+    expect(page.get_by_text("1, created first: 12345.0")).to_be_visible()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("#standing")).to_have_attribute("data-state", "completed")
+    assert served.simulator.call(lambda world: "12345.0" in world.accounts)
