@@ -173,7 +173,7 @@ def test_warnings_of_a_check_stay_on_the_page_of_its_job(visit: Visit, served: S
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/jobs/*")
     expect(page.locator("#standing")).to_have_attribute("data-state", "completed")
-    told = page.get_by_text("expected one of EU, US, got 'MOON'")
+    told = page.get_by_text("expected one of EU, US, got 'MOON' (2 rows)")
     expect(told).to_be_hidden()
     page.get_by_text("3 warnings of the check").click()
     expect(told).to_be_visible()

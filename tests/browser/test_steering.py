@@ -106,6 +106,30 @@ def test_the_page_follows_a_job_without_being_loaded_again(visit: Visit, served:
     assert page.evaluate("window.isStillTheSamePage") is True
 
 
+# As fast as anybody or anything can be: the moment that the new filters stand there.
+CHOOSE_AT_ONCE = """
+new MutationObserver((_, observer) => {
+  observer.disconnect();
+  const states = document.getElementById("item-state");
+  states.value = "failed";
+  states.dispatchEvent(new Event("change", { bubbles: true }));
+}).observe(document.querySelector("main"), { childList: true });
+"""
+
+
+def test_what_is_chosen_as_soon_as_the_rows_are_there_counts(visit: Visit, served: Served, tmp_path: Path):
+    accounts = ids("at-once", 2)
+    served.simulator.call(lambda world: add_accounts(world, accounts))
+    visitor = visit(served.write_key)
+    page = visitor.page
+    visitor.upload(write_file(tmp_path / "at-once.csv", accounts))
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    page.evaluate(CHOOSE_AT_ONCE)
+    page.locator("#items").get_by_role("button", name="Show").click()
+    expect(page.get_by_text("No row matches.")).to_be_visible()
+
+
 def test_rows_are_found_by_state_and_by_account(visit: Visit, served: Served, tmp_path: Path):
     accounts = ids("found", 30)
     served.simulator.call(lambda world: add_accounts(world, accounts))
