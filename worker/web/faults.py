@@ -1,7 +1,7 @@
 """What is wrong with what came in a request, in the product's words. Nothing that came is shown: it may hold a secret."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -21,7 +21,7 @@ class Fault(BaseModel):
     column: str | None = None
     message: str
     count: int | None = Field(None, description="How many rows have it, where it is more than one.")
-    rows: list[tuple[int, int]] | None = Field(
+    rows: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = Field(
         None,
         description="Where it is more than one: the first of these rows, as pairs of a first and a last row.",
     )

@@ -346,5 +346,5 @@ def to_fault(found: Problem | Warning_) -> Fault:
         column=told.column,
         message=told.reason,
         count=told.count if told.count > 1 else None,
-        rows=list(told.spans) or None,
+        rows=[list(span) for span in told.spans] or None,
     )
