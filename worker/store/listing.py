@@ -135,7 +135,7 @@ class Beginnings:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchedItems:
     """Items in the order of the file. `searched_to`: the last row number that was looked at in the direction of the search,
     where there may be more behind it; None: that was all.
     """
@@ -154,7 +154,7 @@ def search_items(
     before: int | None = None,
     limit: int,
     most_searched: int = MOST_SEARCHED,
-) -> Found:
+) -> SearchedItems:
     """So many of the job's items, from `after` on, or the last ones before `before`.
 
     Where few match there may be a million rows to look through, so no more than `most_searched` row numbers are. Failed ones,
@@ -178,7 +178,7 @@ def search_items(
         is_all = len(rows) <= limit and connection.execute(others).first() is None
     shown = rows[:limit]
     searched_to = shown[-1].row_number if len(rows) > limit else edge
-    return Found(shown if before is None else shown[::-1], None if is_all else searched_to)
+    return SearchedItems(shown if before is None else shown[::-1], None if is_all else searched_to)
 
 
 def _begin(begins: Beginnings) -> Iterator[Any]:

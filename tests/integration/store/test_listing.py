@@ -7,8 +7,8 @@ from worker.domain.states import Code, ItemState, JobState, Outcome
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.store.listing import (
     Beginnings,
-    Found,
     ItemFilter,
+    SearchedItems,
     list_attempts,
     list_items,
     list_job_page,
@@ -90,7 +90,7 @@ def test_items_are_found_by_what_became_of_them_and_by_account(engine: Engine, l
     assert found(reason="00000000") == []
 
 
-def numbers(found: Found) -> list[int]:
+def numbers(found: SearchedItems) -> list[int]:
     return [row.row_number for row in found.rows]
 
 

@@ -208,7 +208,7 @@ class Estimate(BaseModel):
     seconds: float
 
 
-class NewAccounts(BaseModel):
+class AccountsToCreate(BaseModel):
     """The accounts that Cyclr does not have and a run creates, each counted once."""
 
     count: int = Field(examples=[12])
@@ -233,7 +233,7 @@ class Validation(BaseModel):
     connectors: dict[str, int] = Field(description="Connector -> its rows.")
     methods: dict[str, int] = Field(description="Method -> its rows.")
     properties: dict[str, int] = Field(description="Property -> its rows.")
-    new_accounts: NewAccounts
+    new_accounts: AccountsToCreate
     estimate: Estimate
     warnings: list[Fault] = Field(description="The first 1,000.")
     warning_count: int = Field(description=WARNING_COUNT)
@@ -324,7 +324,7 @@ def to_validation(checked: Checked) -> Validation:
         connectors=dict(checked.connectors),
         methods=dict(checked.methods),
         properties=dict(checked.properties.most_common(1_000)),
-        new_accounts=NewAccounts(count=checked.new_accounts.count, first=checked.new_accounts.first),
+        new_accounts=AccountsToCreate(count=checked.new_accounts.count, first=checked.new_accounts.first),
         estimate=Estimate(
             installs=estimate.installs,
             looks=estimate.looks,

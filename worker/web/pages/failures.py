@@ -10,7 +10,7 @@ from worker.store.tallies import FailurePlace, list_failures
 from worker.web.guards import PageReader
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
-from worker.web.pages.looks import Look, Reason
+from worker.web.pages.looks import Look, ReasonShown
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import address
 from worker.web.patterns import FAILURE_PLACE
@@ -25,7 +25,7 @@ router = APIRouter()
 class ReasonsView:
     """A page of them. `previous`, `next`: addresses; None: there is no such page."""
 
-    reasons: list[Reason]
+    reasons: list[ReasonShown]
     previous: str | None
     next: str | None
 
@@ -57,7 +57,7 @@ def _view(
         previous = address(path, {"before": str(FailurePlace.of(shown[0]))})
     if shown and (before or has_more):
         following = address(path, {"after": str(FailurePlace.of(shown[-1]))})
-    return ReasonsView([Reason.of(group) for group in shown], previous, following)
+    return ReasonsView([ReasonShown.of(group) for group in shown], previous, following)
 
 
 def _place(text: str) -> FailurePlace | None:

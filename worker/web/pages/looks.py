@@ -44,7 +44,7 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class ReasonShown:
     """Failed rows of one reason. `key`: of their group; `example_row`: the first of them."""
 
     key: str
@@ -55,7 +55,7 @@ class Reason:
     example_row: int
 
     @classmethod
-    def of(cls, group: FailureGroup) -> "Reason":
+    def of(cls, group: FailureGroup) -> "ReasonShown":
         about = words.reason(group.code)
         message = words.sentence(group.message)
         return cls(group.reason, about.heading, about.advice, message, group.count, group.example_row)
@@ -219,9 +219,9 @@ class Look:
         return []
 
     @property
-    def failures(self) -> list[Reason]:
+    def failures(self) -> list[ReasonShown]:
         """The most frequent ones."""
-        return [Reason.of(group) for group in self.failure_groups]
+        return [ReasonShown.of(group) for group in self.failure_groups]
 
     @property
     def other_failures(self) -> int:

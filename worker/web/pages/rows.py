@@ -13,11 +13,11 @@ from worker.domain.states import FINAL_ITEM_STATES, ItemState
 from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
 from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
-from worker.store.listing import Beginnings, Found, ItemFilter, search_items
+from worker.store.listing import Beginnings, ItemFilter, SearchedItems, search_items
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import find_failure
 from worker.web.pages import words
-from worker.web.pages.looks import Reason
+from worker.web.pages.looks import ReasonShown
 from worker.web.place import Place
 
 PAGE = 25
@@ -112,7 +112,7 @@ def _row_number(text: str) -> int | None:
 AskedRows = Annotated[RowsAsked, Depends(_rows_asked)]
 
 
-def rows_of(place: Place, job: JobStatus, reasons: Sequence[Reason], asked: RowsAsked) -> RowsView:
+def rows_of(place: Place, job: JobStatus, reasons: Sequence[ReasonShown], asked: RowsAsked) -> RowsView:
     engine = place.database.engine
     wanted = STATES[asked.state][1]
     narrowed = replace(wanted, reason=asked.reason or None)
@@ -122,7 +122,9 @@ def rows_of(place: Place, job: JobStatus, reasons: Sequence[Reason], asked: Rows
     chosen = {reason.key: f"{reason.count:,} × {reason.message}" for reason in reasons}
     if asked.reason and asked.reason not in chosen:
         group = find_failure(engine, job.id, asked.reason)
-        chosen[asked.reason] = Reason.of(group).message if group else f"{asked.reason}, which no row has now"
+        chosen[asked.reason] = (
+            ReasonShown.of(group).message if group else f"{asked.reason}, which no row has now"
+        )
     previous, following = _pages(asked, found)
     here = {"after": str(asked.after or ""), "before": "" if asked.before is None else str(asked.before)}
     return RowsView(
@@ -144,7 +146,7 @@ def rows_of(place: Place, job: JobStatus, reasons: Sequence[Reason], asked: Rows
     )
 
 
-def _pages(asked: RowsAsked, found: Found) -> tuple[dict[str, str] | None, dict[str, str] | None]:
+def _pages(asked: RowsAsked, found: SearchedItems) -> tuple[dict[str, str] | None, dict[str, str] | None]:
     """Where the page before this one begins, and the one after it."""
     to = found.searched_to
     if asked.before is not None:
@@ -153,7 +155,7 @@ def _pages(asked: RowsAsked, found: Found) -> tuple[dict[str, str] | None, dict[
     return ({"before": str(asked.after + 1)} if asked.after else None), following
 
 
-def _searched(asked: RowsAsked, found: Found) -> str:
+def _searched(asked: RowsAsked, found: SearchedItems) -> str:
     if found.searched_to is None or len(found.rows) == PAGE:
         return ""
     if asked.before is not None:
