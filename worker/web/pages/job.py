@@ -51,8 +51,7 @@ async def job_page(
 async def live_part(
     request: Request, job_id: str, caller: PageReader, place: GivenPlace, known: str = "", pace: str = ""
 ) -> Response:
-    """The parts of the page that have changed. `known`: the tags of those that the page has, and the ids of those that can
-    wait; `pace`: what it has of the chart."""
+    """The parts of the page that have changed. `known`: the tags of those that the page has; `pace`: what it has of the chart."""
     look = await look_at(place, job_id)
     look.pace_known = PaceKnown.from_text(pace)
     return render(request, "pages/job_live.html", look=look, known=frozenset(known.split(",")))

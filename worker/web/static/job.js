@@ -3,7 +3,7 @@
 
 const ASK_EVERY_MS = 5000; // with the rows, at most 15 requests a minute
 const ASK_AN_ENDED_JOB_EVERY_MS = 15000; // somebody may have it run again
-const MORE_EVERY_MS = 30000; // what is long: the reasons and the rows
+const MORE_EVERY_MS = 30000; // what is long: the rows
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
 const MOST_MOMENTS = 600;
 let asking = null;
@@ -28,10 +28,9 @@ function replacePart(fresh) {
 
 const isTimeForMore = () => Date.now() - moreAt >= MORE_EVERY_MS;
 
-// What the page has already is not sent again, and reasons only now and then once some stand there.
+// What the page has already is not sent again.
 function liveAddress() {
   const tags = [...document.querySelectorAll("[data-tag]")].map((part) => part.dataset.tag);
-  if (!isTimeForMore() && document.querySelector("#failures li")) tags.push("failures");
   const known = tags.join(",");
   const chartEnd = pace.at.length > 0 ? `${pace.over_s}-${pace.at.at(-1)}` : "";
   return `/jobs/${standing().dataset.job}/live?${new URLSearchParams({ known, pace: chartEnd })}`;
