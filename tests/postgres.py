@@ -13,10 +13,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from sqlalchemy.engine import make_url
 
@@ -94,9 +95,15 @@ class PostgresServer:
         self.start()
 
     def kill(self) -> None:
-        """As by a power cut. Its children end as they notice; a start waits for that."""
+        """As by a power cut, its children too: each has a session of its own, and would end as it notices."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                family = psutil.Process(self._process.pid)
+                children = family.children(recursive=True)
+                for each in (family, *children):
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
+                psutil.wait_procs(children, timeout=READY_WITHIN_S)
             self._process.wait()
             self._process = None
 

@@ -34,6 +34,11 @@ class Pair:
         states = "sync" if is_synchronous else "async,potential"
         eventually(lambda: self.primary.ask(FOLLOWING % states), "the standby follows")
 
+    def part(self) -> None:
+        """The primary waits for no standby any more."""
+        self.primary.ask("ALTER SYSTEM RESET synchronous_standby_names")
+        self.primary.ask("SELECT pg_reload_conf()")
+
     def stop_following(self) -> None:
         """What is committed from now on, the standby will never know."""
         self.standby.ask("ALTER SYSTEM SET primary_conninfo = ''")
