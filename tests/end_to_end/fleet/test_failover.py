@@ -84,7 +84,7 @@ def test_behind_one_address_a_job_waits_for_the_server_that_takes_writes(here: P
         Switch(pair.primary) as address,
         working(here, pair, address.host) as fleet,
     ):
-        job_id = fleet.submit(ACCOUNTS)
+        job_id = fleet.submit(ACCOUNTS, "--look-first")
         fleet.wait_for_installs(ACCOUNTS, 30)
         pair.primary.kill()
         pair.standby.promote()
