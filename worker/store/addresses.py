@@ -4,6 +4,10 @@ import re
 from urllib.parse import quote
 
 from sqlalchemy import URL
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from worker.settings import InvalidSettings
 
 # The user's part as SQLAlchemy reads it: a password may hold all but an @.
 SEVERAL_HOSTS = re.compile(
@@ -32,6 +36,19 @@ def normalise_url(url: str) -> str:
     path, _, query = rest.partition("?")
     more = f"&{query}" if query else ""
     return f"{scheme_and_user}{path}?host={names}&port={ports}{more}"
+
+
+def read_url(url: str) -> URL:
+    """Raises: InvalidSettings, without what stands in it."""
+    try:
+        parsed = make_url(normalise_url(url))
+        parsed.get_dialect()().create_connect_args(parsed)
+    except (ArgumentError, ValueError):
+        expected = "expected a URL such as postgresql://user:password@host/database"
+        raise InvalidSettings(
+            [f"DATABASE_URL: {expected}, and of several hosts a port for each or none"]
+        ) from None
+    return parsed
 
 
 def where(url: URL) -> str:

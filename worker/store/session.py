@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from worker.store.addresses import normalise_url
+from worker.store.addresses import read_url
 from worker.store.losses import PASSING_SQLITE_ERRORS, is_lost_session, is_passing
 
 __all__ = ["Engine", "db_now", "open_engine", "reading", "writing"]
@@ -57,8 +56,9 @@ def open_engine(url: str) -> Engine:
     """An engine for `url`. SQLite: WAL, synchronous=FULL, and every transaction that writes begins IMMEDIATE.
 
     PostgreSQL: a small pool for each process, and limits on how long anything may wait; what the URL says goes first.
+    Raises: InvalidSettings.
     """
-    parsed = make_url(normalise_url(url))
+    parsed = read_url(url)
     # hide_parameters: what was to be stored stands in no error text.
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)

@@ -15,7 +15,7 @@ from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
 from worker.store.bulk import insert_rows
 from worker.store.losses import find_sqlstate, is_database_away, is_lost_session, is_of_data, is_passing
-from worker.store.readiness import TakesNoWrites, require_ready
+from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words, require_ready
 from worker.store.session import Engine, open_engine, reading, writing
 from worker.store.tables import instances
 
@@ -183,6 +183,36 @@ def test_a_database_whose_open_sessions_became_read_only_is_not_ready(engine: En
     with pytest.raises(TakesNoWrites):
         require_ready(engine)
     require_ready(engine)  # with a new session
+
+
+# In words
+
+
+@only_postgres
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("25006", IN_WORDS),
+        ("57P01", "cannot be used: no. Check DATABASE_URL and the server."),
+        ("42501", "cannot be used: no. Check DATABASE_URL and the server."),
+        ("XX000", "cannot be used: no. Check DATABASE_URL and the server."),
+        ("22001", None),
+        ("42703", None),
+    ],
+)
+def test_a_command_says_what_is_wrong_with_the_database_and_nothing_else_is_taken_for_that(
+    engine: Engine, state: str, said: str | None
+):
+    fails = text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$")
+
+    def work() -> None:
+        with lost_database_in_words(engine), engine.begin() as connection:
+            connection.execute(fails)
+
+    with pytest.raises(DatabaseAway if said else DBAPIError) as caught:
+        work()
+    if said:
+        assert str(caught.value) == f"the database {engine.url.database} {said}"
 
 
 # Settling

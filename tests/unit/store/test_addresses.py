@@ -1,7 +1,9 @@
 import pytest
 from sqlalchemy.engine import make_url
 
+from worker.settings import InvalidSettings
 from worker.store.addresses import normalise_url, where
+from worker.store.session import open_engine
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,25 @@ def test_several_hosts_reach_the_driver_as_postgresql_spells_them(url: str, host
     assert (arguments["host"], arguments["port"], arguments["dbname"]) == (host, port, "d")
     assert arguments.get("password") in ("p", "a,b/c?d", None)
     assert arguments.get("sslmode") in ("require", None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@h1:5432,h2:x/d",
+        "postgresql://u:hunter2@/d?host=h1,h2,h3&port=1,2",
+        "postgresql://u:hunter2@/d?host=h1,h2&port=1,b",
+        "hunter2",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str):
+    with pytest.raises(InvalidSettings) as caught:
+        open_engine(url)
+    assert caught.value.problems == [
+        "DATABASE_URL: expected a URL such as postgresql://user:password@host/database,"
+        " and of several hosts a port for each or none"
+    ]
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
