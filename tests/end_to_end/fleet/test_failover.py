@@ -6,11 +6,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet
 from tests.end_to_end.processes.commands import eventually
+from tests.postgres import Databases
 from tests.postgres_pair import SET_ASIDE, DatabasesBehind, Pair, Switch, postgres_pair
+from worker.store.session import reading
+from worker.store.tables import jobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -40,6 +44,11 @@ def is_over(fleet: Fleet, job_id: str) -> bool:
     with suppress(DBAPIError):  # its database is away
         return fleet.job(job_id).finished_at is not None
     return False
+
+
+def is_loading(fleet: Fleet) -> bool:
+    with reading(fleet.engine) as connection:
+        return connection.execute(select(jobs.c.state)).scalars().all() == ["loading"]
 
 
 def assert_ended_by_itself(fleet: Fleet, job_id: str) -> None:
@@ -136,3 +145,28 @@ def test_commits_that_a_standby_never_got_are_looked_for_after_distrust(here: Pa
         rows = fleet.items(job_id)
         assert {row.state for row in rows} == {"installed"}
         assert sum(row.outcome in ("recovered", "adopted") for row in rows) >= 60 - known
+
+
+def test_a_submit_whose_database_takes_no_writes_any_more_in_the_middle_says_so(
+    databases: Databases, here: Path
+) -> None:
+    with open_fleet(here, databases) as fleet:
+        fleet.release()
+        file = fleet.file([f"account-{number}" for number in range(30_000)])
+        command = fleet.start("submit", str(file), "--yes")
+        eventually(lambda: is_loading(fleet), "its rows are being stored")
+        with fleet.engine.begin() as connection:
+            name = fleet.engine.url.database
+            connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    f" WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+                )
+            )
+        assert (command.wait(), command.out) == (2, "")
+        assert command.err.splitlines()[-2:] == [
+            f"the database {name} {TAKES_NO_WRITES}",
+            "Nothing was installed.",
+        ]
+        assert "Traceback" not in command.err
