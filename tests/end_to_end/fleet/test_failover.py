@@ -54,7 +54,7 @@ def is_loading(fleet: Fleet) -> bool:
 
 def assert_ended_by_itself(fleet: Fleet, job_id: str) -> None:
     """By the processes that it began with; each row has its install in Cyclr's ledger, and one only."""
-    _, sweep, worker = fleet.commands
+    _, sweep, worker, *_ = fleet.commands
     eventually(lambda: is_over(fleet, job_id), "the job is over", within_s=ENDS_WITHIN_S)
     assert (sweep.exit_code, worker.exit_code) == (None, None)
     assert set(fleet.states(job_id)) == {"installed"}
@@ -95,13 +95,16 @@ def test_behind_one_address_a_job_waits_for_the_server_that_takes_writes(here: P
         working(here, pair, address.host) as fleet,
     ):
         job_id = fleet.submit(ACCOUNTS, "--look-first")
+        watcher = fleet.start("watch", job_id)
         fleet.wait_for_installs(ACCOUNTS, 30)
+        eventually(lambda: f"{job_id}: " in watcher.err, "somebody watches")
         pair.primary.kill()
         pair.standby.promote()
         # For some seconds the address leads to the old one, which takes no writes any more.
         pair.primary.start(SET_ASIDE)
         taken = address.taken
         eventually(lambda: address.taken >= taken + 20, "new sessions were asked for meanwhile")
+        eventually(lambda: "the database takes no writes" in watcher.err, "who watches is told")
         name = fleet.settings["DATABASE_URL"].rpartition("/")[2]
         status = fleet.say("status", job_id)
         assert (status.code, status.out.splitlines()[0].endswith(": running")) == (0, True), status
@@ -119,6 +122,7 @@ def test_behind_one_address_a_job_waits_for_the_server_that_takes_writes(here: P
             assert said.err.splitlines()[-2] == f"the database {name} at 127.0.0.1 {TAKES_NO_WRITES}"
         address.lead_to(pair.standby)
         assert_ended_by_itself(fleet, job_id)
+        assert watcher.wait() == 0, watcher.err
 
 
 def test_commits_that_a_standby_never_got_are_looked_for_after_distrust(here: Path) -> None:
