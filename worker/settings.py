@@ -286,7 +286,12 @@ def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str
 def _can_be_read(url: str) -> bool:
     """False where a letter of a password is taken for an end of it: it must be written as %2F, say."""
     try:
-        urlsplit(url).port  # noqa: B018 - it is read where it is asked for
+        parts = urlsplit(url)
+        # PostgreSQL's own programs take several hosts, each with its port.
+        is_list = parts.scheme.startswith("postgres")
+        hosts = parts.netloc.rpartition("@")[2].split(",") if is_list else [parts.netloc]
+        for host in hosts:
+            urlsplit(f"//{host}").port  # noqa: B018 - it is read where it is asked for
     except ValueError:
         return False
     return True

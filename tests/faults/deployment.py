@@ -1,6 +1,7 @@
 """What the faults befall: the Procfile's processes on PostgreSQL and Valkey, a simulated Cyclr, one job. And what was seen meanwhile."""
 
 import csv
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import psutil
 import redis
 from sqlalchemy import Row, func, select
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests.end_to_end.fleet.fleet import COLUMNS, CONNECTOR, Fleet, worker_processes
@@ -20,6 +22,7 @@ from tests.faults.cutter import CommitCutter, commit_cutter
 from tests.faults.cyclr import StandIn, stand_in
 from tests.faults.row_secrets import Secrets
 from tests.postgres import PostgresServer
+from tests.postgres_pair import Pair
 from tests.servers import ValkeyServer, valkey_contents, valkey_server
 from worker.settings import CyclrSettings
 from worker.store.schema import upgrade
@@ -91,10 +94,51 @@ class Deployment(Fleet):
         self.seen = Seen()
         self.job_ids: list[str] = []
         self.accounts = 0
-        # Past the cutter: what the test sees of the database is never cut.
-        self._engine = open_engine(f"{database_url}&application_name={OBSERVER}")
+        self._were_before: list[PostgresServer] = []
+        self.database = str(make_url(database_url).database)
+        self._observe()
         self._looked_at = 0.0
         self._tokens: set[str] = set()
+
+    def _observe(self) -> None:
+        # Past the cutter: what the test sees of the database is never cut.
+        url = f"postgresql://postgres@/{self.database}?host={self.postgres.folder}"
+        self._engine = open_engine(f"{url}&application_name={OBSERVER}")
+
+    @contextmanager
+    def standby(self) -> Iterator[PostgresServer]:
+        """A PostgreSQL that has what is committed before a client hears of it. It goes, unless it was promoted."""
+        folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        server = PostgresServer(folder, standby_of=self.postgres)
+        pair = Pair(self.postgres, server)
+        try:
+            server.start()
+            pair.wait_until_it_follows(is_synchronous=True)
+            yield server
+        finally:
+            if self.postgres is not server:
+                pair.part()
+                server.kill()
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def move_to(self, server: PostgresServer) -> None:
+        """All new sessions are with a standby that was promoted."""
+        self._were_before.append(self.postgres)
+        self.postgres = server
+        self.cutter.lead_to(server.folder)
+        self._engine.dispose()
+        self._observe()
+
+    def close(self) -> None:
+        """What was PostgreSQL at the beginning is so again: others use it next."""
+        super().close()
+        for earlier in reversed(self._were_before):
+            self.postgres.kill()
+            shutil.rmtree(self.postgres.folder, ignore_errors=True)
+            earlier.kill()
+            earlier.start()
+            Pair(earlier, self.postgres).part()
+            self.postgres = earlier
 
     # The story.
 

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from worker.domain.failures import ToldFailure
-from worker.store.session import LOCK_TIMED_OUT, reading
+from worker.store.losses import LOCK_TIMED_OUT, find_sqlstate
+from worker.store.session import reading
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -66,7 +67,7 @@ def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
     try:
         command.upgrade(config, "head")
     except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) == LOCK_TIMED_OUT:
+        if find_sqlstate(error) == LOCK_TIMED_OUT:
             raise SchemaBusy from error
         raise
 

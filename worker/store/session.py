@@ -9,20 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 
-__all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "writing"]
+from worker.store.addresses import read_url
+from worker.store.losses import PASSING_SQLITE_ERRORS, is_lost_session, is_passing
+
+__all__ = ["Engine", "db_now", "open_engine", "reading", "writing"]
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
 TRIES = 8
 WAL_TRIES = 100  # every 0.05 s
-# SQLite's BUSY, LOCKED and PROTOCOL: another process was in the way. Its other errors stay as they are.
-PASSING_SQLITE_ERRORS = frozenset({5, 6, 15})
-STATEMENT_TIMED_OUT = "57014"
-LOCK_TIMED_OUT = "55P03"
 
 # A process has three threads for the database, and one connection that may wait for its turn to load.
 POOL_SIZE = 4
@@ -39,6 +37,10 @@ POSTGRES_SETTINGS = {
 }
 POSTGRES_CONNECTION = {
     "application_name": "cyclr-bulk",
+    # Of several hosts the one that takes writes. Of a single one too: its address may lead to a standby, or to a server
+    # that is being switched over, and a session that began as read-only may stay so for ever. The server says it of
+    # itself as a session begins, so that it costs nothing.
+    "target_session_attrs": "read-write",
     "connect_timeout": 5,
     # A server that vanished without a word is noticed within 15-20 s; the system's default is hours.
     "keepalives": 1,
@@ -50,27 +52,20 @@ POSTGRES_CONNECTION = {
 }
 
 
-def normalise_url(url: str) -> str:
-    """Both spellings of PostgreSQL's scheme mean psycopg 3 here, whatever SQLAlchemy's version makes of them."""
-    for spelling in ("postgres://", "postgresql://"):
-        if url.startswith(spelling):
-            return "postgresql+psycopg://" + url.removeprefix(spelling)
-    return url
-
-
 def open_engine(url: str) -> Engine:
     """An engine for `url`. SQLite: WAL, synchronous=FULL, and every transaction that writes begins IMMEDIATE.
 
     PostgreSQL: a small pool for each process, and limits on how long anything may wait; what the URL says goes first.
+    Raises: InvalidSettings.
     """
-    parsed = make_url(normalise_url(url))
+    parsed = read_url(url)
     # hide_parameters: what was to be stored stands in no error text.
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    engine = create_engine(
         parsed,
         connect_args=_unless_given(POSTGRES_CONNECTION, parsed),
         pool_pre_ping=True,
@@ -78,6 +73,14 @@ def open_engine(url: str) -> Engine:
         max_overflow=POOL_OVERFLOW,
         hide_parameters=True,
     )
+    event.listen(engine, "handle_error", _drop_lost_session)
+    return engine
+
+
+def _drop_lost_session(context: ExceptionContext) -> None:
+    # SQLAlchemy knows a connection that is closed. With it go all others of the pool: they lead to the same server.
+    if is_lost_session(context.original_exception):
+        context.is_disconnect = True
 
 
 def _unless_given(arguments: dict[str, Any], url: URL) -> dict[str, Any]:
@@ -154,18 +157,7 @@ def writing(engine: Engine, work: Callable[[Connection], T]) -> T:
             with engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
-            if not left or not _may_pass(error):
+            if not left or not is_passing(error):
                 raise
             time.sleep(0.05 * 2 ** (TRIES - left - 1))
     raise AssertionError("unreachable")
-
-
-def _may_pass(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
-        return True
-    if not isinstance(error, OperationalError):
-        return False
-    if getattr(error.orig, "sqlstate", None) == STATEMENT_TIMED_OUT:
-        return False  # it would take as long again
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is None or code & 0xFF in PASSING_SQLITE_ERRORS

@@ -15,7 +15,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
-from worker.store.readiness import DatabaseAway, is_database_away
+from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
 from worker.telemetry import get_logger
 from worker.web.faults import Fault, to_fault
 
@@ -151,9 +151,9 @@ def to_refusal(error: Exception) -> Refusal:
             return _busy("limiter_away", "The limiter's Redis does not answer, so Cyclr is not called.")
         case CyclrError():
             return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
-        case DatabaseAway():
-            return _busy("database_away", "The database does not answer.")
-    if is_database_away(error):
+    if isinstance(error, TakesNoWrites) or takes_no_writes(error):
+        return _busy("database_away", "The database takes no writes.")
+    if isinstance(error, DatabaseAway) or is_database_away(error):
         return _busy("database_away", "The database does not answer.")
     return Refusal(500, "internal_error", "Something went wrong here; the server's log names it.")
 
