@@ -18,8 +18,8 @@ from worker.settings import CyclrSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements")
-OF_THE_COMPOSE_FILE = {"postgres_password", "web_address", "forwarded_allow_ips"}
+FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements", "deploy")
+OF_THE_COMPOSE_FILE = {"postgres_password", "valkey_password", "web_address", "forwarded_allow_ips"}
 OPTIONS_OF_OTHER_TOOLS = {
     "--help",
     "--require-hashes",
