@@ -63,7 +63,8 @@ def options(command: Any) -> set[str]:
 
 def typed_commands(text: str) -> Iterator[list[str]]:
     for code in code_of(text):
-        for typed in re.findall(r"(?:^|[\s$]|bin/)cyclr-bulk ([^`\n#>|]*)", code):
+        # Not where it is a folder, an image or a service, and the command comes after it.
+        for typed in re.findall(r"(?:^|[\s$]|bin/)cyclr-bulk (?![\"$/.]|cyclr-bulk )([^`\n#>|)]*)", code):
             yield shlex.split(typed.replace("'", ""))
 
 
