@@ -1,0 +1,89 @@
+"""The example alert rules: each figure that they name is told by a real web process, and each rule is shown to be told."""
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import httpx
+import pytest
+from ruamel.yaml import YAML
+
+from tests.end_to_end.fleet.fleet import Fleet, end
+from tests.end_to_end.processes.commands import ROOT, eventually
+
+FOLDER = ROOT / "deploy" / "prometheus"
+OF_PROMETHEUS = {"up"}
+COMING = {"cyclr_bulk_server_up"}  # to be taken out when /metrics has it
+SUFFIXES_OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
+
+
+def read(name: str) -> Any:
+    return YAML(typ="safe").load(FOLDER / name)
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in read("alerts.yml")["groups"] for rule in group["rules"]]
+
+
+def named(rules: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """Figure -> the labels by which the rules choose it."""
+    found: dict[str, set[str]] = {}
+    for rule in rules:
+        for name, chosen in re.findall(r"\b(up|cyclr_bulk_\w+)\b(?:\{([^}]*)\})?", rule["expr"]):
+            found.setdefault(name, set()).update(re.findall(r'(\w+)=~?"', chosen))
+    return found
+
+
+def told(text: str) -> dict[str, set[str]]:
+    """Figure -> its labels, as /metrics has them; also those that it describes and that have no value now."""
+    found = {name: set[str]() for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)}
+    for name, labels in re.findall(r"^(cyclr_bulk_\w+)(?:\{(.*)\})? \S+$", text, re.MULTILINE):
+        found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return found
+
+
+@pytest.fixture(scope="module")
+def exposed(running: Fleet) -> dict[str, set[str]]:
+    web = running.launch("web", PORT="0")
+    eventually(lambda: "Serving on" in web.out, "the web process serves")
+    port = web.out.partition("Serving on http://0.0.0.0:")[2].split()[0]
+    running.wait_for(running.submit(["metered-1", "metered-2"]), "completed")
+    key = running.say("api-keys", "create", "prometheus").out.strip()
+    running.secrets.add(key)
+    answer = httpx.get(
+        f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {key}"}, timeout=30
+    )
+    running.said.pop()  # where the key was shown, once
+    end(web)
+    return told(answer.raise_for_status().text)
+
+
+def test_each_figure_of_a_rule_is_one_that_is_told(exposed: dict[str, set[str]]) -> None:
+    assert named(rules()).keys() - exposed.keys() - OF_PROMETHEUS - COMING == set()
+
+
+def test_each_label_by_which_a_rule_chooses_is_one_that_the_figure_has(exposed: dict[str, set[str]]) -> None:
+    chosen = {name: labels for name, labels in named(rules()).items() if name in exposed}
+    assert {name for name, labels in chosen.items() if labels - exposed[name]} == set()
+    assert chosen["cyclr_bulk_jobs"] == {"state"}
+
+
+def test_each_rule_says_how_urgent_it_is_and_what_to_do() -> None:
+    for rule in rules():
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def test_each_rule_is_shown_to_be_told_and_to_be_quiet() -> None:
+    shown = [test for case in read("alerts_test.yml")["tests"] for test in case["alert_rule_test"]]
+    names = {rule["alert"] for rule in rules()}
+    assert {test["alertname"] for test in shown if test.get("exp_alerts")} == names
+    assert {test["alertname"] for test in shown if not test.get("exp_alerts")} == names
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
+@pytest.mark.parametrize("words", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
+def test_prometheus_takes_the_rules(words: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", *words], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
