@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -87,3 +88,19 @@ def test_each_rule_is_shown_to_be_told_and_to_be_quiet() -> None:
 def test_prometheus_takes_the_rules(words: tuple[str, ...]) -> None:
     done = subprocess.run(["promtool", *words], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
+def test_prometheus_takes_what_the_page_says_of_scraping(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    [scraping] = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "key").write_text("cbk_made-up", encoding="utf-8")
+    path = tmp_path / "prometheus.yml"
+    scraping = scraping.replace("/etc/prometheus/cyclr-bulk.key", str(tmp_path / "key"))
+    path.write_text(scraping.replace("/opt/cyclr-bulk", str(ROOT)), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "check", "config", str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(rules())} rules found" in done.stdout
+    assert YAML(typ="safe").load(scraping)["scrape_configs"][0]["job_name"] == "cyclr-bulk"
