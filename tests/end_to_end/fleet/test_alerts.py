@@ -32,7 +32,7 @@ def named(rules: list[dict[str, Any]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for rule in rules:
         for name, chosen in re.findall(r"\b(up|cyclr_bulk_\w+)\b(?:\{([^}]*)\})?", rule["expr"]):
-            found.setdefault(name, set()).update(re.findall(r'(\w+)=~?"', chosen))
+            found.setdefault(name, set()).update(re.findall(r'(\w+)(?:=~|!=|!~|=)"', chosen))
     return found
 
 
