@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.end_to_end.fleet.fleet import Fleet, end
+from tests.end_to_end.fleet.web import launch_web
 from tests.end_to_end.processes.commands import ROOT, eventually
 
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -46,18 +47,21 @@ def told(text: str) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def exposed(running: Fleet) -> dict[str, set[str]]:
-    web = running.launch("web", PORT="0")
-    eventually(lambda: "Serving on" in web.out, "the web process serves")
-    port = web.out.partition("Serving on http://0.0.0.0:")[2].split()[0]
+    web, port = launch_web(running)
     running.wait_for(running.submit(["metered-1", "metered-2"]), "completed")
     key = running.say("api-keys", "create", "prometheus").out.strip()
     running.secrets.add(key)
-    answer = httpx.get(
-        f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {key}"}, timeout=30
-    )
     running.said.pop()  # where the key was shown, once
+    answers: list[httpx.Response] = []
+
+    def is_told() -> bool:
+        headers = {"Authorization": f"Bearer {key}"}
+        answers[:] = [httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers, timeout=30)]
+        return answers[0].status_code == 200
+
+    eventually(is_told, "the web process tells its figures")
     end(web)
-    return told(answer.raise_for_status().text)
+    return told(answers[0].text)
 
 
 def test_each_figure_of_a_rule_is_one_that_is_told(exposed: dict[str, set[str]]) -> None:

@@ -17,6 +17,7 @@ from redis import AuthenticationError, Redis
 
 from tests.end_to_end.fleet.compose import COMPOSE, Unset, example_of_env, read_compose, variables_of
 from tests.end_to_end.fleet.fleet import Fleet, end, procfile
+from tests.end_to_end.fleet.web import launch_web
 from tests.end_to_end.processes.commands import ROOT, Command, eventually
 from tests.servers import find_valkey
 from worker.settings import CyclrSettings, load_settings
@@ -207,9 +208,7 @@ def test_the_check_of_a_worker_is_a_command_that_works(services: dict[str, Any],
 def test_the_check_of_the_web_process_is_a_command_that_works(services: dict[str, Any], fleet: Fleet) -> None:
     kind, program, option, script = services["web"]["healthcheck"]["test"]
     assert (kind, program, option) == ("CMD", "python", "-c")
-    web = fleet.launch("web", PORT="0")
-    eventually(lambda: "Serving on" in web.out, "the web process serves")
-    port = web.out.partition("Serving on http://0.0.0.0:")[2].split()[0]
+    web, port = launch_web(fleet)
     assert ":8080/" in script
     words = [sys.executable, option, script.replace(":8080/", f":{port}/")]
     assert run(words, fleet).returncode == 0
