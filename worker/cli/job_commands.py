@@ -129,6 +129,16 @@ SWEEP_EXAMPLES = """\b
 Example:
   cyclr-bulk sweep"""
 
+HEALTHY_EXAMPLES = """\b
+Example:
+  cyclr-bulk healthy
+
+\b
+Exit codes:
+  0  a worker of this machine was seen lately, or the database cannot be asked
+  1  none was seen
+  2  a setting is wrong"""
+
 CodesOption = Annotated[
     list[Code] | None,
     typer.Option("--code", metavar="CODE", help="Only rows with this code; may be repeated."),
@@ -328,3 +338,14 @@ def sweep() -> None:
     from worker.cli.sweep import sweep_command
 
     sweep_command()
+
+
+@app.command(short_help="Say whether a deployment's worker on this machine lives.", epilog=HEALTHY_EXAMPLES)
+def healthy() -> None:
+    """Say whether a worker of this machine was seen lately: for whoever restarts what hangs.
+
+    A database that is away is no reason to restart a worker, and says nothing about it.
+    """
+    from worker.cli.healthy import healthy_command
+
+    healthy_command()
