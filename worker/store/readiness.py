@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from worker.domain.failures import ToldFailure
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 
 CHECK_SERVER = "Check DATABASE_URL and the server."
+CHECK_RIGHTS = "Which rights its role needs is in docs/operations.md."
+MAY_NOT = "42501"  # of the role: it lacks a right
 CHECK_DISK = "Is there room on its disk, and may it be written?"
 
 
@@ -48,10 +50,13 @@ def lost_database_in_words(engine: Engine) -> Iterator[None]:
     """Raises: DatabaseAway instead of the driver's errors."""
     try:
         yield
-    except (InterfaceError, OperationalError) as error:
+    except (InterfaceError, OperationalError, ProgrammingError) as error:
+        may_not = getattr(error.orig, "sqlstate", None) == MAY_NOT
+        if isinstance(error, ProgrammingError) and not may_not:
+            raise
         # The first line: what follows are hints, and the statement.
         reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
-        hint = CHECK_DISK if engine.dialect.name == "sqlite" else CHECK_SERVER
+        hint = CHECK_DISK if engine.dialect.name == "sqlite" else CHECK_RIGHTS if may_not else CHECK_SERVER
         raise DatabaseAway(_where(engine), reason, hint) from None
 
 

@@ -13,6 +13,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from worker.settings import CONNECTIONS
+from worker.store.postgres import PREPARE, prepare_threshold, require_encoding, require_usable_url, set_limits
+
 __all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "writing"]
 
 T = TypeVar("T")
@@ -24,19 +27,8 @@ PASSING_SQLITE_ERRORS = frozenset({5, 6, 15})
 STATEMENT_TIMED_OUT = "57014"
 LOCK_TIMED_OUT = "55P03"
 
-# A process has three threads for the database, and one connection that may wait for its turn to load.
+# A process has three threads for the database; more than these at once are a web process's, at its busiest.
 POOL_SIZE = 4
-POOL_OVERFLOW = 2
-POSTGRES_SETTINGS = {
-    # A process that is frozen in the middle of a settle would hold up all others of its job.
-    "idle_in_transaction_session_timeout": "10s",
-    # Longer than that, so that those who wait outlast it.
-    "lock_timeout": "15s",
-    # No statement of ours takes a second: one that takes so long waits for what will not come.
-    "statement_timeout": "60s",
-    # A plan made once for all values would outlive what it was made for: a queue is empty now and full later.
-    "plan_cache_mode": "force_custom_plan",
-}
 POSTGRES_CONNECTION = {
     "application_name": "cyclr-bulk",
     "connect_timeout": 5,
@@ -46,7 +38,8 @@ POSTGRES_CONNECTION = {
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-    "options": " ".join(f"-c {name}={value}" for name, value in POSTGRES_SETTINGS.items()),
+    # `set_limits` begins the transactions.
+    "autocommit": True,
 }
 
 
@@ -58,10 +51,12 @@ def normalise_url(url: str) -> str:
     return url
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, connections: int = CONNECTIONS) -> Engine:
     """An engine for `url`. SQLite: WAL, synchronous=FULL, and every transaction that writes begins IMMEDIATE.
 
-    PostgreSQL: a small pool for each process, and limits on how long anything may wait; what the URL says goes first.
+    PostgreSQL: a small pool, `connections` at most, and limits on how long anything may wait; what the URL says goes first.
+
+    Raises: InvalidSettings for what no driver understands in the URL. Whoever connects may get WrongEncoding.
     """
     parsed = make_url(normalise_url(url))
     # hide_parameters: what was to be stored stands in no error text.
@@ -70,14 +65,19 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    require_usable_url(parsed)
+    kept = min(POOL_SIZE, connections)
+    engine = create_engine(
         parsed,
-        connect_args=_unless_given(POSTGRES_CONNECTION, parsed),
+        connect_args={**_unless_given(POSTGRES_CONNECTION, parsed), PREPARE: prepare_threshold(parsed)},
         pool_pre_ping=True,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
+        pool_size=kept,
+        max_overflow=connections - kept,
         hide_parameters=True,
     )
+    set_limits(engine)
+    require_encoding(engine)
+    return engine
 
 
 def _unless_given(arguments: dict[str, Any], url: URL) -> dict[str, Any]:
