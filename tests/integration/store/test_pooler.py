@@ -100,7 +100,7 @@ def test_a_job_goes_through_a_pooler_and_leaves_nothing_in_its_sessions(pooled: 
     assert len([row for row in rows_of(pooled, job_id) if row.state == "installed"]) > 0
     left = pooler.ask_each(LEFT)
     assert left == [["0"]] * len(left)
-    assert len(left) == 4
+    assert len(left) >= 4
     assert pooler.refused == []
 
 
