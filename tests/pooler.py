@@ -93,7 +93,7 @@ class Pooler:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def ask_each(self, question: str) -> list[list[str]]:
-        """The first column of the answer in each idle session: what was left in them."""
+        """The first column of the answer in each session, one after the other: what was left in them."""
         return asyncio.run_coroutine_threadsafe(self._ask_each(question), self._loop).result(30)
 
     def start(self) -> None:
@@ -234,12 +234,14 @@ class Pooler:
             pool.free.release()
 
     async def _ask_each(self, question: str) -> list[list[str]]:
-        return [
-            await _ask(session, question)
-            for pool in self._pools.values()
-            for session in pool.resting
-            if not session.reader.at_eof()
-        ]
+        answers = []
+        for pool in self._pools.values():
+            for _ in range(self._sessions):
+                async with pool.free:
+                    session = await self._session(pool)
+                    answers.append(await _ask(session, question))
+                    pool.resting.append(session)
+        return answers
 
 
 async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
