@@ -31,6 +31,14 @@ KNOWN_PARAMETERS = {
     "timezone",
     "standard_conforming_strings",
 }
+# A question to the server: how much of a client there is in its session that outlasts a transaction.
+LEFT_IN_A_SESSION = (
+    "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
+    " + (SELECT count(*) FROM pg_prepared_statements)"
+    " + (SELECT count(*) FROM pg_listening_channels())"
+    " + (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema())"
+    " + (SELECT count(*) FROM pg_settings WHERE source = 'session' AND name <> 'application_name')"
+)
 PROTOCOL_3 = 196608
 SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
 HEADER = struct.Struct("!cI")

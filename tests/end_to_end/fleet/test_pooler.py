@@ -8,18 +8,12 @@ from sqlalchemy import func, select
 
 from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet
 from tests.end_to_end.processes.commands import ROOT, Command, eventually
-from tests.pooler import Pooler, transaction_pooler
+from tests.pooler import LEFT_IN_A_SESSION, Pooler, transaction_pooler
 from tests.postgres import Databases, postgres_server
 from worker.store.session import reading
 from worker.store.tables import items, jobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-LEFT = (
-    "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
-    " + (SELECT count(*) FROM pg_prepared_statements) + (SELECT count(*) FROM pg_listening_channels())"
-    " + (SELECT count(*) FROM pg_settings WHERE source = 'session' AND name <> 'application_name')"
-)
 
 
 class Pooled(Databases):
@@ -75,7 +69,7 @@ def test_jobs_go_through_a_pooler_one_after_the_other_and_nothing_is_left_in_its
         fleet.wait_for(job_id, "completed")
         assert fleet.states(job_id) == ["installed"] * 40
         assert len(fleet.calls("install", ids)) == 40
-    left = databases.pooler.ask_each(LEFT)
+    left = databases.pooler.ask_each(LEFT_IN_A_SESSION)
     assert left == [["0"]] * len(left)
     assert left
     assert databases.pooler.refused == []

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from tests.integration.store.databases import Loads, assert_counters_hold, end, rows_of, take
-from tests.pooler import Pooler, pgbouncer, transaction_pooler
+from tests.pooler import LEFT_IN_A_SESSION, Pooler, pgbouncer, transaction_pooler
 from tests.postgres import PostgresServer, postgres_server
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
@@ -26,14 +26,6 @@ from worker.store.upkeep import rescue
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 LIMITS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout", "plan_cache_mode")
-LEFT = (
-    "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
-    " + (SELECT count(*) FROM pg_prepared_statements)"
-    " + (SELECT count(*) FROM pg_listening_channels())"
-    " + (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema())"
-    " + (SELECT count(*) FROM pg_cursors)"
-    " + (SELECT count(*) FROM pg_settings WHERE source = 'session' AND name <> 'application_name')"
-)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +90,7 @@ def test_a_job_goes_through_a_pooler_and_leaves_nothing_in_its_sessions(pooled: 
         rescue(pooled, due_in_s=0)
     assert_counters_hold(pooled)
     assert len([row for row in rows_of(pooled, job_id) if row.state == "installed"]) > 0
-    left = pooler.ask_each(LEFT)
+    left = pooler.ask_each(LEFT_IN_A_SESSION)
     assert left == [["0"]] * len(left)
     assert len(left) >= 4
     assert pooler.refused == []
@@ -111,7 +103,7 @@ def test_an_upgrade_goes_through_a_pooler(server: PostgresServer, pooler: Pooler
     engine = open_engine(url)
     require_ready(engine)
     engine.dispose()
-    left = pooler.ask_each(LEFT)
+    left = pooler.ask_each(LEFT_IN_A_SESSION)
     assert left == [["0"]] * len(left)
 
 
