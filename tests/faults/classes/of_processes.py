@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 from tests.end_to_end.fleet.fleet import has_ended
+from tests.end_to_end.processes.commands import eventually
 from tests.faults.classes.fault import Fault
 from tests.faults.deployment import CLAIM_S, busy_process
 
 SWEEP_AWAY_S, SWEEP_AWAY_BRIEFLY_S = 5.0, 2.5
 RESCUED_WITHIN_S = 60.0
-LINES_LEFT_OUT = 40_000
+LINES_LEFT_OUT = 60_000
 
 
 class CallsInFlight(Fault):
@@ -141,9 +142,8 @@ class LoaderStopped(Fault):
         # Many lines that are left out: so its load lasts long enough to be met.
         path = self.at.file_of(ids, more_lines=[["", "", "", ""]] * LINES_LEFT_OUT)
         stopped = self.at.command("submit", path, "--yes", "--skip-invalid")
-        self.at.wait_until(
-            lambda: stopped.exit_code is not None or self._is_loading(path), "it loads", every_s=0.01
-        )
+        # Without a look around: the moment is short.
+        eventually(lambda: stopped.exit_code is not None or self._is_loading(path), "it loads", every_s=0.01)
         stopped.send(signal.SIGSTOP)
         try:
             self.at.submit(ids)
