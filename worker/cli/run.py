@@ -200,9 +200,13 @@ class SaidWait:
             return
         self._said.add(other.job_id)
         loader = f" by {other.loader}" if other.loader else ""
+        heard = f"It was heard of {other.silent_s:.0f} s ago"
         say(
-            f"Waiting for {other}{loader}: it has rows of this file. It was heard of {other.silent_s:.0f} s ago; what is silent for"
-            f" {LOADER_SILENT_S:.0f} s is taken for dead, and this one goes on."
+            f"Waiting for {other}{loader}: it is in the middle of a write to the database. {heard}: is that process stopped? Let it"
+            " go on, or end it."
+            if other.is_writing
+            else f"Waiting for {other}{loader}: it has rows of this file. {heard}; what is silent for {LOADER_SILENT_S:.0f} s is"
+            " taken for dead, and this one goes on."
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -32,13 +32,14 @@ from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Wa
 from worker.domain.states import ItemState, JobState
 from worker.store.abandoned import delete_load
 from worker.store.bulk import insert_rows
-from worker.store.meeting import MustGiveWay, Waiting, find_met, find_most_silent_load
+from worker.store.meeting import MustGiveWay, Waiting, find_met
 from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_warning, storable
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
-from worker.store.session import LOCK_TIMED_OUT, db_now, reading, writing
+from worker.store.session import LOCK_TIMED_OUT, Locked, db_now, reading, waiting_only, writing
 from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, unloaded_rows
 
+T = TypeVar("T")
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
 PIECE_CHARACTERS = 4_000_000  # of cells: rows may be long, and memory is not to grow with them
 HEARD_EVERY_S = 1.0  # of a loader
@@ -47,6 +48,7 @@ MOST_TRIES = 40  # of a piece: others may come first again and again
 # A loader that is stopped in the middle of a piece must not hold up those that come upon its rows for long.
 PIECE_LIMITS = {"lock_timeout": "3s", "statement_timeout": "20s"}
 PIECE_LOCK_S = 3.0
+LOCKED_MS = 1_000  # after so long whoever is in the way on SQLite is named
 WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
 KEYS_PER_QUERY = 500
@@ -134,6 +136,7 @@ class Loader:
         waiting: Waiting | None = None,
     ) -> None:
         self._engine = engine
+        self._impatient = waiting_only(engine, LOCKED_MS)
         self._sealer = sealer
         self._first = job.first
         self._refuse = refuse
@@ -171,7 +174,8 @@ class Loader:
             )
             return job_id, now
 
-        self.job_id, self._began_at = writing(engine, work)
+        self.job_id = job.id or ""
+        self.job_id, self._began_at = self._writing(work)
 
     def add_connector(self, key: str, connector: Connector) -> None:
         """Make the connector of the rows with this `connector_key` known, before the first of them."""
@@ -194,7 +198,7 @@ class Loader:
             )
             return int(connection.execute(row).inserted_primary_key[0])  # type: ignore[index]
 
-        self._connectors[key] = writing(self._engine, work)
+        self._connectors[key] = self._writing(work)
 
     def add(self, row: PlannedRow | RefusedRow | SkippedRow, *, account_exists: bool) -> None:
         """Take one row; pieces are written as they fill. Raises: LoadLost, UnstorableText, MustGiveWay."""
@@ -240,7 +244,7 @@ class Loader:
             if kept:
                 connection.execute(insert(job_warnings).values(job_id=self.job_id, warnings=kept))
 
-        writing(self._engine, work)
+        self._writing(work)
 
     def abandon(self) -> None:
         """Undo the load; nothing of it was ever due. Safe to repeat."""
@@ -254,7 +258,7 @@ class Loader:
         for left in reversed(range(MOST_TRIES)):
             self._hold_back_all_but_the_first()
             try:
-                writing(self._engine, self._write_piece)
+                self._writing(self._write_piece)
             except _InTheWay as met:
                 if not left:
                     raise met.error from None
@@ -297,20 +301,27 @@ class Loader:
             self._items = [item for item in self._items if item["target"] != target]
             self._leave_out(self._refuse(self._planned.pop(target), job_id))
         if is_lock and not met.jobs and not met.loads:
-            # Not to be seen before it is committed: most likely by a load that was stopped in the middle of a piece.
-            silent = find_most_silent_load(self._engine, besides=self.job_id)
-            if silent is not None:
-                self._waiting.note(silent, PIECE_LOCK_S)
+            # Not to be seen before it is committed.
+            self._waiting.note_write(self.job_id, PIECE_LOCK_S)
             self._be_heard()
 
     def _be_heard(self) -> None:
         """Raises: LoadLost."""
         if self._clock.since(self._heard_at) < HEARD_EVERY_S:
             return
-        writing(
-            self._engine, lambda connection: self._change_job(connection, loader_seen_at=db_now(connection))
-        )
+        self._writing(lambda connection: self._change_job(connection, loader_seen_at=db_now(connection)))
         self._heard_at = self._clock.moment()
+
+    def _writing(self, work: Callable[[Connection], T]) -> T:
+        """As `writing`; where another process keeps SQLite locked, it is told what is waited for. Nobody can end that from here."""
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                return writing(self._impatient, work)
+            except Locked as locked:
+                if not left:
+                    raise locked.error from None
+                self._waiting.note_write(self.job_id, LOCKED_MS / 1_000)
+        raise AssertionError("unreachable")
 
     def _hold_back_all_but_the_first(self) -> None:
         for number, item in enumerate(self._items, start=self._counts["total"] + 1):

@@ -7,7 +7,7 @@ is taken for dead. Of two that come upon each other the younger gives way, so no
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ARRAY, Connection, Engine, Select, String, bindparam, func, select
@@ -26,7 +26,7 @@ KEYS_PER_QUERY = 500
 @dataclass(frozen=True, slots=True)
 class OtherLoad:
     """A load that is under way. `loader`: its process and machine, where known. `seen_at`: when it was heard of last, `silent_s`
-    ago; None: it is being deleted."""
+    ago; None: it is being deleted. `is_writing`: what is waited for is the end of its write, not that of its load."""
 
     job_id: str
     source_name: str
@@ -34,6 +34,7 @@ class OtherLoad:
     began_at: datetime
     seen_at: datetime | None
     silent_s: float
+    is_writing: bool = False
 
     @property
     def is_dead(self) -> bool:
@@ -91,14 +92,19 @@ class Waiting:
                 # Guarded: one that is heard of in this moment goes on.
                 delete_load(self._engine, now.job_id, now.seen_at)
                 continue
-            self.note(now)
+            self._on_wait(now, self._waited_s)
             time.sleep(POLL_S)
             self._waited_s += self._clock.since(began)
 
-    def note(self, load: OtherLoad, waited_s: float = 0.0) -> None:
-        """It was waited for, so long, where the wait was another one's."""
+    def note_write(self, besides: str, waited_s: float) -> bool:
+        """So long was waited for the end of somebody's write: most likely that of a load which was stopped in the middle of one.
+        Whether there is such a load."""
         self._waited_s += waited_s
-        self._on_wait(load, self._waited_s)
+        silent = _find_most_silent_load(self._engine, besides=besides)
+        if silent is None:
+            return False
+        self._on_wait(replace(silent, is_writing=True), self._waited_s)
+        return True
 
 
 def find_load(engine: Engine, job_id: str) -> OtherLoad | None:
@@ -108,7 +114,7 @@ def find_load(engine: Engine, job_id: str) -> OtherLoad | None:
     return found[0] if found else None
 
 
-def find_most_silent_load(engine: Engine, *, besides: str) -> OtherLoad | None:
+def _find_most_silent_load(engine: Engine, *, besides: str) -> OtherLoad | None:
     """Of the other loads the one that was not heard of for longest."""
     others = _LOADS.where(jobs.c.id != besides).order_by(jobs.c.loader_seen_at).limit(1)
     with reading(engine) as connection:

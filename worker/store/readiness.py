@@ -12,6 +12,8 @@ from worker.store.schema import NEWEST, alembic_config, find_revision, list_revi
 CHECK_SERVER = "Check DATABASE_URL and the server."
 CHECK_RIGHTS = "Which rights its role needs is in docs/operations.md."
 MAY_NOT = "42501"  # of the role: it lacks a right
+LOCKED = "database is locked"
+CHECK_OTHERS = "Another process is in the middle of a write to it: is one stopped? Let it go on, or end it."
 CHECK_DISK = "Is there room on its disk, and may it be written?"
 
 
@@ -56,7 +58,9 @@ def lost_database_in_words(engine: Engine) -> Iterator[None]:
             raise
         # The first line: what follows are hints, and the statement.
         reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
-        hint = CHECK_DISK if engine.dialect.name == "sqlite" else CHECK_RIGHTS if may_not else CHECK_SERVER
+        hint = CHECK_RIGHTS if may_not else CHECK_SERVER
+        if engine.dialect.name == "sqlite":
+            hint = CHECK_OTHERS if reason == LOCKED else CHECK_DISK
         raise DatabaseAway(_where(engine), reason, hint) from None
 
 

@@ -125,8 +125,35 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A read that turns into a write inside a plain BEGIN fails at once when another process writes.
-    mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    options = connection.get_execution_options()
+    mode = "DEFERRED" if options.get("reads_only") else "IMMEDIATE"
+    waits_ms = options.get("waits_ms")
+    if waits_ms is None or mode == "DEFERRED":
+        connection.exec_driver_sql(f"BEGIN {mode}")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={waits_ms}")
+    try:
+        connection.exec_driver_sql(f"BEGIN {mode}")
+    except OperationalError as error:
+        if _may_pass(error):
+            raise Locked(error) from error
+        raise
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+class Locked(Exception):
+    """Another process was writing to this SQLite database for as long as this transaction was to wait (`waiting_only`).
+    `error`: what anybody else would be told."""
+
+    def __init__(self, error: OperationalError) -> None:
+        super().__init__("the database is locked")
+        self.error = error
+
+
+def waiting_only(engine: Engine, waits_ms: int) -> Engine:
+    """The same engine, for whoever tells people what is waited for: on SQLite it raises Locked after so long."""
+    return engine.execution_options(waits_ms=waits_ms)
 
 
 @contextmanager

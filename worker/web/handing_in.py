@@ -107,7 +107,8 @@ class LoadInTheWay(Exception):
 
     def __init__(self, other: OtherLoad) -> None:
         super().__init__(
-            f"rows of this file are in {other}: hand it in again in a moment, when that has ended or was given up"
+            f"{'what this file waits for is' if other.is_writing else 'rows of this file are in'} {other}:"
+            " hand it in again in a moment, when that has ended or was given up"
         )
 
 
@@ -314,7 +315,7 @@ class HandingIn:
         """Raises: LoadInTheWay, Stopping."""
         if waited_s >= WAITS_FOR_LOAD_S:
             raise LoadInTheWay(other)
-        self._say(deed, f"waiting for {other} and has rows of this file")
+        self._say(deed, f"waiting for {other}")
 
     def _open(self, upload: Upload) -> Source:
         if self._place.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:

@@ -1,8 +1,10 @@
 """Loads at the same time: of other rows, of the same ones, of a process that was stopped."""
 
+import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,6 +26,8 @@ from tests.integration.store.databases import (
     change_job,
     end,
     only_postgres,
+    only_sqlite,
+    path_of,
     planned,
     rows_of,
     take,
@@ -37,6 +41,7 @@ from worker.store import meeting
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs
 from worker.store.loading import PIECE, Loader, LoadLost
 from worker.store.meeting import MustGiveWay, OtherLoad, Waiting, find_load
+from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine, open_engine, reading
 from worker.store.steering import retry_job
 from worker.store.tables import IS_LIVE, items, jobs, unloaded_rows
@@ -181,6 +186,40 @@ def test_a_loader_that_was_stopped_within_a_piece_is_not_waited_for_for_ever(
     assert set(told) == {stopped.job_id}
     assert state_of(engine, mine) == (JobState.RUNNING, 3, 0)
     other.dispose()
+
+
+@only_sqlite
+def test_who_keeps_a_home_locked_is_named_while_it_does(engine: Engine, loads: Loads):
+    told: list[OtherLoad] = []
+    stopped = loads.loader()
+    other = sqlite3.connect(path_of(engine), timeout=0, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # and nothing more is heard of it
+
+    def end_it(load: OtherLoad, waited_s: float) -> None:
+        told.append(load)
+        if waited_s >= 2:
+            other.execute("ROLLBACK")
+
+    mine = loads.job(3, waiting=Waiting(engine, end_it))
+    other.close()
+    assert [(load.job_id, load.is_writing) for load in told] == [(stopped.job_id, True)] * 2
+    assert told[0].loader == f"process {os.getpid()} on {socket.gethostname()}"
+    assert state_of(engine, mine) == (JobState.RUNNING, 3, 0)
+
+
+@only_sqlite
+def test_a_home_that_stays_locked_is_told_in_words(
+    engine: Engine, loads: Loads, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.store.loading.LOCKED_MS", 5)
+    other = sqlite3.connect(path_of(engine), timeout=0, isolation_level=None)
+    loads.job(1)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(
+        DatabaseAway, match=r"Another process is in the middle of a write to it: is one stopped\?"
+    ), lost_database_in_words(engine):
+        loads.loader()
+    other.close()
 
 
 def test_a_loader_that_waits_is_heard_of_meanwhile(engine: Engine, loads: Loads):
