@@ -93,6 +93,7 @@ class Pooler:
         self._listener: asyncio.Server | None = None
         self.port = 0
         self.transactions = 0
+        self.questions = 0  # each is a round trip
         self.refused: list[str] = []
 
     def url(self, of_server: str) -> str:
@@ -211,6 +212,7 @@ class Pooler:
                 client.due and kind in (b"d", b"c", b"f")
             )
             client.due += kind in (b"Q", b"S", b"F")
+            self.questions += kind in (b"Q", b"S", b"F")
             client.lent.writer.write(message)
             await client.lent.writer.drain()
 

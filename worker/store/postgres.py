@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.exc import ArgumentError
 
 from worker.domain.failures import ToldFailure
 from worker.settings import InvalidSettings
@@ -26,6 +27,17 @@ LIMITS = {
     "plan_cache_mode": "force_custom_plan",
 }
 PREPARE = "prepare_threshold"
+NUMBERS = frozenset(
+    {
+        "connect_timeout",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+    }
+)
+MAY_REPEAT = frozenset({"host", "port", "options"})
 # `-c name=value` and `--name=value`, as the server reads them.
 GIVEN_OPTION = re.compile(r"(?:^|\s)(?:-c\s*|--)([A-Za-z0-9_.-]+)=")
 
@@ -41,20 +53,34 @@ class WrongEncoding(ToldFailure):
 
 
 def require_usable_url(url: URL) -> None:
-    """Raises: InvalidSettings where the driver would not understand what stands after its `?`."""
+    """Raises: InvalidSettings where the driver would not understand what stands after its `?`, or not as it is meant."""
     from psycopg.pq import Conninfo
 
     known = {option.keyword.decode() for option in Conninfo.get_defaults()} | {PREPARE}
-    problems = [
-        f"DATABASE_URL: {name} is nothing that PostgreSQL's driver knows; take it out"
-        for name in sorted(url.query)
-        if name not in known
-    ]
-    threshold = url.query.get(PREPARE, "0")
-    if not isinstance(threshold, str) or not re.fullmatch(r"\d{1,9}|none", threshold, re.IGNORECASE):
-        problems.append(f"DATABASE_URL: {PREPARE}: expected a whole number; 0 prepares nothing")
+    problems = []
+    for name, value in sorted(url.query.items()):
+        if name not in known:
+            problems.append(f"{name} is nothing that PostgreSQL's driver knows; take it out")
+        elif not isinstance(value, str) and name not in MAY_REPEAT:
+            problems.append(f"{name} stands in it more than once")
+        elif name == PREPARE and not re.fullmatch(r"\d{1,9}|none", str(value), re.IGNORECASE):
+            problems.append(f"{PREPARE}: expected a whole number; 0 prepares nothing")
+        elif name in NUMBERS and not re.fullmatch(r"-?\d{1,9}", str(value)):
+            problems.append(f"{name}: expected a whole number")
+        elif name == "client_encoding" and re.sub(r"[^a-z0-9]", "", str(value).lower()) != "utf8":
+            problems.append("client_encoding: expected utf8; take it out")
+    try:
+        url.get_dialect()().create_connect_args(url)
+    except ArgumentError:
+        problems.append("its hosts and ports: expected host=a:5432&host=b:5432, or host=a,b&port=5432,5432")
     if problems:
-        raise InvalidSettings(problems)
+        raise InvalidSettings([f"DATABASE_URL: {problem}" for problem in problems])
+
+
+def joined_options(url: URL) -> str:
+    """The `options` of the URL, which may stand there more than once."""
+    given = url.query.get("options", "")
+    return given if isinstance(given, str) else " ".join(given)
 
 
 def prepare_threshold(url: URL) -> int | None:
@@ -68,9 +94,7 @@ def prepare_threshold(url: URL) -> int | None:
 
 def set_limits(engine: Engine) -> None:
     """Every transaction begins with its limits, in one question; what the URL's `options` set is the URL's."""
-    given = engine.url.query.get("options", "")
-    options = given if isinstance(given, str) else " ".join(given)
-    of_url = {name.replace("-", "_").lower() for name in GIVEN_OPTION.findall(options)}
+    of_url = {name.replace("-", "_").lower() for name in GIVEN_OPTION.findall(joined_options(engine.url))}
     begin = "; ".join(["BEGIN", *_as_local({n: v for n, v in LIMITS.items() if n not in of_url})])
 
     def begin_with_limits(connection: Connection) -> None:

@@ -14,7 +14,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from worker.settings import CONNECTIONS
-from worker.store.postgres import PREPARE, prepare_threshold, require_encoding, require_usable_url, set_limits
+from worker.store.postgres import (
+    PREPARE,
+    joined_options,
+    prepare_threshold,
+    require_encoding,
+    require_usable_url,
+    set_limits,
+)
 
 __all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "writing"]
 
@@ -31,6 +38,7 @@ LOCK_TIMED_OUT = "55P03"
 POOL_SIZE = 4
 POSTGRES_CONNECTION = {
     "application_name": "cyclr-bulk",
+    "client_encoding": "utf8",
     "connect_timeout": 5,
     # A server that vanished without a word is noticed within 15-20 s; the system's default is hours.
     "keepalives": 1,
@@ -66,6 +74,8 @@ def open_engine(url: str, *, connections: int = CONNECTIONS) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     require_usable_url(parsed)
+    if options := joined_options(parsed):
+        parsed = parsed.update_query_dict({"options": options})
     kept = min(POOL_SIZE, connections)
     engine = create_engine(
         parsed,

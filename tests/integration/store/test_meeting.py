@@ -215,9 +215,12 @@ def test_a_home_that_stays_locked_is_told_in_words(
     other = sqlite3.connect(path_of(engine), timeout=0, isolation_level=None)
     loads.job(1)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(
-        DatabaseAway, match=r"Another process is in the middle of a write to it: is one stopped\?"
-    ), lost_database_in_words(engine):
+    with (
+        pytest.raises(
+            DatabaseAway, match=r"Another process is in the middle of a write to it: is one stopped\?"
+        ),
+        lost_database_in_words(engine),
+    ):
         loads.loader()
     other.close()
 

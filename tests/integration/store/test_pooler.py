@@ -156,6 +156,13 @@ def test_the_threshold_is_read_as_a_number_and_nothing_is_prepared_unless_it_say
         ("prepare_threshold=-1", "prepare_threshold: expected a whole number; 0 prepares nothing"),
         ("autocommit=false", "autocommit is nothing that PostgreSQL's driver knows; take it out"),
         ("row_factory=dict", "row_factory is nothing that PostgreSQL's driver knows; take it out"),
+        ("connect_timeout=soon", "connect_timeout: expected a whole number"),
+        ("keepalives=1&keepalives=2", "keepalives stands in it more than once"),
+        ("client_encoding=latin1", "client_encoding: expected utf8; take it out"),
+        (
+            "port=abc",
+            "its hosts and ports: expected host=a:5432&host=b:5432, or host=a,b&port=5432,5432",
+        ),
         ("pgbouncer=true", "pgbouncer is nothing that PostgreSQL's driver knows; take it out"),
     ],
 )
@@ -179,6 +186,37 @@ def test_options_of_the_url_are_added_to_ours(direct: Engine, options: str):
         found = [connection.execute(text(f"SHOW {name}")).scalar_one() for name in (*LIMITS, "work_mem")]
     engine.dispose()
     assert found == ["10s", "7s", "1min", "force_custom_plan", "8MB"]
+
+
+def test_options_that_stand_there_twice_are_all_taken(direct: Engine):
+    url = direct.url.render_as_string() + "&options=-c%20lock_timeout%3D7s&options=-c%20work_mem%3D8MB"
+    engine = open_engine(url)
+    with reading(engine) as connection:
+        found = [
+            connection.execute(text(f"SHOW {name}")).scalar_one() for name in ("lock_timeout", "work_mem")
+        ]
+    engine.dispose()
+    assert found == ["7s", "8MB"]
+
+
+def test_texts_are_utf8_whatever_the_environment_says(direct: Engine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    engine = open_engine(direct.url.render_as_string())
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT :letter"), {"letter": "𝄞"}).scalar_one() == "𝄞"
+    engine.dispose()
+
+
+def test_the_limits_cost_no_round_trip(pooled: Engine, pooler: Pooler):
+    def ask() -> None:
+        with reading(pooled) as connection:
+            connection.execute(text("SELECT 1"))
+
+    ask()
+    before = pooler.questions
+    ask()
+    # Is it alive, BEGIN with the limits, the question, ROLLBACK or COMMIT.
+    assert pooler.questions - before == 4
 
 
 def test_a_process_opens_no_more_connections_than_it_is_given(direct: Engine):
