@@ -23,6 +23,7 @@ REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 MOST_USERNAME_CHARACTERS = 200
 ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each account's own
 OUR_PREFIX = "CYCLR_"
+CONNECTIONS = 6  # to PostgreSQL, of one process
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -70,6 +71,7 @@ class CyclrSettings(BaseSettings):
     cyclr_bulk_public_url: str | None = None
 
     database_url: SecretStr | None = None
+    cyclr_bulk_database_connections: int = Field(CONNECTIONS, ge=2, le=100)
     redis_url: SecretStr | None = None
     cyclr_bulk_sealing_keys: Annotated[SecretStr | None, NoDecode] = None
     cyclr_bulk_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("cyclr-bulk"))

@@ -19,6 +19,7 @@ from tests.mutants.deployment import DEPLOYMENT_MUTANTS
 from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.failover import FAILOVER_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
+from tests.mutants.loads import LOAD_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,7 @@ def main() -> int:
         *FILE_MUTANTS,
         *FAILOVER_MUTANTS,
         *DEPLOYMENT_MUTANTS,
+        *LOAD_MUTANTS,
     )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.domain.failures import ToldFailure
 from worker.store.addresses import where
-from worker.store.losses import is_database_away, takes_no_writes
+from worker.store.losses import NOT_PERMITTED, find_sqlstate, is_database_away, takes_no_writes
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 from worker.store.session import open_engine, reading
 
@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 CHECK_SERVER = "Check DATABASE_URL and the server."
+CHECK_RIGHTS = "Which rights its role needs is in docs/operations.md."
+LOCKED = "database is locked"
+CHECK_OTHERS = "Another process is in the middle of a write to it: is one stopped? Let it go on, or end it."
 CHECK_DISK = "Is there room on its disk, and may it be written?"
 CHECK_SWITCH = (
     "It is being switched over, or it is a standby, or it was set to read-only. If it stays so, check the server that"
@@ -125,4 +128,8 @@ def _in_words(engine: Engine, error: DBAPIError) -> DatabaseAway:
         return TakesNoWrites(where(engine.url), CHECK_DISK if is_file else CHECK_SWITCH)
     # The first line: what follows are hints, and the statement.
     reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
-    return DatabaseAway(where(engine.url), reason, CHECK_DISK if is_file else CHECK_SERVER)
+    if is_file:
+        hint = CHECK_OTHERS if reason == LOCKED else CHECK_DISK
+    else:
+        hint = CHECK_RIGHTS if find_sqlstate(error) == NOT_PERMITTED else CHECK_SERVER
+    return DatabaseAway(where(engine.url), reason, hint)

@@ -4,6 +4,8 @@ Alembic is loaded only where there is something to change: every command and eve
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from worker.store.session import reading
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0010"  # the last migration's revision
+NEWEST = "0011"  # the last migration's revision
 
 
 def migrations_folder() -> Path:
@@ -62,10 +64,23 @@ def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
     from alembic import command
 
     config = alembic_config(engine, migrations)
+    require_known_revision(engine, config)
+    with changes_in_words():
+        command.upgrade(config, "head")
+
+
+def require_known_revision(engine: Engine, config: "Config") -> None:
+    """Raises: NewerSchema."""
+    current = find_revision(engine)
     if current is not None and current not in list_revisions(config):
         raise NewerSchema(current)
+
+
+@contextmanager
+def changes_in_words() -> Iterator[None]:
+    """Raises: SchemaBusy instead of the driver's error."""
     try:
-        command.upgrade(config, "head")
+        yield
     except OperationalError as error:
         if find_sqlstate(error) == LOCK_TIMED_OUT:
             raise SchemaBusy from error

@@ -162,6 +162,8 @@ jobs = Table(
     Column("pace_s", Integer, nullable=False, server_default="1"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("loader_seen_at", UtcDateTime),
+    # The process that loads it, for those who wait for it.
+    Column("loader", Text),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Index("ix_jobs_instance_id_state", "instance_id", "state"),
