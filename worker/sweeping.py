@@ -11,6 +11,7 @@ from worker.store.idempotency import delete_old_requests
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue, wipe_old_secrets
 from worker.store.uploads import delete_expired_uploads
+from worker.store.web_sessions import delete_old_sessions
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
@@ -49,6 +50,7 @@ def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[]
         log.warning("abandoned_loads_deleted", jobs=deleted)
     delete_expired_uploads(engine)
     delete_old_requests(engine)
+    delete_old_sessions(engine)
     finish_jobs(engine, pause_above_percent=rules.pause_above_percent)
     if count_due(engine, instance_id, limit=1):
         ring()

@@ -16,7 +16,7 @@ from worker.store.session import LOCK_TIMED_OUT, reading
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0010"  # the last migration's revision
+NEWEST = "0012"  # the last migration's revision
 
 
 def migrations_folder() -> Path:
