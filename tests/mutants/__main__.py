@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.started import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("worker", "migrations", "tests", "pyproject.toml", "alembic.ini")
@@ -88,7 +89,7 @@ def put_to_the_test(mutant: Mutant) -> Fate:
             *mutant.tests,
         ]
         try:
-            run = subprocess.run(
+            run = run_process(
                 words, cwd=copy, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False
             )
         except subprocess.TimeoutExpired:

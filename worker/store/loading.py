@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     text,
     tuple_,
@@ -34,7 +35,16 @@ from worker.store.bulk import insert_rows
 from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_warning, storable
 from worker.store.sealing import Sealer
 from worker.store.session import db_now, reading, writing
-from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, unloaded_rows
+from worker.store.tables import (
+    IS_FORGOTTEN,
+    instances,
+    items,
+    job_connectors,
+    job_warnings,
+    jobs,
+    remembered_targets,
+    unloaded_rows,
+)
 
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
 PIECE_CHARACTERS = 4_000_000  # of cells: rows may be long, and memory is not to grow with them
@@ -289,11 +299,17 @@ class Loader:
 
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
-    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before."""
+    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before.
+
+    `job_id` empty: that job is deleted.
+    """
 
     state: Literal["live", "installed", "tried"]
     job_id: str
     row_number: int
+
+
+_OF_A_DELETED_JOB = TargetRecord("tried", "", 0)
 
 
 def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetRecord]:
@@ -311,9 +327,17 @@ def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetReco
                 state = _record_state(row)
                 if state is None:
                     continue
+                record = TargetRecord(state, row.job_id, row.row_number)
+                if row.is_forgotten:
+                    record = _OF_A_DELETED_JOB
                 known = found.get(row.target)
-                if known is None or rank[state] <= rank[known.state]:
-                    found[row.target] = TargetRecord(state, row.job_id, row.row_number)
+                if known is None or rank[record.state] <= rank[known.state]:
+                    found[row.target] = record
+            # After the items: a row that is deleted in between was seen there.
+            sought = [target for target in these if target not in found]
+            remembered = _REMEMBERED_WITH_ANY if is_postgres else _REMEMBERED
+            for target in connection.execute(remembered, {"targets": sought}).scalars():
+                found[target] = _OF_A_DELETED_JOB
     return found
 
 
@@ -326,9 +350,10 @@ def _with_targets(is_one_of_them: Any) -> Select[Any]:
             items.c.maybe_sent,
             items.c.job_id,
             items.c.row_number,
+            IS_FORGOTTEN.label("is_forgotten"),
         )
         .join(jobs, jobs.c.id == items.c.job_id)
-        .where(is_one_of_them, jobs.c.state != JobState.LOADING)
+        .where(is_one_of_them, or_(jobs.c.state != JobState.LOADING, IS_FORGOTTEN))
         .order_by(items.c.id)
     )
 
@@ -336,6 +361,14 @@ def _with_targets(is_one_of_them: Any) -> Select[Any]:
 _WITH_TARGETS = _with_targets(items.c.target.in_(bindparam("targets", expanding=True)))
 # One parameter, where so many take longer to be written into the statement than to be looked up.
 _WITH_ANY = _with_targets(items.c.target == func.any(bindparam("targets", type_=ARRAY(String))))
+
+
+_REMEMBERED = select(remembered_targets.c.target).where(
+    remembered_targets.c.target.in_(bindparam("targets", expanding=True))
+)
+_REMEMBERED_WITH_ANY = select(remembered_targets.c.target).where(
+    remembered_targets.c.target == func.any(bindparam("targets", type_=ARRAY(String)))
+)
 
 
 def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:

@@ -250,6 +250,13 @@ items = Table(
     Index("ix_items_connector_id", "connector_id"),
 )
 
+# Of jobs that are deleted: what may have been sent to Cyclr, as a hash of account and Name, so that a later file looks first.
+remembered_targets = Table(
+    "remembered_targets",
+    metadata,
+    Column("target", String(40), primary_key=True),
+)
+
 DEATHS_UNTIL_ALONE = 2  # an item whose worker died this often while holding it is claimed alone
 
 
@@ -268,6 +275,8 @@ IS_UNAUTHENTICATED = and_(items.c.state == literal_column("'installed'"), ~items
 IS_FAILED = items.c.state == literal_column("'failed'")
 # As the version before this one wrote it, which knew no keys.
 IS_WITHOUT_REASON = and_(IS_FAILED, items.c.reason.is_(None))
+# A job that is being deleted, piece by piece: nobody is shown it any more. A load has no end.
+IS_FORGOTTEN = and_(jobs.c.state == literal_column("'loading'"), jobs.c.finished_at.is_not(None))
 IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 import signal
 import socket
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.end_to_end.fleet.fleet import (
     worker_processes,
 )
 from tests.end_to_end.processes.commands import ROOT, eventually
+from tests.started import run_process
 from worker.simulator.faults import refused, slow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -382,7 +382,7 @@ def test_the_health_check_of_the_compose_file_finds_a_living_worker(fleet: Fleet
     compose = YAML(typ="safe").load(ROOT / "docker-compose.yml")
     [kind, command] = compose["services"]["worker"]["healthcheck"]["test"]
     assert kind == "CMD-SHELL"
-    done = subprocess.run(
+    done = run_process(
         ["/bin/sh", "-c", command.replace("$$", "$")],
         env=fleet.environment(HOSTNAME=socket.gethostname()),
         capture_output=True,

@@ -1,6 +1,5 @@
 """The files of a deployment agree with each other, and with what the product needs."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from ruamel.yaml import YAML
 
 from tests.end_to_end.fleet.fleet import procfile
 from tests.end_to_end.processes.commands import ROOT
+from tests.started import run_process
 from worker.settings import CyclrSettings
 
 COMPOSE = ROOT / "docker-compose.yml"
@@ -24,7 +24,7 @@ def services() -> dict[str, Any]:
 def test_the_compose_file_fits_its_schema() -> None:
     program = str(Path(sys.executable).parent / "check-jsonschema")
     schema = "vendor.compose-spec"
-    done = subprocess.run(
+    done = run_process(
         [program, "--builtin-schema", schema, str(COMPOSE)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr

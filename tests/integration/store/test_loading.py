@@ -25,6 +25,7 @@ from tests.integration.store.databases import (
     take,
     url_of,
 )
+from tests.started import start_process
 from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow, Warning_, Way
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
@@ -445,7 +446,7 @@ def test_rows_of_a_job_are_found_by_their_targets(engine: Engine, loads: Loads):
 @contextmanager
 def turn_holder(engine: Engine) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Another process that is in the middle of a load; and its job."""
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-m", "tests.integration.store.load_turn_holder", url_of(engine)],
         stdout=subprocess.PIPE,
         text=True,
