@@ -18,6 +18,7 @@ from worker.telemetry import get_logger
 SWEEP_EVERY_S = 2.0
 LOADER_GONE_AFTER_S = 120.0
 MOST_PIECES = 20  # of one kind in one sweep, so that a long cancel does not keep the others waiting
+FORGET_PIECES = 5  # a thousand rows each, with all that hangs on them: a second on a busy server, and rescues wait meanwhile
 
 log = get_logger()
 
@@ -68,7 +69,7 @@ def _forget(engine: Engine, keep_jobs_d: float | None) -> None:
     if old:
         log.info("old_jobs_forgotten", jobs=len(old), job_ids=old)
     # Those of a `forget` that was cut off too.
-    deleted = delete_forgotten(engine, most_pieces=MOST_PIECES)
+    deleted = delete_forgotten(engine, most_pieces=FORGET_PIECES)
     if deleted.jobs or deleted.rows:
         log.info("forgotten_jobs_deleted", jobs=deleted.jobs, rows=deleted.rows)
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from worker.store.abandoned import delete_load
 from worker.store.api_keys import find_key_of_text, revoke_key
 from worker.store.jobs import cancel_job
 from worker.store.session import Engine, writing
-from worker.store.tables import jobs
+from worker.store.tables import api_keys, jobs
 from worker.web.api import events as stream
 from worker.web.guards import COOKIE
 
@@ -201,7 +201,9 @@ def test_a_revoked_key_hears_why_and_then_nothing(
 def test_a_key_that_expires_hears_why(site: Site, follow: Follow, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.3)
     job_id = submit(site.client(site.key()), "acme")
-    follower = follow(job_id, key=site.key(Scope.READ, name="Grace", lasts=timedelta(seconds=3)))
+    follower = follow(job_id, key=site.key(Scope.READ, name="Grace"))
+    expired = update(api_keys).where(api_keys.c.name == "Grace").values(expires_at=datetime.now(UTC))
+    writing(site.engine, lambda connection: connection.execute(expired))
     told = follower.wait_for("problem")
     assert (told["status"], told["detail"]) == (401, "The API key 'Grace' has expired.")
     wait_until(lambda: follower.has_ended)
