@@ -29,6 +29,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_finished_at", "jobs", ["finished_at"], postgresql_where=has_ended, sqlite_where=has_ended
     )
+    # Not CONCURRENTLY: no release has had this table, so none is large yet.
     op.create_index("ix_items_connector_id", "items", ["connector_id"])
 
 
