@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.postgres import PostgresServer, _as_a_user, die_with_the_tests
+from tests.postgres import PostgresServer, _as_a_user
+from tests.started import start_process
 
 # https://www.pgbouncer.org/config.html: what it tracks; all else is refused unless it is told to ignore it.
 KNOWN_PARAMETERS = {
@@ -314,11 +315,10 @@ def pgbouncer(server: PostgresServer) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     (folder / "ini").write_text(PGBOUNCER.format(server=server.folder, port=port))
-    process = subprocess.Popen(
+    process = start_process(
         [*_as_a_user(), "pgbouncer", str(folder / "ini")],  # it does not run as root
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_the_tests,
     )
     try:
         deadline = time.monotonic() + 30

@@ -3,11 +3,9 @@
 Where TEST_DATABASE_URL is set, that server is used instead (`open_databases`): databases are made and dropped in it.
 """
 
-import ctypes
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -21,8 +19,9 @@ import psutil
 import psycopg
 from sqlalchemy.engine import make_url
 
+from tests.started import run_process, start_process
+
 READY_WITHIN_S = 90.0
-PR_SET_PDEATHSIG = 1
 # Databases that live for seconds need no one to tidy them, and a page that is half written dies with the machine only.
 SHORT_LIVED = {"autovacuum": "off", "full_page_writes": "off"}
 
@@ -70,12 +69,11 @@ class PostgresServer:
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 [*_as_a_user(), str(_binary("postgres")), "-D", str(self._data), *options],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_the_tests,
             )
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._answers():
@@ -205,10 +203,6 @@ def _as_a_user() -> list[str]:
 
 
 def _run(program: str, *words: str) -> None:
-    done = subprocess.run([*_as_a_user(), str(_binary(program)), *words], capture_output=True, check=False)
+    done = run_process([*_as_a_user(), str(_binary(program)), *words], capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.decode(errors="replace"))
-
-
-def die_with_the_tests() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

@@ -66,6 +66,8 @@ class CyclrSettings(BaseSettings):
     cyclr_pause_above_percent: float = Field(20, ge=0, le=100)
     cyclr_secret_retention_h: float = Field(72, ge=0, le=100_000)
 
+    cyclr_bulk_keep_jobs_d: float | None = Field(None, ge=1, le=36_500)
+
     cyclr_service_url: str | None = None
     cyclr_signin_username: str | None = None
     cyclr_bulk_public_url: str | None = None

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.started import run_process
 from worker.domain.wording import counted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,7 +147,7 @@ def parsed(text: str) -> list[dict[str, Any]]:
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """What a program said, and how it ended; one that does not end has said nothing."""
     try:
-        return subprocess.run(
+        return run_process(
             words,
             env=environment | os.environ,
             capture_output=True,

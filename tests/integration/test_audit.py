@@ -18,6 +18,7 @@ import pytest
 
 from tests.audit.__main__ import Findings, read_faults
 from tests.end_to_end.processes.commands import ROOT
+from tests.started import run_process
 
 pytestmark = pytest.mark.slow
 
@@ -133,7 +134,7 @@ def audit(
         "UV_HTTP_RETRIES": "0",
         "NO_PROXY": "127.0.0.1",
     }
-    return subprocess.run(
+    return run_process(
         [sys.executable, "-m", "tests.audit", str(file), "--osv-url", osv_url or f"{index.url}/osv", *words],
         cwd=ROOT,
         env=kept | ours,

@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants.access import ACCESS_MUTANTS
 from tests.mutants.deployment import DEPLOYMENT_MUTANTS
 from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.failover import FAILOVER_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
 from tests.mutants.loads import LOAD_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.started import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("worker", "migrations", "tests", "Procfile", "pyproject.toml", "alembic.ini")
@@ -50,6 +52,7 @@ def main() -> int:
         *FAILOVER_MUTANTS,
         *DEPLOYMENT_MUTANTS,
         *LOAD_MUTANTS,
+        *ACCESS_MUTANTS,
     )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]
@@ -98,7 +101,7 @@ def put_to_the_test(mutant: Mutant) -> Fate:
             *mutant.tests,
         ]
         try:
-            run = subprocess.run(
+            run = run_process(
                 words, cwd=copy, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False
             )
         except subprocess.TimeoutExpired:

@@ -1,10 +1,10 @@
 import base64
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.started import start_process
 from worker.bootstrap.cyclr import limit_of
 from worker.cyclr.limiter_rule import Limit
 from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
@@ -343,7 +343,7 @@ def test_a_folder_named_as_the_dotenv_file_is_none(load, tmp_path: Path):
 
 def test_a_dotenv_file_is_read_once_so_it_may_be_a_pipe(load, tmp_path: Path):
     os.mkfifo(tmp_path / ".env")
-    with subprocess.Popen(["/bin/sh", "-c", "echo CYCLR_BURST=7 > .env"], cwd=tmp_path):
+    with start_process(["/bin/sh", "-c", "echo CYCLR_BURST=7 > .env"], cwd=tmp_path):
         assert load().cyclr_burst == 7
 
 

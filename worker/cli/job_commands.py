@@ -299,7 +299,7 @@ def retry(job: JobArgument, code: CodesOption = None, reason: ReasonOption = Non
 
 @app.command(short_help="Delete all data of a job that has ended.", epilog=FORGET_EXAMPLES)
 def forget(job: JobArgument, yes: YesOption = False) -> None:
-    """Delete all data of a JOB that has ended. What it installed stays in Cyclr, and is not remembered here."""
+    """Delete all data of a JOB that has ended. What it installed stays in Cyclr; a later file looks for it first."""
     from worker.cli.steer import forget_command
 
     forget_command(job, is_sure=yes)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     tuple_,
     update,
@@ -38,7 +39,16 @@ from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_wa
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
 from worker.store.session import Locked, db_now, reading, waiting_only, writing
-from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, unloaded_rows
+from worker.store.tables import (
+    IS_FORGOTTEN,
+    instances,
+    items,
+    job_connectors,
+    job_warnings,
+    jobs,
+    remembered_targets,
+    unloaded_rows,
+)
 
 T = TypeVar("T")
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
@@ -381,7 +391,10 @@ def _is_of_live_targets(error: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
-    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before."""
+    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before.
+
+    `job_id` empty: that job is deleted.
+    """
 
     state: Literal["live", "installed", "tried"]
     job_id: str
@@ -410,15 +423,30 @@ class _Record(NamedTuple):
     row_number: int
 
 
+OF_A_DELETED_JOB: tuple[Literal["tried"], str, int] = ("tried", "", 0)
+
+
 def _iter_records(connection: Connection, targets: Sequence[str]) -> Iterator[_Record]:
-    """What all jobs but those that are loading know of these targets, each job's item for itself."""
+    """What all jobs but those that are loading know of these targets, each job's item for itself; and what is remembered
+    of jobs that are deleted."""
     is_postgres = connection.dialect.name == "postgresql"
     for start in range(0, len(targets), KEYS_PER_QUERY):
         these = list(targets[start : start + KEYS_PER_QUERY])
+        known: set[str] = set()
         for row in connection.execute(_WITH_ANY if is_postgres else _WITH_TARGETS, {"targets": these}):
             state = _record_state(row)
-            if state is not None:
+            if state is None:
+                continue
+            known.add(row.target)
+            if row.is_forgotten:
+                yield _Record(row.target, *OF_A_DELETED_JOB)
+            else:
                 yield _Record(row.target, state, row.job_id, row.row_number)
+        # After the items: a row that is deleted in between was seen there.
+        sought = [target for target in these if target not in known]
+        remembered = _REMEMBERED_WITH_ANY if is_postgres else _REMEMBERED
+        for target in connection.execute(remembered, {"targets": sought}).scalars():
+            yield _Record(target, *OF_A_DELETED_JOB)
 
 
 def _with_targets(is_one_of_them: Any) -> Select[Any]:
@@ -430,9 +458,10 @@ def _with_targets(is_one_of_them: Any) -> Select[Any]:
             items.c.maybe_sent,
             items.c.job_id,
             items.c.row_number,
+            IS_FORGOTTEN.label("is_forgotten"),
         )
         .join(jobs, jobs.c.id == items.c.job_id)
-        .where(is_one_of_them, jobs.c.state != JobState.LOADING)
+        .where(is_one_of_them, or_(jobs.c.state != JobState.LOADING, IS_FORGOTTEN))
         .order_by(items.c.id)
     )
 
@@ -440,6 +469,14 @@ def _with_targets(is_one_of_them: Any) -> Select[Any]:
 _WITH_TARGETS = _with_targets(items.c.target.in_(bindparam("targets", expanding=True)))
 # One parameter, where so many take longer to be written into the statement than to be looked up.
 _WITH_ANY = _with_targets(items.c.target == func.any(bindparam("targets", type_=ARRAY(String))))
+
+
+_REMEMBERED = select(remembered_targets.c.target).where(
+    remembered_targets.c.target.in_(bindparam("targets", expanding=True))
+)
+_REMEMBERED_WITH_ANY = select(remembered_targets.c.target).where(
+    remembered_targets.c.target == func.any(bindparam("targets", type_=ARRAY(String)))
+)
 
 
 def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:

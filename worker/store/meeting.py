@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Connection, Engine, Select, String, bindparam, func, select
+from sqlalchemy import ARRAY, Connection, Engine, Select, String, bindparam, func, not_, select
 
 from worker.clock import Clock
 from worker.domain.states import JobState
 from worker.store.abandoned import delete_load
 from worker.store.session import db_now, reading
-from worker.store.tables import IS_LIVE, items, jobs
+from worker.store.tables import IS_FORGOTTEN, IS_LIVE, items, jobs
 
 LOADER_SILENT_S = 15.0  # a loader is heard of every second; one that was stopped is not
 POLL_S = 0.25
@@ -158,7 +158,7 @@ def _live(is_one_of_them: object) -> Select[tuple[str, str, str]]:
 _LIVE_IN = _live(items.c.target.in_(bindparam("targets", expanding=True)))
 _LIVE_ANY = _live(items.c.target == func.any(bindparam("targets", type_=ARRAY(String))))
 _LOADS = select(jobs.c.id, jobs.c.source_name, jobs.c.loader, jobs.c.created_at, jobs.c.loader_seen_at).where(
-    jobs.c.state == JobState.LOADING
+    jobs.c.state == JobState.LOADING, not_(IS_FORGOTTEN)
 )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
-from sqlalchemy.exc import ArgumentError
 
 from worker.domain.failures import ToldFailure
 from worker.settings import InvalidSettings
@@ -70,10 +69,6 @@ def require_usable_url(url: URL) -> None:
             problems.append(f"{name}: expected a whole number")
         elif name == "client_encoding" and re.sub(r"[^a-z0-9]", "", str(value).lower()) != "utf8":
             problems.append("client_encoding: expected utf8; take it out")
-    try:
-        url.get_dialect()().create_connect_args(url)
-    except ArgumentError:
-        problems.append("its hosts and ports: expected host=a:5432&host=b:5432, or host=a,b&port=5432,5432")
     if problems:
         raise InvalidSettings([f"DATABASE_URL: {problem}" for problem in problems])
 

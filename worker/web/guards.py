@@ -11,6 +11,8 @@ from worker.web.access import Access, Caller, TooManyWrongKeys
 from worker.web.problems import Refusal
 
 COOKIE = "cyclr_bulk_session"
+# Over TLS: browsers take it from this host by https only, so that no neighbour or plain page can plant another one.
+HOST_COOKIE = f"__Host-{COOKIE}"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 FORM_TOKEN_HEADER = "X-Form-Token"  # noqa: S105 - the name of a header
 SIGN_IN = "/sign-in"
@@ -55,7 +57,7 @@ async def caller_of_key(request: Request, key_text: str) -> Caller:
 
 async def find_page_caller(request: Request) -> Caller | None:
     """Who is signed in; None: nobody."""
-    cookie = request.cookies.get(COOKIE)
+    cookie = session_cookie(request)
     return await run_in_threadpool(access_of(request).find_session_caller, cookie) if cookie else None
 
 
@@ -102,9 +104,18 @@ def is_over_tls(request: Request) -> bool:
     return request.url.scheme == "https" or public_url.startswith("https://")
 
 
+def session_cookie(request: Request) -> str:
+    """The text of the session that the browser says it has; empty where it says nothing."""
+    return request.cookies.get(cookie_name(request), "")
+
+
+def cookie_name(request: Request) -> str:
+    return HOST_COOKIE if is_over_tls(request) else COOKIE
+
+
 def form_token(request: Request) -> str:
     """For the forms of a page. Empty where nobody is signed in."""
-    cookie = request.cookies.get(COOKIE, "")
+    cookie = session_cookie(request)
     return access_of(request).form_token(cookie) if cookie else ""
 
 
@@ -121,7 +132,7 @@ async def require_own_form(request: Request) -> None:
 
 def require_form_token(request: Request, given: str) -> None:
     """Raises: Refusal (403) where this is not the token of this session's forms."""
-    if not access_of(request).is_form_token(given, request.cookies.get(COOKIE, "")):
+    if not access_of(request).is_form_token(given, session_cookie(request)):
         raise Refusal(403, "old_form", "This form is not of your present session. Load the page again.")
 
 

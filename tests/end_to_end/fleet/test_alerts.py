@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ruamel.yaml import YAML
 from tests.end_to_end.fleet.fleet import Fleet, end
 from tests.end_to_end.fleet.web import launch_web
 from tests.end_to_end.processes.commands import ROOT, eventually
+from tests.started import run_process
 
 FOLDER = ROOT / "deploy" / "prometheus"
 OF_PROMETHEUS = {"up"}
@@ -90,7 +90,7 @@ def test_each_rule_is_shown_to_be_told_and_to_be_quiet() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
 @pytest.mark.parametrize("words", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
 def test_prometheus_takes_the_rules(words: tuple[str, ...]) -> None:
-    done = subprocess.run(["promtool", *words], cwd=FOLDER, capture_output=True, text=True, check=False)
+    done = run_process(["promtool", *words], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -102,7 +102,7 @@ def test_prometheus_takes_what_the_page_says_of_scraping(tmp_path: Path) -> None
     path = tmp_path / "prometheus.yml"
     scraping = scraping.replace("/etc/prometheus/cyclr-bulk.key", str(tmp_path / "key"))
     path.write_text(scraping.replace("/opt/cyclr-bulk", str(ROOT)), encoding="utf-8")
-    done = subprocess.run(
+    done = run_process(
         ["promtool", "check", "config", str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -20,6 +20,7 @@ from tests.end_to_end.fleet.fleet import Fleet, end, procfile
 from tests.end_to_end.fleet.web import launch_web
 from tests.end_to_end.processes.commands import ROOT, Command, eventually
 from tests.servers import find_valkey
+from tests.started import run_process
 from worker.settings import CyclrSettings, load_settings
 
 DRAIN_MARGIN_S = 10
@@ -43,7 +44,7 @@ def services() -> dict[str, Any]:
 def test_the_compose_file_fits_its_schema() -> None:
     program = str(Path(sys.executable).parent / "check-jsonschema")
     schema = "vendor.compose-spec"
-    done = subprocess.run(
+    done = run_process(
         [program, "--builtin-schema", schema, str(COMPOSE)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -146,7 +147,7 @@ def test_commands_and_simulator_are_started_only_where_they_are_asked_for(servic
 def test_the_servers_are_of_the_versions_that_the_tests_run_with(
     services: dict[str, Any], fleet: Fleet
 ) -> None:
-    version = subprocess.run([find_valkey(), "--version"], capture_output=True, text=True, check=True).stdout
+    version = run_process([find_valkey(), "--version"], capture_output=True, text=True, check=True).stdout
     assert f"v={services['valkey']['image'].removeprefix('valkey/valkey:')} " in version
     if "TEST_DATABASE_URL" not in os.environ:
         with psycopg.connect(fleet.settings["DATABASE_URL"].replace("+psycopg", "")) as connection:
@@ -217,7 +218,7 @@ def test_the_check_of_the_web_process_is_a_command_that_works(services: dict[str
 
 
 def run(words: list[str], fleet: Fleet) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return run_process(
         words, env=fleet.environment(), cwd=fleet.folder, capture_output=True, text=True, check=False
     )
 

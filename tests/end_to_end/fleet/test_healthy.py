@@ -1,7 +1,6 @@
 """Whether a worker lives is told by what it says itself, and nobody steers workers through Redis."""
 
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,6 +12,7 @@ from sqlalchemy import delete, update
 
 from tests.end_to_end.fleet.fleet import OTHER_CLIENT_ID, Fleet, Said
 from tests.end_to_end.processes.commands import eventually
+from tests.started import run_process
 from worker.domain.targets import instance_key
 from worker.store.session import db_now, writing
 from worker.store.sightings import new_worker_id, note_sighting
@@ -97,7 +97,7 @@ def test_a_check_without_its_settings_says_which(fleet: Fleet) -> None:
 
 def test_whoever_can_write_to_redis_steers_no_worker(fleet: Fleet) -> None:
     words = ["-A", "worker.celery_app", "inspect", "ping", "--timeout", "2"]
-    asked = subprocess.run(
+    asked = run_process(
         [CELERY, *words],
         env=fleet.environment(),
         cwd=fleet.folder,

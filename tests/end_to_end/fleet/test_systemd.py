@@ -3,7 +3,6 @@
 import configparser
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from tests.end_to_end.fleet.compose import example_of_env
 from tests.end_to_end.fleet.fleet import procfile
 from tests.end_to_end.processes.commands import ROOT
+from tests.started import run_process
 from worker.settings import CyclrSettings
 from worker.simulator.sample import sample_credentials
 
@@ -99,7 +99,7 @@ def test_systemd_understands_every_line(process: str, tmp_path: Path) -> None:
     shutil.copytree(UNITS, tmp_path, dirs_exist_ok=True)
     path = tmp_path / f"cyclr-bulk-{process}.service"
     path.write_text(path.read_text("utf-8").replace(BIN, f"{Path(sys.executable).parent}/"), encoding="utf-8")
-    done = subprocess.run(
+    done = run_process(
         ["systemd-analyze", "verify", "--man=no", str(path)],
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
         capture_output=True,
@@ -153,7 +153,7 @@ def test_nginx_understands_every_line(tmp_path: Path) -> None:
     if nginx is None:
         pytest.skip("needs nginx (Debian: nginx)")
     key, certificate = tmp_path / "key", tmp_path / "pem"
-    subprocess.run(
+    run_process(
         [
             *(
                 "openssl",
@@ -179,7 +179,7 @@ def test_nginx_understands_every_line(tmp_path: Path) -> None:
     whole.write_text(
         f"error_log stderr;\npid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{text}\n}}\n", encoding="utf-8"
     )
-    done = subprocess.run(
+    done = run_process(
         [nginx, "-t", "-q", "-c", str(whole), "-p", str(tmp_path)],
         capture_output=True,
         text=True,

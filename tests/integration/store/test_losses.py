@@ -194,7 +194,7 @@ def test_a_database_whose_open_sessions_became_read_only_is_not_ready(engine: En
     [
         ("25006", IN_WORDS),
         ("57P01", "cannot be used: no. Check DATABASE_URL and the server."),
-        ("42501", "cannot be used: no. Check DATABASE_URL and the server."),
+        ("42501", "cannot be used: no. Which rights its role needs is in docs/operations.md."),
         ("XX000", "cannot be used: no. Check DATABASE_URL and the server."),
         ("22001", None),
         ("42703", None),

@@ -35,6 +35,7 @@ from tests.integration.store.databases import (
     wait_until,
     wait_until_blocked,
 )
+from tests.started import start_process
 from worker.domain.states import Code, JobState, Outcome
 from worker.domain.verdicts import GiveUp, Installed, LookFirst
 from worker.store import meeting
@@ -61,7 +62,7 @@ class SlowLoader:
     """Another process that has loaded a piece, and goes on when it is told."""
 
     def __init__(self, engine: Engine, first: int, last: int) -> None:
-        self.process = subprocess.Popen(
+        self.process = start_process(
             [
                 sys.executable,
                 "-m",

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from tests.integration.store.databases import Loads, assert_counters_hold, end, rows_of, take
 from tests.pooler import LEFT_IN_A_SESSION, Pooler, pgbouncer, transaction_pooler
 from tests.postgres import PostgresServer, postgres_server
+from tests.started import run_process
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
 from worker.settings import InvalidSettings
@@ -61,7 +62,7 @@ def alembic(url: str | None, *words: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     if url is not None:
         env["DATABASE_URL"] = url
-    return subprocess.run(
+    return run_process(
         [sys.executable, "-m", "alembic", *(words or ("upgrade", "head"))],
         env=env,
         capture_output=True,
@@ -161,7 +162,7 @@ def test_the_threshold_is_read_as_a_number_and_nothing_is_prepared_unless_it_say
         ("client_encoding=latin1", "client_encoding: expected utf8; take it out"),
         (
             "port=abc",
-            "its hosts and ports: expected host=a:5432&host=b:5432, or host=a,b&port=5432,5432",
+            "expected a URL such as postgresql://user:password@host/database, and of several hosts a port for each or none",
         ),
         ("pgbouncer=true", "pgbouncer is nothing that PostgreSQL's driver knows; take it out"),
     ],

@@ -1,6 +1,5 @@
 """What the web process says of a database that answers and takes no writes."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from sqlalchemy import text
 
 from tests.integration.store.databases import only_postgres, url_of
 from tests.integration.web.site import Site
+from tests.started import run_process
 from worker.store.session import open_engine
 
 NOT_READY = {
@@ -70,14 +70,17 @@ def test_sessions_that_became_read_only_are_found_out_by_the_question_for_readin
 
 # Of a file: on disks of its own, which are gone with the process.
 ON_A_DISK = """
-import os, subprocess, sys
+import ctypes, os, sys
 from pathlib import Path
 from worker.store.readiness import DatabaseAway, require_ready
 from worker.store.schema import upgrade
 from worker.store.session import open_engine
 
-def mount(*options):
-    subprocess.run(["mount", *options, "tmpfs", sys.argv[1]], check=True)
+MS_RDONLY, MS_REMOUNT = 1, 32
+
+def mount(flags, options):
+    done = ctypes.CDLL(None).mount(b"tmpfs", os.fsencode(sys.argv[1]), b"tmpfs", flags, options)
+    assert done == 0, "not mounted"
 
 def say(engine):
     try:
@@ -87,7 +90,7 @@ def say(engine):
     else:
         print("ready")
 
-mount("-t", "tmpfs", "-o", "size=4m")
+mount(0, b"size=4m")
 engine = open_engine(f"sqlite:///{sys.argv[1]}/store.db")
 upgrade(engine)
 say(engine)
@@ -100,16 +103,16 @@ say(engine)
 filler.unlink()
 say(engine)
 engine.dispose()
-mount("-o", "remount,ro")
+mount(MS_RDONLY | MS_REMOUNT, None)
 say(engine)
 """
 
 
 def test_a_file_on_a_full_disk_or_one_that_may_not_be_written_is_not_ready(tmp_path: Path):
     alone = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*alone, "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=False).returncode:
+    if run_process([*alone, "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=False).returncode:
         pytest.skip("no disk of one's own can be made here")
-    done = subprocess.run(
+    done = run_process(
         [*alone, sys.executable, "-c", ON_A_DISK, tmp_path], capture_output=True, text=True, check=False
     )
     path = tmp_path / "store.db"
