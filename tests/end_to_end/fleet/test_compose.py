@@ -54,8 +54,7 @@ def test_nothing_starts_before_the_schema_is_there(services: dict[str, Any]) -> 
 def test_every_process_has_all_settings(services: dict[str, Any]) -> None:
     known = {name.upper() for name in CyclrSettings.model_fields} - {"CYCLR_BULK_HOME"}
     for name in ("worker", "sweep", "web"):
-        of_the_server = {"FORWARDED_ALLOW_IPS"} if name == "web" else set()
-        assert set(services[name]["environment"]) == known | of_the_server
+        assert set(services[name]["environment"]) == known
 
 
 def test_the_simulator_is_started_only_where_it_is_asked_for(services: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.routing import iter_route_contexts
 
-GUARDS = ("reader", "writer", "page_reader", "page_writer")
+GUARDS = ("reader", "writer", "page_reader", "page_writer", "page_uploader")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Route:
     @property
     def guard(self) -> str | None:
         """The strictest; None where everybody may call."""
-        for name in ("page_writer", "writer", "page_reader", "reader"):
+        for name in ("page_uploader", "page_writer", "writer", "page_reader", "reader"):
             if name in self.guards:
                 return name
         return None

@@ -20,7 +20,7 @@ from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten
 from worker.web.downloads import attachment
-from worker.web.guards import FORM_TOKEN, PageWriter, require_form_token
+from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import (
     BegunOtherwise,
     Deed,
@@ -58,7 +58,7 @@ def _new_job(
 
 
 @router.post("/jobs/new")
-async def upload_file(request: Request, caller: PageWriter, place: GivenPlace) -> Response:
+async def upload_file(request: Request, caller: PageUploader, place: GivenPlace) -> Response:
     """Keeps the file, sealed, and begins to check it."""
 
     def check_fields(fields: dict[str, str]) -> None:
