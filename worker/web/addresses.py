@@ -33,10 +33,16 @@ def is_among(address: Address | None, networks: Networks) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
+def speaks_for_many(text: str, proxies: Networks) -> bool:
+    """Whether this is a proxy, or this machine itself, where one may be."""
+    address = read_address(text)
+    return is_among(address, proxies) or (address is not None and address.is_loopback)
+
+
 def caller_group(text: str) -> str:
     """What is counted as one caller: an IPv4 address, or the network of an IPv6 one."""
     address = read_address(text)
-    if isinstance(address, IPv6Address):
+    if isinstance(address, IPv6Address) and not address.is_loopback:
         return str(ip_network((address, SUBSCRIBER_BITS), strict=False))
     return text[:100] if address is None else str(address)
 
