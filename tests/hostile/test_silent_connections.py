@@ -187,7 +187,9 @@ def test_an_answer_that_nobody_reads_is_ended(impatient: str):
 def test_who_is_between_two_requests_gives_way_before_who_uploads():
     with server(Patience(look_every_s=60), most=40) as url, ExitStack() as stack:
         upload = stack.enter_context(RawClient(url))
-        upload.send(post("/body", 20) + "x" * 10)
+        upload.send(post("/body", 20).replace("Host", "Expect: 100-continue\r\nHost"))
+        assert upload.read_answer() == b"HTTP/1.1 100 Continue\r\n\r\n"  # its body is waited for
+        upload.send("x" * 10)
         for _ in range(60):
             stack.enter_context(RawClient(url))
         late = stack.enter_context(RawClient(url))
