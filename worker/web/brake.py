@@ -39,7 +39,7 @@ class Brake:
         try:
             async with AsyncExitStack() as stack:
                 # In this order everywhere, so that no two wait for each other.
-                for mark in _marks(address, key_text):
+                for mark in self.marks(address, key_text):
                     await stack.enter_async_context(self._turn_of(mark))
                 yield
         finally:
@@ -47,7 +47,15 @@ class Brake:
 
     async def slow_down(self, address: str, key_text: str) -> None:
         """To be called for every wrong key, in its turn, before it is answered."""
-        await asyncio.sleep(max(self._wait_s(mark) for mark in _marks(address, key_text)))
+        await asyncio.sleep(max(self._wait_s(mark) for mark in self.marks(address, key_text)))
+
+    @staticmethod
+    def marks(address: str, key_text: str) -> Iterator[str]:
+        """What a try is counted by."""
+        yield caller_group(address)
+        key_id = key_text.partition("_")[2].partition("_")[0]
+        if key_id:
+            yield f"key {key_id[:40]}"
 
     @asynccontextmanager
     async def _turn_of(self, mark: str) -> AsyncIterator[None]:
@@ -77,10 +85,3 @@ class _Turns:
     def __init__(self, side_by_side: int) -> None:
         self.places = asyncio.Semaphore(side_by_side)
         self.count = 0
-
-
-def _marks(address: str, key_text: str) -> Iterator[str]:
-    yield caller_group(address)
-    key_id = key_text.partition("_")[2].partition("_")[0]
-    if key_id:
-        yield f"key {key_id[:40]}"
