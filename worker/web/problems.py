@@ -130,6 +130,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
     """What is sent for this error: a problem to a program, a page to a person."""
     if isinstance(error, HTTPException) and error.status_code == 404 and (shorter := _without_slash(request)):
         return Response(status_code=307, headers={"Location": shorter})
+    if _is_of_path(error) and not request.scope["path"].startswith(FOR_PROGRAMS):
+        error = HTTPException(404)  # a page's address is typed by people, or cut by a mail program
     refusal = _wrong_method(request) if _is_wrong_method(error) else to_refusal(error)
     if refusal.status == 500:
         where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
@@ -198,6 +200,12 @@ def _detail(error: HTTPException) -> str:
         return "There is nothing at this address."
     is_mere_title = error.status_code >= 500 or error.detail in _PHRASES
     return title_of(error.status_code) if is_mere_title else str(error.detail)
+
+
+def _is_of_path(error: Exception) -> bool:
+    return isinstance(error, RequestValidationError) and any(
+        each["loc"][:1] == ("path",) for each in error.errors()
+    )
 
 
 def _is_wrong_method(error: Exception) -> bool:
