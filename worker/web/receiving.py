@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from worker.store.uploads import Upload
 from worker.web.faults import Fault
+from worker.web.names import known_name
 from worker.web.problems import Refusal
 from worker.web.waiting import UploadWriter, WaitingUploads
 
@@ -57,8 +58,7 @@ async def receive_form(
     """A `multipart/form-data` body with one file.
 
     `check_fields`: gets the fields that come before the file, before anything of the file is kept; all of them where no file
-    comes. It may raise. `lists`:
-    the fields that may come more than once, and then are one with commas.
+    comes. It may raise. `lists`: the fields that may come more than once, and then are one with commas.
     Raises: Refusal (400, 413, 415, 422).
     """
     _require_announced_size(request, MOST_UPLOAD_BYTES)
@@ -282,7 +282,7 @@ def _unreadable_form() -> Refusal:
 
 
 def _doubled_field(name: str) -> Refusal:
-    fault = Fault(column=name[:LONGEST_NAME], message="expected it once, got it twice or more")
+    fault = Fault(column=known_name(name), message="expected it once, got it twice or more")
     return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 
