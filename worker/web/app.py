@@ -1,6 +1,7 @@
 """The application: one for the API, the pages and the desk."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -73,6 +74,7 @@ def furnish(app: FastAPI, place: Place) -> None:
     app.state.access = Access(place.database.engine, place.settings, place.clock)
     app.state.hosts = Hosts(place.settings)
     app.state.proxies = place.settings.proxies
+    app.state.streams = Counter()
     app.state.is_ending = False
 
 

@@ -5,6 +5,7 @@ import pytest
 from worker.web.api.steering import Resume, Retry
 from worker.web.api.submitting import Asked, NewJob, NewJobForm, Options
 from worker.web.desk.api import LinksWanted
+from worker.web.downloads import attachment
 from worker.web.names import REQUEST_NAMES, UNKNOWN, known_name
 
 
@@ -25,3 +26,9 @@ def test_what_is_known_or_resembles_it_is_told(name: str):
 )
 def test_anything_else_may_be_a_secret_that_was_pasted(name: str):
     assert known_name(name) == UNKNOWN
+
+
+def test_a_downloads_name_begins_no_header_of_its_own():
+    assert attachment('a"\r\nSet-Cookie: b=c.csv') == {
+        "Content-Disposition": 'attachment; filename="a___Set-Cookie_ b=c.csv"'
+    }

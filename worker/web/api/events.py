@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
@@ -16,6 +16,7 @@ from worker.web.api.showing import require_job, show_job, tag_of
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
+from worker.web.streams import one_of_few
 
 LOOK_EVERY_S = 1.0
 HEARTBEAT_S = 15.0
@@ -37,6 +38,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
     operation_id="followJob",
     summary="A job's progress as it happens",
     response_class=StreamingResponse,
+    dependencies=[Depends(one_of_few)],
     responses={
         200: {
             "description": "`progress` events with the job, `end` when nothing of it is left to do, a comment every 15 s.",
