@@ -10,6 +10,8 @@ from tests.hostile.raw_client import RawClient
 from tests.plain_http import AS_OWN_PAGE, http_client
 from tests.served.home import client_of, open_home
 
+pytestmark = pytest.mark.slow
+
 
 def ask(served: Served, target: str, *lines: str) -> str:
     with RawClient(served.url) as client:

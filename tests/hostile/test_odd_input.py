@@ -23,6 +23,8 @@ from tests.plain_http import AS_OWN_PAGE
 from worker.simulator.server import SimulatorThread
 from worker.web.guards import COOKIE, FORM_TOKEN
 
+pytestmark = pytest.mark.slow
+
 MOST_BYTES = 200_000  # of an answer: pages are smaller, and so is the document of the API
 ODD_TEXTS = [
     "",

@@ -18,6 +18,8 @@ from worker.settings import CyclrSettings
 from worker.web.connections import FILES_OF_OUR_OWN, MOST_CONNECTIONS, Patience, connections_allowed
 from worker.web.serving import WebServer
 
+pytestmark = pytest.mark.slow
+
 HEAD = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 SOON_S = 10.0  # generous: a machine may be busy with other things
 
