@@ -3,6 +3,7 @@
 import pytest
 
 from tests.browser.served import Served
+from tests.hostile.raw_client import RawClient
 from tests.served.home import client_of
 
 SECRET = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
@@ -73,5 +74,9 @@ def test_what_a_form_is_made_of_is_not_logged(served: Served):
         kind = {"Content-Type": "multipart/form-data; boundary=x"}
         for body in (b"--x\r\nA\xff: b\r\n\r\n", b"no boundary", b"--x--trailing" + SECRET.encode()):
             client.post(JOBS, content=body, headers=kind)
+    with RawClient(served.url) as nobody:
+        nobody.send("no request at all\r\n\r\n")
+        assert b" 400 " in nobody.read_to_end()
+    assert "Invalid HTTP request" not in served.command.err
     assert "boundary" not in served.command.err
     assert "multipart" not in served.command.err
