@@ -14,18 +14,19 @@ def status(site: Site, key: str) -> int:
 
 def test_a_hundred_guesses_side_by_side_are_not_a_hundred_tries(site: Site):
     brake = site.app.state.access.brake
-    brake.MOST_OF_ONE = 6
+    brake.MOST_OF_ONE = 3
+    brake.FIRST_S = brake.LONGEST_S = 6.0  # so long that all others come while the first ones wait
     known, fresh = site.key(name="works"), site.key(name="has never called")
     assert status(site, known) == 200
     with ThreadPoolExecutor(100) as pool:
         guesses = [pool.submit(status, site, f"cbk_guess{number}_x") for number in range(100)]
-        wait_until(lambda: brake._waiting >= 6)
+        wait_until(lambda: brake._waiting >= 3)
         # Whoever has called before is served; another key is not looked at before its turn, though it is right.
         assert status(site, known) == 200
         assert status(site, fresh) == 429
         found = [guess.result() for guess in guesses]
     assert set(found) == {401, 429}
-    assert found.count(401) <= 30
+    assert found.count(401) <= 9
     assert status(site, fresh) == 200
     assert (brake._waiting, brake._turns) == (0, {})
 
