@@ -16,7 +16,7 @@ from tests.end_to_end.fleet.fixtures import fleet as fleet
 from tests.end_to_end.fleet.fixtures import running as running
 from tests.end_to_end.fleet.fleet import Fleet
 from tests.end_to_end.processes.commands import Command, eventually
-from tests.plain_http import http_client
+from tests.plain_http import AS_OWN_PAGE, http_client
 from tests.served.home import client_of, open_home
 from tests.served.test_deployment import ADDRESS
 from worker.store.api_keys import find_key_of_text, revoke_key
@@ -52,7 +52,7 @@ def new_key(fleet: Fleet, name: str) -> str:
 
 def sign_in(url: str, key: str) -> httpx.Client:
     client = http_client(base_url=url, timeout=60)
-    assert client.post("/sign-in", data={"key": key}).headers["location"] == "/jobs"
+    assert client.post("/sign-in", data={"key": key}, headers=AS_OWN_PAGE).headers["location"] == "/jobs"
     return client
 
 
@@ -64,7 +64,7 @@ def copy_of(client: httpx.Client, url: str) -> httpx.Client:
 def sign_out(client: httpx.Client) -> None:
     page = client.get("/jobs").text
     token = page.partition('name="form_token" value="')[2].partition('"')[0]
-    assert client.post("/sign-out", data={"form_token": token}).status_code == 303
+    assert client.post("/sign-out", data={"form_token": token}, headers=AS_OWN_PAGE).status_code == 303
 
 
 def opens(client: httpx.Client) -> bool:

@@ -20,6 +20,7 @@ from tests.mutants.deployment import DEPLOYMENT_MUTANTS
 from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.failover import FAILOVER_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
+from tests.mutants.guards import GUARD_MUTANTS
 from tests.mutants.loads import LOAD_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
 from tests.started import run_process
@@ -53,6 +54,7 @@ def main() -> int:
         *DEPLOYMENT_MUTANTS,
         *LOAD_MUTANTS,
         *ACCESS_MUTANTS,
+        *GUARD_MUTANTS,
     )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]

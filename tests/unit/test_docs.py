@@ -19,7 +19,7 @@ from worker.settings import CyclrSettings
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements", "deploy")
-OF_THE_COMPOSE_FILE = {"postgres_password", "valkey_password", "web_address", "forwarded_allow_ips"}
+OF_THE_COMPOSE_FILE = {"postgres_password", "valkey_password", "web_address"}
 OPTIONS_OF_OTHER_TOOLS = {
     "--help",
     "--require-hashes",

@@ -15,6 +15,7 @@ from worker.bootstrap.installer import RUN_S, Installer
 from worker.clock import Clock
 from worker.installing import InstallRun
 from worker.lifeline import die_with_parent
+from worker.memory import write_no_core_files
 from worker.settings import InvalidSettings, load_settings
 from worker.store.postgres import WrongEncoding
 from worker.store.readiness import DatabaseAway, OldSchema, require_ready
@@ -35,6 +36,7 @@ def require_worker_can_start(broker_url: str) -> None:
 
     A database that is away does not: it may come back. Raises: SystemExit.
     """
+    write_no_core_files()
     configure_logging()
     try:
         settings = load_settings(needs_cyclr=True, needs_deployment=True)

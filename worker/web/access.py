@@ -1,12 +1,14 @@
 """Who calls: an API key in a header, or a session that was begun with one."""
 
-import asyncio
 import base64
+import hashlib
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from worker.clock import Clock, Moment
+from fastapi.concurrency import run_in_threadpool
+
+from worker.clock import Clock
 from worker.domain.scopes import Scope
 from worker.settings import CyclrSettings, parse_sealing_keys
 from worker.store import web_sessions
@@ -14,6 +16,9 @@ from worker.store.api_keys import ApiKey, find_any_key, find_key, find_key_of_te
 from worker.store.session import Engine
 from worker.store.signing import Signer
 from worker.store.web_sessions import Session, find_session, hash_of
+from worker.web.brake import Brake
+
+MOST_KNOWN_KEYS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,37 @@ class Access:
         self._forms = Signer(keys, "form")
         self._notices = Signer(keys, "notice")
         self.brake = Brake(clock)
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    async def caller_of_key(self, key_text: str, address: str) -> Caller | None:
+        """The caller with this API key, who calls from `address`; None, and late, where it is wrong.
+
+        A key that was right here before is looked at at once. Any other takes its turn behind those from the same address
+        and those of the same id: so guesses side by side gain nothing, and nobody who works is shut out by them.
+        Raises: TooManyWrongKeys.
+        """
+        digest = hashlib.sha256(key_text.encode("utf-8", "replace")).digest()
+        if (caller := await self._find_known(digest, key_text)) is not None:
+            return caller
+        async with self.brake.turn(address, key_text):
+            caller = await run_in_threadpool(self.find_caller, key_text)
+            if caller is None:
+                await self.brake.slow_down(address, key_text)
+                return None
+        self._known[digest] = None
+        if len(self._known) > MOST_KNOWN_KEYS:
+            self._known.popitem(last=False)
+        return caller
+
+    async def _find_known(self, digest: bytes, key_text: str) -> Caller | None:
+        if digest not in self._known:
+            return None
+        caller = await run_in_threadpool(self.find_caller, key_text)
+        if caller is None:
+            self._known.pop(digest, None)
+        elif digest in self._known:
+            self._known.move_to_end(digest)
+        return caller
 
     def find_caller(self, key_text: str) -> Caller | None:
         """The caller with this API key; None where it is wrong, has expired or was revoked."""
@@ -132,41 +168,3 @@ def _why_session_is_over(session: Session) -> str:
         return "The API key that you had signed in with has expired. Sign in with another one."
     hours = int(web_sessions.LASTS.total_seconds()) // 3600
     return f"Your session has ended after {hours} hours. Sign in again."
-
-
-class TooManyWrongKeys(Exception):
-    """More wrong keys wait for their answer than this process lets wait."""
-
-
-class Brake:
-    """Slows down whoever tries wrong keys: the answer to each waits longer than the one before, from one address."""
-
-    FIRST_S = 0.1
-    LONGEST_S = 3.0
-    FORGIVEN_AFTER_S = 60.0
-    MOST_ADDRESSES = 10_000
-    MOST_WAITING = 100
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._tries: OrderedDict[str, tuple[int, Moment]] = OrderedDict()
-        self._waiting = 0
-
-    async def slow_down(self, address: str) -> None:
-        """To be called for every wrong key, before it is answered. Raises: TooManyWrongKeys."""
-        if self._waiting >= self.MOST_WAITING:
-            raise TooManyWrongKeys
-        self._waiting += 1
-        try:
-            await asyncio.sleep(self._wait_s(address))
-        finally:
-            self._waiting -= 1
-
-    def _wait_s(self, address: str) -> float:
-        tries, last = self._tries.pop(address, (0, self._clock.moment()))
-        if self._clock.since(last) > self.FORGIVEN_AFTER_S:
-            tries = 0
-        self._tries[address] = (tries + 1, self._clock.moment())
-        if len(self._tries) > self.MOST_ADDRESSES:
-            self._tries.popitem(last=False)
-        return min(self.LONGEST_S, self.FIRST_S * 2.0 ** min(tries, 10))

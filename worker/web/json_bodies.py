@@ -9,10 +9,10 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from worker.web.faults import FIRST_ROW, Fault
+from worker.web.names import known_name
 from worker.web.problems import Refusal
 
 SHOWN_FAULTS = 1_000
-_SHOWN_CHARACTERS = 80
 
 
 def parse_json(body: bytes) -> Any:
@@ -108,4 +108,4 @@ def _fault(path: tuple[str | int, ...], key: str) -> Fault:
 
 
 def _joined(*keys: str | int) -> str:
-    return ".".join(str(key)[:_SHOWN_CHARACTERS] for key in keys)
+    return ".".join(str(key) if isinstance(key, int) else known_name(key) for key in keys)

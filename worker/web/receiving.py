@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from worker.store.uploads import Upload
 from worker.web.faults import Fault
+from worker.web.names import known_name
 from worker.web.problems import Refusal
 from worker.web.waiting import UploadWriter, WaitingUploads
 
@@ -56,8 +57,8 @@ async def receive_form(
 ) -> Form:
     """A `multipart/form-data` body with one file.
 
-    `check_fields`: gets the fields that come before the file, before anything of the file is kept; it may raise. `lists`:
-    the fields that may come more than once, and then are one with commas.
+    `check_fields`: gets the fields that come before the file, before anything of the file is kept; all of them where no file
+    comes. It may raise. `lists`: the fields that may come more than once, and then are one with commas.
     Raises: Refusal (400, 413, 415, 422).
     """
     _require_announced_size(request, MOST_UPLOAD_BYTES)
@@ -71,6 +72,8 @@ async def receive_form(
                 else:
                     await receiving.write(data)
         reader.require_end()
+        if not receiving.has_begun:
+            check_fields(reader.fields)
         form = await receiving.finish()
         form.fields = reader.fields
         return form
@@ -110,6 +113,10 @@ class _Receiving:
     async def __aexit__(self, *_: object) -> None:
         if self._writer is not None and not self._is_finished:
             await run_in_threadpool(self._writer.abandon)
+
+    @property
+    def has_begun(self) -> bool:
+        return self._writer is not None
 
     async def begin(self, source_name: str) -> None:
         if self._writer is not None:
@@ -172,7 +179,10 @@ class _FormReader:
             "on_part_end": self._on_part_end,
             "on_end": self._on_end,
         }
-        self._parser = MultipartParser(boundary, callbacks)
+        try:
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError:  # a boundary that is too long
+            raise _unreadable_form() from None
 
     def read(self, chunk: bytes) -> list[tuple[str, bytes]]:
         self._events = []
@@ -272,7 +282,7 @@ def _unreadable_form() -> Refusal:
 
 
 def _doubled_field(name: str) -> Refusal:
-    fault = Fault(column=name[:LONGEST_NAME], message="expected it once, got it twice or more")
+    fault = Fault(column=known_name(name), message="expected it once, got it twice or more")
     return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 

@@ -74,8 +74,7 @@ def test_nothing_starts_before_the_schema_is_there(services: dict[str, Any]) -> 
 def test_every_process_has_all_settings(services: dict[str, Any]) -> None:
     known = {name.upper() for name in CyclrSettings.model_fields} - {"CYCLR_BULK_HOME"}
     for name in ("migrate", "worker", "sweep", "web", "cyclr-bulk"):
-        of_the_server = {"FORWARDED_ALLOW_IPS"} if name == "web" else set()
-        assert set(services[name]["environment"]) == known | of_the_server
+        assert set(services[name]["environment"]) == known
 
 
 def test_what_a_process_is_given_are_settings_that_it_can_work_with(

@@ -160,7 +160,7 @@ def test_a_follower_that_reads_nothing_holds_up_nobody_and_keeps_nothing(site: S
     key = site.key(Scope.READ)
     with socket.create_connection(("127.0.0.1", site.server.port)) as silent:
         silent.sendall(
-            f"GET /v1/jobs/{job_id}/events HTTP/1.0\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+            f"GET /v1/jobs/{job_id}/events HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
         )
         assert silent.recv(12) == b"HTTP/1.1 200"
         quick = follow(job_id, key=key)

@@ -176,7 +176,7 @@ def test_a_list_is_told_of_its_faults_by_row_and_column(site: Site, client: http
     answer = client.post("/v1/jobs", json={"items": [ITEMS[0], {"account_id": 7}], "more": 1})
     assert answer.status_code == 422
     faults = {(error.get("row"), error.get("column")) for error in answer.json()["errors"]}
-    assert faults == {(3, "account_id"), (None, "more")}
+    assert faults == {(3, "account_id"), (None, "(unknown name)")}
     assert count(site, jobs) == 0
 
 

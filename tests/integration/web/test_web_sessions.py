@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from tests.integration.store.databases import Stores
 from tests.integration.web.site import Site, open_site
 from tests.integration.web.test_permissions import session_of, signed_in
+from tests.plain_http import AS_OWN_PAGE
 from worker.simulator.server import SimulatorThread
 from worker.store.api_keys import find_key_of_text, revoke_key
 from worker.store.session import Engine, db_now, reading, writing
@@ -22,7 +23,7 @@ from worker.web.guards import COOKIE, FORM_TOKEN_HEADER
 
 def sign_in(client: httpx.Client, key: str) -> str:
     """The cookie's value."""
-    answer = client.post("/sign-in", data={"key": key})
+    answer = client.post("/sign-in", data={"key": key}, headers=AS_OWN_PAGE)
     assert answer.status_code == 303, answer.text
     return str(answer.cookies[COOKIE])
 
@@ -51,7 +52,7 @@ def test_a_session_that_was_signed_out_opens_nothing_though_its_cookie_was_kept(
     session = sign_in(client, site.key())
     assert opens(site, session)
     token = site.app.state.access.form_token(session)
-    answer = client.post("/sign-out", headers={FORM_TOKEN_HEADER: token})
+    answer = client.post("/sign-out", headers={FORM_TOKEN_HEADER: token} | AS_OWN_PAGE)
     assert answer.status_code == 303
     assert not opens(site, session)
     assert signed_in(site, session).get("/v1/jobs").status_code == 401
@@ -119,7 +120,11 @@ def test_sessions_are_kept_as_hashes_and_deleted_a_day_after_their_end(site: Sit
 
 
 def test_on_plain_loopback_the_cookie_has_its_plain_name(site: Site):
-    [line] = site.client().post("/sign-in", data={"key": site.key()}).headers.get_list("set-cookie")
+    [line] = (
+        site.client()
+        .post("/sign-in", data={"key": site.key()}, headers=AS_OWN_PAGE)
+        .headers.get_list("set-cookie")
+    )
     assert line.startswith("cyclr_bulk_session=")
     assert {part.strip() for part in line.split(";")[1:]} == {
         "HttpOnly",
@@ -140,7 +145,11 @@ def behind_tls(
 
 def test_over_tls_the_cookie_is_of_this_host_alone(behind_tls: Site):
     key = behind_tls.key()
-    [line] = behind_tls.client().post("/sign-in", data={"key": key}).headers.get_list("set-cookie")
+    [line] = (
+        behind_tls.client()
+        .post("/sign-in", data={"key": key}, headers=AS_OWN_PAGE)
+        .headers.get_list("set-cookie")
+    )
     name, _, session = line.partition(";")[0].partition("=")
     assert name == "__Host-cyclr_bulk_session"
     assert {part.strip() for part in line.split(";")[1:]} == {
@@ -155,7 +164,9 @@ def test_over_tls_the_cookie_is_of_this_host_alone(behind_tls: Site):
     # A neighbour under the same domain could set the plain name.
     assert not opens(behind_tls, session)
     token = behind_tls.app.state.access.form_token(session)
-    [gone] = client.post("/sign-out", headers={FORM_TOKEN_HEADER: token}).headers.get_list("set-cookie")
+    [gone] = client.post("/sign-out", headers={FORM_TOKEN_HEADER: token} | AS_OWN_PAGE).headers.get_list(
+        "set-cookie"
+    )
     assert gone.startswith('__Host-cyclr_bulk_session=""; ')
     assert {"Max-Age=0", "Path=/", "Secure"} <= {part.strip() for part in gone.split(";")}
     assert client.get("/jobs").status_code == 303

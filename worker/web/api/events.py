@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
@@ -21,6 +21,7 @@ from worker.web.following import Askers
 from worker.web.guards import Reader, access_of
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problem_answer, problems, to_refusal
+from worker.web.streams import one_of_few
 
 LOOK_EVERY_S = 1.0
 HEARTBEAT_S = 10.0  # and for so long at most somebody goes on hearing who may not any more
@@ -42,6 +43,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
     operation_id="followJob",
     summary="A job's progress as it happens",
     response_class=StreamingResponse,
+    dependencies=[Depends(one_of_few)],
     responses={
         200: {
             "description": "`progress` events with the job, `end` when nothing of it is left to do, a comment every 10 s."

@@ -53,6 +53,7 @@ from worker.web.handing_in import (
     require_installable,
 )
 from worker.web.json_bodies import parse_json
+from worker.web.names import UNKNOWN, known_name
 from worker.web.patterns import NO_NUL, VISIBLE_ASCII
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
@@ -62,7 +63,6 @@ from worker.web.waiting import UploadGone
 SHOWN_PROBLEMS = 1_000
 MOST_ITEMS = 100_000
 MOST_COLUMNS = 500
-MOST_SHOWN = 80  # characters of a name that came
 LISTS = ("as_written",)  # options that are lists
 PROLONG_EVERY_S = 20.0
 JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
@@ -276,7 +276,10 @@ def _require_each_once(request: Request) -> None:
     """Of a parameter that is there twice only the last would count, and nobody would know. Raises: Refusal (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
     faults = [
-        Fault(column=name[:MOST_SHOWN], message="expected it once, got it twice or more")
+        Fault(
+            column=known_name(name),
+            message="expected it once, got it twice or more",
+        )
         for name, count in given.items()
         if count > 1
     ]
@@ -359,19 +362,21 @@ def _unknown_keys(items: Iterable[Any]) -> Iterator[tuple[Fault, int]]:
     """
     judged: dict[str, list[int] | None] = {}
     for row, item in enumerate(items, start=FIRST_ROW):
-        for key in item if isinstance(item, dict) else ():
+        for number, key in enumerate(item if isinstance(item, dict) else (), start=1):
             if key not in judged:
-                judged[key] = None if is_known(key) or is_own(key) else [row, 0]
+                judged[key] = None if is_known(key) or is_own(key) else [row, 0, number]
             if (found := judged[key]) is not None:
                 found[1] += 1
     for key, found in judged.items():
         if found is not None:
-            row, count = found
+            row, count, number = found
+            named = known_name(key)
+            column = f"column {number}" if named == UNKNOWN else named
             similar = find_similar(key)
             meant = f"did you mean {similar}?" if similar else "is it misspelt?"
             message = f"unknown: {meant} A key of your own begins with {OWN_PREFIX}"
             yield (
-                Fault(row=row, column=key[:MOST_SHOWN], message=message, count=count if count > 1 else None),
+                Fault(row=row, column=column, message=message, count=count if count > 1 else None),
                 count,
             )
 

@@ -15,7 +15,6 @@ from worker.web.guards import (
     find_page_caller,
     is_over_tls,
     require_own_form,
-    require_own_site,
     session_cookie,
 )
 from worker.web.pages.rendering import render
@@ -47,7 +46,6 @@ async def sign_in(
     request: Request, key: Annotated[str, Form()] = "", then: Annotated[str, Form()] = ""
 ) -> Response:
     """Begins a session: 303 to where the person wanted to go, or the form again with what is wrong."""
-    require_own_site(request)
     try:
         caller = await caller_of_key(request, key.strip())
     except Refusal as refusal:
