@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import resource
+import threading
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
@@ -582,24 +583,53 @@ def test_what_is_no_sign_in_token_reaches_no_browser(body: Any) -> None:
     unknown(answer(200, body), deed)
 
 
-def test_an_answer_that_nobody_asked_for_is_not_taken_for_that_of_the_next_call() -> None:
-    empty = b"HTTP/1.1 200 OK\r\nTotal-Pages: 1\r\nContent-Length: 2\r\n\r\n[]"
+EMPTY_LIST = b"HTTP/1.1 200 OK\r\nTotal-Pages: 1\r\nContent-Length: 2\r\n\r\n[]"
 
-    def handler(request: RawRequest) -> Reply:
-        # Another one follows each answer, as from a proxy that has lost count.
-        return pieces(empty + empty)
 
-    async def deed(client: CyclrClient) -> Any:
+def test_two_answers_to_one_call_are_not_the_answers_to_two() -> None:
+    async def deed(client: CyclrClient) -> None:
         for _ in range(3):
             await look_once(client)
-        return None
 
-    with hostile_cyclr(with_token(handler)) as server:
+    with hostile_cyclr(with_token(in_turn(pieces(EMPTY_LIST * 2)))) as server:
 
         async def scenario() -> None:
             async with open_client(server.url) as client:
                 await deed(client)
 
         asyncio.run(scenario())
-        # None was answered by what had come before it was sent.
-        assert len([r for r in server.requests if r.method == "GET"]) == 3
+        assert [request.method for request in server.requests] == ["POST", "GET", "GET", "GET"]
+
+
+@pytest.mark.parametrize("has_loop_seen_it", [True, False])
+def test_an_answer_that_came_later_is_not_that_of_the_next_call(has_loop_seen_it: bool) -> None:
+    """What a proxy sends that has lost count: an empty list for an account where the target is installed."""
+    may_come, has_come = threading.Event(), threading.Event()
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        writer.write(EMPTY_LIST)
+        await writer.drain()
+        await asyncio.to_thread(may_come.wait, 30)
+        writer.write(EMPTY_LIST)
+        await writer.drain()
+        has_come.set()
+
+    installed = answer(200, [INSTALLED], Total_Pages="1")
+
+    async def scenario(url: str) -> Look:
+        async with open_client(url) as client:
+            assert (await look_once(client)).found is None
+            may_come.set()
+            if has_loop_seen_it:
+                await asyncio.to_thread(has_come.wait, 30)
+                for _ in range(10):
+                    await asyncio.sleep(0)
+            else:
+                has_come.wait(30)
+            return await look_once(client)
+
+    with hostile_cyclr(with_token(in_turn(late, installed))) as server:
+        found = asyncio.run(scenario(server.url)).found
+        assert found is not None
+        assert found.id == 9
+        assert server.connections == 2

@@ -17,7 +17,7 @@ MAX_ONE_BYTES = 4 * 1024 * 1024  # one thing; a connector has its icon in it
 MAX_LIST_BYTES = 16 * 1024 * 1024  # a page of them
 DAMAGED = "its gzip is damaged, or something stands behind it"
 _UNPACKED_AT_ONCE = 64 * 1024
-_REST_AFTER_BYTES = 1024 * 1024
+_REST_AFTER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,13 +51,13 @@ async def read_body(response: httpx.Response, most_bytes: int) -> Body:
             body += part
             if len(body) > most_bytes:
                 break
+            if len(body) - rested_at > _REST_AFTER_BYTES:
+                rested_at = len(body)
+                await asyncio.sleep(0)  # others have their turn, though the next part is here already
         if came > most_bytes or len(body) > most_bytes:
             return Body(bytes(body[:most_bytes]), f"it is larger than {_in_words(most_bytes)}", is_cut=True)
         if unpack is not None and unpack.is_broken:
             return Body(b"", DAMAGED)
-        if len(body) - rested_at > _REST_AFTER_BYTES:
-            rested_at = len(body)
-            await asyncio.sleep(0)  # others have their turn, though the next piece may be here already
     if unpack is not None and not unpack.has_ended:
         return Body(b"", DAMAGED)
     return Body(bytes(body))
