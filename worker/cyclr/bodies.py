@@ -18,6 +18,7 @@ MAX_LIST_BYTES = 16 * 1024 * 1024  # a page of them
 DAMAGED = "its gzip is damaged, or something stands behind it"
 _UNPACKED_AT_ONCE = 64 * 1024
 _REST_AFTER_BYTES = 256 * 1024
+_REST_AFTER_PIECES = 4  # of the transport; each may be made of thousands of tiny ones
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,17 +44,20 @@ async def read_body(response: httpx.Response, most_bytes: int) -> Body:
         return Body(b"", "it is packed in another way than asked for (expected gzip, once, or nothing)")
     unpack = _Gzip() if packing == "gzip" else None
     body = bytearray()
-    came = rested_at = 0
+    came = pieces = rested_at = 0
     assert isinstance(response.stream, httpx.AsyncByteStream)
     async for piece in response.stream:
         came += len(piece)
+        pieces += 1
+        if pieces % _REST_AFTER_PIECES == 0:
+            await asyncio.sleep(0)  # others have their turn, though the next one is here already
         for part in (piece,) if unpack is None else unpack.parts(piece):
             body += part
             if len(body) > most_bytes:
                 break
             if len(body) - rested_at > _REST_AFTER_BYTES:
                 rested_at = len(body)
-                await asyncio.sleep(0)  # others have their turn, though the next part is here already
+                await asyncio.sleep(0)
         if came > most_bytes or len(body) > most_bytes:
             return Body(bytes(body[:most_bytes]), f"it is larger than {_in_words(most_bytes)}", is_cut=True)
         if unpack is not None and unpack.is_broken:

@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _IDLE_CONNECTION_S = (
     15  # less than any usual server keeps an idle connection, so that few POSTs meet a dying one
 )
+_READ_AT_ONCE_BYTES = 4 * 1024
 
 
 def open_http(api_url: str, *, max_connections: int) -> httpx.AsyncBaseTransport:
@@ -47,6 +49,8 @@ def open_http(api_url: str, *, max_connections: int) -> httpx.AsyncBaseTransport
     )
     # aiohttp repeats GET, PUT and DELETE by itself when a kept connection is cut, past the limiter.
     session._retry_connection = False
+    # What is read at once costs by the number of its chunks, and they may be of a byte each.
+    AiohttpResponseStream.CHUNK_SIZE = _READ_AT_ONCE_BYTES
     return AiohttpTransport(verify=tls, client=session)
 
 
