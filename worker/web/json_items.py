@@ -26,6 +26,7 @@ LONGEST_OPTIONS = 20_000  # characters, as JSON
 MOST_SHOWN = 80  # characters of a name that came
 FIRST_COLUMN = "account_id"
 _LONGEST_SCALAR = 1_000
+_MOST_PASSED = 1_000_000  # characters of lists and objects that should not be there, all together
 
 # Each goes through the text once, never back: what it has taken it keeps.
 _BLANKS = re.compile(r"[ \t\n\r]*+")
@@ -33,6 +34,7 @@ _FLAT = re.compile(r'\{[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+
 _WITHIN_TEXT = re.compile(r"(?:[^\"\\]|\\.)*+", re.DOTALL)
 _WITHIN_NEST = re.compile(r'[^"{}\[\]]*+')
 _OPENING = re.compile(r'[^"}\]]*+')
+_CLOSING = re.compile(r'[^"{\[]*+')
 _SCALAR = re.compile(r"[^ \t\n\r,\]}\"\[{:]++")
 _NO_SCALAR = re.compile(r"NaN|-?Infinity")
 
@@ -165,6 +167,9 @@ class JobBody:
             what = "cannot be rows" if self._left_out else "have keys that nobody knows"
             detail = f"Some items {what}. Nothing was created."
             raise _refusal("problems_in_file", detail + ended, [*unknown, *self._left_out])
+        # Whatever ended it, a part is never taken for the whole.
+        if not has_ended:
+            raise Refusal(422, "invalid_request", f"The request is not as expected.{ended}")
 
 
 def _refusal(code: str, detail: str, faults: Sequence[Fault]) -> Refusal:
@@ -220,7 +225,7 @@ class _Reader:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._note = note
         self._text = ""
-        self._at = 0
+        self._at = self._passed = 0
         # Of the beginning of the text, as in an editor.
         self._line = self._column = 1
         self._is_begun = False
@@ -228,7 +233,7 @@ class _Reader:
     def parts(self) -> Iterator[Item | Options]:
         """All of it. Raises: Refusal where it is no JSON, and what `note` raises."""
         if self._peek() != "{":
-            self._note(self._fault((), "model_type", self._pass()))
+            self._note(self._fault((), "model_type", self._kind()))
             raise Enough
         self._at += 1
         seen: set[str] = set()
@@ -239,9 +244,14 @@ class _Reader:
             elif key == "items":
                 yield from self._items()
             elif key == "options":
-                yield Options(self._options())
+                if self._peek() == "{":
+                    yield Options(self._options())
+                else:
+                    yield Options(self._kind())
+                    self._pass()
             else:
-                self._note(self._fault((key[:MOST_SHOWN],), "extra_forbidden", self._pass()))
+                self._note(self._fault((key[:MOST_SHOWN],), "extra_forbidden", None))
+                self._pass()
             seen.add(key[: LONGEST_KEY + 1])
         if "items" not in seen:
             self._note(self._fault(("items",), "missing", None))
@@ -250,7 +260,8 @@ class _Reader:
 
     def _items(self) -> Iterator[Item]:
         if self._peek() != "[":
-            self._note(self._fault(("items",), "list_type", self._pass()))
+            self._note(self._fault(("items",), "list_type", self._kind()))
+            self._pass()
             return
         self._at += 1
         count = 0
@@ -265,7 +276,8 @@ class _Reader:
                 if item is not None:
                     yield item
             else:
-                self._note(self._fault(("items", count - 1), "dict_type", self._pass()))
+                self._note(self._fault(("items", count - 1), "dict_type", self._kind()))
+                self._pass()
         if not count:
             told = {"min_length": 1, "actual_length": 0, "field_type": "List"}
             self._note(self._fault(("items",), "too_short", [], told))
@@ -286,8 +298,6 @@ class _Reader:
         return Item(row, values, is_twice)
 
     def _options(self) -> Any:
-        if self._peek() != "{":
-            return self._pass()
         text = self._object(LONGEST_OPTIONS)
         if text is None:
             message = f"expected at most {LONGEST_OPTIONS:,} characters, got more"
@@ -345,13 +355,16 @@ class _Reader:
             mark = self._text[end : end + 1]
             if mark == "}":
                 return self._text[self._at : end + 1] if end - self._at < most else None
-            if end - self._at > most:
-                return None
             if mark not in ("", '"'):
                 break  # something within it, or no JSON
+            if len(self._text) - self._at > most:
+                return None
             if not self._more():
                 raise self._no_json(len(self._text))
         # With something in it, which no item has: its end is found by counting.
+        return self._nested_object(most)
+
+    def _nested_object(self, most: int) -> str | None:
         end, depth = self._at, 0
         while end - self._at <= most:
             end = _WITHIN_NEST.match(self._text, end).end()  # type: ignore[union-attr]
@@ -364,6 +377,8 @@ class _Reader:
                 mark = ""
             if not mark:
                 begun = end - self._at
+                if len(self._text) - self._at > most:
+                    return None
                 if not self._more():
                     raise self._no_json(len(self._text))
                 end = self._at + begun
@@ -371,18 +386,28 @@ class _Reader:
             depth += 1 if mark in "{[" else -1
             end += 1
             if not depth:
+                self._count_passed(end - self._at)
                 return self._text[self._at : end]
         return None
 
-    def _pass(self) -> Any:
-        """Go behind the value that begins here, whatever it is. An example of its kind."""
+    def _kind(self) -> Any:
+        """An example of the kind of value that begins here."""
+        examples: dict[str, Any] = {'"': "", "{": {}, "[": []}
+        mark = self._peek()
+        return examples[mark] if mark in examples else json.loads(self._scalar(), parse_constant=_refuse)
+
+    def _pass(self) -> None:
+        """Go behind the value that begins here, whatever it is."""
         mark = self._peek()
         if mark == '"':
             self._pass_text()
-            return ""
-        if mark in ("{", "["):
+        elif mark in ("{", "["):
             self._pass_nest()
-            return {} if mark == "{" else []
+        else:
+            self._at += len(self._scalar())
+
+    def _scalar(self) -> str:
+        """The number or word that begins here."""
         found = _SCALAR.match(self._text, self._at)
         while found is not None and found.end() == len(self._text) and self._more():
             found = _SCALAR.match(self._text, self._at)
@@ -392,11 +417,10 @@ class _Reader:
         if len(text) > _LONGEST_SCALAR:
             raise no_json("a number in it is too long")
         try:
-            value = json.loads(text, parse_constant=_refuse)
+            json.loads(text, parse_constant=_refuse)
         except ValueError:
             raise self._no_json(self._at) from None
-        self._at += len(text)
-        return value
+        return text
 
     def _pass_text(self) -> str:
         """Go behind the text that begins here, and give its beginning, which for a key is all of it or too much."""
@@ -424,22 +448,37 @@ class _Reader:
         """Go behind the list or object that begins here. What it is made of is not looked at: it is wrong by being there."""
         depth = 0
         while True:
-            opened = _OPENING.match(self._text, self._at)
-            assert opened is not None
-            depth += self._text.count("{", self._at, opened.end()) + self._text.count(
-                "[", self._at, opened.end()
-            )
-            self._at = opened.end()
-            mark = self._text[self._at : self._at + 1]
-            if mark == '"':
+            begun = self._at
+            end = _OPENING.match(self._text, begun).end()  # type: ignore[union-attr]
+            depth += self._count("{[", begun, end)
+            close = _CLOSING.match(self._text, end).end()  # type: ignore[union-attr]
+            closed = self._count("}]", end, close)
+            if closed < depth:
+                depth, self._at = depth - closed, close
+            else:
+                self._at = self._behind(end, depth)
+                self._count_passed(self._at - begun)
+                return
+            self._count_passed(self._at - begun)
+            if self._text[self._at : self._at + 1] == '"':
                 self._pass_text_unread()
-            elif mark:
-                self._at += 1
-                depth -= 1
-                if not depth:
-                    return
-            elif not self._more():
+            elif self._at == len(self._text) and not self._more():
                 raise self._no_json(len(self._text))
+
+    def _count(self, marks: str, begin: int, end: int) -> int:
+        return sum(self._text.count(mark, begin, end) for mark in marks)
+
+    def _behind(self, at: int, closing: int) -> int:
+        """Behind so many closing marks."""
+        while closing:
+            closing -= self._text[at] in "}]"
+            at += 1
+        return at
+
+    def _count_passed(self, characters: int) -> None:
+        self._passed += characters
+        if self._passed > _MOST_PASSED:
+            raise Enough
 
     def _pass_text_unread(self) -> None:
         self._at += 1
