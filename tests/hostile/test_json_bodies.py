@@ -361,6 +361,23 @@ def test_all_values_of_an_item_are_told() -> None:
     ]
 
 
+def test_reading_ends_at_the_thousandth_fault() -> None:
+    body = JobBody([b'{"items": [' + b'{"account_id": 1},' * 5_000 + b"{}]}"], faults_of_options)
+    with pytest.raises(Refusal) as raised:
+        body.check()
+    assert (len(raised.value.errors), raised.value.error_count) == (1_000, 1_000)
+    assert raised.value.detail == "The request is not as expected. It was not read any further."
+
+
+def test_a_part_is_never_taken_for_the_whole() -> None:
+    """Nothing is wrong with what was read, and there is more than anybody reads."""
+    good = b'{"items": [{"account_id": "a"}], "options": '
+    body = JobBody([good + b"[" * 2_000_000], lambda options: [])
+    with pytest.raises(Refusal) as raised:
+        body.check()
+    assert raised.value.status == 422
+
+
 def test_the_lines_are_those_of_the_items() -> None:
     text = '{"items": [{"api_key": "k\\"1\\"", "account_id": "é"}, {"account_id": "b", "x_a": "1\\n2"}]}'
     assert told([text.encode()]) == (

@@ -14,6 +14,7 @@ import pytest
 
 from tests.end_to_end.processes.commands import Command, Terminal
 from tests.end_to_end.processes.site import CLIENT_ID, CLIENT_SECRET, CONNECTOR, Site
+from worker.cli.exits import say, tell
 from worker.cli.streams import LastingStream
 from worker.cli.visible import visible, visible_line
 from worker.simulator.catalogue import Parameter, method
@@ -53,6 +54,16 @@ def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
 
 def test_a_name_cannot_make_a_line_of_its_own() -> None:
     assert visible_line("a\nAll 5 rows installed.") == r"a\nAll 5 rows installed."
+
+
+def test_what_is_said_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say("connector a\nAll rows are installed.")
+    tell("connector b\nAll rows are installed.")
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "connector b\\nAll rows are installed.\n",
+        "connector a\\nAll rows are installed.\n",
+    )
 
 
 def test_json_says_the_same_after_it() -> None:

@@ -110,10 +110,8 @@ class JobBody:
 
     def _stop_where_enough(self) -> None:
         unknown = sum(found is not None for found in self._unknown.values())
-        if (
-            len(self._wrong) + len(self._left_out) + unknown >= SHOWN_FAULTS
-            or len(self._columns) > MOST_COLUMNS
-        ):
+        found = len(self._twice) + len(self._wrong) + len(self._left_out) + unknown
+        if found >= SHOWN_FAULTS or len(self._columns) > MOST_COLUMNS:
             raise Enough
 
     def _check_item(self, item: Item) -> None:
