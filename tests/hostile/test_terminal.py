@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.processes.commands import Command, Terminal
+from tests.end_to_end.processes.commands import Terminal
 from tests.end_to_end.processes.site import CLIENT_ID, CLIENT_SECRET, CONNECTOR, Site
 from worker.cli.exits import say, tell
 from worker.cli.streams import LastingStream
@@ -189,18 +189,6 @@ def test_an_argument_that_is_wrong_is_shown(site: Site) -> None:
     ):
         text = lines_of(at_terminal(site, *arguments))
         assert r"u001b" in text or "x1b" in text, (arguments, text)
-
-
-def test_an_argument_is_shown_where_the_terminal_has_ascii_only(site: Site) -> None:
-    command = Command(
-        [sys.executable, "-m", "worker.cli", f"no{CLEAR}such"],
-        env={**site.environment(), "PYTHONIOENCODING": "ascii"},
-        folder=site.folder,
-        name="ascii",
-    )
-    assert command.wait() == 2
-    assert "\x1b" not in command.err
-    assert "No such command" in command.err
 
 
 def test_a_job_is_shown_by_the_name_that_somebody_gave_its_file(site: Site) -> None:
