@@ -44,6 +44,11 @@ def filled(
 # What comes of each: the status, the code, and how many faults are shown.
 BODIES: dict[str, tuple[Callable[[], bytes], str, int]] = {
     "numbers for texts": (lambda: filled(b'{"account_id":1,"api_key":2}'), "invalid_request", 1_000),
+    "many numbers in each item": (
+        lambda: filled(b'{"account_id":1,' + b",".join(b'"x_%d":1' % n for n in range(25)) + b"}"),
+        "invalid_request",
+        1_000,
+    ),
     "numbers for items": (lambda: filled(b"1"), "invalid_request", 1_000),
     "texts for items": (lambda: filled(b'"acme"'), "invalid_request", 1_000),
     "lists for items": (lambda: filled(b"[]"), "invalid_request", 1_000),
@@ -269,6 +274,7 @@ class Grown:
 
 # Those that took the longest, or the most.
 HEAVY = (
+    "many numbers in each item",
     "numbers for texts",
     "numbers for items",
     "one item, nested",
