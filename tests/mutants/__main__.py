@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.access import ACCESS_MUTANTS
+from tests.mutants.answers import ANSWER_MUTANTS
 from tests.mutants.deployment import DEPLOYMENT_MUTANTS
 from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.failover import FAILOVER_MUTANTS
@@ -55,6 +56,7 @@ def main() -> int:
         *LOAD_MUTANTS,
         *ACCESS_MUTANTS,
         *GUARD_MUTANTS,
+        *ANSWER_MUTANTS,
     )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]

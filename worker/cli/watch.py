@@ -36,7 +36,10 @@ def say_end(engine: Engine, job: JobStatus) -> int:
         job,
         None,
         how_to_go_on=f"cyclr-bulk resume {job.id}",
-        how_to_retry=f"To try the failed rows again, mend what their messages name, then:\n  cyclr-bulk retry {job.id}",
+        how_to_retry=(
+            "To try the failed rows again, mend what their messages name, then:",
+            f"  cyclr-bulk retry {job.id}",
+        ),
     )
     say(f"Results, one line for every row: cyclr-bulk results {job.id} -o FILE")
     return code

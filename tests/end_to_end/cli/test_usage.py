@@ -12,7 +12,7 @@ COMMANDS = (
     *("demo", "check", "run", "connectors", "template", "simulator"),
     *("submit", "watch", "jobs", "status", "items", "failures", "results"),
     *("pause", "resume", "cancel", "retry", "forget"),
-    *("new-sealing-key", "reseal", "distrust", "sweep", "serve", "api-keys"),
+    *("new-sealing-key", "reseal", "distrust", "sweep", "healthy", "serve", "api-keys"),
 )
 
 
