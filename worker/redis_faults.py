@@ -9,6 +9,8 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as NoAnswerInTime
 
+from worker.domain.server_faults import KNOWN, Server, ServerFault, sentence
+
 # As redis-py puts an answer of a pipeline, and a Redis before 7 one that a script was given.
 _OF_A_PIPELINE = re.compile(r"^Command # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
 _OF_A_SCRIPT = re.compile(r"^Error running script .*?-([A-Z]+) ", re.DOTALL)
@@ -92,3 +94,22 @@ def _of_the_connection(error: BaseException) -> str | None:
         case NoConnection() if _CUT.search(str(error)):
             return "connection closed"
     return None
+
+
+def redis_server_fault(error: BaseException) -> ServerFault:
+    """The same with Redis's own sentence, as alarms, `status` and pages tell it."""
+    return ServerFault(Server.REDIS, kind_of(redis_fault(error)), _said(error))
+
+
+def kind_of(fault: str) -> str:
+    """The class of what `redis_fault` tells: `READONLY`, `connection_refused`, `ERR`."""
+    kind = fault.removeprefix("ERR ").partition(":")[0].replace(" ", "_").lower()
+    if kind in KNOWN[Server.REDIS]:
+        return kind
+    return fault.partition(" ")[0]
+
+
+def _said(error: BaseException) -> str:
+    """What the innermost error of Redis's says: those around it only tell what was tried."""
+    *_, innermost = [error, *(each for each in _chain(error) if isinstance(each, RedisError))]
+    return sentence(_OF_A_PIPELINE.sub("", str(innermost)))

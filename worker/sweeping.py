@@ -14,6 +14,7 @@ from worker.store.uploads import delete_expired_uploads
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
+SWEEPING = "sweeping"
 LOADER_GONE_AFTER_S = 120.0
 MOST_PIECES = 20  # of one kind in one sweep, so that a long cancel does not keep the others waiting
 

@@ -5,13 +5,13 @@ from kombu.exceptions import ChannelError, OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.redis_faults import redis_fault
-from worker.telemetry import get_logger
+from worker.alarms import ALARMS
+from worker.domain.server_faults import Server
+from worker.redis_faults import redis_server_fault
 
 QUEUE = "cyclr-bulk"
 TASK = "cyclr_bulk.install"
-
-log = get_logger()
+RINGING = "sending a ticket"
 
 
 def make_celery(broker_url: str) -> Celery:
@@ -56,11 +56,13 @@ class Doorbell:
         try:
             with self._app.connection_or_acquire() as connection:
                 if self._waiting(connection.default_channel):
+                    ALARMS.went_well(Server.REDIS, RINGING)
                     return False
                 self._app.send_task(TASK, queue=QUEUE, connection=connection)
         except (OperationalError, RedisError, OSError) as error:
-            log.warning("broker_away", fault=redis_fault(error))
+            ALARMS.failed(redis_server_fault(error), RINGING)
             return False
+        ALARMS.went_well(Server.REDIS, RINGING)
         return True
 
     def _waiting(self, channel: object) -> int:

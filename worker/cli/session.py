@@ -23,9 +23,10 @@ from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binar
 from worker.embedded.files import open_log
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
+from worker.store.faults import note_database_failure, note_database_success
 from worker.store.jobs import list_unfinished_jobs, pause_job
 from worker.store.schema import upgrade
-from worker.sweeping import SWEEP_EVERY_S, SweepRules, sweep
+from worker.sweeping import SWEEP_EVERY_S, SWEEPING, SweepRules, sweep
 from worker.telemetry import configure_logging, get_logger
 from worker.tickets import Doorbell
 
@@ -325,4 +326,6 @@ class Session:
                 self.ring,
             )
         except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
-            log.warning("sweep_failed", error=type(error).__name__)
+            note_database_failure(error, SWEEPING)
+        else:
+            note_database_success(SWEEPING)

@@ -7,7 +7,8 @@ from worker.cli.exits import failures_in_words
 from worker.cli.given_settings import read_settings
 from worker.cli.workplace import Deployment, open_deployment
 from worker.clock import Clock
-from worker.sweeping import SWEEP_EVERY_S, SweepRules, sweep
+from worker.store.faults import note_database_failure, note_database_success
+from worker.sweeping import SWEEP_EVERY_S, SWEEPING, SweepRules, sweep
 from worker.telemetry import configure_logging, get_logger
 
 log = get_logger()
@@ -39,5 +40,7 @@ def _sweep_once(deployment: Deployment) -> None:
             deployment.ring,
         )
     except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
-        log.warning("sweep_failed", error=type(error).__name__)
+        note_database_failure(error, SWEEPING)
+    else:
+        note_database_success(SWEEPING)
     time.sleep(max(0.0, SWEEP_EVERY_S - clock.since(began)))

@@ -13,6 +13,7 @@ from worker.clock import Clock
 from worker.domain.states import JobState
 from worker.embedded import interrupts
 from worker.jobs.standing import Going
+from worker.store.faults import database_fault
 from worker.store.jobs import JobStatus
 from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
@@ -69,8 +70,8 @@ def _look(
         with lost_database_in_words(place.database.engine):
             job = require_job(place, job.id)
             display.show(job, pace.read(job), note.read() or standstill.read(job))
-    except DatabaseAway:
-        display.show(job, Going(), "waiting for the database")
+    except DatabaseAway as away:
+        display.show(job, Going(), f"waiting for the database: {database_fault(away) or away}")
     return job
 
 

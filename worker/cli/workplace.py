@@ -145,8 +145,8 @@ def open_place(stack: ExitStack, *, needs_cyclr: bool = False) -> Place:
 
 def open_deployment(stack: ExitStack, settings: CyclrSettings) -> Deployment:
     """Raises: DatabaseAway, OldSchema."""
-    # To stderr, and only what matters to a person: stdout is for what was asked for.
-    configure_logging(level=logging.WARNING)
+    # What matters to a person is said in words.
+    configure_logging(level=logging.ERROR)
     deployment = Deployment(settings)
     stack.callback(deployment.database.engine.dispose)
     stack.enter_context(lost_database_in_words(deployment.database.engine))
@@ -155,7 +155,7 @@ def open_deployment(stack: ExitStack, settings: CyclrSettings) -> Deployment:
 
 
 def _open_home(stack: ExitStack, settings: CyclrSettings) -> HomePlace:
-    configure_logging(level=logging.WARNING)
+    configure_logging(level=logging.ERROR)
     place = HomePlace(settings)
     stack.callback(place.database.engine.dispose)
     stack.enter_context(lost_database_in_words(place.database.engine))

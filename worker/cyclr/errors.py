@@ -21,12 +21,14 @@ get here, and neither requests nor tokens are held, chained errors included.
 """
 
 from worker.domain.failures import ToldFailure
+from worker.domain.server_faults import ServerFault
 
 
 class CyclrError(ToldFailure):
-    """`status`: the HTTP status, where there was an answer."""
+    """`status`: the HTTP status, where there was an answer. `server_fault`: what ails Cyclr, where no whole answer came."""
 
     status: int | None = None
+    server_fault: ServerFault | None = None
 
 
 class NotStarted(CyclrError):

@@ -10,13 +10,17 @@ from typing import Any, Protocol
 
 import httpx
 
+from worker.alarms import ALARMS
 from worker.clock import Clock, Moment
 from worker.cyclr.answers import Answer, find_wait
 from worker.cyclr.errors import CyclrError, NeverSent, NotStarted, OutcomeUnknown, Refused
-from worker.cyclr.transport import reason_of, was_never_sent
+from worker.cyclr.transport import cyclr_fault, reason_of, was_never_sent
 from worker.domain.accounts import why_no_account_id
+from worker.domain.server_faults import Server, ServerFault
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CALLING = "calling Cyclr"
+ALARMING_IN_A_ROW = 5  # calls that failed, with none answered between them
 _CONNECT_S = 10.0
 _KEPT_URLS = 256  # an install's URL is the same for all items of a connector
 
@@ -132,13 +136,18 @@ class Exchange:
                 async with contextlib.aclosing(response):
                     return Answer(response.status_code, response.headers, await _read_body(response))
         except TimeoutError:
-            return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
+            return _failed(OutcomeUnknown(f"no answer within {self._timeout_s:g} s"), "timeout")
         except _TooLarge:
-            return OutcomeUnknown(f"the answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB")
+            too_large = OutcomeUnknown(f"the answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB")
+            return _failed(too_large, "answer_too_large")
         except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
-            return NeverSent(reason_of(error)) if was_never_sent(error) else OutcomeUnknown(reason_of(error))
+            reason = reason_of(error)
+            failure = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
+            failure.server_fault = cyclr_fault(error)
+            return failure
 
     async def _report(self, outcome: Answer | CyclrError, account_id: str, began: Moment) -> None:
+        _note(outcome)
         # The limiter being away must not hide what became of a call that was made.
         with contextlib.suppress(NotStarted):
             if isinstance(outcome, CyclrError):
@@ -149,6 +158,24 @@ class Exchange:
                 await self._limiter.note_failure(account_id, began)
             else:
                 await self._limiter.note_success(began)
+
+
+def _failed(failure: OutcomeUnknown, kind: str) -> OutcomeUnknown:
+    failure.server_fault = ServerFault(Server.CYCLR, kind, failure.reason)
+    return failure
+
+
+def _note(outcome: Answer | CyclrError) -> None:
+    """For the log, and for whoever asks what ails Cyclr. One call that fails is no alarm; one that cannot be made is."""
+    match outcome:
+        case NeverSent(server_fault=ServerFault() as fault):
+            ALARMS.failed(fault, CALLING)
+        case CyclrError(server_fault=ServerFault() as fault):
+            ALARMS.failed(fault, CALLING, after=ALARMING_IN_A_ROW)
+        case Answer(status=status) if status >= 500:
+            ALARMS.failed(ServerFault(Server.CYCLR, f"status_{status}"), CALLING, after=ALARMING_IN_A_ROW)
+        case Answer():
+            ALARMS.went_well(Server.CYCLR, CALLING)
 
 
 def _in_a_word(outcome: Answer | NeverSent | OutcomeUnknown) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from worker.alarms import ALARMS
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_rule import FIRST_PAUSE, REMEMBERED, SECOND, Limit, Reply
@@ -23,6 +24,7 @@ from worker.cyclr.slots import (
     Slot,
 )
 from worker.domain.pace import Pace
+from worker.domain.server_faults import Server, ServerFault
 
 _SHORTEST_WAIT_S = 0.01
 # Whoever waits asks again in time: its limit would be forgotten otherwise, and others would call faster than it may.
@@ -133,6 +135,8 @@ class LimiterCore:
             with contextlib.suppress(LimiterAway):
                 reply, *_ = await self._ask("fail", int(is_outage), self._ago(began))
                 await self._save_gate(reply.gate_in / SECOND)
+                if reply.level and (fault := ALARMS.find(Server.CYCLR)) is not None:
+                    await self.keep_outage(fault)
 
     def is_outage(self) -> bool:
         """Whether Cyclr was down when this process last asked: such failures cost no attempt."""
@@ -146,6 +150,7 @@ class LimiterCore:
             Pace(reply.configured_per_second, self._limit.per_second),
             reply.gate_in / SECOND,
             reply.level,
+            await self.find_outage() if reply.level else None,
         )
 
     async def announce(self) -> None:
@@ -170,6 +175,14 @@ class LimiterCore:
 
     async def ask_rule(self, question: str, *given: float) -> Reply:
         """Raises: LimiterAway."""
+        raise NotImplementedError
+
+    async def keep_outage(self, fault: ServerFault) -> None:
+        """Let all who share the limit know what ails Cyclr. Raises: LimiterAway."""
+        raise NotImplementedError
+
+    async def find_outage(self) -> ServerFault | None:
+        """What was kept last. Raises: LimiterAway."""
         raise NotImplementedError
 
     async def _exchange(self, question: str, *given: float) -> _Answer:
@@ -264,7 +277,7 @@ class LimiterCore:
             await asyncio.to_thread(self._gates.save_gate, until)
         except Exception as error:  # noqa: BLE001 - the gate stands in Redis; an answer of Cyclr must not become another error
             self._saved_until = None
-            structlog.get_logger().warning("gate_not_saved", error=type(error).__name__)
+            ALARMS.crashed("gate_not_saved", error)
 
     def _hold(self, slots: list[Slot]) -> None:
         self._slots.update(slots)

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from worker.domain.failures import ToldFailure
+from worker.store.faults import database_fault
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 
 CHECK_SERVER = "Check DATABASE_URL and the server."
@@ -49,8 +50,8 @@ def lost_database_in_words(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (InterfaceError, OperationalError) as error:
-        # The first line: what follows are hints, and the statement.
-        reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
+        fault = database_fault(error)
+        reason = f"it {fault.what}" if fault else type(error.orig).__name__
         hint = CHECK_DISK if engine.dialect.name == "sqlite" else CHECK_SERVER
         raise DatabaseAway(_where(engine), reason, hint) from None
 

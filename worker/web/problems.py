@@ -15,6 +15,8 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.jobs.away import why_nobody_calls
+from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, is_database_away
 from worker.telemetry import get_logger
 from worker.web.faults import Fault, to_fault
@@ -148,13 +150,11 @@ def to_refusal(error: Exception) -> Refusal:
             headers = dict(error.headers or {})
             return Refusal(error.status_code, _code(error.status_code), _detail(error), headers=headers)
         case LimiterAway():
-            return _busy("limiter_away", "The limiter's Redis does not answer, so Cyclr is not called.")
+            return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
         case CyclrError():
             return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
-        case DatabaseAway():
-            return _busy("database_away", "The database does not answer.")
-    if is_database_away(error):
-        return _busy("database_away", "The database does not answer.")
+    if isinstance(error, DatabaseAway) or is_database_away(error):
+        return _busy("database_away", _database_in_words(error))
     return Refusal(500, "internal_error", "Something went wrong here; the server's log names it.")
 
 
@@ -183,6 +183,11 @@ def _busy(code: str, detail: str) -> Refusal:
 def title_of(status: int) -> str:
     """What the status is called."""
     return TITLES.get(status, "Error")
+
+
+def _database_in_words(error: Exception) -> str:
+    fault = database_fault(error)
+    return f"{fault.in_public}." if fault else "The database does not answer."
 
 
 def _code(status: int) -> str:
