@@ -6,14 +6,11 @@
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from traceback import extract_tb
 
 from worker.clock import Clock, Moment
 from worker.domain.server_faults import Server, ServerFault
-from worker.telemetry import get_logger
+from worker.telemetry import OnceAMinute, get_logger, where_it_was
 
-SAID_EVERY_S = 60.0
 # What is not tried again for so long is taken for done when something else of its server goes well.
 FORGOTTEN_AFTER_S = 120.0
 
@@ -29,14 +26,6 @@ BACK = {
 }
 
 log = get_logger()
-
-
-@dataclass(slots=True)
-class _Said:
-    """Of one kind of line: when there was one last, and how many were left out since."""
-
-    at: Moment
-    left_out: int = 0
 
 
 @dataclass(slots=True)
@@ -60,7 +49,7 @@ class Alarms:
     def forget(self) -> None:
         """As if nothing had been seen: a process that was forked has seen nothing itself."""
         self._lock = threading.Lock()
-        self._said: dict[tuple[str, ...], _Said] = {}
+        self._due = OnceAMinute(self._clock)
         self._episodes: dict[Server, _Episode] = {}
         self._counts: Counter[tuple[Server, str]] = Counter()
 
@@ -75,7 +64,7 @@ class Alarms:
             episode.times += 1
             if episode.times < after:
                 return
-            left_out = self._left_out((fault.server, fault.kind), now)
+            left_out = self._due.left_out((fault.server, fault.kind))
             if left_out is None:
                 return
             episode.is_said = True
@@ -107,7 +96,7 @@ class Alarms:
     def crashed(self, event: str, error: BaseException, **fields: object) -> None:
         """An error of ours, by its class and its place alone, since its text may hold anything; once a minute too."""
         with self._lock:
-            left_out = self._left_out((event, type(error).__name__), self._clock.moment())
+            left_out = self._due.left_out((event, type(error).__name__))
             if left_out is not None:
                 where = where_it_was(error)
                 log.error(event, error=type(error).__name__, where=where, left_out=left_out, **fields)
@@ -121,20 +110,6 @@ class Alarms:
         """(server, label of the class) -> how often since the process began."""
         with self._lock:
             return dict(self._counts)
-
-    def _left_out(self, key: tuple[str, ...], now: Moment) -> int | None:
-        """How many lines of this key were left out before the one that is due; None where none is."""
-        said = self._said.get(key)
-        if said is not None and self._clock.since(said.at) < SAID_EVERY_S:
-            said.left_out += 1
-            return None
-        self._said[key] = _Said(now)
-        return 0 if said is None else said.left_out
-
-
-def where_it_was(error: BaseException) -> list[str]:
-    """The last places of its way up, the innermost last."""
-    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)][-5:]
 
 
 def _fields(fault: ServerFault) -> dict[str, object]:

@@ -12,12 +12,14 @@ if "worker" in sys.argv:
 
 from celery.signals import (
     celeryd_init,
+    setup_logging,
     worker_process_init,
     worker_process_shutdown,
     worker_shutting_down,
 )
 
 from worker.bootstrap import worker_process
+from worker.bootstrap.celery_lines import take_over_celery
 from worker.tickets import make_celery
 
 BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -27,8 +29,14 @@ app.set_current()
 
 
 @celeryd_init.connect
-def _check(**_: Any) -> None:
+def _check(instance: Any, **_: Any) -> None:
+    take_over_celery(instance)
     worker_process.require_worker_can_start(BROKER_URL)
+
+
+@setup_logging.connect
+def _leave_logging_alone(**_: Any) -> None:
+    """Somebody listens, so Celery sets up nothing by itself: all goes the way of our own lines."""
 
 
 @worker_process_init.connect

@@ -110,6 +110,8 @@ def kind_of(fault: str) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """What the innermost error of Redis's says: those around it only tell what was tried."""
-    *_, innermost = [error, *(each for each in _chain(error) if isinstance(each, RedisError))]
-    return sentence(_OF_A_PIPELINE.sub("", str(innermost)))
+    """The sentence behind the word that `redis_fault` tells; of a lost connection what the innermost error says."""
+    chain = [each for each in _chain(error) if isinstance(each, RedisError)]
+    answers = [each for each in chain if _answered(each) is not None]
+    told = (answers[:1] or chain[-1:] or [error])[0]
+    return sentence(_OF_A_PIPELINE.sub("", str(told)))

@@ -27,12 +27,14 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class InvalidSettings(ToldFailure):
-    """Settings are missing or wrong. `problems`: one line for each, all of them. `doubts`: what else may be wrong."""
+    """Settings are missing or wrong. `problems`: one line for each, all of them. `doubts`: what else may be wrong.
+    `is_deployed`: whether they are of a deployment."""
 
     def __init__(self, problems: list[str], doubts: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
         self.doubts = doubts
+        self.is_deployed = bool(os.environ.get("DATABASE_URL"))  # until `.env` is read
 
     def __str__(self) -> str:
         lines = "\n".join(f"  {problem}" for problem in self.problems)
@@ -357,7 +359,9 @@ def load_settings(
         problems += [line for line in missing.problems if line.split()[0].lower() not in faulty]
     if problems:
         # Nothing of what was wrong hangs on this error: it may hold a secret.
-        raise InvalidSettings(problems, doubts) from None
+        invalid = InvalidSettings(problems, doubts)
+        invalid.is_deployed = needs_deployment
+        raise invalid from None
     return settings
 
 

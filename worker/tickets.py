@@ -75,7 +75,12 @@ class Doorbell:
 def count_tickets(redis_url: str) -> int | None:
     """How many wait; None where the broker is away. `redis_url`: as redis-py spells it."""
     try:
-        with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=3) as redis:
-            return int(redis.llen(QUEUE))
+        return ask_broker(redis_url)
     except RedisError:
         return None
+
+
+def ask_broker(redis_url: str) -> int:
+    """How many wait. `redis_url`: as redis-py spells it. Raises: RedisError, OSError."""
+    with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=3) as redis:
+        return int(redis.llen(QUEUE))

@@ -20,7 +20,8 @@ from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binary
-from worker.embedded.files import open_log
+from worker.embedded.files import limit_log, open_log
+from worker.embedded.services import LOG_LIMIT_BYTES
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
 from worker.store.faults import note_database_failure, note_database_success
@@ -70,7 +71,8 @@ class Session:
         self._home = home or Home(settings.cyclr_bulk_home, self._clock)
         self._needs_workers = needs_workers
         self._keeps_jobs = keeps_jobs
-        configure_logging(os.fdopen(open_log(self._home.logs_path / "command.log"), "w", encoding="utf-8"))
+        self._log_path = self._home.logs_path / "command.log"
+        configure_logging(os.fdopen(open_log(self._log_path), "w", encoding="utf-8"))
         self._binary = find_valkey_binary()
         self._services = services
         self._in_process: InProcessWorker | None = None
@@ -152,6 +154,8 @@ class Session:
             self._tended_at = self._clock.moment()
             if not self._home.is_owned:
                 self._follow_ownership()
+            if self._home.is_owned:  # one of all that write it
+                limit_log(self._log_path, limit_bytes=LOG_LIMIT_BYTES)
             if self._services is not None:
                 for restart in self._services.check():
                     log.warning(
