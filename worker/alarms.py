@@ -3,6 +3,7 @@
 `database_away`, `redis_away`, `cyclr_away`, then `database_back` and so on.
 """
 
+import os
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -90,7 +91,12 @@ class Alarms:
             del self._episodes[server]
             if episode.is_said:
                 fault, after_s = episode.fault, round(since(episode.began))
-                told = {"class": fault.kind, "after_s": after_s, "times": episode.times}
+                told = {
+                    "class": fault.kind,
+                    "after_s": after_s,
+                    "times": episode.times,
+                    "pid": os.getpid(),
+                }
                 log.info(BACK[server], **told)
 
     def crashed(self, event: str, error: BaseException, **fields: object) -> None:
@@ -113,7 +119,7 @@ class Alarms:
 
 
 def _fields(fault: ServerFault) -> dict[str, object]:
-    return {"class": fault.kind, "said": fault.said}
+    return {"class": fault.kind, "said": fault.said, "pid": os.getpid()}
 
 
 ALARMS = Alarms(Clock())  # of this process, as its log is

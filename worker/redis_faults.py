@@ -14,6 +14,8 @@ from worker.domain.server_faults import KNOWN, Server, ServerFault, sentence
 # As redis-py puts an answer of a pipeline, and a Redis before 7 one that a script was given.
 _OF_A_PIPELINE = re.compile(r"^Command # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
 _OF_A_SCRIPT = re.compile(r"^Error running script .*?-([A-Z]+) ", re.DOTALL)
+# Behind what it says to a command of a script: which one, and its line.
+_IN_A_SCRIPT = re.compile(r" script: .*on @user_script:\d+\.?$", re.DOTALL)
 _WORD = re.compile(r"[A-Z][A-Z0-9_]+")
 # What follows one of these may be what was sent.
 _QUOTED_OR_LISTED = re.compile(r"[,:;'`\"(]")
@@ -113,5 +115,7 @@ def _said(error: BaseException) -> str:
     """The sentence behind the word that `redis_fault` tells; of a lost connection what the innermost error says."""
     chain = [each for each in _chain(error) if isinstance(each, RedisError)]
     answers = [each for each in chain if _answered(each) is not None]
-    told = (answers[:1] or chain[-1:] or [error])[0]
-    return sentence(_OF_A_PIPELINE.sub("", str(told)))
+    told: BaseException = error
+    for each in answers[:1] or chain[-1:]:
+        told = each
+    return sentence(_IN_A_SCRIPT.sub("", _OF_A_PIPELINE.sub("", str(told))))

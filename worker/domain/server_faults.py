@@ -116,6 +116,11 @@ class ServerFault:
         """Without the sentence, which may name hosts and users."""
         return ServerFault(self.server, self.kind)
 
+    @property
+    def tag(self) -> str:
+        """Of letters and digits."""
+        return re.sub(r"[^a-z0-9_]", "_", f"{self.server}_{self.kind}".lower())
+
     def fields(self) -> dict[str, str]:
         """For programs."""
         return {"server": self.server, "class": self.kind, "message": str(self)}

@@ -86,12 +86,18 @@ def find_database_fault(engine: Engine) -> ServerFault | None:
             if engine.dialect.name != "postgresql":
                 connection.execute(text("SELECT 1"))
                 return None
-            is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on"
-            if is_read_only:
+            if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
                 connection.invalidate()  # it would say so again, where a new session may not
+                raise _TakesNoWrites
+    except _TakesNoWrites:
+        return READ_ONLY
     except (DBAPIError, PoolTimeout) as error:
         return database_fault(error)
-    return READ_ONLY if is_read_only else None
+    return None
+
+
+class _TakesNoWrites(Exception):
+    pass
 
 
 def note_database_failure(error: BaseException, doing: str) -> None:

@@ -122,11 +122,11 @@ def figures(client: httpx.Client) -> list[str]:
 
 
 def assert_once_a_minute(process: Command) -> None:
-    """No class of fault twice within a minute, and none of the others' lines."""
-    told: dict[tuple[str, str], float] = {}
+    """No class of fault twice within a minute, of one process of those that write here."""
+    told: dict[tuple[str, str, int], float] = {}
     for line in lines(process):
         if line["event"].endswith("_away"):
-            key = line["event"], line["class"]
+            key = line["event"], line["class"], line["pid"]
             at = time.mktime(time.strptime(line["timestamp"][:19], "%Y-%m-%dT%H:%M:%S"))
             assert at - told.get(key, 0.0) >= A_MINUTE_S - 1, line
             told[key] = at
@@ -153,7 +153,8 @@ def test_all_that_a_deployment_writes_is_json_whatever_breaks_and_each_fault_has
             assert 'cyclr_bulk_server_up{server="redis"} 0' in figures(client)
             why = "Redis answers READONLY: You can't write against a read only replica, so nobody calls"
             assert f"  calls:     {why}" in site.say("status", job_id).out.splitlines()
-            assert "Redis answers READONLY: You can" in client.get(f"/v1/jobs/{job_id}").text
+            [shown] = client.get(f"/v1/jobs/{job_id}").json()["server_faults"]
+            assert shown["message"] == why.removesuffix(", so nobody calls")
         eventually(lambda: said(sweep, "redis_back"), "the sweep says that it is over")
         assert 'cyclr_bulk_server_up{server="redis"} 1' in figures(client)
 
@@ -162,7 +163,7 @@ def test_all_that_a_deployment_writes_is_json_whatever_breaks_and_each_fault_has
         with read_only_database(site):
             line = wait_for_fault(sweep, "database_away", READ_ONLY)
             assert line["doing"] == "sweeping"
-            assert re.match(r"cannot execute \w+ in a read-only transaction", line["said"])
+            assert re.match(r"cannot execute [A-Z ]+ in a read-only transaction", line["said"])
             wait_for_fault(worker, "database_away", READ_ONLY)
             assert 'cyclr_bulk_server_up{server="database"} 0' in figures(client)
             assert f"The database answers {READ_ONLY}" in site.say("status", job_id).out
@@ -263,5 +264,5 @@ def test_a_redis_that_asks_for_a_password_ends_the_process_in_words(site: Fleet,
         process = launch(site, name)
         assert process.wait() == (1 if name == "worker" else 2)
     [line] = [line for line in lines(process) if line["event"] == "cannot_start"]
-    assert "Redis answers NOAUTH: Authentication required" in line["reason"]
+    assert line["reason"].startswith("Redis answers NOAUTH: ")
     assert "REDIS_URL" in line["reason"]

@@ -15,6 +15,7 @@ from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, OldSchema, lost_database_in_words, require_ready
 from worker.store.sightings import find_seen_ago_s
 from worker.web.place import GivenPlace, Place
+from worker.web.server_faults import ServerFaultOut
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
 
@@ -35,21 +36,13 @@ class Version(BaseModel):
     version: str = Field(examples=["0.1.0"])
 
 
-class ServerFaultModel(BaseModel):
-    """What ails a server that this process needs."""
-
-    server: Literal["database", "redis", "cyclr"]
-    class_: str = Field(alias="class", examples=["25006 read_only_sql_transaction", "READONLY"])
-    message: str
-
-
 class Readiness(BaseModel):
     """Whether what this process needs is there. `checks`: `ok`, or what is wrong, for each. `faults`: what ails a server,
     as in docs/alarms.md."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, str]
-    faults: list[ServerFaultModel] = []
+    faults: list[ServerFaultOut] = []
 
 
 @router.get(
@@ -85,7 +78,7 @@ async def readyz(place: GivenPlace, response: Response) -> Readiness:
     checks["redis"] = await _check_redis(place, faults) if checks["database"] == "ok" else "not asked"
     is_ready = all(found == "ok" for found in checks.values())
     response.status_code = 200 if is_ready else 503
-    told = [ServerFaultModel(**fault.in_public.fields()) for fault in faults]
+    told = [ServerFaultOut.of(fault.in_public) for fault in faults]
     return Readiness(status="ready" if is_ready else "not_ready", checks=checks, faults=told)
 
 
