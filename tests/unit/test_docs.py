@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import typer.main
 
+from worker.alarms import AWAY, BACK
 from worker.cli.app import app
+from worker.domain.server_faults import HOPELESS, KNOWN, Server
 from worker.domain.states import Code, Outcome, PauseReason
 from worker.intake.columns import INPUT_COLUMNS, RESULT_COLUMNS
 from worker.settings import CyclrSettings
+from worker.telemetry import LIBRARY_SAID
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -169,6 +172,54 @@ def test_the_tables_of_states_are_whole() -> None:
     reasons = [name for name in first_cells(text, "### Why a job is paused") if not name.startswith("--")]
     assert set(reasons) == set(PauseReason)
     assert set(first_cells(text, "### How a row was installed")) == set(Outcome)
+
+
+def logged_by(path: Path) -> Iterator[str]:
+    """The events that a file names where it logs, also by the name of a constant of its own."""
+    tree = ast.parse(path.read_text("utf-8"))
+    constants = {
+        target.id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        of = ast.unparse(node.func)
+        is_event = re.fullmatch(
+            r"(log|(structlog\.)?get_logger\(\))\.(info|warning|error|critical)"
+            r"|ALARMS\.crashed|write_at_once|(get_logger\(\))\.log",
+            of,
+        )
+        given = node.args[1] if of == "told_in_the_log" else node.args[0] if is_event else None
+        if isinstance(given, ast.Constant):
+            yield str(given.value)
+        elif isinstance(given, ast.Name) and given.id in constants:
+            yield str(constants[given.id])
+
+
+def test_the_page_of_alarms_has_every_event_and_no_other() -> None:
+    text = page("docs/alarms.md")
+    paths = [path for path in (ROOT / "worker").rglob("*.py") if "simulator" not in path.parts]
+    logged = {event for path in paths for event in logged_by(path)}
+    logged |= {*AWAY.values(), *BACK.values(), LIBRARY_SAID}
+    headings = ("## A server that is away", "## The work", "## The processes")
+    assert {event for heading in headings for event in first_cells(text, heading)} == logged
+
+
+def test_the_page_of_alarms_has_every_class_of_fault_and_no_other() -> None:
+    text = page("docs/alarms.md")
+    told = {
+        Server.DATABASE: first_cells(text, "### PostgreSQL"),
+        Server.REDIS: first_cells(text, "### Redis"),
+        Server.CYCLR: first_cells(text, "### Cyclr"),
+    }
+    assert {server: set(kinds) for server, kinds in told.items()} == KNOWN
+    assert {
+        kind for kind in HOPELESS if f"`{kind.split()[0]}`" not in text.split("## When they start")[1]
+    } == set()
 
 
 def test_the_page_of_the_file_tells_of_every_column() -> None:

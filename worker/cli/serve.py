@@ -30,7 +30,8 @@ ANYWHERE = "0.0.0.0"  # noqa: S104 - a deployment's process is reached from its 
 TEND_EVERY_S = 0.2
 LOOK_EVERY_S = 1.0
 LISTENS_ON = "Serving on "
-PROCESS, ENDED = "web process", "web_ended"
+PROCESS = "web process"
+ENDED = "web_ended"
 NO_KEY = "There is no API key yet. Make one with `cyclr-bulk api-keys create NAME --scope write`."
 
 log = get_logger()
