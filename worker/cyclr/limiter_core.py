@@ -26,6 +26,7 @@ from worker.cyclr.slots import (
 from worker.domain.pace import Pace
 from worker.domain.server_faults import Server, ServerFault
 
+TOO_SLOW = ServerFault(Server.REDIS, "timeout", "its answer came too late to call by")
 _SHORTEST_WAIT_S = 0.01
 # Whoever waits asks again in time: its limit would be forgotten otherwise, and others would call faster than it may.
 _LONGEST_WAIT_S = REMEMBERED / SECOND / 3
@@ -219,7 +220,10 @@ class LimiterCore:
         reply, asked, answered = await self._ask("reserve", n, _microseconds(within_s))
         if reply.granted and self._clock.since(asked) > LATENESS_S:
             # Every slot would be forfeited before it starts.
+            ALARMS.failed(TOO_SLOW, "reserving calls")
             raise LimiterAway
+        if reply.granted:
+            ALARMS.went_well(Server.REDIS, "reserving calls")
         begin_probe = partial(self._begin_probe, reply.probe) if reply.probe else None
         slots = [
             Slot(

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,11 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from worker.alarms import ALARMS
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.jobs.away import why_nobody_calls
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, is_database_away
-from worker.telemetry import get_logger
+from worker.telemetry import get_logger, where_it_was
 from worker.web.faults import Fault, to_fault
 
 MEDIA_TYPE = "application/problem+json"
@@ -129,9 +128,11 @@ class UnforeseenErrors:
 async def answer_error(request: Request, error: Exception) -> Response:
     """What is sent for this error: a problem to a program, a page to a person."""
     refusal = _wrong_method(request) if _is_wrong_method(error) else to_refusal(error)
+    if (fault := database_fault(error)) is not None and refusal.code == "database_away":
+        ALARMS.failed(fault, "answering a request")
     if refusal.status == 500:
-        where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-        log.error("request_failed", path=_route(request), error=type(error).__name__, where=where[-5:])
+        where = where_it_was(error)
+        log.error("request_failed", path=_route(request), error=type(error).__name__, where=where)
     if request.url.path.startswith(FOR_PROGRAMS):
         return problem_answer(refusal)
     answer: Response = request.app.state.error_page(request, refusal)

@@ -18,6 +18,7 @@ from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet, worker_processe
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.plain_http import http_client
 from tests.postgres import PostgresServer, postgres_server
+from tests.tls_end import tls_end, write_certificate
 from worker.tickets import QUEUE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -266,3 +267,41 @@ def test_a_redis_that_asks_for_a_password_ends_the_process_in_words(site: Fleet,
     [line] = [line for line in lines(process) if line["event"] == "cannot_start"]
     assert line["reason"].startswith("Redis answers NOAUTH: ")
     assert "REDIS_URL" in line["reason"]
+
+
+def test_a_certificate_of_cyclr_that_is_replaced_is_named_by_log_and_status(
+    site: Fleet, tmp_path: Path
+) -> None:
+    trusted, other = (write_certificate(tmp_path / f"{name}.pem") for name in ("trusted", "other"))
+    port = int(site.simulator.base_url.rpartition(":")[2])
+    with tls_end(port, trusted) as front:
+        site.settings |= {
+            "CYCLR_API_URL": f"https://127.0.0.1:{front.port}",
+            "CYCLR_CALLS_PER_SECOND": "10",
+            "CYCLR_BURST": "1",
+            "SSL_CERT_FILE": str(trusted),
+        }
+        accounts = [f"tls-{number}" for number in range(60)]
+        submit = site.start("submit", str(site.file(accounts)), "--yes", **site.settings)
+        assert submit.wait() == 0, submit.err
+        job_id = submit.out.strip()
+        worker, sweep = launch(site, "worker"), launch(site, "sweep")
+        site.wait_for_installs(accounts, 3)
+        front.present(other)
+        line = wait_for_fault(worker, "cyclr_away", "certificate_verify_failed")
+        assert line["said"].startswith("the host's TLS certificate is not trusted: self")
+        told = eventually(
+            lambda: next(
+                (each for each in site.say("status", job_id).out.splitlines() if "Cyclr" in each), None
+            ),
+            "status says that Cyclr is away",
+        )
+        assert "Cyclr does not answer (certificate_verify_failed): the host's TLS certificate" in told
+        [fault] = json.loads(site.say("status", job_id, "--json").out)["server_faults"]
+        assert (fault["server"], fault["class"]) == ("cyclr", "certificate_verify_failed")
+        front.present(trusted)
+        site.wait_for(job_id, "completed")
+        assert said(worker, "cyclr_back")
+        for process in (worker, sweep):
+            assert end(process) == 0
+            assert_once_a_minute(process)

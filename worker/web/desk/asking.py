@@ -32,4 +32,5 @@ async def _go_on(place: Place) -> None:
             note_database_failure(error, ASKING)
         else:
             note_database_success(ASKING)
+            note_database_success("answering a request")  # nobody may ask again
         await asyncio.sleep(STEP_S)
