@@ -136,10 +136,9 @@ class Exchange:
                 async with contextlib.aclosing(response):
                     return Answer(response.status_code, response.headers, await _read_body(response))
         except TimeoutError:
-            return _failed(OutcomeUnknown(f"no answer within {self._timeout_s:g} s"), "timeout")
+            return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
         except _TooLarge:
-            too_large = OutcomeUnknown(f"the answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB")
-            return _failed(too_large, "answer_too_large")
+            return _failed(f"the answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB", "answer_too_large")
         except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
             reason = reason_of(error)
             failure = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
@@ -160,8 +159,9 @@ class Exchange:
                 await self._limiter.note_success(began)
 
 
-def _failed(failure: OutcomeUnknown, kind: str) -> OutcomeUnknown:
-    failure.server_fault = ServerFault(Server.CYCLR, kind, failure.reason)
+def _failed(reason: str, kind: str) -> OutcomeUnknown:
+    failure = OutcomeUnknown(reason)
+    failure.server_fault = ServerFault(Server.CYCLR, kind, reason)
     return failure
 
 
@@ -170,7 +170,8 @@ def _note(outcome: Answer | CyclrError) -> None:
     match outcome:
         case NeverSent(server_fault=ServerFault() as fault):
             ALARMS.failed(fault, CALLING)
-        case CyclrError(server_fault=ServerFault() as fault):
+        case OutcomeUnknown() as unknown:
+            fault = unknown.server_fault or ServerFault(Server.CYCLR, "timeout", unknown.reason)
             ALARMS.failed(fault, CALLING, after=ALARMING_IN_A_ROW)
         case Answer(status=status) if status >= 500:
             ALARMS.failed(ServerFault(Server.CYCLR, f"status_{status}"), CALLING, after=ALARMING_IN_A_ROW)
