@@ -10,10 +10,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from worker.alarms import ALARMS
 from worker.bootstrap.database import Database, open_database
+from worker.cli.exits import say
 from worker.cli.given_settings import read_settings
 from worker.cli.refusals import UnknownJob, UnknownReason
 from worker.clock import Clock
+from worker.domain.server_faults import Server
 from worker.embedded import Home
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from worker.cyclr.client import CyclrClient
     from worker.cyclr.limiter import Limiter
     from worker.tickets import Doorbell
+
+TELL_AFTER_S = 3.0
 
 T = TypeVar("T")
 
@@ -69,7 +74,11 @@ class Deployment:
                 self.settings, self.database.engine, clock=self._clock, broker=self._redis_url
             )
             async with opened as (client, limiter):
-                return await question(client, limiter)
+                telling = asyncio.create_task(_tell_what_is_away())
+                try:
+                    return await question(client, limiter)
+                finally:
+                    telling.cancel()
 
         return asyncio.run(work())
 
@@ -132,6 +141,16 @@ class HomePlace:
             broker=self._runtime.redis_url,
             instance_id=instance_id,
         )
+
+
+async def _tell_what_is_away() -> None:
+    """Once, where a person has waited for a while: what is asked is asked again for half a minute before it is given up."""
+    while True:
+        await asyncio.sleep(TELL_AFTER_S)
+        for server in (Server.REDIS, Server.CYCLR):
+            if (fault := ALARMS.find(server)) is not None:
+                say(f"{fault}. Trying again for a while.")
+                return
 
 
 Place = Deployment | HomePlace

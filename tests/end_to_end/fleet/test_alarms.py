@@ -305,3 +305,14 @@ def test_a_certificate_of_cyclr_that_is_replaced_is_named_by_log_and_status(
         for process in (worker, sweep):
             assert end(process) == 0
             assert_once_a_minute(process)
+
+
+def test_a_person_who_submits_is_told_what_is_away(site: Fleet) -> None:
+    file = site.file(["told-1"])
+    site.valkey.kill()
+    submit = site.start("submit", str(file), "--yes", **site.settings)
+    words = "Redis does not answer (connection_refused): Error 111 connecting to"
+    eventually(lambda: submit.exit_code is not None or words in submit.err, "it says what is away")
+    assert submit.exit_code is None, submit.err
+    assert end(submit) == 3
+    assert submit.out == ""
