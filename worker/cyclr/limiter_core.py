@@ -183,7 +183,7 @@ class LimiterCore:
         raise NotImplementedError
 
     async def find_outage(self) -> ServerFault | None:
-        """What was kept last. Raises: LimiterAway."""
+        """What was kept last; None where nobody knows."""
         raise NotImplementedError
 
     async def _exchange(self, question: str, *given: float) -> _Answer:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.fleet.fleet import Fleet, open_fleet
+from tests.end_to_end.processes.commands import Terminal
 from tests.postgres import Databases
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -74,6 +76,15 @@ def test_a_command_before_the_release_says_what_to_do(bare: Fleet, command: tupl
     said = bare.say(*command)
     assert (said.code, said.out) == (2, "")
     assert "bring it up to date with `alembic upgrade head` (the `release` of the Procfile)" in said.err
+
+
+@pytest.mark.parametrize("name", ["sweep", "serve"])
+def test_at_a_terminal_a_process_says_in_words_why_it_does_not_start(bare: Fleet, name: str) -> None:
+    bare.settings.pop("REDIS_URL")
+    terminal = Terminal(f"{sys.executable} -m worker.cli {name}", env=bare.environment(), folder=bare.folder)
+    assert terminal.wait() == 2
+    assert "does not start. Settings (environment or .env) need attention:" in terminal.screen
+    assert "REDIS_URL is not set: such as redis://host:6379/0" in terminal.screen
 
 
 def test_a_process_without_its_settings_names_all_of_them(bare: Fleet) -> None:
