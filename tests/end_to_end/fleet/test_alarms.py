@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,8 +112,8 @@ def client_of(site: Fleet, web: Command) -> Iterator[httpx.Client]:
 
 
 def wait_for_fault(process: Command, event: str, kind: str) -> dict[str, Any]:
-    """The line of this class; there is one."""
-    [line] = eventually(lambda: said(process, event, **{"class": kind}), f"{event} {kind} is said")
+    """The first line of this class; a worker's main process and those that it forks write into one log."""
+    [line, *_] = eventually(lambda: said(process, event, **{"class": kind}), f"{event} {kind} is said")
     return line
 
 
@@ -139,6 +140,11 @@ def test_all_that_a_deployment_writes_is_json_whatever_breaks_and_each_fault_has
     job_id = site.submit(["a-1", "a-2"])
     sweep, web = launch(site, "sweep"), launch(site, "web")
     eventually(lambda: said(web, "no_api_key"), "the web process is ready")
+    with socket.create_connection(
+        ("127.0.0.1", int(address(web).rpartition(":")[2])), timeout=30
+    ) as stranger:
+        stranger.sendall(b"\0 no request\r\n\r\n")
+        stranger.recv(1000)
     with client_of(site, web) as client:
         with read_only_redis(site):
             line = wait_for_fault(sweep, "redis_away", "READONLY")
@@ -184,6 +190,8 @@ def test_all_that_a_deployment_writes_is_json_whatever_breaks_and_each_fault_has
         assert lines(process)
         assert_once_a_minute(process)
     assert lines(sweep)[-1]["event"] == "sweep_ended"
+    assert "uvicorn.error" in [line["logger"] for line in said(web, "library_said")]
+    assert said(worker, "worker_ending")
 
 
 @pytest.mark.parametrize("name", PROCESSES)
