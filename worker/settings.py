@@ -23,6 +23,7 @@ REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 MOST_USERNAME_CHARACTERS = 200
 ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each account's own
 OUR_PREFIX = "CYCLR_"
+CONNECTIONS = 6  # to PostgreSQL, of one process
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -67,11 +68,14 @@ class CyclrSettings(BaseSettings):
     cyclr_pause_above_percent: float = Field(20, ge=0, le=100)
     cyclr_secret_retention_h: float = Field(72, ge=0, le=100_000)
 
+    cyclr_bulk_keep_jobs_d: float | None = Field(None, ge=1, le=36_500)
+
     cyclr_service_url: str | None = None
     cyclr_signin_username: str | None = None
     cyclr_bulk_public_url: str | None = None
 
     database_url: SecretStr | None = None
+    cyclr_bulk_database_connections: int = Field(CONNECTIONS, ge=2, le=100)
     redis_url: SecretStr | None = None
     cyclr_bulk_sealing_keys: Annotated[SecretStr | None, NoDecode] = None
     cyclr_bulk_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("cyclr-bulk"))
@@ -288,7 +292,12 @@ def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str
 def _can_be_read(url: str) -> bool:
     """False where a letter of a password is taken for an end of it: it must be written as %2F, say."""
     try:
-        urlsplit(url).port  # noqa: B018 - it is read where it is asked for
+        parts = urlsplit(url)
+        # PostgreSQL's own programs take several hosts, each with its port.
+        is_list = parts.scheme.startswith("postgres")
+        hosts = parts.netloc.rpartition("@")[2].split(",") if is_list else [parts.netloc]
+        for host in hosts:
+            urlsplit(f"//{host}").port  # noqa: B018 - it is read where it is asked for
     except ValueError:
         return False
     return True

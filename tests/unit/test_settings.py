@@ -1,10 +1,10 @@
 import base64
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.started import start_process
 from worker.bootstrap.cyclr import limit_of
 from worker.cyclr.limiter_rule import Limit
 from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
@@ -343,7 +343,7 @@ def test_a_folder_named_as_the_dotenv_file_is_none(load, tmp_path: Path):
 
 def test_a_dotenv_file_is_read_once_so_it_may_be_a_pipe(load, tmp_path: Path):
     os.mkfifo(tmp_path / ".env")
-    with subprocess.Popen(["/bin/sh", "-c", "echo CYCLR_BURST=7 > .env"], cwd=tmp_path):
+    with start_process(["/bin/sh", "-c", "echo CYCLR_BURST=7 > .env"], cwd=tmp_path):
         assert load().cyclr_burst == 7
 
 
@@ -389,3 +389,17 @@ def test_a_line_of_the_dotenv_file_that_is_no_setting_is_told_without_its_text(l
     settings = load()
     assert settings.doubts == (".env, line 2: expected NAME=value, got another text, which is ignored",)
     assert (settings.cyclr_burst, settings.cyclr_concurrency) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:p@h1:5432,h2:5433/d", "postgres://h1,[::1]:5433/d", "postgresql://u:p,q@h1,h2:1/d"],
+)
+def test_the_database_may_have_several_hosts(load, url: str) -> None:
+    assert load(DATABASE_URL=url).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p@h1:5432,h2:x/d", "postgresql://u:hun,ter/2@h1/d"])
+def test_a_list_of_hosts_that_cannot_be_read_is_refused(load, url: str) -> None:
+    with pytest.raises(InvalidSettings, match="DATABASE_URL: expected a URL"):
+        load(DATABASE_URL=url)

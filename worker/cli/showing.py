@@ -26,9 +26,9 @@ from worker.intake.columns import find_position
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.results import write_result_file
 from worker.jobs.standing import Going, done_in_words, read_going, state_in_words
-from worker.store.faults import find_database_fault
 from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
+from worker.store.readiness import find_database_fault
 from worker.store.tallies import FailureGroup, FailurePlace, list_failures
 
 LAST_ENDED = 20
@@ -49,7 +49,7 @@ COUNTERS = (
 
 
 def jobs_command(*, as_json: bool) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         jobs = list_jobs(place.database.engine, ended=LAST_ENDED)
         hosts = list_api_hosts(place.database.engine)
         if as_json:
@@ -63,7 +63,7 @@ def jobs_command(*, as_json: bool) -> None:
 
 
 def status_command(job_id: str, *, as_json: bool) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         engine = place.database.engine
         job = require_job(place, job_id)
         host = list_api_hosts(engine)
@@ -102,7 +102,7 @@ def items_command(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         found = 0
@@ -122,7 +122,7 @@ def items_command(
 
 
 def failures_command(job_id: str, *, as_json: bool) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         for group in _iter_failures(place, job_id):
             tell(_json(asdict(group)) if as_json else failure_line(group))
@@ -137,7 +137,10 @@ def _iter_failures(place: Place, job_id: str) -> Iterator[FailureGroup]:
 
 
 def results_command(job_id: str, path: Path, *, reason: str | None) -> None:
-    with failures_in_words(nothing_done="No result file was written."), opened_place() as place:
+    with (
+        failures_in_words(nothing_done="No result file was written."),
+        opened_place(only_shows=True) as place,
+    ):
         require_job(place, job_id)
         require_reason(place, job_id, reason)
         require_result_path(path)

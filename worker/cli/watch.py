@@ -15,14 +15,14 @@ from worker.embedded import interrupts
 from worker.jobs.standing import Going
 from worker.store.faults import database_fault
 from worker.store.jobs import JobStatus
-from worker.store.readiness import DatabaseAway, lost_database_in_words
+from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 from worker.store.session import Engine
 
 LOOK_EVERY_S = 0.5
 
 
 def watch_command(job_id: str) -> None:
-    with failures_in_words(nothing_done="Nothing was changed."), opened_place() as place:
+    with failures_in_words(nothing_done="Nothing was changed."), opened_place(only_shows=True) as place:
         job = _watch(place, require_job(place, job_id))
         if not _is_over(job):
             raise typer.Exit(_left(place, job))
@@ -70,6 +70,8 @@ def _look(
         with lost_database_in_words(place.database.engine):
             job = require_job(place, job.id)
             display.show(job, pace.read(job), note.read() or standstill.read(job))
+    except TakesNoWrites:
+        display.show(job, Going(), "the database takes no writes")
     except DatabaseAway as away:
         display.show(job, Going(), f"waiting for the database: {database_fault(away) or away}")
     return job

@@ -23,6 +23,7 @@ from worker.installing.releases import Releases
 from worker.installing.settler import Settler
 from worker.store.claiming import ClaimedItem, Standing, claim, count_due, prolong
 from worker.store.faults import note_database_failure, note_database_success
+from worker.store.losses import is_database_away
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.settling import Settlement, settle
@@ -34,6 +35,7 @@ AHEAD_S = 0.5
 LONGEST_PAUSE_S = 0.5  # between two questions for slots or work, so that a stop is heard
 DATABASE_AWAY_S = 1.0
 CLAIMING = "claiming rows"
+PROLONGING = "holding on to rows"
 # Due items are counted far ahead of what can be taken: one count serves many turns while the queue is full.
 COUNT_AHEAD = 10
 COUNT_TRUSTED_S = 0.5
@@ -271,8 +273,12 @@ class InstallRun:
 
     def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
         # Only the error's type: its text may hold what was sent.
-        log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
-        reason = f"an internal error ({type(error).__name__})"
+        if is_database_away(error):
+            note_database_failure(error, PROLONGING)
+            reason = "the database was away when the next call was due"
+        else:
+            log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
+            reason = f"an internal error ({type(error).__name__})"
         verdict = LookFirst(self._rules.settle_s, Code.NO_ANSWER, reason)
         return conclude(
             verdict, attempts=item.attempts, max_attempts=self._rules.max_attempts, must_look=item.must_look
@@ -345,6 +351,7 @@ class InstallRun:
             account_created=account.created,
         )
         standing: Standing = await self._in_thread(work)
+        note_database_success(PROLONGING)
         return standing
 
     async def _settle(self, group: list[Settlement]) -> int:

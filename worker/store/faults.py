@@ -3,15 +3,21 @@
 import re
 from typing import Any
 
-from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.alarms import ALARMS
+from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server, ServerFault, find_in_chain, sentence
-from worker.store.session import reading
 
 READ_ONLY = ServerFault(Server.DATABASE, "25006 read_only_sql_transaction", "it takes no writes now")
+READ_ONLY_FILE = ServerFault(Server.DATABASE, "SQLITE_READONLY", "it may not be written")
+FULL_DISK = ServerFault(Server.DATABASE, "SQLITE_FULL", "its disk is full")
+CHECK_SERVER = "Check DATABASE_URL and the server."
+CHECK_SWITCH = (
+    "It is being switched over, or it is a standby, or it was set to read-only. If it stays so, check the server that"
+    " DATABASE_URL leads to."
+)
 
 # What is asked while a session is opened has no sqlstate here, only text: that of the server, or of PgBouncer before it.
 _AT_CONNECTING = (
@@ -52,11 +58,33 @@ _OF_ROWS = ("22", "23")  # their sentences hold what was to be stored
 _FATAL = re.compile(r"^.*?(?:FATAL|ERROR|PANIC):\s*")
 
 
+class DatabaseAway(ToldFailure):
+    """The database does not answer, or refuses us. `where`: host and name of the database, nothing secret; the path of a
+    file. `hint`: what to do. `fault`: where no error of the driver's tells it."""
+
+    def __init__(
+        self, where: str, reason: str, hint: str = CHECK_SERVER, *, fault: ServerFault | None = None
+    ) -> None:
+        super().__init__(f"the database {where} cannot be used: {reason}. {hint}")
+        self.where = where
+        self.fault = fault
+
+
+class TakesNoWrites(DatabaseAway):
+    """It answers, and is read-only: nothing is stored, claimed or settled."""
+
+    def __init__(self, where: str, hint: str = CHECK_SWITCH, *, fault: ServerFault = READ_ONLY) -> None:
+        ToldFailure.__init__(self, f"the database {where} answers, but takes no writes now. {hint}")
+        self.where = where
+        self.fault = fault
+
+
 def database_fault(error: BaseException) -> ServerFault | None:
     """None where `error` is none of the driver's or the pool's, nor made of one. Nothing that was to be stored stands in it."""
     of_driver = find_in_chain(error, _is_of_driver)
     if of_driver is None:
-        return None
+        away = find_in_chain(error, lambda each: isinstance(each, DatabaseAway))
+        return None if away is None else away.fault
     if isinstance(of_driver, PoolTimeout):
         return ServerFault(
             Server.DATABASE, "pool_exhausted", "no connection of this process came free in time"
@@ -77,27 +105,6 @@ def _is_of_driver(error: BaseException) -> bool:
         or hasattr(error, "sqlite_errorname")
         or hasattr(error, "pgconn")
     )
-
-
-def find_database_fault(engine: Engine) -> ServerFault | None:
-    """What ails the database now, as one question shows: that it does not answer, or takes no writes. None: nothing."""
-    try:
-        with reading(engine) as connection:
-            if engine.dialect.name != "postgresql":
-                connection.execute(text("SELECT 1"))
-                return None
-            if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
-                connection.invalidate()  # it would say so again, where a new session may not
-                raise _TakesNoWrites
-    except _TakesNoWrites:
-        return READ_ONLY
-    except (DBAPIError, PoolTimeout) as error:
-        return database_fault(error)
-    return None
-
-
-class _TakesNoWrites(Exception):
-    pass
 
 
 def note_database_failure(error: BaseException, doing: str) -> None:
@@ -129,4 +136,4 @@ def _named(state: str) -> str:
         name = errors.lookup(state).__name__
     except KeyError:
         return state
-    return f"{state} {re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()}"
+    return f"{state} {re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower().rstrip('_')}"

@@ -17,6 +17,7 @@ from worker.web.catalogue import Catalogue
 from worker.web.compression import Compression
 from worker.web.desk.asking import asking
 from worker.web.desk.customer import customers_error_page, is_customers_path
+from worker.web.following import Askers
 from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
 from worker.web.limits import BodyLimit
@@ -63,6 +64,7 @@ def furnish(app: FastAPI, place: Place) -> None:
     app.state.handing_in = HandingIn(place)
     app.state.catalogue = Catalogue(place)
     app.state.access = Access(place.database.engine, place.settings, place.clock)
+    app.state.askers = Askers()
     app.state.is_ending = False
 
 

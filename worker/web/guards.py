@@ -7,10 +7,13 @@ from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from worker.store.session import Engine
 from worker.web.access import Access, Caller, TooManyWrongKeys
 from worker.web.problems import Refusal
 
 COOKIE = "cyclr_bulk_session"
+# Over TLS: browsers take it from this host by https only, so that no neighbour or plain page can plant another one.
+HOST_COOKIE = f"__Host-{COOKIE}"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 FORM_TOKEN_HEADER = "X-Form-Token"  # noqa: S105 - the name of a header
 SIGN_IN = "/sign-in"
@@ -38,10 +41,10 @@ def access_of(request: Request) -> Access:
     return access
 
 
-async def caller_of_key(request: Request, key_text: str) -> Caller:
-    """The caller with this API key. A wrong one is answered late. Raises: Refusal (401, 429)."""
+async def caller_of_key(request: Request, key_text: str, engine: Engine | None = None) -> Caller:
+    """The caller with this API key. A wrong one is answered late. `engine`: where to look. Raises: Refusal (401, 429)."""
     access = access_of(request)
-    caller = await run_in_threadpool(access.find_caller, key_text)
+    caller = await run_in_threadpool(access.find_caller, key_text, engine)
     if caller is not None:
         return caller
     try:
@@ -55,7 +58,7 @@ async def caller_of_key(request: Request, key_text: str) -> Caller:
 
 async def find_page_caller(request: Request) -> Caller | None:
     """Who is signed in; None: nobody."""
-    cookie = request.cookies.get(COOKIE)
+    cookie = session_cookie(request)
     return await run_in_threadpool(access_of(request).find_session_caller, cookie) if cookie else None
 
 
@@ -65,6 +68,11 @@ async def reader(request: Request, _shown: Shown = None) -> Caller:
     if key_text is None and (caller := await find_page_caller(request)) is not None:
         return caller
     return await _caller(request, key_text)
+
+
+async def reader_from(request: Request, engine: Engine) -> Caller:
+    """An API key of any scope, looked for in this database."""
+    return await _caller(request, _bearer(request), engine)
 
 
 async def writer(request: Request, _shown: Shown = None) -> Caller:
@@ -102,9 +110,18 @@ def is_over_tls(request: Request) -> bool:
     return request.url.scheme == "https" or public_url.startswith("https://")
 
 
+def session_cookie(request: Request) -> str:
+    """The text of the session that the browser says it has; empty where it says nothing."""
+    return request.cookies.get(cookie_name(request), "")
+
+
+def cookie_name(request: Request) -> str:
+    return HOST_COOKIE if is_over_tls(request) else COOKIE
+
+
 def form_token(request: Request) -> str:
     """For the forms of a page. Empty where nobody is signed in."""
-    cookie = request.cookies.get(COOKIE, "")
+    cookie = session_cookie(request)
     return access_of(request).form_token(cookie) if cookie else ""
 
 
@@ -121,7 +138,7 @@ async def require_own_form(request: Request) -> None:
 
 def require_form_token(request: Request, given: str) -> None:
     """Raises: Refusal (403) where this is not the token of this session's forms."""
-    if not access_of(request).is_form_token(given, request.cookies.get(COOKIE, "")):
+    if not access_of(request).is_form_token(given, session_cookie(request)):
         raise Refusal(403, "old_form", "This form is not of your present session. Load the page again.")
 
 
@@ -142,11 +159,11 @@ def _bearer(request: Request) -> str | None:
     return text.strip() if scheme.casefold() == "bearer" else None
 
 
-async def _caller(request: Request, key_text: str | None) -> Caller:
+async def _caller(request: Request, key_text: str | None, engine: Engine | None = None) -> Caller:
     if not key_text:
         detail = "Expected an API key in the header `Authorization: Bearer ...`, got none."
         raise Refusal(401, "no_key", detail, headers=WHO)
-    return await caller_of_key(request, key_text)
+    return await caller_of_key(request, key_text, engine)
 
 
 def _require_write(caller: Caller) -> None:

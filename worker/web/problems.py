@@ -16,7 +16,7 @@ from worker.alarms import ALARMS
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.jobs.away import why_nobody_calls
 from worker.store.faults import database_fault
-from worker.store.readiness import DatabaseAway, is_database_away
+from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
 from worker.telemetry import get_logger, where_it_was
 from worker.web.faults import Fault, to_fault
 
@@ -154,6 +154,8 @@ def to_refusal(error: Exception) -> Refusal:
             return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
         case CyclrError():
             return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
+    if isinstance(error, TakesNoWrites) or takes_no_writes(error):
+        return _busy("database_away", "The database takes no writes.")
     if isinstance(error, DatabaseAway) or is_database_away(error):
         return _busy("database_away", _database_in_words(error))
     return Refusal(500, "internal_error", "Something went wrong here; the server's log names it.")

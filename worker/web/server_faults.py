@@ -9,7 +9,7 @@ from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.server_faults import ServerFault
 from worker.jobs.away import why_nobody_calls
 from worker.settings import InvalidSettings
-from worker.store.faults import find_database_fault
+from worker.store.readiness import find_database_fault
 from worker.web.place import Place
 
 

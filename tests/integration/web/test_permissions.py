@@ -146,6 +146,8 @@ def test_a_session_of_a_read_key_reads_and_changes_nothing(site: Site, job_id: s
     client = signed_in(site, session)
     token = site.app.state.access.form_token(session)
     for route in routes_of(site.app):
+        if route.guard is None:  # to sign out is one of these
+            continue
         answer = call(client, route, job_id, headers={FORM_TOKEN_HEADER: token})
         if route.guard == "page_writer":
             assert answer.status_code == 403, route
@@ -176,19 +178,6 @@ def test_what_another_site_sends_changes_nothing(site: Site, job_id: str):
                 answer = call(client, route, job_id, headers=headers)
                 assert answer.status_code == 403, (route, headers)
     assert snapshot(site.engine) == before
-
-
-def test_a_session_ends_after_twelve_hours(site: Site):
-    access = site.app.state.access
-    caller = access.find_caller(site.key())
-    session = access.begin_session(caller)
-    assert access.find_session_caller(session) == caller
-    text = access._sessions.find(session)
-    key_id, until = text.split(" ")
-    lasts_s = int(until) - site.place.clock.now().timestamp()
-    assert 12 * 3600 - 60 < lasts_s <= 12 * 3600
-    old = access._sessions.sign(f"{key_id} {int(site.place.clock.now().timestamp())}")
-    assert access.find_session_caller(old) is None
 
 
 def test_wrong_keys_are_answered_later_and_later(site: Site):

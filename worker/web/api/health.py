@@ -12,7 +12,13 @@ from worker.domain.server_faults import ServerFault
 from worker.jobs.away import why_nobody_calls
 from worker.settings import InvalidSettings
 from worker.store.faults import database_fault
-from worker.store.readiness import DatabaseAway, OldSchema, lost_database_in_words, require_ready
+from worker.store.readiness import (
+    DatabaseAway,
+    OldSchema,
+    TakesNoWrites,
+    lost_database_in_words,
+    require_ready,
+)
 from worker.store.sightings import find_seen_ago_s
 from worker.web.place import GivenPlace, Place
 from worker.web.server_faults import ServerFaultOut
@@ -72,7 +78,7 @@ async def version_() -> Version:
     openapi_extra=NO_KEY,
 )
 async def readyz(place: GivenPlace, response: Response) -> Readiness:
-    """The database with its schema, Redis, and whether a worker was seen lately: for whoever sends it requests."""
+    """The database with its schema, whether it takes writes, Redis, and whether a worker was seen lately: for whoever sends it requests."""
     faults: list[ServerFault] = []
     checks = await run_in_threadpool(_check_database, place, faults)
     checks["redis"] = await _check_redis(place, faults) if checks["database"] == "ok" else "not asked"
@@ -89,11 +95,10 @@ def _check_database(place: Place, faults: list[ServerFault]) -> dict[str, str]:
         with lost_database_in_words(engine):
             seen_ago_s = find_seen_ago_s(engine, place.database.instance_id)
     except DatabaseAway as away:
-        return {
-            "database": _noted(database_fault(away), faults),
-            "schema": "not asked",
-            "worker": "not asked",
-        }
+        found = _noted(database_fault(away), faults)
+        if isinstance(away, TakesNoWrites):
+            found = "it takes no writes"
+        return {"database": found, "schema": "not asked", "worker": "not asked"}
     except OldSchema:
         return {
             "database": "ok",

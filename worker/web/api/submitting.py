@@ -44,6 +44,7 @@ from worker.web.handing_in import (
     Deed,
     GivenHandingIn,
     HandingIn,
+    LoadInTheWay,
     NothingToInstall,
     Started,
     Stopping,
@@ -452,7 +453,7 @@ def _problems_in_words() -> Iterator[None]:
         raise Refusal(422, "nothing_to_install", _sentence(error)) from None
     except BegunOtherwise as error:
         raise Refusal(409, "begun_otherwise", _sentence(error)) from None
-    except (FileChanged, LoadLost, UploadGone, Stopping) as error:
+    except (FileChanged, LoadInTheWay, LoadLost, UploadGone, Stopping) as error:
         raise Refusal(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
     except TooBusy:
         detail = "Too many files are being checked just now. Try again in a moment."

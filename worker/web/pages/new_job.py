@@ -16,6 +16,7 @@ from worker.jobs.checking import Checked
 from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import find_unfinished
+from worker.store.loading import LoadLost
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten
@@ -26,6 +27,7 @@ from worker.web.handing_in import (
     Deed,
     GivenHandingIn,
     HandingIn,
+    LoadInTheWay,
     Started,
     Stopping,
     TooManyRows,
@@ -209,7 +211,7 @@ def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
 
 def why(error: BaseException) -> str:
     """In words for people: never what nobody foresaw, whose text may hold anything."""
-    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged):
+    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged | LoadInTheWay | LoadLost):
         return str(error)
     return to_refusal(error).detail if isinstance(error, Exception) else "The server is about to end."
 
