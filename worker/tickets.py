@@ -5,6 +5,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from worker.redis_faults import redis_fault
 from worker.telemetry import get_logger
 
 QUEUE = "cyclr-bulk"
@@ -58,7 +59,7 @@ class Doorbell:
                     return False
                 self._app.send_task(TASK, queue=QUEUE, connection=connection)
         except (OperationalError, RedisError, OSError) as error:
-            log.warning("broker_away", error=type(error).__name__)
+            log.warning("broker_away", fault=redis_fault(error))
             return False
         return True
 

@@ -47,8 +47,12 @@ class GateClosed(NotStarted):
 
 
 class LimiterAway(NotStarted):
-    def __init__(self) -> None:
-        super().__init__("the shared limiter cannot be reached, so no calls are made")
+    """`fault`: what Redis said, or what became of the connection, as `redis_fault` tells it. None where Redis is not to blame."""
+
+    def __init__(self, fault: str | None = "timeout") -> None:
+        self.fault = fault
+        why = f" ({fault})" if fault else ""
+        super().__init__(f"the shared limiter cannot be asked{why}, so no calls are made")
 
 
 class NeverSent(CyclrError):

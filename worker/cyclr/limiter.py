@@ -20,6 +20,7 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_core import GateStore, LimiterCore
 from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
 from worker.cyclr.slots import LimiterState, Reservation, Sleep, Slot
+from worker.redis_faults import redis_fault
 
 REDIS_TIME = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n"
 _CONSTANTS = (
@@ -106,7 +107,7 @@ class RedisLimiter(LimiterCore):
                 keys=[self._key], args=[question, *written_limit(self._limit), *given]
             )
         except (RedisError, OSError) as error:
-            raise LimiterAway from error
+            raise LimiterAway(redis_fault(error)) from error
         return read_reply(answer)
 
 

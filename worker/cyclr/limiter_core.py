@@ -250,7 +250,7 @@ class LimiterCore:
             return await asyncio.to_thread(self._gates.load_gate)
         except Exception as error:
             # Whatever ails the store: without the gate nobody may call.
-            raise LimiterAway from error
+            raise LimiterAway(None) from error
 
     async def _save_gate(self, closed_for_s: float) -> None:
         until = self._clock.now() + timedelta(seconds=closed_for_s)
