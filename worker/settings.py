@@ -16,10 +16,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from worker.domain.failures import ToldFailure
 from worker.domain.targets import instance_key
 from worker.env_file import ENV_FILE, EnvFile, UnreadableEnvFile, read_env_file
+from worker.redis_url import require_redis_url
 
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 MOST_USERNAME_CHARACTERS = 200
 ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each account's own
 OUR_PREFIX = "CYCLR_"
@@ -144,7 +144,11 @@ class CyclrSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(value, REDIS_SCHEMES, "redis://host:6379/0")
+        text = value.get_secret_value().strip() if value else ""
+        if not text:
+            return None
+        require_redis_url(text)
+        return SecretStr(text)
 
     @property
     def api_host(self) -> str:

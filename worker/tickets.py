@@ -6,6 +6,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.redis_faults import redis_fault
+from worker.redis_url import parse_redis_url
 from worker.telemetry import get_logger
 
 QUEUE = "cyclr-bulk"
@@ -16,7 +17,12 @@ log = get_logger()
 
 def make_celery(broker_url: str) -> Celery:
     """A Celery app as this product wants it: JSON, no results, early ack, no prefetch, a broker that may go and come back."""
-    app = Celery("cyclr-bulk", broker=_for_celery(broker_url), include=["worker.tasks"], set_as_current=False)
+    app = Celery(
+        "cyclr-bulk",
+        broker=parse_redis_url(broker_url).for_celery(),
+        include=["worker.tasks"],
+        set_as_current=False,
+    )
     app.conf.update(
         task_default_queue=QUEUE,
         task_ignore_result=True,
@@ -36,13 +42,6 @@ def make_celery(broker_url: str) -> Celery:
         enable_utc=True,
     )
     return app
-
-
-def _for_celery(url: str) -> str:
-    """redis-py says `unix://` for a socket, Celery `redis+socket://`; either may be given."""
-    if not url.startswith("unix://"):
-        return url
-    return f"redis+socket://{url.removeprefix('unix://')}".replace("?db=", "?virtual_host=")
 
 
 class Doorbell:
@@ -71,9 +70,10 @@ class Doorbell:
 
 
 def count_tickets(redis_url: str) -> int | None:
-    """How many wait; None where the broker is away. `redis_url`: as redis-py spells it."""
+    """How many wait; None where the broker is away."""
+    url = parse_redis_url(redis_url).for_redis_py()
     try:
-        with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=3) as redis:
+        with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3) as redis:
             return int(redis.llen(QUEUE))
     except RedisError:
         return None
