@@ -1,6 +1,7 @@
 """Certificates made up for one test: an authority, and what it signs."""
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,3 +76,13 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def server_context(signed: Signed, *, clients_of: Path | None = None) -> ssl.SSLContext:
+    """Of a server with this certificate. `clients_of`: it takes only clients that this authority has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(signed.certificate, signed.key)
+    if clients_of is not None:
+        context.load_verify_locations(clients_of)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

@@ -1,7 +1,12 @@
 """The doorbell: a Celery message that says "there may be work" and carries none. The database is the queue."""
 
+from typing import Any
+
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 from kombu.exceptions import ChannelError, OperationalError
+from kombu.transport.redis import Transport
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -11,8 +16,34 @@ from worker.telemetry import get_logger
 
 QUEUE = "cyclr-bulk"
 TASK = "cyclr_bulk.install"
+LONGEST_PAUSE_S = 5  # between two tries to connect
 
 log = get_logger()
+
+
+class PatientTransport(Transport):
+    """Any error reply is as a lost connection: what was asked for is begun anew. Celery's own way is to end the worker."""
+
+    connection_errors = (*Transport.connection_errors, RedisError)
+
+
+class PatientConnection(Connection):
+    """Looks for its Redis every few seconds, however long that has been away."""
+
+    def get_transport_cls(self) -> type[PatientTransport]:
+        return PatientTransport
+
+    def ensure_connection(self, _errback: object = None, *args: Any, **options: Any) -> Any:
+        pace = {"interval_start": 1, "interval_step": 1, "interval_max": LONGEST_PAUSE_S}
+        return super().ensure_connection(_tell, *args, **(pace | options))  # type: ignore[no-untyped-call]
+
+
+def _tell(error: Exception, _next_try_in_s: float) -> None:
+    log.warning("broker_away", fault=redis_fault(error))
+
+
+class PatientAMQP(AMQP):  # type: ignore[misc] # Celery has no types
+    Connection = PatientConnection
 
 
 def make_celery(broker_url: str) -> Celery:
@@ -20,6 +51,7 @@ def make_celery(broker_url: str) -> Celery:
     app = Celery(
         "cyclr-bulk",
         broker=parse_redis_url(broker_url).for_celery(),
+        amqp=PatientAMQP,
         include=["worker.tasks"],
         set_as_current=False,
     )
@@ -32,6 +64,7 @@ def make_celery(broker_url: str) -> Celery:
         task_publish_retry=False,
         worker_disable_prefetch=True,  # a busy machine must not hold a ticket that an idle one could take
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_consumer="worker.consuming:PatientConsumer",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,

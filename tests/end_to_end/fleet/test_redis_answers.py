@@ -1,0 +1,126 @@
+"""Redis answers with errors while its connections stand: nobody calls, nobody dies, and all goes on when it is healed."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet, worker_processes
+from tests.end_to_end.processes.commands import Command, eventually
+from tests.postgres import Databases
+from tests.redis_proxy import OF_A_CONNECTION, RedisProxy, redis_proxy
+from tests.redis_states import STATES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+PROCESSES = 2
+ROUNDS = 3  # so often Celery has begun anew in the same state
+SILENT_FOR_S = 1.5
+MOST_QUESTIONS_A_SECOND = 10 * PROCESSES
+# What a Valkey of our own cannot be brought to say, and which commands it would say it to.
+SAID_BY_OTHERS = {
+    "LOADING": "LOADING Redis is loading the dataset in memory",
+    "CLUSTERDOWN": "CLUSTERDOWN The cluster is down",
+    "WRONGPASS": "WRONGPASS invalid username-password pair or user is disabled.",
+    "TRYAGAIN": "TRYAGAIN Multiple keys request during rehashing of slot",
+    "ERR unknown command": "ERR unknown command 'BRPOP', with args beginning with: 'cyclr-bulk'",
+    "ResponseError": "something that no Redis says",
+}
+TO_ALL_COMMANDS = ("LOADING", "WRONGPASS")
+
+
+class Watched:
+    """A fleet whose Redis is behind a proxy, with one worker that must never end."""
+
+    def __init__(self, fleet: Fleet, proxy: RedisProxy) -> None:
+        self.fleet, self.proxy = fleet, proxy
+        self.jobs = 0
+
+    def job(self, rows: int) -> str:
+        self.jobs += 1
+        return self.fleet.submit([f"a{self.jobs}-{number}" for number in range(rows)])
+
+    def accounts(self) -> list[str]:
+        return [
+            call.account_id for call in self.fleet.simulator.ledger.calls_of("install") if call.account_id
+        ]
+
+    def answers_with(self, fault: str) -> AbstractContextManager[None]:
+        return STATES[fault](self.fleet.valkey) if fault in STATES else self._said_by_others(fault)
+
+    @contextmanager
+    def _said_by_others(self, fault: str) -> Iterator[None]:
+        all_of_them = fault in TO_ALL_COMMANDS
+        self.proxy.answer(
+            SAID_BY_OTHERS[fault], concerns=lambda name: all_of_them or name not in OF_A_CONNECTION
+        )
+        try:
+            yield
+        finally:
+            self.proxy.heal()
+
+    def wait_until_told(self, worker: Command, fault: str, times: int = ROUNDS) -> None:
+        before = told(worker, fault)
+        eventually(
+            lambda: worker.exit_code is not None or told(worker, fault) >= before + times,
+            f"the worker has met {fault} {times} times",
+        )
+        assert worker.exit_code is None, worker.err
+
+    def wait_for_silence(self) -> None:
+        """Nobody has called for a while."""
+        eventually(
+            lambda: (
+                time.time() - max(call.received_at for call in self.fleet.simulator.ledger.calls)
+                > SILENT_FOR_S
+            ),
+            "nobody calls",
+        )
+
+
+def told(worker: Command, fault: str) -> int:
+    """How often it has said that its broker answers so."""
+    lines = [json.loads(line) for line in worker.err.splitlines() if line.startswith("{")]
+    return sum(line["event"] == "broker_away" and line["fault"] == fault for line in lines)
+
+
+@pytest.fixture(scope="module")
+def watched(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    folder = tmp_path_factory.mktemp("redis-answers")
+    with (
+        open_fleet(folder, databases, CYCLR_CALLS_PER_SECOND="40", CYCLR_BURST="5") as fleet,
+        redis_proxy(fleet.valkey.url) as proxy,
+    ):
+        fleet.settings["REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+        fleet.release()
+        fleet.launch("sweep")
+        fleet.launch_worker("--concurrency", str(PROCESSES))
+        yield Watched(fleet, proxy)
+        assert end(fleet.worker) == 0
+        fleet.assert_never_twice()
+        fleet.assert_no_secret_was_said()
+
+
+@pytest.mark.parametrize("fault", [*STATES, *SAID_BY_OTHERS])
+def test_whatever_redis_answers_ends_no_worker_idle_or_busy_and_nobody_calls(
+    watched: Watched, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fleet = watched.fleet
+    processes = {process.pid for process in worker_processes(fleet.worker)}
+    with watched.answers_with(fault):  # idle
+        watched.wait_until_told(fleet.worker, fault)
+    job_id = watched.job(60)
+    eventually(lambda: fleet.job(job_id).installed >= 5, "it is under way")
+    with watched.answers_with(fault):  # busy
+        watched.wait_for_silence()
+        calls, asked, began = watched.calls(), watched.questions(), time.monotonic()
+        eventually(lambda: watched.questions() >= asked + 2 * PROCESSES, "the limiter is asked again")
+        assert watched.questions() - asked <= MOST_QUESTIONS_A_SECOND * (1 + time.monotonic() - began)
+        assert watched.calls() == calls
+    fleet.wait_for(job_id, "completed")
+    assert fleet.job(job_id).installed == 60
+    assert {process.pid for process in worker_processes(fleet.worker)} == processes
