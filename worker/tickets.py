@@ -33,13 +33,9 @@ class PatientConnection(Connection):
     def get_transport_cls(self) -> type[PatientTransport]:
         return PatientTransport
 
-    def ensure_connection(self, _errback: object = None, *args: Any, **options: Any) -> Any:
+    def ensure_connection(self, *args: Any, **options: Any) -> Any:
         pace = {"interval_start": 1, "interval_step": 1, "interval_max": LONGEST_PAUSE_S}
-        return super().ensure_connection(_tell, *args, **(pace | options))  # type: ignore[no-untyped-call]
-
-
-def _tell(error: Exception, _next_try_in_s: float) -> None:
-    log.warning("broker_away", fault=redis_fault(error))
+        return super().ensure_connection(*args, **(pace | options))  # type: ignore[no-untyped-call]
 
 
 class PatientAMQP(AMQP):  # type: ignore[misc] # Celery has no types

@@ -29,7 +29,7 @@ log = get_logger()
 _installer: Installer | None = None
 
 
-def require_worker_can_start(broker_url: str) -> None:
+def require_worker_can_start() -> None:
     """Called in Celery's main process before it forks: what no process could work with ends it, with one message.
 
     A database that is away does not: it may come back. Raises: SystemExit.
@@ -39,9 +39,6 @@ def require_worker_can_start(broker_url: str) -> None:
         settings = load_settings(needs_cyclr=True, needs_deployment=True)
         for doubt in settings.doubts:
             log.warning("settings_doubted", doubt=doubt)
-        assert settings.redis_url is not None
-        if settings.redis_url.get_secret_value() != broker_url:
-            raise InvalidSettings(["REDIS_URL: expected in the environment, Celery does not read .env"])
         engine = open_database(settings).engine
         try:
             _wait_until_ready(engine)
