@@ -15,7 +15,8 @@ OF_A_CONNECTION = frozenset({"HELLO", "AUTH", "PING", "CLIENT", "SELECT", "QUIT"
 class RedisProxy:
     """`answer`: from now on every command that `concerns` gets this error reply. `heal`: they go through again.
 
-    `commands`: how often each has come, by its name; `received`: how many bytes came from clients, behind TLS.
+    `handshakes`: how many clients have come, `connections`: of those, the ones that went on. `commands`: how often each has come,
+    by its name; `received`: how many bytes of them, behind TLS.
     """
 
     def __init__(self, socket: str, tls: ssl.SSLContext | None) -> None:
@@ -27,6 +28,7 @@ class RedisProxy:
         self._concerns: Callable[[str], bool] = lambda _: True
         self.commands: Counter[str] = Counter()
         self.received = 0
+        self.handshakes = 0
         self.connections = 0
         self.refused = 0
 
@@ -68,7 +70,7 @@ class RedisProxy:
         asyncio.run_coroutine_threadsafe(now(), self._loop).result(10)
 
     async def _listen(self, port: int) -> None:
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self._tls)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", port)
         self.port: int = self._listener.sockets[0].getsockname()[1]
 
     async def _stop_listening(self) -> None:
@@ -76,6 +78,16 @@ class RedisProxy:
         for link in list(self._links):
             link.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)
+
+    async def _accept(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
+        self.handshakes += 1
+        try:
+            if self._tls is not None:
+                await writes.start_tls(self._tls)
+        except (OSError, asyncio.CancelledError):
+            writes.transport.abort()  # the client does not believe us
+        else:
+            await self._serve(reads, writes)
 
     async def _serve(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -12,6 +12,7 @@ from billiard.process import active_children, current_process
 
 from worker.bootstrap.database import open_database
 from worker.bootstrap.installer import RUN_S, Installer
+from worker.bootstrap.redis_server import UnusableRedis, require_usable_redis
 from worker.clock import Clock
 from worker.installing import InstallRun
 from worker.lifeline import die_with_parent
@@ -39,6 +40,8 @@ def require_worker_can_start() -> None:
         settings = load_settings(needs_cyclr=True, needs_deployment=True)
         for doubt in settings.doubts:
             log.warning("settings_doubted", doubt=doubt)
+        assert settings.redis_url is not None
+        require_usable_redis(settings.redis_url.get_secret_value())
         engine = open_database(settings).engine
         try:
             _wait_until_ready(engine)
@@ -46,7 +49,7 @@ def require_worker_can_start() -> None:
             engine.dispose()  # no connection may be shared with the processes to come
     except DatabaseAway as error:
         log.warning("database_away", database=error.where)
-    except (InvalidSettings, OldSchema) as error:
+    except (InvalidSettings, OldSchema, UnusableRedis) as error:
         sys.exit(f"The worker does not start. {error}")
     # What was imported stays for good: no process to come need walk it again and again.
     gc.freeze()

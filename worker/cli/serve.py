@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 
 import typer
 
+from worker.bootstrap.redis_server import require_usable_redis
 from worker.cli.exits import NOTHING_DONE, failures_in_words, say, tell
 from worker.cli.given_settings import read_settings
 from worker.cli.session import Session
@@ -63,6 +64,7 @@ def _serve(place: Place, host: str, port: int, tend: Callable[[], None]) -> None
 def _open_deployment(stack: ExitStack, settings: CyclrSettings) -> Place:
     deployment = open_deployment(stack, settings)
     configure_logging(level=logging.INFO)
+    require_usable_redis(deployment.redis_url)
     return Place(
         deployment.settings,
         deployment.database,

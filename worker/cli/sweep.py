@@ -3,6 +3,7 @@
 import time
 from contextlib import ExitStack
 
+from worker.bootstrap.redis_server import require_usable_redis
 from worker.cli.exits import failures_in_words
 from worker.cli.given_settings import read_settings
 from worker.cli.workplace import Deployment, open_deployment
@@ -19,6 +20,7 @@ def sweep_command() -> None:
         settings = read_settings(needs_cyclr=True, needs_deployment=True)
         deployment = open_deployment(stack, settings)
         configure_logging()
+        require_usable_redis(deployment.redis_url)
         try:
             log.info("sweep_started", every_s=SWEEP_EVERY_S, api_host=settings.api_host)
             while True:

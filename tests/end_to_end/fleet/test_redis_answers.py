@@ -12,6 +12,7 @@ from tests.end_to_end.processes.commands import Command, eventually
 from tests.postgres import Databases
 from tests.redis_proxy import OF_A_CONNECTION, RedisProxy, redis_proxy
 from tests.redis_states import STATES
+from tests.servers import ValkeyServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -55,27 +56,7 @@ class Watched:
         return self.proxy.connections + self.proxy.commands["EVALSHA"]
 
     def answers_with(self, fault: str) -> AbstractContextManager[None]:
-        return STATES[fault](self.fleet.valkey) if fault in STATES else self._said_by_others(fault)
-
-    @contextmanager
-    def _said_by_others(self, fault: str) -> Iterator[None]:
-        all_of_them = fault in TO_ALL_COMMANDS
-        self.proxy.answer(
-            SAID_BY_OTHERS[fault], concerns=lambda name: all_of_them or name not in OF_A_CONNECTION
-        )
-        try:
-            yield
-        finally:
-            self.proxy.heal()
-
-    def wait_for_new_beginnings(self, worker: Command) -> None:
-        """Celery has connected anew in vain, again and again."""
-        before = self.proxy.connections
-        eventually(
-            lambda: worker.exit_code is not None or self.proxy.connections >= before + ROUNDS,
-            f"the worker has begun anew {ROUNDS} times",
-        )
-        assert worker.exit_code is None, worker.err
+        return answering(fault, self.fleet.valkey, self.proxy)
 
     def wait_for_silence(self) -> None:
         """Nobody has called for a while."""
@@ -86,6 +67,31 @@ class Watched:
             ),
             "nobody calls",
         )
+
+
+@contextmanager
+def answering(fault: str, server: ValkeyServer, proxy: RedisProxy) -> Iterator[None]:
+    """The server does, or the proxy before it where that is what no server of ours can be brought to."""
+    if fault in STATES:
+        with STATES[fault](server):
+            yield
+        return
+    is_for_all = fault in TO_ALL_COMMANDS
+    proxy.answer(SAID_BY_OTHERS[fault], concerns=lambda name: is_for_all or name not in OF_A_CONNECTION)
+    try:
+        yield
+    finally:
+        proxy.heal()
+
+
+def wait_for_new_beginnings(worker: Command, proxy: RedisProxy) -> None:
+    """It has connected anew in vain, again and again."""
+    before = proxy.connections
+    eventually(
+        lambda: worker.exit_code is not None or proxy.connections >= before + ROUNDS,
+        f"the worker has begun anew {ROUNDS} times",
+    )
+    assert worker.exit_code is None, worker.err
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +119,7 @@ def test_whatever_redis_answers_ends_no_worker_idle_or_busy_and_nobody_calls(
     fleet = watched.fleet
     processes = eventually(lambda: watched.processes(), "all processes of the worker are there")
     with watched.answers_with(fault):  # idle
-        watched.wait_for_new_beginnings(fleet.worker)
+        wait_for_new_beginnings(fleet.worker, watched.proxy)
     job_id = watched.job(60)
     eventually(lambda: fleet.job(job_id).installed >= 5, "it is under way")
     with watched.answers_with(fault):  # busy
@@ -125,3 +131,19 @@ def test_whatever_redis_answers_ends_no_worker_idle_or_busy_and_nobody_calls(
     fleet.wait_for(job_id, "completed")
     assert fleet.job(job_id).installed == 60
     assert watched.processes() == processes
+
+
+@pytest.mark.parametrize("fault", ["OOM", "READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"])
+def test_a_worker_that_starts_meanwhile_waits_for_tickets_once_redis_is_healed(
+    watched: Watched, fault: str
+) -> None:
+    fleet = watched.fleet
+    with redis_proxy(fleet.valkey.url) as proxy:
+        with answering(fault, fleet.valkey, proxy):
+            settings = {"REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
+            worker = fleet.launch("worker", "--concurrency", "1", "--hostname", f"{fault}@%h", **settings)
+            wait_for_new_beginnings(worker, proxy)
+        asked = proxy.commands["BRPOP"]
+        eventually(lambda: proxy.commands["BRPOP"] >= asked + 2, "it waits for tickets")
+        assert len(worker_processes(worker)) == 1
+        assert end(worker) == 0
