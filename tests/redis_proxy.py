@@ -80,41 +80,36 @@ class RedisProxy:
         await asyncio.gather(*self._links, return_exceptions=True)
 
     async def _accept(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
         self.handshakes += 1
         try:
             if self._tls is not None:
                 await writes.start_tls(self._tls)
-        except (OSError, asyncio.CancelledError):
-            writes.transport.abort()  # the client does not believe us
-        else:
+            self.connections += 1
             await self._serve(reads, writes)
-
-    async def _serve(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        self.connections += 1
-        server: asyncio.StreamWriter | None = None
-        try:
-            server_reads, server = await asyncio.open_unix_connection(self._socket)
-            ways = [
-                asyncio.create_task(self._up(reads, server, writes)),
-                asyncio.create_task(_copy(server_reads, writes)),
-            ]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
-            pass  # the server is away, or the test is over: for the client the connection ends
+            pass  # the client does not believe us, the server is away, or the test is over: for the client the connection ends
         finally:
             self._links.discard(task)
-            for end in (writes, server):
-                if end is not None:
-                    with suppress(OSError, RuntimeError):
-                        end.transport.abort()
+            with suppress(OSError, RuntimeError):
+                writes.transport.abort()
+
+    async def _serve(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
+        server_reads, server = await asyncio.open_unix_connection(self._socket)
+        ways = [
+            asyncio.create_task(self._up(reads, server, writes)),
+            asyncio.create_task(_copy(server_reads, writes)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            with suppress(OSError, RuntimeError):
+                server.transport.abort()
 
     async def _up(
         self, reads: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter

@@ -63,6 +63,7 @@ def make_celery(broker_url: str) -> Celery:
         worker_consumer="worker.consuming:PatientConsumer",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
+        worker_enable_remote_control=False,  # whoever may write to Redis could stop workers, or have them say what they know
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=2,

@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PROCESSES = 2
 ROUNDS = 3  # so often Celery has begun anew in the same state
-SILENT_FOR_S = 1.5
 MOST_TRIES_A_SECOND = 10 * PROCESSES
 # What a Valkey of our own cannot be brought to say, and which commands it would say it to.
 SAID_BY_OTHERS = {
@@ -48,25 +47,12 @@ class Watched:
         found = frozenset(process.pid for process in worker_processes(self.fleet.worker))
         return found if len(found) == PROCESSES else frozenset()
 
-    def calls(self) -> int:
-        return len(self.fleet.simulator.ledger.calls)
-
     def tries(self) -> int:
         """How often anybody has turned to Redis: with a connection, or with a question to the limiter."""
         return self.proxy.connections + self.proxy.commands["EVALSHA"]
 
     def answers_with(self, fault: str) -> AbstractContextManager[None]:
         return answering(fault, self.fleet.valkey, self.proxy)
-
-    def wait_for_silence(self) -> None:
-        """Nobody has called for a while."""
-        eventually(
-            lambda: (
-                time.time() - max(call.received_at for call in self.fleet.simulator.ledger.calls)
-                > SILENT_FOR_S
-            ),
-            "nobody calls",
-        )
 
 
 @contextmanager
@@ -123,11 +109,11 @@ def test_whatever_redis_answers_ends_no_worker_idle_or_busy_and_nobody_calls(
     job_id = watched.job(60)
     eventually(lambda: fleet.job(job_id).installed >= 5, "it is under way")
     with watched.answers_with(fault):  # busy
-        watched.wait_for_silence()
-        calls, tries, began = watched.calls(), watched.tries(), time.monotonic()
+        calls = fleet.wait_for_silence()
+        tries, began = watched.tries(), time.monotonic()
         eventually(lambda: watched.tries() >= tries + 2 * PROCESSES, "Redis is tried again")
         assert watched.tries() - tries <= MOST_TRIES_A_SECOND * (1 + time.monotonic() - began)
-        assert watched.calls() == calls
+        assert len(fleet.simulator.ledger.calls) == calls
     fleet.wait_for(job_id, "completed")
     assert fleet.job(job_id).installed == 60
     assert watched.processes() == processes
