@@ -128,10 +128,20 @@ def busy(server: ValkeyServer) -> Iterator[None]:
     with _configured(server, busy_reply_threshold="50"):
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
+        eventually(lambda: _is_busy(server), "the script runs")
         try:
             yield
         finally:
             eventually(lambda: _ends_script(server, thread), "the script has ended")
+
+
+def _is_busy(server: ValkeyServer) -> bool:
+    with redis.Redis.from_url(server.url, socket_timeout=10) as client:
+        try:
+            client.exists("anything")
+        except redis.ResponseError as error:
+            return str(error).startswith("BUSY")
+    return False
 
 
 def _ends_script(server: ValkeyServer, thread: threading.Thread) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.of_redis import REDIS_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("worker", "migrations", "tests", "pyproject.toml", "alembic.ini")
@@ -40,7 +41,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the table into docs/testing.md")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")
     given = parser.parse_args()
-    mutants = (*MUTANTS, *DESK_MUTANTS, *FILE_MUTANTS)
+    mutants = (*MUTANTS, *DESK_MUTANTS, *FILE_MUTANTS, *REDIS_MUTANTS)
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]
     if problems or not chosen:
