@@ -7,7 +7,7 @@ given a URL that is written here, and a TLS one always asks for a certificate an
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 EXPECTED = "expected a URL such as redis://host:6379/0"
@@ -33,7 +33,7 @@ class RedisUrl:
 
     scheme: str
     username: str
-    password: str
+    password: str = field(repr=False)
     host: str
     port: int | None
     path: str

@@ -48,6 +48,7 @@ OFF = (
 )
 def test_each_library_is_given_its_own_spelling(written: str, for_redis_py: str, for_celery: str) -> None:
     url = parse_redis_url(written)
+    assert "p;w" not in repr(url)
     assert (url.for_redis_py(), url.for_celery()) == (for_redis_py, for_celery)
     assert parse_redis_url(url.for_celery()).for_redis_py() == for_redis_py
 

@@ -1,5 +1,6 @@
 """Redis answers with errors while its connections stand: nobody calls, nobody dies, and all goes on when it is healed."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -133,3 +134,16 @@ def test_a_worker_that_starts_meanwhile_waits_for_tickets_once_redis_is_healed(
         eventually(lambda: proxy.commands["BRPOP"] >= asked + 2, "it waits for tickets")
         assert len(worker_processes(worker)) == 1
         assert end(worker) == 0
+
+
+@pytest.mark.parametrize("fault", ["OOM", "READONLY", "NOPERM", "LOADING"])
+def test_a_worker_ends_in_good_order_while_redis_answers_with_errors(watched: Watched, fault: str) -> None:
+    fleet = watched.fleet
+    with redis_proxy(fleet.valkey.url) as proxy:
+        settings = {"REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
+        worker = fleet.launch("worker", "--concurrency", "1", "--hostname", f"{fault}-ends@%h", **settings)
+        eventually(lambda: proxy.commands["BRPOP"] >= 1, "it waits for tickets")
+        with answering(fault, fleet.valkey, proxy):
+            wait_for_new_beginnings(worker, proxy)
+            worker.send(signal.SIGTERM)
+            assert worker.wait(within_s=30) == 0
