@@ -42,6 +42,15 @@ class RedisProxy:
     def heal(self) -> None:
         self._do(lambda: setattr(self, "_reply", None))
 
+    def cut(self) -> None:
+        """All connections; new ones are taken."""
+
+        async def cut() -> None:
+            for link in list(self._links):
+                link.cancel()
+
+        asyncio.run_coroutine_threadsafe(cut(), self._loop).result(10)
+
     def change_certificate(self, tls: ssl.SSLContext) -> None:
         """For connections to come; those that stand are cut."""
 

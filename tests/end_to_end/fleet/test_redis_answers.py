@@ -29,6 +29,8 @@ SAID_BY_OTHERS = {
     "ERR unknown command": "ERR unknown command 'BRPOP', with args beginning with: 'cyclr-bulk'",
     "ResponseError": "something that no Redis says",
 }
+# Who waits for a ticket writes nothing: such a worker meets it now and then, and when it connects.
+NOT_TO_WHO_WAITS = ("OOM",)
 TO_ALL_COMMANDS = ("LOADING", "WRONGPASS")
 
 
@@ -71,9 +73,11 @@ def answering(fault: str, server: ValkeyServer, proxy: RedisProxy) -> Iterator[N
         proxy.heal()
 
 
-def wait_for_new_beginnings(worker: Command, proxy: RedisProxy) -> None:
+def wait_for_new_beginnings(worker: Command, proxy: RedisProxy, fault: str) -> None:
     """It has connected anew in vain, again and again."""
     before = proxy.connections
+    if fault in NOT_TO_WHO_WAITS:
+        proxy.cut()
     eventually(
         lambda: worker.exit_code is not None or proxy.connections >= before + ROUNDS,
         f"the worker has begun anew {ROUNDS} times",
@@ -106,7 +110,7 @@ def test_whatever_redis_answers_ends_no_worker_idle_or_busy_and_nobody_calls(
     fleet = watched.fleet
     processes = eventually(lambda: watched.processes(), "all processes of the worker are there")
     with watched.answers_with(fault):  # idle
-        wait_for_new_beginnings(fleet.worker, watched.proxy)
+        wait_for_new_beginnings(fleet.worker, watched.proxy, fault)
     job_id = watched.job(60)
     eventually(lambda: fleet.job(job_id).installed >= 5, "it is under way")
     with watched.answers_with(fault):  # busy
@@ -129,7 +133,7 @@ def test_a_worker_that_starts_meanwhile_waits_for_tickets_once_redis_is_healed(
         with answering(fault, fleet.valkey, proxy):
             settings = {"REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
             worker = fleet.launch("worker", "--concurrency", "1", "--hostname", f"{fault}@%h", **settings)
-            wait_for_new_beginnings(worker, proxy)
+            wait_for_new_beginnings(worker, proxy, fault)
         asked = proxy.commands["BRPOP"]
         eventually(lambda: proxy.commands["BRPOP"] >= asked + 2, "it waits for tickets")
         assert len(worker_processes(worker)) == 1
@@ -144,6 +148,6 @@ def test_a_worker_ends_in_good_order_while_redis_answers_with_errors(watched: Wa
         worker = fleet.launch("worker", "--concurrency", "1", "--hostname", f"{fault}-ends@%h", **settings)
         eventually(lambda: proxy.commands["BRPOP"] >= 1, "it waits for tickets")
         with answering(fault, fleet.valkey, proxy):
-            wait_for_new_beginnings(worker, proxy)
+            wait_for_new_beginnings(worker, proxy, fault)
             worker.send(signal.SIGTERM)
             assert worker.wait(within_s=30) == 0
