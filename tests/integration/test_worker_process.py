@@ -77,7 +77,7 @@ def test_a_worker_of_a_home_waits_for_the_tables_that_its_command_makes(
         require_ready(engine)
 
     monkeypatch.setattr(starting, "require_ready", look)
-    require_worker_can_start(REDIS_URL)
+    require_worker_can_start()
     assert looks == 3
 
 
@@ -86,7 +86,7 @@ def test_a_worker_whose_home_never_gets_tables_says_so(
 ) -> None:
     monkeypatch.setattr(worker_process, "HOME_IS_READY_WITHIN_S", 0.1)
     with pytest.raises(SystemExit, match="1"):
-        require_worker_can_start(REDIS_URL)
+        require_worker_can_start()
     said = json.loads(capsys.readouterr().err)
     assert (said["event"], said["process"]) == ("cannot_start", "worker")
     assert "is not of this version of cyclr-bulk yet" in said["reason"]
@@ -95,5 +95,5 @@ def test_a_worker_whose_home_never_gets_tables_says_so(
 def test_the_collector_that_rested_while_the_worker_was_loaded_goes_on(database_url: str) -> None:
     make_tables(database_url)
     gc.disable()
-    require_worker_can_start(REDIS_URL)
+    require_worker_can_start()
     assert gc.isenabled()

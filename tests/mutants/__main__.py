@@ -23,6 +23,7 @@ from tests.mutants.failover import FAILOVER_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
 from tests.mutants.loads import LOAD_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.of_redis import REDIS_MUTANTS
 from tests.started import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,7 @@ def main() -> int:
         *LOAD_MUTANTS,
         *ACCESS_MUTANTS,
         *ALARM_MUTANTS,
+        *REDIS_MUTANTS,
     )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]

@@ -16,13 +16,16 @@ from worker.cli.app import app
 from worker.domain.server_faults import HOPELESS, KNOWN, Server
 from worker.domain.states import Code, Outcome, PauseReason
 from worker.intake.columns import INPUT_COLUMNS, RESULT_COLUMNS
-from worker.settings import CyclrSettings
+from worker.secret_files import SUFFIX
+from worker.settings import CyclrSettings, secret_settings
 from worker.telemetry import LIBRARY_SAID
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements", "deploy")
 OF_THE_COMPOSE_FILE = {"postgres_password", "valkey_password", "web_address", "forwarded_allow_ips"}
+# Of each setting that holds a secret, the file of its own.
+OF_FILES = {f"{name}{SUFFIX}".lower() for name in secret_settings()}
 OPTIONS_OF_OTHER_TOOLS = {
     "--help",
     "--require-hashes",
@@ -147,8 +150,9 @@ def test_the_readme_shows_every_command() -> None:
 
 @every_page
 def test_every_setting_that_a_page_names_exists(path: Path) -> None:
-    named = set(re.findall(r"`(CYCLR_[A-Z_]+|DATABASE_URL|REDIS_URL)", path.read_text("utf-8")))
-    assert {name for name in named if name.lower() not in CyclrSettings.model_fields} == set()
+    named = set(re.findall(r"`((?:CYCLR_|DATABASE_URL|REDIS_URL)[A-Z_]*)", path.read_text("utf-8")))
+    known = {*CyclrSettings.model_fields, *OF_FILES, "cyclr_"}
+    assert {name for name in named if name.lower() not in known} == set()
 
 
 def test_the_table_of_settings_is_whole_and_has_their_defaults() -> None:
@@ -162,7 +166,7 @@ def test_the_table_of_settings_is_whole_and_has_their_defaults() -> None:
 def test_the_example_of_env_has_the_settings_and_their_defaults() -> None:
     lines = re.findall(r"^(#?)([A-Z_]+)=(.*)$", page(".env.example"), re.MULTILINE)
     told = {name.lower(): value for _, name, value in lines}
-    assert set(told) - OF_THE_COMPOSE_FILE == set(CyclrSettings.model_fields)
+    assert set(told) - OF_THE_COMPOSE_FILE == {*CyclrSettings.model_fields, *OF_FILES}
     optional = {name.lower(): value for mark, name, value in lines if mark and value}
     assert optional == {name: default_of(name) for name in optional}
 

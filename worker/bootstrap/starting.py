@@ -15,10 +15,10 @@ from typing import NoReturn
 from redis.exceptions import RedisError
 
 from worker.alarms import ALARMS
-from worker.cyclr.limiter import redis_url
+from worker.bootstrap.redis_server import require_usable_redis
 from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server, ServerFault
-from worker.redis_faults import redis_server_fault
+from worker.redis_faults import is_error_reply, redis_server_fault
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, require_ready
 from worker.store.session import Engine
@@ -53,7 +53,7 @@ class Starting:
         return self.has_database and self.has_redis
 
     def look(self) -> None:
-        """Ask those that have not answered yet. Raises: what no waiting mends: OldSchema, DatabaseAway, RedisRefuses."""
+        """Ask those that have not answered yet. Raises: what no waiting mends: OldSchema, DatabaseAway, RedisRefuses, UnusableRedis."""
         self.has_database = self.has_database or self._is_database_there()
         self.has_redis = self.has_redis or self._is_redis_there()
 
@@ -93,14 +93,17 @@ class Starting:
     def _is_redis_there(self) -> bool:
         assert self._broker_url is not None, "asked only where there is one"
         try:
-            ask_broker(redis_url(self._broker_url))
+            ask_broker(self._broker_url)
         except (RedisError, OSError) as error:
             fault = redis_server_fault(error)
             if fault.is_hopeless:
                 raise RedisRefuses(fault) from None
+            if is_error_reply(error):  # it is there, and may be of a kind that will never answer otherwise
+                require_usable_redis(self._broker_url, says_doubts=False)
             ALARMS.failed(fault, STARTING)
             return False
         ALARMS.went_well(Server.REDIS, STARTING)
+        require_usable_redis(self._broker_url)
         return True
 
 

@@ -18,7 +18,7 @@ from worker.clock import Clock
 from worker.domain.failures import ToldFailure
 from worker.installing import InstallRun
 from worker.lifeline import die_with_parent
-from worker.settings import InvalidSettings, load_settings
+from worker.settings import load_settings
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.readiness import OldSchema
 from worker.store.session import Engine
@@ -34,7 +34,7 @@ log = get_logger()
 _installer: Installer | None = None
 
 
-def require_worker_can_start(broker_url: str) -> None:
+def require_worker_can_start() -> None:
     """Called in Celery's main process before it forks: what no process could work with ends it, with one message.
 
     A database or a Redis that is away is waited for. Raises: SystemExit.
@@ -46,11 +46,9 @@ def require_worker_can_start(broker_url: str) -> None:
         for doubt in settings.doubts:
             log.warning("settings_doubted", doubt=doubt)
         assert settings.redis_url is not None
-        if settings.redis_url.get_secret_value() != broker_url:
-            raise InvalidSettings(["REDIS_URL: expected in the environment, Celery does not read .env"])
         engine = open_database(settings).engine
         try:
-            _wait_until_ready(engine, broker_url)
+            _wait_until_ready(engine, settings.redis_url.get_secret_value())
         finally:
             engine.dispose()  # no connection may be shared with the processes to come
     except ToldFailure as failure:

@@ -23,6 +23,7 @@ from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
 from worker.cyclr.slots import LimiterState, Reservation, Sleep, Slot
 from worker.domain.server_faults import Server, ServerFault
 from worker.redis_faults import redis_fault, redis_server_fault
+from worker.redis_url import parse_redis_url
 
 ASKING = "asking the limiter"
 KEPT_S = 3700  # longer than any gate
@@ -72,7 +73,7 @@ class Limiter(Protocol):
 class RedisLimiter(LimiterCore):
     """The limiter that all processes of an instance share.
 
-    `limit`: what this process was set to; in force is the lowest of all that call. `url`: as for redis-py, or Celery's spelling of a socket (`redis+socket://`). `probe_s`: how long the one call
+    `limit`: what this process was set to; in force is the lowest of all that call. `url`: as REDIS_URL may say it. `probe_s`: how long the one call
     that probes after an outage may take before another may. To be closed by the loop that used it; not for use
     after a fork.
     """
@@ -98,7 +99,10 @@ class RedisLimiter(LimiterCore):
         self._key = f"cyclr-bulk:{instance_id}:limiter"
         self._outage_key = f"cyclr-bulk:{instance_id}:outage"
         self._redis = Redis.from_url(
-            redis_url(url), socket_timeout=5, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
+            parse_redis_url(url).for_redis_py(),
+            socket_timeout=5,
+            socket_connect_timeout=3,
+            retry=Retry(NoBackoff(), 0),
         )
         self._script = self._redis.register_script(limiter_script())
 
@@ -170,13 +174,6 @@ class InProcessLimiter(LimiterCore):
 
     async def find_outage(self) -> ServerFault | None:
         return ALARMS.find(Server.CYCLR)
-
-
-def redis_url(url: str) -> str:
-    """The URL as redis-py spells it. Celery writes `redis+socket:///path?virtual_host=1` for `unix:///path?db=1`."""
-    if not url.startswith("redis+socket://"):
-        return url
-    return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
 
 
 def limiter_script(now: str = REDIS_TIME) -> str:
