@@ -1,12 +1,13 @@
 """The doorbell: a Celery message that says "there may be work" and carries none. The database is the queue."""
 
+from queue import Empty
 from typing import Any
 
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.exceptions import ChannelError, OperationalError
-from kombu.transport.redis import Transport
+from kombu.transport.redis import Channel, Transport
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -18,12 +19,27 @@ from worker.redis_url import parse_redis_url
 QUEUE = "cyclr-bulk"
 TASK = "cyclr_bulk.install"
 RINGING = "sending a ticket"
+RECEIVING = "waiting for a ticket"
 LONGEST_PAUSE_S = 5  # between two tries to connect
+
+
+class PatientChannel(Channel):
+    """Redis is back once a question for a ticket was answered: one that answers with errors is connected to all the same."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            found = super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        except Empty:
+            ALARMS.went_well(Server.REDIS, RECEIVING)
+            raise
+        ALARMS.went_well(Server.REDIS, RECEIVING)
+        return found
 
 
 class PatientTransport(Transport):
     """Any error reply is as a lost connection: what was asked for is begun anew. Celery's own way is to end the worker."""
 
+    Channel = PatientChannel
     connection_errors = (*Transport.connection_errors, RedisError)
 
 

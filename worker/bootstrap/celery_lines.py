@@ -6,24 +6,20 @@ from typing import Any
 from celery.apps import worker as celery_worker
 
 from worker.alarms import ALARMS
-from worker.domain.server_faults import Server
 from worker.redis_faults import redis_server_fault
 from worker.telemetry import write_at_once
+from worker.tickets import RECEIVING
 
-RECEIVING = "waiting for a ticket"
 _CONSUMER = "celery.worker.consumer.consumer"
-_CONNECTION = "celery.worker.consumer.connection"
 
 
 def take_over_celery(instance: Any) -> None:
     """`instance`: Celery's worker before it starts. Its banner and its farewell are no lines of a log."""
     instance.quiet = True
     celery_worker.safe_say = _say_farewell
-    for name, filter_ in ((_CONSUMER, _Lost()), (_CONNECTION, _Connected())):
-        logger = logging.getLogger(name)
-        if not any(isinstance(each, type(filter_)) for each in logger.filters):
-            logger.addFilter(filter_)
-    logging.getLogger(_CONNECTION).setLevel(logging.INFO)
+    logger = logging.getLogger(_CONSUMER)
+    if not any(isinstance(each, _Lost) for each in logger.filters):
+        logger.addFilter(_Lost())
 
 
 class _Lost(logging.Filter):
@@ -36,13 +32,6 @@ class _Lost(logging.Filter):
             return True
         ALARMS.failed(redis_server_fault(error), RECEIVING)
         return False
-
-
-class _Connected(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        if str(record.msg).startswith("Connected to"):
-            ALARMS.went_well(Server.REDIS, RECEIVING)
-        return record.levelno >= logging.WARNING
 
 
 def _say_farewell(text: str, *_: object) -> None:

@@ -32,6 +32,7 @@ SAID_BY_OTHERS = {
 # Who waits for a ticket writes nothing: such a worker meets it now and then, and when it connects.
 NOT_TO_WHO_WAITS = ("OOM",)
 TO_ALL_COMMANDS = ("LOADING", "WRONGPASS")
+REDIS_IS_BACK = '"event": "redis_back"'
 
 
 class Watched:
@@ -110,7 +111,10 @@ def test_whatever_redis_answers_ends_no_worker_idle_or_busy_and_nobody_calls(
     fleet = watched.fleet
     processes = eventually(lambda: watched.processes(), "all processes of the worker are there")
     with watched.answers_with(fault):  # idle
+        backs = fleet.worker.err.count(REDIS_IS_BACK)
         wait_for_new_beginnings(fleet.worker, watched.proxy, fault)
+        if fault not in NOT_TO_WHO_WAITS:
+            assert fleet.worker.err.count(REDIS_IS_BACK) == backs, "only connected, and answered with errors"
     job_id = watched.job(60)
     eventually(lambda: fleet.job(job_id).installed >= 5, "it is under way")
     with watched.answers_with(fault):  # busy
