@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from worker.alarms import ALARMS
 from worker.lifeline import die_with_parent
 
 # How long an example takes is no property of what is tested: a machine may be busy with other things.
@@ -47,6 +48,12 @@ def bytecode_is_kept() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_fault_was_met() -> None:
+    """What one test has met of a server is nothing to the next one."""
+    ALARMS.forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -40,8 +40,9 @@ def find_valkey() -> str:
 class ValkeyServer:
     """A Valkey without memory: what it held is gone when it is started again. `start` and `kill` may be repeated."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._folder = folder
+        self._options = options
         self._socket = folder / "v.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,8 +67,11 @@ class ValkeyServer:
             "--logfile": str(self._folder / "valkey.log"),
         }
         argv = [part for option in options.items() for part in option]
+        if "--sentinel" in self._options:  # it takes a file, and nothing of what is kept
+            (self._folder / "sentinel.conf").touch()
+            argv = [str(self._folder / "sentinel.conf"), *argv[:6], *argv[-4:]]
         self._process = start_process(
-            [find_valkey(), *argv],
+            [find_valkey(), *argv, *self._options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -101,11 +105,11 @@ class ValkeyServer:
 
 
 @contextlib.contextmanager
-def valkey_server() -> Iterator[ValkeyServer]:
-    """A running server, for tests that kill, freeze or restart it."""
+def valkey_server(*options: str) -> Iterator[ValkeyServer]:
+    """A running server, for tests that kill, freeze or restart it. `options`: more of its command line."""
     # A socket path has 107 characters at most, and pytest's folders are long.
     folder = Path(tempfile.mkdtemp(prefix="cyclr-bulk-", dir="/tmp"))
-    server = ValkeyServer(folder)
+    server = ValkeyServer(folder, *options)
     try:
         server.start()
         yield server

@@ -1,7 +1,6 @@
-"""The Celery app: the one object made at import. It reads only REDIS_URL."""
+"""The Celery app: the one object made at import. Of the settings it takes REDIS_URL."""
 
 import gc
-import os
 import sys
 from typing import Any
 
@@ -12,23 +11,31 @@ if "worker" in sys.argv:
 
 from celery.signals import (
     celeryd_init,
+    setup_logging,
     worker_process_init,
     worker_process_shutdown,
     worker_shutting_down,
 )
 
 from worker.bootstrap import worker_process
+from worker.bootstrap.celery_lines import take_over_celery
+from worker.settings import find_broker_url
 from worker.tickets import make_celery
 
-BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-
-app = make_celery(BROKER_URL)
+# Where there is none that can be used, the worker does not start, and says why.
+app = make_celery(find_broker_url() or "redis://127.0.0.1:6379/0")
 app.set_current()
 
 
 @celeryd_init.connect
-def _check(**_: Any) -> None:
-    worker_process.require_worker_can_start(BROKER_URL)
+def _check(instance: Any, **_: Any) -> None:
+    take_over_celery(instance)
+    worker_process.require_worker_can_start()
+
+
+@setup_logging.connect
+def _leave_logging_alone(**_: Any) -> None:
+    """Somebody listens, so Celery sets up nothing by itself: all goes the way of our own lines."""
 
 
 @worker_process_init.connect

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -17,10 +17,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from worker.domain.failures import ToldFailure
 from worker.domain.targets import instance_key
 from worker.env_file import ENV_FILE, EnvFile, UnreadableEnvFile, read_env_file
+from worker.redis_url import require_redis_url
+from worker.secret_files import SUFFIX, read_secret_files
 
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 MOST_USERNAME_CHARACTERS = 200
 ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each account's own
 OUR_PREFIX = "CYCLR_"
@@ -32,12 +33,16 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class InvalidSettings(ToldFailure):
-    """Settings are missing or wrong. `problems`: one line for each, all of them. `doubts`: what else may be wrong."""
+    """Settings are missing or wrong. `problems`: one line for each, all of them. `doubts`: what else may be wrong.
+    `is_deployed`: whether they are of a deployment."""
 
     def __init__(self, problems: list[str], doubts: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
         self.doubts = doubts
+        self.is_deployed = any(
+            os.environ.get(f"DATABASE_URL{end}") for end in ("", SUFFIX)
+        )  # until `.env` is read
 
     def __str__(self) -> str:
         lines = "\n".join(f"  {problem}" for problem in self.problems)
@@ -171,7 +176,11 @@ class CyclrSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(value, REDIS_SCHEMES, "redis://host:6379/0")
+        text = value.get_secret_value().strip() if value else ""
+        if not text:
+            return None
+        require_redis_url(text)
+        return SecretStr(text)
 
     @property
     def api_host(self) -> str:
@@ -383,15 +392,14 @@ def load_settings(
     env_file: Path | None = ENV_FILE,
     **given: Any,
 ) -> CyclrSettings:
-    """The settings of this environment and of `env_file`; `given` goes first, then the environment.
+    """The settings of this environment and of `env_file`; `given` goes first, then the environment. A secret one may be in a
+    file that its name with _FILE names.
 
     `needs_cyclr`: as if `require_cyclr` were called. `needs_deployment`: as with `require_deployment`; None: only where
     DATABASE_URL is set.
 
     Raises: InvalidSettings with all that is wrong or missing at once; only that `env_file` cannot be read, where it cannot.
     """
-    faulty: set[str] = set()
-    problems: list[str] = []
     found = EnvFile()
     if env_file is not None:
         try:
@@ -399,13 +407,16 @@ def load_settings(
         except UnreadableEnvFile as error:
             raise InvalidSettings([str(error)]) from None
     doubts = (*found.doubts, *_unknown(env_file, found.values))
-    given = _of_file(found.values) | given
+    secrets = [name for name in secret_settings() if name not in given]
+    of_files, problems = read_secret_files(secrets, (os.environ, found.values))
+    faulty = {line.split()[0].removesuffix(":").removesuffix(SUFFIX).lower() for line in problems}
+    given = _of_file(found.values) | of_files | given
     try:
         settings = CyclrSettings(**given)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
-        faulty = {str(fault["loc"][0]) for fault in faults}
-        problems = [_in_words(fault) for fault in faults]
+        faulty |= {str(fault["loc"][0]) for fault in faults}
+        problems += [_in_words(fault) for fault in faults]
         defaults = {
             name: CyclrSettings.model_fields[name].get_default(call_default_factory=True) for name in faulty
         }
@@ -422,8 +433,29 @@ def load_settings(
         problems += [line for line in missing.problems if line.split()[0].lower() not in faulty]
     if problems:
         # Nothing of what was wrong hangs on this error: it may hold a secret.
-        raise InvalidSettings(problems, doubts) from None
+        invalid = InvalidSettings(problems, doubts)
+        invalid.is_deployed = needs_deployment
+        raise invalid from None
     return settings
+
+
+def secret_settings() -> list[str]:
+    """The fields that hold secrets; of each, NAME_FILE may be set in place of NAME."""
+    return [
+        name
+        for name, field in CyclrSettings.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    ]
+
+
+def find_broker_url() -> str | None:
+    """REDIS_URL, for Celery's main process, whose first word is about its broker. None where any setting is missing or wrong:
+    `load_settings` says what."""
+    try:
+        url = load_settings().redis_url
+    except InvalidSettings:
+        return None
+    return url.get_secret_value() if url else None
 
 
 def _of_file(values: Mapping[str, str | None]) -> dict[str, str]:
@@ -441,6 +473,7 @@ def _unknown(env_file: Path | None, values: Mapping[str, str | None]) -> Iterato
     """Names that look like ours and are none."""
     places: tuple[tuple[str, Iterable[str]], ...] = ((str(env_file), values), ("environment", os.environ))
     known = [name.upper() for name in CyclrSettings.model_fields]
+    known += [name.upper() + SUFFIX for name in secret_settings()]
     for place, names in places if env_file is not None else ():
         for name in names:
             if name.upper().startswith(OUR_PREFIX) and name.upper() not in known:

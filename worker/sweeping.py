@@ -16,6 +16,7 @@ from worker.store.web_sessions import delete_old_sessions
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
+SWEEPING = "sweeping"
 LOADER_GONE_AFTER_S = 120.0
 MOST_PIECES = 20  # of one kind in one sweep, so that a long cancel does not keep the others waiting
 FORGET_PIECES = 5  # a thousand rows each, with all that hangs on them: a second on a busy server, and rescues wait meanwhile

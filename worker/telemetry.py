@@ -1,21 +1,36 @@
-"""Logging: fixed snake_case events with fields, one JSON line each, to stderr or a file."""
+"""Logging: fixed snake_case events with fields, one JSON line each, to stderr or a file; what libraries log too."""
 
+import json
 import logging
+import os
 import sys
+import threading
 from contextlib import suppress
-from typing import TextIO, cast
+from datetime import UTC, datetime
+from pathlib import Path
+from traceback import extract_tb
+from types import TracebackType
+from typing import Any, TextIO, cast
 
 import structlog
 
+from worker.clock import Clock, Moment
+from worker.domain.server_faults import sentence
+
 SILENCED = ("httpx", "httpcore", "aiohttp", "asyncio", "celery.utils.functional", "kombu")
+SAID_EVERY_S = 60.0
+# Of what a process says before and after its work.
+CANNOT_START = "cannot_start"
+CRASHED = "crashed"
+LIBRARY_SAID = "library_said"
 
 
 def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
-    """Send structlog's events to `stream` (stderr when None). Safe to call twice.
+    """Send structlog's events to `stream` (stderr when None), and what libraries log. Safe to call twice.
 
     The libraries are held at WARNING: at INFO httpx names every URL, and account ids are in URLs.
     """
-    out = stream or sys.stderr
+    out = cast(TextIO, _LogStream(stream or sys.stderr))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -24,7 +39,7 @@ def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LogStream(out))),
+        logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     # They tell of bytes of a body, which may be a secret's; what is wrong with a form is told to whoever sent it.
@@ -33,6 +48,78 @@ def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for name in SILENCED:
         logging.getLogger(name).setLevel(logging.WARNING)
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, LibraryLines)]:
+        root.removeHandler(handler)
+    root.addHandler(LibraryLines())
+
+
+def take_over_process() -> None:
+    """For a process of a deployment: warnings and errors that nobody catches are lines of the log too.
+
+    An error is told by its class and its place, since its text may hold anything.
+    """
+    logging.captureWarnings(True)
+    # Of loggers that hand nothing on to the root.
+    logging.lastResort = LibraryLines()
+    sys.excepthook = _crashed
+    threading.excepthook = lambda caught: _crashed(caught.exc_type, caught.exc_value, caught.exc_traceback)
+    sys.unraisablehook = lambda caught: _crashed(caught.exc_type, caught.exc_value, caught.exc_traceback)
+
+
+def say_cannot_start(process: str, reason: str) -> None:
+    """In words to a person at a terminal, else as a line of the log."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"The {process} does not start. {reason}\n")
+    else:
+        get_logger().error(CANNOT_START, process=process, reason=reason)
+
+
+def write_at_once(event: str, **fields: object) -> None:
+    """An event past all buffers and locks, for where a signal is handled. Only to stderr."""
+    line = {"event": event, **fields, "level": "info", "timestamp": datetime.now(UTC).isoformat()}
+    with suppress(OSError):
+        os.write(2, f"{json.dumps(line)}\n".encode())
+
+
+def where_it_was(error: BaseException) -> list[str]:
+    """The last places of its way up, the innermost last."""
+    return _places(error.__traceback__)
+
+
+class OnceAMinute:
+    """Which lines are due: one of a kind a minute. Not for several threads at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._said: dict[tuple[str, ...], tuple[Moment, int]] = {}
+
+    def left_out(self, key: tuple[str, ...]) -> int | None:
+        """How many of this kind were left out before the one that is due now; None where none is."""
+        at, left_out = self._said.get(key, (None, 0))
+        if at is not None and self._clock.since(at) < SAID_EVERY_S:
+            self._said[key] = at, left_out + 1
+            return None
+        self._said[key] = self._clock.moment(), 0
+        return left_out
+
+
+class LibraryLines(logging.Handler):
+    """What a library logs, as an event: its first line, once a minute. Beside an error the text is left out."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(logging.WARNING)
+        self._due = OnceAMinute(clock or Clock())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        left_out = self._due.left_out((record.name, str(record.msg)))
+        if left_out is None:
+            return
+        fields: dict[str, Any] = {"logger": record.name, "message": _message(record), "left_out": left_out}
+        kind, _, trace = record.exc_info or (None, None, None)
+        if kind is not None:
+            fields |= {"error": kind.__name__, "where": _places(trace)}
+        get_logger().log(min(record.levelno, logging.CRITICAL), LIBRARY_SAID, **fields)
 
 
 class _LogStream:
@@ -54,3 +141,27 @@ class _LogStream:
 def get_logger() -> structlog.typing.FilteringBoundLogger:
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Errors among what it is about are told by their class."""
+    if record.exc_info:
+        return sentence(str(record.msg))
+    if isinstance(record.args, tuple):
+        given = tuple(
+            type(each).__name__ if isinstance(each, BaseException) else each for each in record.args
+        )
+        with suppress(TypeError, ValueError):
+            return sentence(str(record.msg) % given if given else str(record.msg))
+    with suppress(TypeError, ValueError):
+        return sentence(record.getMessage())
+    return sentence(str(record.msg))
+
+
+def _crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt | SystemExit):
+        get_logger().critical(CRASHED, error=kind.__name__, where=_places(trace))
+
+
+def _places(trace: TracebackType | None) -> list[str]:
+    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(trace)][-5:]

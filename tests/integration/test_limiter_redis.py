@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from tests.limits import KEPT_GATE, SECOND, KeptGate, assert_within_bound, pauses, questions, rates, scripts
+from tests.redis_states import STATES
 from tests.servers import ValkeyServer, valkey, valkey_server
 from tests.started import start_process
 from worker.clock import Clock
@@ -287,6 +289,31 @@ def test_nobody_calls_while_redis_is_away_and_all_go_on_when_it_is_back(server: 
 
     run(work())
     assert_within_bound(starts, rate=50, burst=5, slack_s=0.5)
+
+
+@pytest.mark.parametrize("word", STATES)
+def test_a_redis_that_answers_with_an_error_gives_no_slot_and_its_word_is_kept(
+    server: ValkeyServer, word: str
+) -> None:
+    idle(server.url, 50, 5)
+
+    async def work() -> None:
+        async with limiter(server.url, rate=50, burst=5) as asked:
+            slots = (await asked.reserve(5)).slots
+            with STATES[word](server):
+                with contextlib.suppress(LimiterAway):
+                    await asked.state()  # over a connection that may have been cut
+                for ask in (asked.one, asked.state, asked.announce, partial(asked.reserve, 1)):
+                    with pytest.raises(LimiterAway) as caught:
+                        await ask()
+                    assert caught.value.fault == word
+                    assert str(caught.value) == (
+                        f"the shared limiter cannot be asked ({word}), so no calls are made"
+                    )
+            assert len(slots) == 5
+            assert (await asked.reserve(1)).slots or (await asked.one())
+
+    run(work())
 
 
 def test_slots_in_hand_are_not_used_when_redis_answers_no_more(server: ValkeyServer) -> None:

@@ -57,7 +57,7 @@ def test_a_broker_that_goes_away_is_no_error_and_one_that_comes_back_is_rung(ser
     server.kill()
     with capture_logs() as logs:
         assert bell.ring() is False
-    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("broker_away", "warning")]
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("redis_away", "warning")]
     server.start()
     assert bell.ring() is True
 
@@ -65,7 +65,7 @@ def test_a_broker_that_goes_away_is_no_error_and_one_that_comes_back_is_rung(ser
 def test_a_broker_that_was_never_there_is_no_error(tmp_path):
     with capture_logs() as logs:
         assert Doorbell(f"unix://{tmp_path}/none.sock").ring() is False
-    assert [entry["event"] for entry in logs] == ["broker_away"]
+    assert [entry["event"] for entry in logs] == ["redis_away"]
 
 
 def test_a_broker_that_hangs_holds_the_bell_for_seconds_only(server: ValkeyServer):
@@ -79,7 +79,7 @@ def test_a_broker_that_hangs_holds_the_bell_for_seconds_only(server: ValkeyServe
         thread.join(15)
     server.resume()
     assert rung == [False]
-    assert [entry["event"] for entry in logs] == ["broker_away"]
+    assert [entry["event"] for entry in logs] == ["redis_away"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """What Celery's main process makes sure of before it forks."""
 
 import gc
+import json
+import logging
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from worker.bootstrap import worker_process
+from worker.bootstrap import starting, worker_process
 from worker.bootstrap.worker_process import require_worker_can_start
 from worker.store.readiness import require_ready
 from worker.store.schema import upgrade
@@ -41,6 +45,19 @@ def collector() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.fixture(autouse=True)
+def hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process takes over as a whole is given back."""
+    for module, name in (
+        (sys, "excepthook"),
+        (sys, "unraisablehook"),
+        (threading, "excepthook"),
+        (logging, "lastResort"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(logging, "captureWarnings", lambda _: None)
+
+
 def make_tables(database_url: str) -> None:
     engine = open_engine(database_url)
     upgrade(engine)
@@ -59,21 +76,24 @@ def test_a_worker_of_a_home_waits_for_the_tables_that_its_command_makes(
             make_tables(database_url)
         require_ready(engine)
 
-    monkeypatch.setattr(worker_process, "require_ready", look)
-    require_worker_can_start(REDIS_URL)
+    monkeypatch.setattr(starting, "require_ready", look)
+    require_worker_can_start()
     assert looks == 3
 
 
 def test_a_worker_whose_home_never_gets_tables_says_so(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(worker_process, "HOME_IS_READY_WITHIN_S", 0.1)
-    with pytest.raises(SystemExit, match="is not of this version of cyclr-bulk yet"):
-        require_worker_can_start(REDIS_URL)
+    with pytest.raises(SystemExit, match="1"):
+        require_worker_can_start()
+    said = json.loads(capsys.readouterr().err)
+    assert (said["event"], said["process"]) == ("cannot_start", "worker")
+    assert "is not of this version of cyclr-bulk yet" in said["reason"]
 
 
 def test_the_collector_that_rested_while_the_worker_was_loaded_goes_on(database_url: str) -> None:
     make_tables(database_url)
     gc.disable()
-    require_worker_can_start(REDIS_URL)
+    require_worker_can_start()
     assert gc.isenabled()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.access import ACCESS_MUTANTS
+from tests.mutants.alarms import ALARM_MUTANTS
 from tests.mutants.answers import ANSWER_MUTANTS
 from tests.mutants.deployment import DEPLOYMENT_MUTANTS
 from tests.mutants.desk import DESK_MUTANTS
@@ -24,6 +25,7 @@ from tests.mutants.files import FILE_MUTANTS
 from tests.mutants.guards import GUARD_MUTANTS
 from tests.mutants.loads import LOAD_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.of_redis import REDIS_MUTANTS
 from tests.started import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,8 @@ def main() -> int:
         *ACCESS_MUTANTS,
         *GUARD_MUTANTS,
         *ANSWER_MUTANTS,
+        *ALARM_MUTANTS,
+        *REDIS_MUTANTS,
     )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]

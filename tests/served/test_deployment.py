@@ -11,13 +11,13 @@ from tests.end_to_end.processes.commands import Command, eventually
 from tests.plain_http import http_client
 from tests.served.home import ASK_EVERY_S
 
-ADDRESS = re.compile(r"^Serving on http://0\.0\.0\.0:(\d+)$", re.MULTILINE)
+ADDRESS = re.compile(r'"address": "http://0\.0\.0\.0:(\d+)", "event": "web_started"')
 
 
 @pytest.fixture
 def web(fleet: Fleet) -> Iterator[Command]:
     command = fleet.launch("web", PORT="0")
-    eventually(lambda: command.exit_code is not None or ADDRESS.search(command.out), "it serves")
+    eventually(lambda: command.exit_code is not None or ADDRESS.search(command.err), "it serves")
     assert command.exit_code is None, command.err
     yield command
     command.kill()
@@ -27,7 +27,7 @@ def client_of(fleet: Fleet, web: Command, scope: str = "write") -> httpx.Client:
     said = fleet.say("api-keys", "create", "tests", "--scope", scope, "--expires", "1h")
     assert said.code == 0, said.err
     key = said.out.strip()
-    found = ADDRESS.search(web.out)
+    found = ADDRESS.search(web.err)
     assert found is not None
     headers = {"Authorization": f"Bearer {key}"}
     url = f"http://127.0.0.1:{found.group(1)}"
@@ -55,6 +55,7 @@ def test_what_is_handed_in_is_installed_by_the_workers(fleet: Fleet, web: Comman
         assert client.get("/readyz").json() == {
             "status": "ready",
             "checks": {"database": "ok", "schema": "ok", "worker": "ok", "redis": "ok"},
+            "faults": [],
         }
     assert {call.account_id for call in fleet.calls("install", accounts)} == set(accounts)
     assert fleet.say("status", job_id).code == 0
@@ -72,7 +73,7 @@ def test_it_ends_soon_though_somebody_follows_a_job(fleet: Fleet, web: Command):
 
 
 def test_it_says_where_it_cannot_listen(fleet: Fleet, web: Command):
-    found = ADDRESS.search(web.out)
+    found = ADDRESS.search(web.err)
     assert found is not None
     second = fleet.launch("web", PORT=found.group(1))
     assert second.wait() == 2

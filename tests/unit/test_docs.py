@@ -11,15 +11,21 @@ from typing import Any
 import pytest
 import typer.main
 
+from worker.alarms import AWAY, BACK
 from worker.cli.app import app
+from worker.domain.server_faults import HOPELESS, KNOWN, Server
 from worker.domain.states import Code, Outcome, PauseReason
 from worker.intake.columns import INPUT_COLUMNS, RESULT_COLUMNS
-from worker.settings import CyclrSettings
+from worker.secret_files import SUFFIX
+from worker.settings import CyclrSettings, secret_settings
+from worker.telemetry import LIBRARY_SAID
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements", "deploy")
 OF_THE_COMPOSE_FILE = {"postgres_password", "valkey_password", "web_address"}
+# Of each setting that holds a secret, the file of its own.
+OF_FILES = {f"{name}{SUFFIX}".lower() for name in secret_settings()}
 OPTIONS_OF_OTHER_TOOLS = {
     "--help",
     "--require-hashes",
@@ -144,8 +150,9 @@ def test_the_readme_shows_every_command() -> None:
 
 @every_page
 def test_every_setting_that_a_page_names_exists(path: Path) -> None:
-    named = set(re.findall(r"`(CYCLR_[A-Z_]+|DATABASE_URL|REDIS_URL)", path.read_text("utf-8")))
-    assert {name for name in named if name.lower() not in CyclrSettings.model_fields} == set()
+    named = set(re.findall(r"`((?:CYCLR_|DATABASE_URL|REDIS_URL)[A-Z_]*)", path.read_text("utf-8")))
+    known = {*CyclrSettings.model_fields, *OF_FILES, "cyclr_"}
+    assert {name for name in named if name.lower() not in known} == set()
 
 
 def test_the_table_of_settings_is_whole_and_has_their_defaults() -> None:
@@ -159,7 +166,7 @@ def test_the_table_of_settings_is_whole_and_has_their_defaults() -> None:
 def test_the_example_of_env_has_the_settings_and_their_defaults() -> None:
     lines = re.findall(r"^(#?)([A-Z_]+)=(.*)$", page(".env.example"), re.MULTILINE)
     told = {name.lower(): value for _, name, value in lines}
-    assert set(told) - OF_THE_COMPOSE_FILE == set(CyclrSettings.model_fields)
+    assert set(told) - OF_THE_COMPOSE_FILE == {*CyclrSettings.model_fields, *OF_FILES}
     optional = {name.lower(): value for mark, name, value in lines if mark and value}
     assert optional == {name: default_of(name) for name in optional}
 
@@ -170,6 +177,54 @@ def test_the_tables_of_states_are_whole() -> None:
     reasons = [name for name in first_cells(text, "### Why a job is paused") if not name.startswith("--")]
     assert set(reasons) == set(PauseReason)
     assert set(first_cells(text, "### How a row was installed")) == set(Outcome)
+
+
+def logged_by(path: Path) -> Iterator[str]:
+    """The events that a file names where it logs, also by the name of a constant of its own."""
+    tree = ast.parse(path.read_text("utf-8"))
+    constants = {
+        target.id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        of = ast.unparse(node.func)
+        is_event = re.fullmatch(
+            r"(log|(structlog\.)?get_logger\(\))\.(info|warning|error|critical)"
+            r"|ALARMS\.crashed|write_at_once|(get_logger\(\))\.log",
+            of,
+        )
+        given = node.args[1] if of == "told_in_the_log" else node.args[0] if is_event else None
+        if isinstance(given, ast.Constant):
+            yield str(given.value)
+        elif isinstance(given, ast.Name) and given.id in constants:
+            yield str(constants[given.id])
+
+
+def test_the_page_of_alarms_has_every_event_and_no_other() -> None:
+    text = page("docs/alarms.md")
+    paths = [path for path in (ROOT / "worker").rglob("*.py") if "simulator" not in path.parts]
+    logged = {event for path in paths for event in logged_by(path)}
+    logged |= {*AWAY.values(), *BACK.values(), LIBRARY_SAID}
+    headings = ("## A server that is away", "## The work", "## The processes")
+    assert {event for heading in headings for event in first_cells(text, heading)} == logged
+
+
+def test_the_page_of_alarms_has_every_class_of_fault_and_no_other() -> None:
+    text = page("docs/alarms.md")
+    told = {
+        Server.DATABASE: first_cells(text, "### PostgreSQL"),
+        Server.REDIS: first_cells(text, "### Redis"),
+        Server.CYCLR: first_cells(text, "### Cyclr"),
+    }
+    assert {server: set(kinds) for server, kinds in told.items()} == KNOWN
+    assert {
+        kind for kind in HOPELESS if f"`{kind.split()[0]}`" not in text.split("## When they start")[1]
+    } == set()
 
 
 def test_the_page_of_the_file_tells_of_every_column() -> None:

@@ -7,7 +7,14 @@ import pytest
 from tests.started import start_process
 from worker.bootstrap.cyclr import limit_of
 from worker.cyclr.limiter_rule import Limit
-from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
+from worker.settings import (
+    CyclrSettings,
+    InvalidSettings,
+    find_broker_url,
+    load_settings,
+    parse_sealing_keys,
+    secret_settings,
+)
 
 KEY = base64.b64encode(b"1" * 32).decode()
 OTHER_KEY = base64.b64encode(b"2" * 32).decode()
@@ -431,3 +438,99 @@ def test_further_hosts_are_names_alone(load):
             "CYCLR_BULK_HOSTS: name 1: expected a host's name without scheme, port or path, such as bulk.example.com;"
             " several with commas between them"
         ]
+
+
+# Secrets in files of their own
+
+
+SECRETS = {
+    "CYCLR_CLIENT_SECRET": "s3cr3t",
+    "DATABASE_URL": "postgresql://u:hunter2@h/d",
+    "REDIS_URL": "redis://:hunter3@h/0",
+    "CYCLR_BULK_SEALING_KEYS": f"k1:{KEY}",
+}
+
+
+def test_these_are_the_settings_that_hold_secrets():
+    assert {name.upper() for name in secret_settings()} == set(SECRETS)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_may_be_in_a_file_of_its_own(load, tmp_path: Path, name: str, end: str):
+    path = tmp_path / "secret"
+    path.write_bytes(SECRETS[name].encode() + end.encode())
+    settings = load(**{f"{name}_FILE": str(path)})
+    assert getattr(settings, name.lower()).get_secret_value() == SECRETS[name]
+    assert settings.as_environment() == {name: SECRETS[name]}
+    assert settings.doubts == ()
+
+
+def test_the_file_of_a_secret_may_be_named_in_the_dotenv_file_and_the_environment_goes_first(
+    load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(name)
+    dotenv = tmp_path / ".env"
+    dotenv.touch(0o600)
+    dotenv.write_text("CYCLR_CLIENT_SECRET_FILE=one\n")
+    assert load().cyclr_client_secret.get_secret_value() == "one"
+    monkeypatch.setenv("CYCLR_CLIENT_SECRET", "of the environment")
+    assert load().cyclr_client_secret.get_secret_value() == "of the environment"
+    monkeypatch.delenv("CYCLR_CLIENT_SECRET")
+    dotenv.write_text("CYCLR_CLIENT_SECRET=of .env\n")
+    assert load(CYCLR_CLIENT_SECRET_FILE="other").cyclr_client_secret.get_secret_value() == "other"
+    assert load_settings(cyclr_client_secret="given").cyclr_client_secret.get_secret_value() == "given"
+
+
+def test_a_file_that_is_no_secret_is_named_without_what_is_in_it(load, tmp_path: Path):
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "large").write_text("hunter2" * 10_000)
+    (tmp_path / "bytes").write_bytes(b"hunter2\xff\xfe")
+    (tmp_path / "keys").write_text("hunter2")
+    problems = {
+        "": ": it cannot be read: Is a directory",
+        "none": "/none: it cannot be read: No such file or directory",
+        "empty": "/empty: it is empty",
+        "large": "/large: expected a secret of at most 65536 bytes, got more",
+        "bytes": "/bytes: expected text in UTF-8, got other bytes",
+    }
+    for file, problem in problems.items():
+        path = str(tmp_path / file)
+        assert problems_of(load, REDIS_URL_FILE=path) == [f"REDIS_URL_FILE: {tmp_path}{problem}"]
+    [problem] = problems_of(load, REDIS_URL_FILE="", CYCLR_BULK_SEALING_KEYS_FILE=str(tmp_path / "keys"))
+    assert problem.startswith("CYCLR_BULK_SEALING_KEYS: key 1: expected `id:base64 of 32 bytes`")
+
+
+def test_a_secret_that_is_set_in_both_ways_is_told_beside_what_else_is_wrong(load, tmp_path: Path):
+    (tmp_path / "secret").write_text("hunter2")
+    with pytest.raises(InvalidSettings) as caught:
+        load(
+            needs_cyclr=True,
+            CYCLR_API_URL="https://api.cyclr.com",
+            CYCLR_CLIENT_SECRET="hunter3",
+            CYCLR_CLIENT_SECRET_FILE=str(tmp_path / "secret"),
+            CYCLR_BURST="many",
+        )
+    assert caught.value.problems == [
+        "CYCLR_CLIENT_SECRET and CYCLR_CLIENT_SECRET_FILE are both set: set one of them",
+        "CYCLR_BURST: expected a valid integer, unable to parse string as an integer",
+        "CYCLR_CLIENT_ID is not set: from Cyclr's console: Settings > OAuth Client Credentials",
+    ]
+
+
+def test_only_secrets_may_be_in_a_file(load):
+    assert load(CYCLR_BURST_FILE="/run/secrets/burst").doubts == (
+        "environment: CYCLR_BURST_FILE is no setting and is ignored; did you mean CYCLR_BURST?",
+    )
+
+
+def test_celerys_broker_is_found_wherever_it_stands_and_is_none_where_anything_is_wrong(
+    load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert find_broker_url() is None
+    (tmp_path / "url").write_text("redis://:hunter2@h/0\n")
+    monkeypatch.setenv("REDIS_URL_FILE", str(tmp_path / "url"))
+    assert find_broker_url() == "redis://:hunter2@h/0"
+    monkeypatch.setenv("CYCLR_BURST", "many")
+    assert find_broker_url() is None

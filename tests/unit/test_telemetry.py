@@ -83,3 +83,32 @@ def test_what_holds_secrets_shows_none_when_it_is_logged(out: io.StringIO):
 def test_libraries_that_would_name_urls_are_held_at_warnings(out: io.StringIO, name: str):
     assert not logging.getLogger(name).isEnabledFor(logging.INFO)
     assert logging.getLogger(name).isEnabledFor(logging.WARNING)
+
+
+def test_what_a_library_logs_is_an_event_once_a_minute(out: io.StringIO):
+    for _ in range(3):
+        logging.getLogger("some.library").warning("it is %s, %s\nand more", "late", ValueError("hunter2"))
+        logging.getLogger("some.library").warning("another thing")
+    [first, second] = events(out)
+    assert (first["event"], first["level"], first["logger"]) == ("library_said", "warning", "some.library")
+    assert (first["message"], second["message"]) == ("it is late, ValueError", "another thing")
+    assert "hunter2" not in out.getvalue()
+
+
+def test_a_library_that_logs_an_error_is_told_by_its_class_and_place_alone(out: io.StringIO):
+    try:
+        raise ValueError("hunter2")
+    except ValueError:
+        logging.getLogger("some.library").exception("it failed with %s", "hunter2")
+    [event] = events(out)
+    assert (event["message"], event["error"]) == ("it failed with %s", "ValueError")
+    assert str(event["where"]).startswith("['test_telemetry.py:")
+    assert "hunter2" not in out.getvalue()
+
+
+def test_libraries_write_where_the_log_was_set_up_last(out: io.StringIO):
+    second = io.StringIO()
+    configure_logging(second)
+    logging.getLogger("some.library").warning("late")
+    assert out.getvalue() == ""
+    assert len(events(second)) == 1

@@ -107,7 +107,7 @@ def _say_failure(failure: ToldFailure, problems_to: Say) -> None:
 def interrupts_in_words(what_now: str) -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP end the command with a message and exit code 3."""
     try:
-        with _signals_as_interrupts():
+        with as_interrupts():
             yield
     except KeyboardInterrupt:
         say(f"Stopped. {what_now}")
@@ -115,7 +115,7 @@ def interrupts_in_words(what_now: str) -> Iterator[None]:
 
 
 @contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
+def as_interrupts() -> Iterator[None]:
     """SIGTERM and SIGHUP end the command as Ctrl-C does: with its `finally` blocks, and a message."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

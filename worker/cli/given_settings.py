@@ -11,12 +11,13 @@ def read_settings(**needs: Any) -> CyclrSettings:
     try:
         settings = load_settings(**needs)
     except InvalidSettings as error:
-        _say(error.doubts)
+        say_doubts(error.doubts)
         raise
-    _say(settings.doubts)
+    say_doubts(settings.doubts)
     return settings
 
 
-def _say(doubts: tuple[str, ...]) -> None:
+def say_doubts(doubts: tuple[str, ...]) -> None:
+    """To a person."""
     for doubt in doubts:
         say(f"warning: {doubt}")

@@ -1,24 +1,26 @@
 """`cyclr-bulk serve`: the HTTP API and the dashboard, of a deployment or of the home."""
 
 import errno
-import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 
-import typer
-
-from worker.cli.exits import NOTHING_DONE, failures_in_words, say, tell
-from worker.cli.given_settings import read_settings
+from worker.bootstrap.starting import Starting
+from worker.cli.exits import failures_in_words, say, tell
+from worker.cli.given_settings import say_doubts
+from worker.cli.process import log_doubts, told_in_the_log
 from worker.cli.session import Session
-from worker.cli.workplace import open_deployment
+from worker.cli.workplace import Deployment
 from worker.clock import Clock
+from worker.domain.failures import ToldFailure
 from worker.domain.states import JobState
 from worker.embedded import interrupts
-from worker.settings import CyclrSettings
+from worker.settings import CyclrSettings, InvalidSettings, load_settings
 from worker.store.api_keys import list_keys
 from worker.store.jobs import list_unfinished_jobs
-from worker.telemetry import configure_logging
+from worker.store.readiness import DatabaseAway, lost_database_in_words
+from worker.telemetry import get_logger
 from worker.web.app import create_app
 from worker.web.place import Place
 from worker.web.serving import WebServer
@@ -28,41 +30,116 @@ ANYWHERE = "0.0.0.0"  # noqa: S104 - a deployment's process is reached from its 
 TEND_EVERY_S = 0.2
 LOOK_EVERY_S = 1.0
 LISTENS_ON = "Serving on "
+PROCESS = "web process"
+ENDED = "web_ended"
+NO_KEY = "There is no API key yet. Make one with `cyclr-bulk api-keys create NAME --scope write`."
+
+log = get_logger()
 
 
 def serve_command(host: str | None, port: int) -> None:
-    with failures_in_words(nothing_done="Nothing is served."), ExitStack() as stack:
-        settings = read_settings(needs_cyclr=True, needs_deployment=None)
-        if settings.is_deployed:
-            place, tend = _open_deployment(stack, settings), _nothing
-        else:
+    try:
+        settings = load_settings(needs_cyclr=True, needs_deployment=None)
+    except InvalidSettings as invalid:
+        with told_in_the_log(PROCESS, ENDED) if invalid.is_deployed else _in_words():
+            if not invalid.is_deployed:
+                say_doubts(invalid.doubts)
+            raise
+    if settings.is_deployed:
+        with told_in_the_log(PROCESS, ENDED):
+            log_doubts(settings.doubts)
+            _serve_deployment(settings, host or ANYWHERE, port)
+    else:
+        with _in_words(), ExitStack() as stack:
+            say_doubts(settings.doubts)
             place, tend = _open_home(stack, settings)
-        _serve(place, host or (ANYWHERE if settings.is_deployed else LOOPBACK), port, tend)
+            _serve(place, host or LOOPBACK, port, _begin_in_words, tend)
 
 
-def _serve(place: Place, host: str, port: int, tend: Callable[[], None]) -> None:
-    """Until a signal asks it to end."""
+def _in_words() -> AbstractContextManager[None]:
+    return failures_in_words(nothing_done="Nothing is served.")
+
+
+class AddressInUse(ToldFailure):
+    """Nobody can listen there."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        super().__init__(
+            f"{host}, port {port}, cannot be used: {reason}. Name another with --port; 0 takes any free one."
+        )
+
+
+def _serve(
+    place: Place, host: str, port: int, begin: Callable[[Place, str], None], tend: Callable[[], None]
+) -> None:
+    """Until a signal asks it to end. `begin`: called once with the address. Raises: AddressInUse, what `tend` raises."""
     try:
         server = WebServer(create_app(place), host, port)
     except OSError as error:
-        reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
-        say(f"{host}, port {port}, cannot be used: {reason}. Name another with --port; 0 takes any free one.")
-        raise typer.Exit(NOTHING_DONE) from None
+        raise AddressInUse(host, port, error) from None
     with interrupts() as asked, server:
         shown = f"[{host}]" if ":" in host else host
-        tell(f"{LISTENS_ON}http://{shown}:{server.port}")
-        if not any(key.is_valid(place.clock.now()) for key in list_keys(place.database.engine)):
-            say("There is no API key yet. Make one with `cyclr-bulk api-keys create NAME --scope write`.")
+        begin(place, f"http://{shown}:{server.port}")
         while not asked.wait(TEND_EVERY_S) and server.is_alive:
             tend()
     if not asked.is_set:
-        say("The server has ended by itself; its log says why.")
-        raise typer.Exit(NOTHING_DONE)
+        raise EndedByItself
 
 
-def _open_deployment(stack: ExitStack, settings: CyclrSettings) -> Place:
-    deployment = open_deployment(stack, settings)
-    configure_logging(level=logging.INFO)
+class EndedByItself(ToldFailure):
+    """The server's thread has gone."""
+
+    def __init__(self) -> None:
+        super().__init__("The server has ended by itself; its log says why.")
+
+
+def _begin_in_words(place: Place, address: str) -> None:
+    tell(f"{LISTENS_ON}{address}")
+    if not _has_key(place):
+        say(NO_KEY)
+
+
+def _has_key(place: Place) -> bool:
+    return any(key.is_valid(place.clock.now()) for key in list_keys(place.database.engine))
+
+
+def _serve_deployment(settings: CyclrSettings, host: str, port: int) -> None:
+    """It listens at once, so that whoever restarts or sends requests can ask it; what it needs it waits for beside that."""
+    deployment = Deployment(settings)
+    starting = Starting(deployment.database.engine, deployment.redis_url)
+    is_told = False
+
+    def begin(_place: Place, address: str) -> None:
+        if sys.stdout.isatty():
+            tell(f"{LISTENS_ON}{address}")
+        else:
+            log.info("web_started", address=address)
+        starting.wait_beside()
+
+    def tend() -> None:
+        nonlocal is_told
+        if starting.error is not None:
+            raise starting.error
+        if starting.is_done and not is_told:
+            is_told = True
+            threading.Thread(target=_warn_without_key, args=(place,), daemon=True).start()
+
+    place = _place_of(deployment)
+    try:
+        _serve(place, host, port, begin, tend)
+    finally:
+        deployment.database.engine.dispose()
+    log.info(ENDED)
+
+
+def _warn_without_key(place: Place) -> None:
+    with suppress(DatabaseAway), lost_database_in_words(place.database.engine):
+        if not _has_key(place):
+            log.warning("no_api_key", hint=NO_KEY)
+
+
+def _place_of(deployment: Deployment) -> Place:
     return Place(
         deployment.settings,
         deployment.database,
@@ -152,7 +229,3 @@ class KeptJobs:
 
     def _let_go(self, job_id: str) -> None:
         self._watches.pop(job_id).__exit__(None, None, None)
-
-
-def _nothing() -> None:
-    """A deployment has its workers and its sweep."""

@@ -20,12 +20,14 @@ from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binary
-from worker.embedded.files import open_log
+from worker.embedded.files import limit_log, open_log
+from worker.embedded.services import LOG_LIMIT_BYTES
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
+from worker.store.faults import note_database_failure, note_database_success
 from worker.store.jobs import list_unfinished_jobs, pause_job
 from worker.store.schema import upgrade
-from worker.sweeping import SWEEP_EVERY_S, SweepRules, sweep
+from worker.sweeping import SWEEP_EVERY_S, SWEEPING, SweepRules, sweep
 from worker.telemetry import configure_logging, get_logger
 from worker.tickets import Doorbell
 
@@ -69,7 +71,8 @@ class Session:
         self._home = home or Home(settings.cyclr_bulk_home, self._clock)
         self._needs_workers = needs_workers
         self._keeps_jobs = keeps_jobs
-        configure_logging(os.fdopen(open_log(self._home.logs_path / "command.log"), "w", encoding="utf-8"))
+        self._log_path = self._home.logs_path / "command.log"
+        configure_logging(os.fdopen(open_log(self._log_path), "w", encoding="utf-8"))
         self._binary = find_valkey_binary()
         self._services = services
         self._in_process: InProcessWorker | None = None
@@ -151,6 +154,8 @@ class Session:
             self._tended_at = self._clock.moment()
             if not self._home.is_owned:
                 self._follow_ownership()
+            if self._home.is_owned:  # one of all that write it
+                limit_log(self._log_path, limit_bytes=LOG_LIMIT_BYTES)
             if self._services is not None:
                 for restart in self._services.check():
                     log.warning(
@@ -325,4 +330,6 @@ class Session:
                 self.ring,
             )
         except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
-            log.warning("sweep_failed", error=type(error).__name__)
+            note_database_failure(error, SWEEPING)
+        else:
+            note_database_success(SWEEPING)

@@ -18,13 +18,16 @@ from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.rows import Warning_
+from worker.domain.server_faults import ServerFault
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
 from worker.domain.wording import counted, in_words
 from worker.intake.columns import find_position
+from worker.jobs.away import why_nobody_calls
 from worker.jobs.results import write_result_file
 from worker.jobs.standing import Going, done_in_words, read_going, state_in_words
 from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.listing import iter_items, list_api_hosts, list_jobs
+from worker.store.readiness import find_database_fault
 from worker.store.tallies import FailureGroup, FailurePlace, list_failures
 
 LAST_ENDED = 20
@@ -65,7 +68,7 @@ def status_command(job_id: str, *, as_json: bool) -> None:
         host = list_api_hosts(engine)
         in_hand = count_in_hand(engine, job_id)
         failures = list_failures(engine, job_id)
-        limiter = _limiter_state(place, job.instance_id)
+        database, limiter = find_database_fault(engine), _limiter_state(place, job.instance_id)
         now = Clock().now()
         going, worked_s = read_going(engine, job, now), job.worked_for_s(now)
         warnings = list_warnings(engine, job_id) if job.warning_count else []
@@ -76,13 +79,15 @@ def status_command(job_id: str, *, as_json: bool) -> None:
                 "seconds_left": None if going.seconds_left is None else round(going.seconds_left, 1),
                 "seconds_worked": round(worked_s, 1),
                 "limiter": _limiter_fields(limiter),
+                "server_faults": _fault_fields(database, limiter),
                 "failures": [asdict(group) for group in failures],
                 "warnings": [_warning_fields(warning) for warning in warnings],
             }
             tell_json(found, indent=2)
             require_whole_output()
             return
-        say_all(_status_lines(job, host[job.instance_id], in_hand, going, worked_s, limiter, failures), tell)
+        host_name = host[job.instance_id]
+        say_all(_status_lines(job, host_name, in_hand, going, worked_s, database, limiter, failures), tell)
         say_all(_warning_lines(job, warnings), tell)
         require_whole_output()
 
@@ -160,7 +165,8 @@ def _status_lines(
     in_hand: int,
     going: Going,
     worked_s: float,
-    limiter: LimiterState | str | None,
+    database: ServerFault | None,
+    limiter: LimiterState | ServerFault | None,
     failures: Sequence[FailureGroup],
 ) -> Iterator[str]:
     yield f"Job {job.id} of {job.source_name} at {host}: {state_in_words(job)}"
@@ -171,8 +177,10 @@ def _status_lines(
     yield f"  begun:     {_moment(job.started_at)}{_until(job)}"
     if pace := _pace_line(job, going, worked_s):
         yield f"  pace:      {pace}"
+    if database is not None:
+        yield f"  database:  {database}, so nothing is claimed or written"
     if limiter is not None:
-        yield f"  calls:     {limiter if isinstance(limiter, str) else _limiter_line(limiter)}"
+        yield f"  calls:     {_limiter_line(limiter)}"
     yield from failure_lines(failures, job.failed, job.id)
 
 
@@ -206,23 +214,25 @@ def _until(job: JobStatus) -> str:
     return "" if job.finished_at is None else f", ended: {_moment(job.finished_at)}"
 
 
-def _limiter_line(state: LimiterState) -> str:
+def _limiter_line(state: LimiterState | ServerFault) -> str:
+    if isinstance(state, ServerFault):
+        return f"{state}, so nobody calls"
     note = what_holds_back(state)
     rate = f"{state.rate_per_second:g} of {state.pace}"
     return f"{rate}; {note}" if note else rate
 
 
-def _limiter_state(place: Place, instance_id: str) -> LimiterState | str | None:
-    """How the limiter stands; a text where it cannot be asked; None where none runs."""
+def _limiter_state(place: Place, instance_id: str) -> LimiterState | ServerFault | None:
+    """How the limiter stands, or why it cannot be asked; None where none runs."""
 
-    async def ask() -> LimiterState | str | None:
+    async def ask() -> LimiterState | ServerFault | None:
         limiter = place.limiter(instance_id)
         if limiter is None:
             return None
         try:
             return await limiter.state()
-        except LimiterAway:
-            return "the limiter's Redis does not answer, so nobody calls"
+        except LimiterAway as away:
+            return why_nobody_calls(away)
         finally:
             with suppress(LimiterAway):
                 await limiter.aclose()
@@ -246,7 +256,14 @@ def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _limiter_fields(state: LimiterState | str | None) -> dict[str, Any] | None:
+def _fault_fields(
+    database: ServerFault | None, limiter: LimiterState | ServerFault | None
+) -> list[dict[str, str]]:
+    outage = limiter.outage if isinstance(limiter, LimiterState) else limiter
+    return [fault.fields() for fault in (database, outage) if fault is not None]
+
+
+def _limiter_fields(state: LimiterState | ServerFault | None) -> dict[str, Any] | None:
     if not isinstance(state, LimiterState):
         return None
     return {

@@ -1,43 +1,47 @@
 """`cyclr-bulk sweep`: the process of a deployment that does what the clock asks for, every two seconds."""
 
 import time
-from contextlib import ExitStack
 
-from worker.cli.exits import failures_in_words
-from worker.cli.given_settings import read_settings
-from worker.cli.workplace import Deployment, open_deployment
+from worker.bootstrap.starting import Starting
+from worker.cli.process import read_process_settings, told_in_the_log
+from worker.cli.workplace import Deployment
 from worker.clock import Clock
-from worker.sweeping import SWEEP_EVERY_S, SweepRules, sweep
-from worker.telemetry import configure_logging, get_logger
+from worker.store.faults import note_database_failure, note_database_success
+from worker.sweeping import SWEEP_EVERY_S, SWEEPING, SweepRules, sweep
+from worker.telemetry import get_logger
 
 log = get_logger()
 
 
 def sweep_command() -> None:
     """Until a signal asks it to end: at once, since every step of a sweep is a transaction of its own."""
-    with failures_in_words(nothing_done="Nothing is swept."), ExitStack() as stack:
-        settings = read_settings(needs_cyclr=True, needs_deployment=True)
-        deployment = open_deployment(stack, settings)
-        configure_logging()
+    with told_in_the_log("sweep", "sweep_ended"):
+        settings = read_process_settings()
+        deployment = Deployment(settings)
+        starting = Starting(deployment.database.engine, deployment.redis_url)
         try:
             log.info("sweep_started", every_s=SWEEP_EVERY_S, api_host=settings.api_host)
             while True:
-                _sweep_once(deployment)
-        except KeyboardInterrupt:
-            log.info("sweep_ended")
+                if not starting.is_done:
+                    starting.look()
+                _sweep_once(deployment, is_possible=starting.has_database)
+        finally:
+            deployment.database.engine.dispose()
 
 
-def _sweep_once(deployment: Deployment) -> None:
+def _sweep_once(deployment: Deployment, *, is_possible: bool) -> None:
     """One sweep, and the rest of its two seconds."""
     clock = Clock()
     began = clock.moment()
     try:
-        sweep(
-            deployment.database.engine,
-            deployment.database.instance_id,
-            SweepRules.of(deployment.settings),
-            deployment.ring,
-        )
+        if is_possible:
+            sweep(
+                deployment.database.engine,
+                deployment.database.instance_id,
+                SweepRules.of(deployment.settings),
+                deployment.ring,
+            )
+            note_database_success(SWEEPING)
     except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
-        log.warning("sweep_failed", error=type(error).__name__)
+        note_database_failure(error, SWEEPING)
     time.sleep(max(0.0, SWEEP_EVERY_S - clock.since(began)))

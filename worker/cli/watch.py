@@ -13,6 +13,7 @@ from worker.clock import Clock
 from worker.domain.states import JobState
 from worker.embedded import interrupts
 from worker.jobs.standing import Going
+from worker.store.faults import database_fault
 from worker.store.jobs import JobStatus
 from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 from worker.store.session import Engine
@@ -74,8 +75,8 @@ def _look(
             display.show(job, pace.read(job), note.read() or standstill.read(job))
     except TakesNoWrites:
         display.show(job, Going(), "the database takes no writes")
-    except DatabaseAway:
-        display.show(job, Going(), "waiting for the database")
+    except DatabaseAway as away:
+        display.show(job, Going(), f"waiting for the database: {database_fault(away) or away}")
     return job
 
 

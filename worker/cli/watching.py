@@ -13,6 +13,7 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
+from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import Going, read_going
 from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
 from worker.store.next_step import find_next_step, why_it_waits
@@ -145,9 +146,9 @@ class LimiterNote:
     def _ask(self) -> str:
         try:
             return self._runner.run(self._describe())
-        except LimiterAway:
+        except LimiterAway as away:
             self._forget()  # a new owner of the home has a new one
-            return "waiting for the limiter"
+            return f"waiting for the limiter: {why_nobody_calls(away)}"
 
     async def _describe(self) -> str:
         if self._limiter is None:
@@ -170,7 +171,7 @@ def limiter_note(state: LimiterState) -> str:
 def what_holds_back(state: LimiterState) -> str:
     """Why fewer calls are made just now than the limit allows; nothing where it is used in full."""
     if state.outage_level:
-        return f"Cyclr does not answer, trying again in {max(1, round(state.gate_closed_for_s))} s"
+        return f"{state.outage or 'Cyclr does not answer'}, trying again in {max(1, round(state.gate_closed_for_s))} s"
     if state.gate_closed_for_s > 0:
         return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
     if state.rate_per_second < 0.98 * state.pace.per_second:

@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from worker.alarms import ALARMS
 from worker.bootstrap.database import Database, open_database
 from worker.cli.exits import say
 from worker.cli.given_settings import read_settings
 from worker.cli.refusals import UnknownJob, UnknownReason
 from worker.clock import Clock
+from worker.domain.server_faults import Server
 from worker.embedded import Home
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from worker.cyclr.client import CyclrClient
     from worker.cyclr.limiter import Limiter
     from worker.tickets import Doorbell
+
+TELL_AFTER_S = 3.0
 
 T = TypeVar("T")
 
@@ -76,7 +80,11 @@ class Deployment:
                 self.settings, self.database.engine, clock=self._clock, broker=self._redis_url
             )
             async with opened as (client, limiter):
-                return await question(client, limiter)
+                telling = asyncio.create_task(_tell_what_is_away())
+                try:
+                    return await question(client, limiter)
+                finally:
+                    telling.cancel()
 
         return asyncio.run(work())
 
@@ -141,6 +149,16 @@ class HomePlace:
         )
 
 
+async def _tell_what_is_away() -> None:
+    """Once, where a person has waited for a while: what is asked is asked again for half a minute before it is given up."""
+    while True:
+        await asyncio.sleep(TELL_AFTER_S)
+        for server in (Server.REDIS, Server.CYCLR):
+            if (fault := ALARMS.find(server)) is not None:
+                say(f"{fault}. Trying again for a while.")
+                return
+
+
 Place = Deployment | HomePlace
 
 
@@ -157,8 +175,8 @@ def open_place(stack: ExitStack, *, needs_cyclr: bool = False, only_shows: bool 
 
 def open_deployment(stack: ExitStack, settings: CyclrSettings, *, only_shows: bool = False) -> Deployment:
     """Raises: DatabaseAway, OldSchema."""
-    # To stderr, and only what matters to a person: stdout is for what was asked for.
-    configure_logging(level=logging.WARNING)
+    # What matters to a person is said in words.
+    configure_logging(level=logging.ERROR)
     deployment = Deployment(settings)
     stack.callback(deployment.database.engine.dispose)
     stack.enter_context(lost_database_in_words(deployment.database.engine))
@@ -181,7 +199,7 @@ def _show_all_the_same(stack: ExitStack, deployment: Deployment, refusal: TakesN
 
 
 def _open_home(stack: ExitStack, settings: CyclrSettings) -> HomePlace:
-    configure_logging(level=logging.WARNING)
+    configure_logging(level=logging.ERROR)
     place = HomePlace(settings)
     stack.callback(place.database.engine.dispose)
     stack.enter_context(lost_database_in_words(place.database.engine))

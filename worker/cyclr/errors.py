@@ -21,12 +21,14 @@ get here, and neither requests nor tokens are held, chained errors included.
 """
 
 from worker.domain.failures import ToldFailure
+from worker.domain.server_faults import ServerFault
 
 
 class CyclrError(ToldFailure):
-    """`status`: the HTTP status, where there was an answer."""
+    """`status`: the HTTP status, where there was an answer. `server_fault`: what ails Cyclr, where no whole answer came."""
 
     status: int | None = None
+    server_fault: ServerFault | None = None
 
 
 class NotStarted(CyclrError):
@@ -47,8 +49,12 @@ class GateClosed(NotStarted):
 
 
 class LimiterAway(NotStarted):
-    def __init__(self) -> None:
-        super().__init__("the shared limiter cannot be reached, so no calls are made")
+    """`fault`: what Redis said, or what became of the connection, as `redis_fault` tells it. None where Redis is not to blame."""
+
+    def __init__(self, fault: str | None = "timeout") -> None:
+        self.fault = fault
+        why = f" ({fault})" if fault else ""
+        super().__init__(f"the shared limiter cannot be asked{why}, so no calls are made")
 
 
 class NeverSent(CyclrError):

@@ -10,13 +10,17 @@ from typing import Any, Protocol
 
 import httpx
 
+from worker.alarms import ALARMS
 from worker.clock import Clock, Moment
 from worker.cyclr.answers import Answer, find_wait
 from worker.cyclr.bodies import MAX_ERROR_BYTES, MAX_ONE_BYTES, read_body
 from worker.cyclr.errors import CyclrError, NeverSent, NotStarted, OutcomeUnknown, Refused
-from worker.cyclr.transport import reason_of, was_never_sent
+from worker.cyclr.transport import cyclr_fault, reason_of, was_never_sent
 from worker.domain.accounts import why_no_account_id
+from worker.domain.server_faults import Server, ServerFault
 
+CALLING = "calling Cyclr"
+ALARMING_IN_A_ROW = 5  # calls that failed, with none answered between them
 _CONNECT_S = 10.0
 _KEPT_URLS = 256  # an install's URL is the same for all items of a connector
 
@@ -136,16 +140,21 @@ class Exchange:
                     is_good = response.status_code == 200
                     body = await read_body(response, most_bytes if is_good else MAX_ERROR_BYTES)
                     if is_good and body.fault:
-                        return OutcomeUnknown(f"the answer cannot be read: {body.fault}")
+                        kind = "answer_too_large" if body.is_cut else "answer_unreadable"
+                        return _failed(f"the answer cannot be read: {body.fault}", kind)
                     # How a long text begins is all that is shown of it.
                     fault = "" if body.is_cut else body.fault
                     return Answer(response.status_code, response.headers, body.content, fault)
         except TimeoutError:
             return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
         except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
-            return NeverSent(reason_of(error)) if was_never_sent(error) else OutcomeUnknown(reason_of(error))
+            reason = reason_of(error)
+            failure = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
+            failure.server_fault = cyclr_fault(error)
+            return failure
 
     async def _report(self, outcome: Answer | CyclrError, account_id: str, began: Moment) -> None:
+        _note(outcome)
         # The limiter being away must not hide what became of a call that was made.
         with contextlib.suppress(NotStarted):
             if isinstance(outcome, CyclrError):
@@ -156,6 +165,26 @@ class Exchange:
                 await self._limiter.note_failure(account_id, began)
             else:
                 await self._limiter.note_success(began)
+
+
+def _failed(reason: str, kind: str) -> OutcomeUnknown:
+    failure = OutcomeUnknown(reason)
+    failure.server_fault = ServerFault(Server.CYCLR, kind, reason)
+    return failure
+
+
+def _note(outcome: Answer | CyclrError) -> None:
+    """For the log, and for whoever asks what ails Cyclr. One call that fails is no alarm; one that cannot be made is."""
+    match outcome:
+        case NeverSent(server_fault=ServerFault() as fault):
+            ALARMS.failed(fault, CALLING)
+        case OutcomeUnknown() as unknown:
+            fault = unknown.server_fault or ServerFault(Server.CYCLR, "timeout", unknown.reason)
+            ALARMS.failed(fault, CALLING, after=ALARMING_IN_A_ROW)
+        case Answer(status=status) if status >= 500:
+            ALARMS.failed(ServerFault(Server.CYCLR, f"status_{status}"), CALLING, after=ALARMING_IN_A_ROW)
+        case Answer():
+            ALARMS.went_well(Server.CYCLR, CALLING)
 
 
 def _in_a_word(outcome: Answer | NeverSent | OutcomeUnknown) -> str:

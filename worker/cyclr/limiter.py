@@ -14,13 +14,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from worker.alarms import ALARMS
 from worker.clock import Clock, Moment
 from worker.cyclr import limiter_rule
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_core import GateStore, LimiterCore
 from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
 from worker.cyclr.slots import LimiterState, Reservation, Sleep, Slot
+from worker.domain.server_faults import Server, ServerFault
+from worker.redis_faults import redis_fault, redis_server_fault
+from worker.redis_url import parse_redis_url
 
+ASKING = "asking the limiter"
+KEPT_S = 3700  # longer than any gate
 REDIS_TIME = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n"
 _CONSTANTS = (
     "SECOND",
@@ -67,7 +73,7 @@ class Limiter(Protocol):
 class RedisLimiter(LimiterCore):
     """The limiter that all processes of an instance share.
 
-    `limit`: what this process was set to; in force is the lowest of all that call. `url`: as for redis-py, or Celery's spelling of a socket (`redis+socket://`). `probe_s`: how long the one call
+    `limit`: what this process was set to; in force is the lowest of all that call. `url`: as REDIS_URL may say it. `probe_s`: how long the one call
     that probes after an outage may take before another may. To be closed by the loop that used it; not for use
     after a fork.
     """
@@ -91,8 +97,12 @@ class RedisLimiter(LimiterCore):
             sleep=sleep,
         )
         self._key = f"cyclr-bulk:{instance_id}:limiter"
+        self._outage_key = f"cyclr-bulk:{instance_id}:outage"
         self._redis = Redis.from_url(
-            redis_url(url), socket_timeout=5, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
+            parse_redis_url(url).for_redis_py(),
+            socket_timeout=5,
+            socket_connect_timeout=3,
+            retry=Retry(NoBackoff(), 0),
         )
         self._script = self._redis.register_script(limiter_script())
 
@@ -106,8 +116,31 @@ class RedisLimiter(LimiterCore):
                 keys=[self._key], args=[question, *written_limit(self._limit), *given]
             )
         except (RedisError, OSError) as error:
-            raise LimiterAway from error
+            raise _away(error) from error
+        ALARMS.went_well(Server.REDIS, ASKING)
         return read_reply(answer)
+
+    async def keep_outage(self, fault: ServerFault) -> None:
+        try:
+            await self._redis.set(self._outage_key, f"{fault.kind}\n{fault.said}", ex=KEPT_S)
+        except (RedisError, OSError) as error:
+            raise _away(error) from error
+
+    async def find_outage(self) -> ServerFault | None:
+        try:
+            kept = await self._redis.get(self._outage_key)
+        except (RedisError, OSError):
+            return None  # the rule was answered a moment ago: that is what counts
+        if kept is None:
+            return None
+        text = kept if isinstance(kept, str) else kept.decode(errors="replace")
+        kind, _, said = text.partition("\n")
+        return ServerFault(Server.CYCLR, kind, said)
+
+
+def _away(error: Exception) -> LimiterAway:
+    ALARMS.failed(redis_server_fault(error), ASKING)
+    return LimiterAway(redis_fault(error))
 
 
 class InProcessLimiter(LimiterCore):
@@ -136,12 +169,11 @@ class InProcessLimiter(LimiterCore):
         now = math.floor(self._clock.moment().elapsing_s * SECOND)
         return self._rule.ask(now, question, self._limit, *map(int, given))
 
+    async def keep_outage(self, fault: ServerFault) -> None:
+        """All of them are of this process, which knows what it has met last."""
 
-def redis_url(url: str) -> str:
-    """The URL as redis-py spells it. Celery writes `redis+socket:///path?virtual_host=1` for `unix:///path?db=1`."""
-    if not url.startswith("redis+socket://"):
-        return url
-    return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+    async def find_outage(self) -> ServerFault | None:
+        return ALARMS.find(Server.CYCLR)
 
 
 def limiter_script(now: str = REDIS_TIME) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from worker.alarms import ALARMS
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_rule import FIRST_PAUSE, REMEMBERED, SECOND, Limit, Reply
@@ -23,7 +24,9 @@ from worker.cyclr.slots import (
     Slot,
 )
 from worker.domain.pace import Pace
+from worker.domain.server_faults import Server, ServerFault
 
+TOO_SLOW = ServerFault(Server.REDIS, "timeout", "its answer came too late to call by")
 _SHORTEST_WAIT_S = 0.01
 # Whoever waits asks again in time: its limit would be forgotten otherwise, and others would call faster than it may.
 _LONGEST_WAIT_S = REMEMBERED / SECOND / 3
@@ -133,6 +136,8 @@ class LimiterCore:
             with contextlib.suppress(LimiterAway):
                 reply, *_ = await self._ask("fail", int(is_outage), self._ago(began))
                 await self._save_gate(reply.gate_in / SECOND)
+                if reply.level and (fault := ALARMS.find(Server.CYCLR)) is not None:
+                    await self.keep_outage(fault)
 
     def is_outage(self) -> bool:
         """Whether Cyclr was down when this process last asked: such failures cost no attempt."""
@@ -146,6 +151,7 @@ class LimiterCore:
             Pace(reply.configured_per_second, self._limit.per_second),
             reply.gate_in / SECOND,
             reply.level,
+            await self.find_outage() if reply.level else None,
         )
 
     async def announce(self) -> None:
@@ -170,6 +176,14 @@ class LimiterCore:
 
     async def ask_rule(self, question: str, *given: float) -> Reply:
         """Raises: LimiterAway."""
+        raise NotImplementedError
+
+    async def keep_outage(self, fault: ServerFault) -> None:
+        """Let all who share the limit know what ails Cyclr. Raises: LimiterAway."""
+        raise NotImplementedError
+
+    async def find_outage(self) -> ServerFault | None:
+        """What was kept last; None where nobody knows."""
         raise NotImplementedError
 
     async def _exchange(self, question: str, *given: float) -> _Answer:
@@ -206,7 +220,10 @@ class LimiterCore:
         reply, asked, answered = await self._ask("reserve", n, _microseconds(within_s))
         if reply.granted and self._clock.since(asked) > LATENESS_S:
             # Every slot would be forfeited before it starts.
+            ALARMS.failed(TOO_SLOW, "reserving calls")
             raise LimiterAway
+        if reply.granted:
+            ALARMS.went_well(Server.REDIS, "reserving calls")
         begin_probe = partial(self._begin_probe, reply.probe) if reply.probe else None
         slots = [
             Slot(
@@ -250,7 +267,7 @@ class LimiterCore:
             return await asyncio.to_thread(self._gates.load_gate)
         except Exception as error:
             # Whatever ails the store: without the gate nobody may call.
-            raise LimiterAway from error
+            raise LimiterAway(None) from error
 
     async def _save_gate(self, closed_for_s: float) -> None:
         until = self._clock.now() + timedelta(seconds=closed_for_s)
@@ -264,7 +281,7 @@ class LimiterCore:
             await asyncio.to_thread(self._gates.save_gate, until)
         except Exception as error:  # noqa: BLE001 - the gate stands in Redis; an answer of Cyclr must not become another error
             self._saved_until = None
-            structlog.get_logger().warning("gate_not_saved", error=type(error).__name__)
+            ALARMS.crashed("gate_not_saved", error)
 
     def _hold(self, slots: list[Slot]) -> None:
         self._slots.update(slots)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
+from worker.domain.server_faults import Server, ServerFault, sentence
+
 _IDLE_CONNECTION_S = (
     15  # less than any usual server keeps an idle connection, so that few POSTs meet a dying one
 )
@@ -112,27 +114,57 @@ def was_never_sent(error: Exception) -> bool:
 
 def reason_of(error: Exception) -> str:
     """What went wrong, for people. Never the error's own text, which may hold a proxy's password."""
+    return _told(_cause(error))[1]
+
+
+def cyclr_fault(error: Exception) -> ServerFault:
+    """The same with its class, and with what TLS says of the certificate."""
     cause = _cause(error)
+    kind, reason = _told(cause)
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        told = getattr(cause.certificate_error, "verify_message", "")
+        reason = f"{reason}: {told}" if told else reason
+    return ServerFault(Server.CYCLR, kind, sentence(reason))
+
+
+def _told(cause: BaseException) -> tuple[str, str]:
+    """The class, and the words."""
     if isinstance(cause, aiohttp.ClientHttpProxyError):
-        return f"the proxy refused the connection (status {cause.status})"
-    for kind, reason in _REASONS:
-        if isinstance(cause, kind):
-            return reason
-    return f"the answer could not be read ({type(cause).__name__})"
+        return "proxy_refused", f"the proxy refused the connection (status {cause.status})"
+    for of, kind, reason in _REASONS:
+        if isinstance(cause, of):
+            return kind, reason
+    return "answer_unreadable", f"the answer could not be read ({type(cause).__name__})"
 
 
 # The first that fits counts: the later ones are more general.
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "the name of the host was not found (DNS)"),
-    (aiohttp.ClientConnectorCertificateError, "the host's TLS certificate is not trusted"),
-    (aiohttp.ClientConnectorSSLError, "the TLS handshake failed"),
-    (aiohttp.ClientProxyConnectionError, "the proxy was not reached"),
-    (aiohttp.ClientConnectorError, "no connection to the host, or it was refused"),
-    (aiohttp.ConnectionTimeoutError, "no connection in time"),
-    (aiohttp.ServerDisconnectedError, "the connection was closed before an answer came"),
-    (aiohttp.ClientOSError, "the connection was reset before an answer came"),
-    (aiohttp.ClientConnectionResetError, "the connection was reset before an answer came"),
-    (aiohttp.ClientPayloadError, "the answer was cut off"),
+_REASONS: tuple[tuple[type[Exception], str, str], ...] = (
+    (
+        aiohttp.ClientConnectorDNSError,
+        "host_name_not_found",
+        "the name of the host was not found (DNS)",
+    ),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "certificate_verify_failed",
+        "the host's TLS certificate is not trusted",
+    ),
+    (aiohttp.ClientConnectorSSLError, "tls_failed", "the TLS handshake failed"),
+    (aiohttp.ClientProxyConnectionError, "proxy_not_reached", "the proxy was not reached"),
+    (aiohttp.ClientConnectorError, "connection_refused", "no connection to the host, or it was refused"),
+    (aiohttp.ConnectionTimeoutError, "timeout", "no connection in time"),
+    (
+        aiohttp.ServerDisconnectedError,
+        "connection_closed",
+        "the connection was closed before an answer came",
+    ),
+    (aiohttp.ClientOSError, "connection_closed", "the connection was reset before an answer came"),
+    (
+        aiohttp.ClientConnectionResetError,
+        "connection_closed",
+        "the connection was reset before an answer came",
+    ),
+    (aiohttp.ClientPayloadError, "answer_cut_off", "the answer was cut off"),
 )
 
 

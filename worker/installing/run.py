@@ -22,6 +22,7 @@ from worker.installing.permits import Permits
 from worker.installing.releases import Releases
 from worker.installing.settler import Settler
 from worker.store.claiming import ClaimedItem, Standing, claim, count_due, prolong
+from worker.store.faults import note_database_failure, note_database_success
 from worker.store.losses import is_database_away
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
@@ -33,6 +34,8 @@ RING_EVERY_S = 1.0
 AHEAD_S = 0.5
 LONGEST_PAUSE_S = 0.5  # between two questions for slots or work, so that a stop is heard
 DATABASE_AWAY_S = 1.0
+CLAIMING = "claiming rows"
+PROLONGING = "holding on to rows"
 # Due items are counted far ahead of what can be taken: one count serves many turns while the queue is full.
 COUNT_AHEAD = 10
 COUNT_TRUSTED_S = 0.5
@@ -271,7 +274,7 @@ class InstallRun:
     def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
         # Only the error's type: its text may hold what was sent.
         if is_database_away(error):
-            log.warning("database_away", error=type(error).__name__)
+            note_database_failure(error, PROLONGING)
             reason = "the database was away when the next call was due"
         else:
             log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
@@ -330,11 +333,13 @@ class InstallRun:
     async def _patiently(self, work: Callable[[], Any], otherwise: Any) -> Any:
         """What `work` returns, or `otherwise` after a pause while the database is away."""
         try:
-            return await self._in_thread(work)
+            done = await self._in_thread(work)
         except Exception as error:  # noqa: BLE001 - a claim that failed is tried again at the next turn
-            log.warning("database_away", error=type(error).__name__)
+            note_database_failure(error, CLAIMING)
             await self._wait_for_a_change(DATABASE_AWAY_S)
             return otherwise
+        note_database_success(CLAIMING)
+        return done
 
     async def _prolong(self, item: ClaimedItem, account: _Account) -> Standing:
         work = partial(
@@ -346,6 +351,7 @@ class InstallRun:
             account_created=account.created,
         )
         standing: Standing = await self._in_thread(work)
+        note_database_success(PROLONGING)
         return standing
 
     async def _settle(self, group: list[Settlement]) -> int:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from worker.store.faults import note_database_failure, note_database_success
 from worker.store.settling import Settlement
 from worker.telemetry import get_logger
 
@@ -11,6 +12,7 @@ SETTLE_EVERY_S = 0.25
 SETTLE_AT = 500
 TRY_AGAIN_S = 1.0
 TRIES = 30
+SETTLING = "writing outcomes"
 TRIES_WHEN_CLOSING = 2  # each of them is patient already: see `store.session.writing`
 
 log = get_logger()
@@ -88,9 +90,10 @@ class Settler:
             try:
                 settled = await self._settle(group)
             except Exception as error:  # noqa: BLE001 - whatever the database says, these verdicts must not be lost
-                log.warning("settle_failed", error=type(error).__name__, items=len(group))
+                note_database_failure(error, SETTLING)
                 await self._sleep(TRY_AGAIN_S)
             else:
+                note_database_success(SETTLING)
                 if settled < len(group):
                     log.warning("claims_lost", items=len(group) - settled)
                 return

@@ -3,13 +3,12 @@
 import socket
 import threading
 
+from worker.store.faults import note_database_failure, note_database_success
 from worker.store.session import Engine
 from worker.store.sightings import forget_sighting, new_worker_id, note_sighting
-from worker.telemetry import get_logger
 
 SEEN_EVERY_S = 10.0
-
-log = get_logger()
+NOTING = "saying that this worker lives"
 
 
 class Sighting:
@@ -34,10 +33,12 @@ class Sighting:
             try:
                 note_sighting(self._engine, self._worker_id, self._instance_id)
             except Exception as error:  # noqa: BLE001 - the database may be away; it is said again soon
-                log.warning("sighting_not_noted", error=type(error).__name__)
+                note_database_failure(error, NOTING)
+            else:
+                note_database_success(NOTING)
             if self._has_ended.wait(SEEN_EVERY_S):
                 break
         try:
             forget_sighting(self._engine, self._worker_id)
         except Exception as error:  # noqa: BLE001 - it is forgotten in an hour
-            log.warning("sighting_not_forgotten", error=type(error).__name__)
+            note_database_failure(error, NOTING)

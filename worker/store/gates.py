@@ -4,8 +4,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, or_, select, update
 
+from worker.store.faults import note_database_failure, note_database_success
 from worker.store.session import reading, writing
 from worker.store.tables import instances
+
+READING = "reading the gate"
 
 
 class DatabaseGate:
@@ -17,9 +20,15 @@ class DatabaseGate:
 
     def load_gate(self) -> datetime | None:
         """The gate as last saved, be it past or to come; None if there never was one."""
-        with reading(self._engine) as connection:
-            until = select(instances.c.gate_until).where(instances.c.id == self._instance_id)
-            return connection.execute(until).scalar()
+        until = select(instances.c.gate_until).where(instances.c.id == self._instance_id)
+        try:
+            with reading(self._engine) as connection:
+                found: datetime | None = connection.execute(until).scalar()
+        except Exception as error:
+            note_database_failure(error, READING)  # all that the limiter says of it is that nobody may call
+            raise
+        note_database_success(READING)
+        return found
 
     def save_gate(self, until: datetime) -> None:
         """Remember the gate; only ever prolongs. Safe to repeat."""

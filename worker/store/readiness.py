@@ -8,9 +8,20 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.domain.failures import ToldFailure
+from worker.domain.server_faults import ServerFault
 from worker.store.addresses import where
+from worker.store.faults import (
+    CHECK_SERVER,
+    CHECK_SWITCH,
+    FULL_DISK,
+    READ_ONLY_FILE,
+    DatabaseAway,
+    TakesNoWrites,
+    database_fault,
+)
 from worker.store.losses import NOT_PERMITTED, find_sqlstate, is_database_away, takes_no_writes
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 from worker.store.session import open_engine, reading
@@ -19,6 +30,7 @@ __all__ = [
     "DatabaseAway",
     "OldSchema",
     "TakesNoWrites",
+    "find_database_fault",
     "is_database_away",
     "lost_database_in_words",
     "open_for_showing",
@@ -27,33 +39,11 @@ __all__ = [
     "takes_no_writes",
 ]
 
-CHECK_SERVER = "Check DATABASE_URL and the server."
 CHECK_RIGHTS = "Which rights its role needs is in docs/operations.md."
-LOCKED = "database is locked"
+LOCKED = "SQLITE_BUSY"
 CHECK_OTHERS = "Another process is in the middle of a write to it: is one stopped? Let it go on, or end it."
 CHECK_DISK = "Is there room on its disk, and may it be written?"
-CHECK_SWITCH = (
-    "It is being switched over, or it is a standby, or it was set to read-only. If it stays so, check the server that"
-    " DATABASE_URL leads to."
-)
 LEAST_FREE_BYTES = 1_000_000  # for SQLite's journal of one transaction
-
-
-class DatabaseAway(ToldFailure):
-    """The database does not answer, or refuses us. `where`: host and name of the database, nothing secret; the path of a
-    file. `hint`: what to do."""
-
-    def __init__(self, where: str, reason: str, hint: str = CHECK_SERVER) -> None:
-        super().__init__(f"the database {where} cannot be used: {reason}. {hint}")
-        self.where = where
-
-
-class TakesNoWrites(DatabaseAway):
-    """It answers, and is read-only: nothing is stored, claimed or settled."""
-
-    def __init__(self, where: str, hint: str = CHECK_SWITCH) -> None:
-        ToldFailure.__init__(self, f"the database {where} answers, but takes no writes now. {hint}")
-        self.where = where
 
 
 class OldSchema(ToldFailure):
@@ -100,9 +90,21 @@ def _require_writable_file(engine: Engine) -> None:
     if not path.is_file():
         return
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        raise TakesNoWrites(where(engine.url), CHECK_DISK)
+        raise TakesNoWrites(where(engine.url), CHECK_DISK, fault=READ_ONLY_FILE)
     if shutil.disk_usage(path.parent).free < LEAST_FREE_BYTES:
-        raise DatabaseAway(where(engine.url), "its disk is full", "Make room there.")
+        raise DatabaseAway(where(engine.url), "its disk is full", "Make room there.", fault=FULL_DISK)
+
+
+def find_database_fault(engine: Engine) -> ServerFault | None:
+    """What ails the database now, as one question shows: that it does not answer, or takes no writes. None: nothing."""
+    try:
+        require_writable(engine)
+        if engine.dialect.name == "sqlite":
+            with lost_database_in_words(engine), reading(engine) as connection:
+                connection.execute(text("SELECT 1"))
+    except (DatabaseAway, PoolTimeout) as error:
+        return database_fault(error)
+    return None
 
 
 def open_for_showing(engine: Engine) -> Engine:
@@ -126,10 +128,10 @@ def _in_words(engine: Engine, error: DBAPIError) -> DatabaseAway:
     is_file = engine.dialect.name == "sqlite"
     if takes_no_writes(error):
         return TakesNoWrites(where(engine.url), CHECK_DISK if is_file else CHECK_SWITCH)
-    # The first line: what follows are hints, and the statement.
-    reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
+    fault = database_fault(error)
+    assert fault is not None, "it is the driver's"
     if is_file:
-        hint = CHECK_OTHERS if reason == LOCKED else CHECK_DISK
+        hint = CHECK_OTHERS if fault.kind == LOCKED else CHECK_DISK
     else:
         hint = CHECK_RIGHTS if find_sqlstate(error) == NOT_PERMITTED else CHECK_SERVER
-    return DatabaseAway(where(engine.url), reason, hint)
+    return DatabaseAway(where(engine.url), f"it {fault.what}", hint)

@@ -50,18 +50,18 @@ class Access:
         self.brake = Brake(clock)
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
-    async def caller_of_key(self, key_text: str, address: str) -> Caller | None:
-        """The caller with this API key, who calls from `address`; None, and late, where it is wrong.
+    async def caller_of_key(self, key_text: str, address: str, engine: Engine | None = None) -> Caller | None:
+        """The caller with this API key, who calls from `address`; None, and late, where it is wrong. `engine`: where to look.
 
         A key that was right here before is looked at at once. Any other takes its turn behind those from the same address
         and those of the same id: so guesses side by side gain nothing, and nobody who works is shut out by them.
         Raises: TooManyWrongKeys.
         """
         digest = hashlib.sha256(key_text.encode("utf-8", "replace")).digest()
-        if (caller := await self._find_known(digest, key_text)) is not None:
+        if (caller := await self._find_known(digest, key_text, engine)) is not None:
             return caller
         async with self.brake.turn(address, key_text):
-            caller = await run_in_threadpool(self.find_caller, key_text)
+            caller = await run_in_threadpool(self.find_caller, key_text, engine)
             if caller is None:
                 await self.brake.slow_down(address, key_text)
                 return None
@@ -70,19 +70,19 @@ class Access:
             self._known.popitem(last=False)
         return caller
 
-    async def _find_known(self, digest: bytes, key_text: str) -> Caller | None:
+    async def _find_known(self, digest: bytes, key_text: str, engine: Engine | None) -> Caller | None:
         if digest not in self._known:
             return None
-        caller = await run_in_threadpool(self.find_caller, key_text)
+        caller = await run_in_threadpool(self.find_caller, key_text, engine)
         if caller is None:
             self._known.pop(digest, None)
         elif digest in self._known:
             self._known.move_to_end(digest)
         return caller
 
-    def find_caller(self, key_text: str) -> Caller | None:
-        """The caller with this API key; None where it is wrong, has expired or was revoked."""
-        return _caller(find_key_of_text(self._engine, key_text))
+    def find_caller(self, key_text: str, engine: Engine | None = None) -> Caller | None:
+        """The caller with this API key; None where it is wrong, has expired or was revoked. `engine`: where to look."""
+        return _caller(find_key_of_text(engine or self._engine, key_text))
 
     def begin_session(self, caller: Caller, *, instead_of: str = "") -> str:
         """The cookie's value: good for 12 hours, and for as long as the API key is.

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from worker.telemetry import get_logger
+from worker.store.faults import note_database_failure, note_database_success
 from worker.web import api, desk, pages, statics
 from worker.web.access import Access
 from worker.web.addresses import Forwarded
@@ -29,8 +29,7 @@ from worker.web.place import Place
 from worker.web.problems import Refusal, add_error_answers
 
 CLEAN_EVERY_S = 60.0
-
-log = get_logger()
+CLEANING = "deleting old uploads"
 
 
 def create_app(place: Place) -> FastAPI:
@@ -99,5 +98,7 @@ async def _delete_expired_uploads(place: Place) -> None:
         try:
             await run_in_threadpool(place.waiting.delete_expired)
         except Exception as error:  # noqa: BLE001 - what was not deleted is deleted a minute later
-            log.warning("uploads_not_deleted", error=type(error).__name__)
+            note_database_failure(error, CLEANING)
+        else:
+            note_database_success(CLEANING)
         await asyncio.sleep(CLEAN_EVERY_S)

@@ -7,12 +7,12 @@ from typing import Any, Generic, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
 
-from worker.telemetry import get_logger
+from worker.store.faults import note_database_failure, note_database_success
+from worker.web.problems import Refusal
 
 T = TypeVar("T")
 ASK_AGAIN_AFTER_S = 1.0  # where there was no answer
-
-log = get_logger()
+FOLLOWING = "asking for those who follow"
 
 
 class Follower(Generic[T]):
@@ -76,9 +76,11 @@ class _Asker(Generic[T]):
             try:
                 self.answer = await run_in_threadpool(self._ask)
             except Exception as error:  # noqa: BLE001 - all who follow are told, and it goes on
-                if not has_failed:
-                    log.warning("question_not_answered", error=type(error).__name__)
+                if not isinstance(error, Refusal):
+                    note_database_failure(error, FOLLOWING)
                 self.answer = error
+            else:
+                note_database_success(FOLLOWING)
             self.answered = self.begun
             for news in self.followers:
                 news.set()

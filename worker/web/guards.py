@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from worker.store.session import Engine
 from worker.web.access import Access, Caller
 from worker.web.brake import TooManyWrongKeys
 from worker.web.origins import SAFE_METHODS
@@ -43,11 +44,11 @@ def access_of(request: Request) -> Access:
     return access
 
 
-async def caller_of_key(request: Request, key_text: str) -> Caller:
-    """The caller with this API key. A wrong one is answered late. Raises: Refusal (401, 429)."""
+async def caller_of_key(request: Request, key_text: str, engine: Engine | None = None) -> Caller:
+    """The caller with this API key. A wrong one is answered late. `engine`: where to look. Raises: Refusal (401, 429)."""
     address = request.client.host if request.client else ""
     try:
-        caller = await access_of(request).caller_of_key(key_text, address)
+        caller = await access_of(request).caller_of_key(key_text, address, engine)
     except TooManyWrongKeys:
         raise Refusal(
             429, "too_many_wrong_keys", "Too many wrong API keys at once.", headers={"Retry-After": "5"}
@@ -69,6 +70,11 @@ async def reader(request: Request, _shown: Shown = None) -> Caller:
     if key_text is None and (caller := await find_page_caller(request)) is not None:
         return caller
     return await _caller(request, key_text)
+
+
+async def reader_from(request: Request, engine: Engine) -> Caller:
+    """An API key of any scope, looked for in this database."""
+    return await _caller(request, _bearer(request), engine)
 
 
 async def writer(request: Request, _shown: Shown = None) -> Caller:
@@ -156,11 +162,11 @@ def _bearer(request: Request) -> str | None:
     return text.strip() if scheme.casefold() == "bearer" else None
 
 
-async def _caller(request: Request, key_text: str | None) -> Caller:
+async def _caller(request: Request, key_text: str | None, engine: Engine | None = None) -> Caller:
     if not key_text:
         detail = "Expected an API key in the header `Authorization: Bearer ...`, got none."
         raise Refusal(401, "no_key", detail, headers=WHO)
-    return await caller_of_key(request, key_text)
+    return await caller_of_key(request, key_text, engine)
 
 
 async def _page_caller(request: Request) -> Caller:

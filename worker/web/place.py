@@ -13,7 +13,7 @@ from worker.bootstrap.database import Database
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import CyclrError
-from worker.cyclr.limiter import Limiter, redis_url
+from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.pace import Pace
 from worker.settings import CyclrSettings
@@ -80,7 +80,7 @@ class Place:
     def count_tickets(self) -> int | None:
         """How many wait in the broker; None where it is away, or where there is none. It blocks."""
         broker = self.broker()
-        return None if isinstance(broker, Rule) else count_tickets(redis_url(broker))
+        return None if isinstance(broker, Rule) else count_tickets(broker)
 
     async def aclose(self) -> None:
         """End the connections to Cyclr and to the limiter; a second call is safe."""

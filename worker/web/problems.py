@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 from urllib.parse import quote
 
@@ -15,9 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from worker.alarms import ALARMS
 from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.jobs.away import why_nobody_calls
+from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
-from worker.telemetry import get_logger
+from worker.telemetry import get_logger, where_it_was
 from worker.web.faults import Fault, to_fault
 
 MEDIA_TYPE = "application/problem+json"
@@ -133,9 +134,11 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if _is_of_path(error) and not request.scope["path"].startswith(FOR_PROGRAMS):
         error = HTTPException(404)  # a page's address is typed by people, or cut by a mail program
     refusal = _wrong_method(request) if _is_wrong_method(error) else to_refusal(error)
+    if (fault := database_fault(error)) is not None and refusal.code == "database_away":
+        ALARMS.failed(fault, "answering a request")
     if refusal.status == 500:
-        where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-        log.error("request_failed", path=_route(request), error=type(error).__name__, where=where[-5:])
+        where = where_it_was(error)
+        log.error("request_failed", path=_route(request), error=type(error).__name__, where=where)
     if request.scope["path"].startswith(FOR_PROGRAMS):
         return problem_answer(refusal)
     answer: Response = request.app.state.error_page(request, refusal)
@@ -154,13 +157,13 @@ def to_refusal(error: Exception) -> Refusal:
             headers = dict(error.headers or {})
             return Refusal(error.status_code, _code(error.status_code), _detail(error), headers=headers)
         case LimiterAway():
-            return _busy("limiter_away", "The limiter's Redis does not answer, so Cyclr is not called.")
+            return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
         case CyclrError():
             return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
     if isinstance(error, TakesNoWrites) or takes_no_writes(error):
         return _busy("database_away", "The database takes no writes.")
     if isinstance(error, DatabaseAway) or is_database_away(error):
-        return _busy("database_away", "The database does not answer.")
+        return _busy("database_away", _database_in_words(error))
     return Refusal(500, "internal_error", "Something went wrong here; the server's log names it.")
 
 
@@ -189,6 +192,11 @@ def _busy(code: str, detail: str) -> Refusal:
 def title_of(status: int) -> str:
     """What the status is called."""
     return TITLES.get(status, "Error")
+
+
+def _database_in_words(error: Exception) -> str:
+    fault = database_fault(error)
+    return f"{fault.in_public}." if fault else "The database does not answer."
 
 
 def _code(status: int) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -185,6 +186,15 @@ class Fleet(Place):
 
     def wait_for_installs(self, accounts: Sequence[str], count: int) -> None:
         eventually(lambda: len(self.calls("install", accounts)) >= count, f"{count} installs", every_s=0.01)
+
+    def wait_for_silence(self, seconds: float = 1.5) -> int:
+        """Nobody has called for so long; how many calls there were. Longer than a call may wait for its slot."""
+
+        def is_silent() -> bool:
+            return time.time() - self.simulator.ledger.calls[-1].received_at > seconds
+
+        eventually(is_silent, "nobody calls")
+        return len(self.simulator.ledger.calls)
 
     def change(self, do: Callable[[World], T]) -> T:
         """Runs in the simulator, between two calls."""

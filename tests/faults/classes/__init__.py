@@ -1,6 +1,6 @@
 """All classes of faults, in the order of the report."""
 
-from tests.faults.classes import of_cyclr, of_failover, of_processes, of_servers, of_tickets
+from tests.faults.classes import of_cyclr, of_failover, of_processes, of_redis, of_servers, of_tickets
 from tests.faults.classes.fault import Fault
 
 CLASSES: tuple[type[Fault], ...] = (
@@ -13,6 +13,14 @@ CLASSES: tuple[type[Fault], ...] = (
     of_servers.ValkeyRestarted,
     of_servers.ValkeyFlushed,
     of_servers.ValkeyHalfOpen,
+    of_redis.ValkeyFull,
+    of_redis.ValkeyReadOnly,
+    of_redis.ValkeyWithoutItsMaster,
+    of_redis.ValkeyWithoutReplicas,
+    of_redis.ValkeyUnableToSave,
+    of_redis.ValkeyForbids,
+    of_redis.ValkeyWantsAPassword,
+    of_redis.ValkeyBusy,
     of_servers.PostgresRestarted,
     of_servers.ConnectionsCut,
     of_servers.CutAtCommit,
@@ -43,6 +51,8 @@ QUICK: tuple[type[Fault], ...] = (
     of_processes.SweepKilled,
     of_servers.ValkeyRestarted,
     of_servers.ValkeyFlushed,
+    of_redis.ValkeyFull,
+    of_redis.ValkeyReadOnly,
     of_servers.ConnectionsCut,
     of_servers.CutAtCommit,
     of_failover.ReadOnly,

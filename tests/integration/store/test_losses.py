@@ -193,9 +193,12 @@ def test_a_database_whose_open_sessions_became_read_only_is_not_ready(engine: En
     ("state", "said"),
     [
         ("25006", IN_WORDS),
-        ("57P01", "cannot be used: no. Check DATABASE_URL and the server."),
-        ("42501", "cannot be used: no. Which rights its role needs is in docs/operations.md."),
-        ("XX000", "cannot be used: no. Check DATABASE_URL and the server."),
+        ("57P01", "cannot be used: it answers 57P01 admin_shutdown: no. Check DATABASE_URL and the server."),
+        (
+            "42501",
+            "cannot be used: it answers 42501 insufficient_privilege: no. Which rights its role needs is in docs/operations.md.",
+        ),
+        ("XX000", "cannot be used: it answers XX000 internal_error: no. Check DATABASE_URL and the server."),
         ("22001", None),
         ("42703", None),
     ],

@@ -264,7 +264,9 @@ def other_encoding(server: PostgresServer, encoding: str) -> str:
 def test_alembic_says_that_nobody_answers():
     done = alembic("postgresql://someone:secret-word@127.0.0.1:9/cyclr")
     assert done.returncode == 1
-    assert done.stderr.startswith("the database cyclr at 127.0.0.1 cannot be used: connection failed: ")
+    assert done.stderr.startswith(
+        "the database cyclr at 127.0.0.1 cannot be used: it does not answer (connection_refused): connection failed: "
+    )
     assert done.stderr.endswith(". Check DATABASE_URL and the server.\n")
     assert done.stderr.count("\n") == 1
     assert "secret-word" not in done.stderr + done.stdout

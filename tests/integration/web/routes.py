@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.routing import iter_route_contexts
 
-GUARDS = ("reader", "writer", "page_reader", "page_writer", "page_uploader")
+GUARDS = ("reader", "reader_of_figures", "writer", "page_reader", "page_writer", "page_uploader")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _guards(dependant: Any) -> Iterator[str]:
         return
     name = getattr(dependant.call, "__name__", "")
     if name in GUARDS:
-        yield name
+        yield "reader" if name == "reader_of_figures" else name
     for each in dependant.dependencies:
         yield from _guards(each)
 

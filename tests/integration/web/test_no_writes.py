@@ -20,6 +20,13 @@ NOT_READY = {
         "worker": "not asked",
         "redis": "not asked",
     },
+    "faults": [
+        {
+            "server": "database",
+            "class": "25006 read_only_sql_transaction",
+            "message": "The database answers 25006 read_only_sql_transaction",
+        }
+    ],
 }
 
 

@@ -377,6 +377,7 @@ def test_readiness_tells_what_is_missing(site: Site, client: httpx.Client):
             "worker": "none was seen within the hour",
             "redis": "ok",
         },
+        "faults": [],
     }
     with site.working():
         wait_until(lambda: client.get("/readyz").status_code == 200)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.clocks import HeldClock
 from tests.limits import BrokenGate, KeptGate
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
-from worker.cyclr.limiter import InProcessLimiter, redis_url
+from worker.cyclr.limiter import InProcessLimiter
 from worker.cyclr.limiter_core import GateStore
 from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
 from worker.cyclr.slots import Gate, LimiterState, Slot
@@ -584,17 +584,3 @@ def test_a_probe_that_another_took_over_does_not_start() -> None:
 def test_refuses_rates_and_bursts_that_make_no_sense(rate: float, burst: int) -> None:
     with pytest.raises(ValueError, match="calls a second"):
         limiter(HeldClock(), rate=rate, burst=burst)
-
-
-@pytest.mark.parametrize(
-    ("written", "understood"),
-    [
-        ("redis://redis:6379/0", "redis://redis:6379/0"),
-        ("rediss://redis:6379/0", "rediss://redis:6379/0"),
-        ("unix:///run/v.sock?db=1", "unix:///run/v.sock?db=1"),
-        ("redis+socket:///run/v.sock", "unix:///run/v.sock"),
-        ("redis+socket:///run/v.sock?virtual_host=1", "unix:///run/v.sock?db=1"),
-    ],
-)
-def test_takes_the_url_in_celerys_spelling_too(written: str, understood: str) -> None:
-    assert redis_url(written) == understood

@@ -7,8 +7,11 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
-from worker.cyclr.errors import CyclrError
+from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.domain.server_faults import ServerFault
+from worker.jobs.away import why_nobody_calls
 from worker.settings import InvalidSettings
+from worker.store.faults import database_fault
 from worker.store.readiness import (
     DatabaseAway,
     OldSchema,
@@ -18,6 +21,7 @@ from worker.store.readiness import (
 )
 from worker.store.sightings import find_seen_ago_s
 from worker.web.place import GivenPlace, Place
+from worker.web.server_faults import ServerFaultOut
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
 
@@ -39,10 +43,12 @@ class Version(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether what this process needs is there. `checks`: `ok`, or what is wrong, for each."""
+    """Whether what this process needs is there. `checks`: `ok`, or what is wrong, for each. `faults`: what ails a server,
+    as in docs/alarms.md."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, str]
+    faults: list[ServerFaultOut] = []
 
 
 @router.get(
@@ -73,23 +79,26 @@ async def version_() -> Version:
 )
 async def readyz(place: GivenPlace, response: Response) -> Readiness:
     """The database with its schema, whether it takes writes, Redis, and whether a worker was seen lately: for whoever sends it requests."""
-    checks = await run_in_threadpool(_check_database, place)
-    checks["redis"] = await _check_redis(place) if checks["database"] == "ok" else "not asked"
+    faults: list[ServerFault] = []
+    checks = await run_in_threadpool(_check_database, place, faults)
+    checks["redis"] = await _check_redis(place, faults) if checks["database"] == "ok" else "not asked"
     is_ready = all(found == "ok" for found in checks.values())
     response.status_code = 200 if is_ready else 503
-    return Readiness(status="ready" if is_ready else "not_ready", checks=checks)
+    told = [ServerFaultOut.of(fault.in_public) for fault in faults]
+    return Readiness(status="ready" if is_ready else "not_ready", checks=checks, faults=told)
 
 
-def _check_database(place: Place) -> dict[str, str]:
+def _check_database(place: Place, faults: list[ServerFault]) -> dict[str, str]:
     engine = place.database.engine
     try:
         require_ready(engine)
         with lost_database_in_words(engine):
             seen_ago_s = find_seen_ago_s(engine, place.database.instance_id)
-    except TakesNoWrites:
-        return {"database": "it takes no writes", "schema": "not asked", "worker": "not asked"}
-    except DatabaseAway:
-        return {"database": "it does not answer", "schema": "not asked", "worker": "not asked"}
+    except DatabaseAway as away:
+        found = _noted(database_fault(away), faults)
+        if isinstance(away, TakesNoWrites):
+            found = "it takes no writes"
+        return {"database": found, "schema": "not asked", "worker": "not asked"}
     except OldSchema:
         return {
             "database": "ok",
@@ -105,10 +114,21 @@ def _worker_in_words(seen_ago_s: float | None) -> str:
     return "ok" if seen_ago_s <= SEEN_LATELY_S else f"the last was seen {seen_ago_s:.0f} s ago"
 
 
-async def _check_redis(place: Place) -> str:
+async def _check_redis(place: Place, faults: list[ServerFault]) -> str:
     try:
         _, limiter = await place.cyclr()
-        await limiter.state()
+        state = await limiter.state()
+    except LimiterAway as away:
+        return _noted(why_nobody_calls(away), faults)
     except (CyclrError, InvalidSettings):
         return "it does not answer"
+    if state.outage is not None:
+        faults.append(state.outage)  # this process can do its work all the same
     return "ok"
+
+
+def _noted(fault: ServerFault | None, faults: list[ServerFault]) -> str:
+    if fault is None:
+        return "it does not answer"
+    faults.append(fault)
+    return f"it {fault.in_public.what}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from worker.domain.states import Code, ItemState, JobState
@@ -18,8 +19,8 @@ from worker.web.api.models import (
     Item,
     Items,
     ItemWithAttempts,
+    JobInFull,
     Jobs,
-    JobWithWarnings,
     item_fields,
     to_attempt,
     to_reason,
@@ -39,10 +40,14 @@ from worker.web.faults import Fault
 from worker.web.guards import Reader
 from worker.web.place import GivenPlace
 from worker.web.problems import Refusal, problems
+from worker.web.server_faults import ServerFaultOut, find_server_faults
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {
-    "ETag": {"description": "Changes with the job's state and its counters.", "schema": {"type": "string"}}
+    "ETag": {
+        "description": "Changes with the job's state, its counters, and what ails a server.",
+        "schema": {"type": "string"},
+    }
 }
 RESULT_STATES = (*ItemState, REFUSED)
 
@@ -77,7 +82,7 @@ def list_all(
         **problems(404),
     },
 )
-def get(
+async def get(
     job_id: JobId,
     caller: Reader,
     place: GivenPlace,
@@ -85,16 +90,19 @@ def get(
     if_none_match: Annotated[
         str | None, Header(alias="If-None-Match", description="The `ETag` of the answer that is known.")
     ] = None,
-) -> JobWithWarnings:
-    """At the same cost whatever the job's size. Its ETag changes with its state and its counters."""
-    job = require_job(place, job_id)
-    tag = f'W/"{tag_of(job)}"'
+) -> JobInFull:
+    """At the same cost whatever the job's size. Its ETag changes with its state, its counters and what ails a server."""
+    job = await run_in_threadpool(require_job, place, job_id)
+    is_waiting = job.state is JobState.RUNNING and job.instance_id == place.database.instance_id
+    faults = await find_server_faults(place) if is_waiting else []
+    tag = f'W/"{"-".join([tag_of(job), *(fault.tag for fault in faults)])}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     known = [each.strip() for each in (if_none_match or "").split(",")]
     if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)  # type: ignore[return-value]
     response.headers.update(headers)
-    return show_job_with_warnings(place, job)
+    shown = await run_in_threadpool(show_job_with_warnings, place, job)
+    return JobInFull(**shown.model_dump(), server_faults=[ServerFaultOut.of(fault) for fault in faults])
 
 
 @router.get(

@@ -1,19 +1,25 @@
 """`/metrics`: for Prometheus. From the database and from Redis, so that every web process says the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib.metadata import version
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from worker.alarms import ALARMS
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
+from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState
+from worker.jobs.away import why_nobody_calls
+from worker.store.readiness import find_database_fault, open_for_showing, takes_no_writes
+from worker.store.session import Engine
 from worker.store.sightings import find_seen_ago_s
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
 from worker.store.totals import Totals, read_totals
-from worker.web.guards import Reader
+from worker.web.guards import Shown, reader, reader_from
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import problems
 
@@ -23,6 +29,27 @@ PREFIX = "cyclr_bulk"
 router = APIRouter(tags=["health"])
 
 
+async def reader_of_figures(
+    request: Request, place: GivenPlace, _shown: Shown = None
+) -> AsyncIterator[Engine]:
+    """The database of a caller who may read. That it takes no writes is one of the figures, so it is read all the same."""
+    engine = place.database.engine
+    try:
+        await reader(request)
+    except Exception as error:
+        if not takes_no_writes(error):
+            raise
+    else:
+        yield engine
+        return
+    showing = open_for_showing(engine)
+    try:
+        await reader_from(request, showing)
+        yield showing
+    finally:
+        showing.dispose()
+
+
 @router.get(
     "/metrics",
     operation_id="getMetrics",
@@ -30,15 +57,17 @@ router = APIRouter(tags=["health"])
     response_class=PlainTextResponse,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
 )
-async def metrics(caller: Reader, place: GivenPlace) -> Response:
+async def metrics(engine: Annotated[Engine, Depends(reader_of_figures)], place: GivenPlace) -> Response:
     """Of the Cyclr instance that this process is set up for."""
-    lines = await run_in_threadpool(_from_database, place)
-    lines += _limiter(await _find_limiter_state(place))
+    lines = await run_in_threadpool(_from_database, place, engine)
+    limiter = await _find_limiter_state(place)
+    lines += _limiter(limiter if isinstance(limiter, LimiterState) else None)
+    lines += _servers(await run_in_threadpool(find_database_fault, place.database.engine), limiter)
     return Response("\n".join(lines) + "\n", media_type=MEDIA_TYPE)
 
 
-def _from_database(place: Place) -> list[str]:
-    engine, instance_id = place.database.engine, place.database.instance_id
+def _from_database(place: Place, engine: Engine) -> list[str]:
+    instance_id = place.database.instance_id
     build = {_labels(version=version("cyclr-bulk")): 1}
     lines = [
         *_metric("build_info", "gauge", "Always 1; the release of this process is in its label.", build),
@@ -57,12 +86,33 @@ def _from_database(place: Place) -> list[str]:
     return lines
 
 
-async def _find_limiter_state(place: Place) -> LimiterState | None:
+async def _find_limiter_state(place: Place) -> LimiterState | ServerFault:
     try:
         _, limiter = await place.cyclr()
         return await limiter.state()
-    except LimiterAway:
-        return None
+    except LimiterAway as away:
+        return why_nobody_calls(away)
+
+
+def _servers(database: ServerFault | None, limiter: LimiterState | ServerFault) -> Iterator[str]:
+    """What this process needs of others. A limiter that cannot be asked says nothing of Cyclr."""
+    faults: dict[Server, ServerFault | None] = {Server.DATABASE: database, Server.REDIS: None}
+    if isinstance(limiter, ServerFault):
+        faults[limiter.server] = limiter
+    else:
+        faults[Server.CYCLR] = limiter.outage
+    up = {_labels(server=server): int(fault is None) for server, fault in faults.items()}
+    yield from _metric(
+        "server_up", "gauge", "Whether this server does what it is asked; Cyclr: no outage.", up
+    )
+    why = {_labels(server=each.server, **{"class": each.label}): 1 for each in faults.values() if each}
+    yield from _metric("server_fault", "gauge", "1 for what ails a server now, by its class.", why)
+    counts = {
+        _labels(server=server, **{"class": label}): count
+        for (server, label), count in sorted(ALARMS.counts().items())
+    }
+    text = "What this process failed to do for a fault of a server, since it began."
+    yield from _metric("server_failures_total", "counter", text, counts)
 
 
 def _totals(totals: Totals) -> Iterator[str]:

@@ -15,6 +15,7 @@ from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
 from worker.web.faults import Fault
 from worker.web.handing_in import Found
+from worker.web.server_faults import ServerFaultOut
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
@@ -65,6 +66,14 @@ class JobWithWarnings(Job):
     """A job, and what the check of its file warned of."""
 
     warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
+
+
+class JobInFull(JobWithWarnings):
+    """A job, and what keeps its rows waiting."""
+
+    server_faults: list[ServerFaultOut] = Field(
+        description="What ails the database, Redis or Cyclr just now; for a job that runs."
+    )
 
 
 class Submitted(JobWithWarnings):

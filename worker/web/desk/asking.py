@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from worker.jobs.asking import STEP_S, Asking
-from worker.telemetry import get_logger
+from worker.store.faults import note_database_failure, note_database_success
 from worker.web.place import Place
 
-log = get_logger()
+ASKING = "asking who has authorised"
 
 
 @asynccontextmanager
@@ -29,5 +29,8 @@ async def _go_on(place: Place) -> None:
         try:
             await steps.step(place.cyclr)
         except Exception as error:  # noqa: BLE001 - the database may be away; the next step tries again
-            log.warning("asking_failed", reason=type(error).__name__)
+            note_database_failure(error, ASKING)
+        else:
+            note_database_success(ASKING)
+            note_database_success("answering a request")  # nobody may ask again
         await asyncio.sleep(STEP_S)

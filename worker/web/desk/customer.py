@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from worker.jobs.authorising import DONE_PATH, SentOn
+from worker.store.faults import note_database_failure
 from worker.store.readiness import is_database_away
 from worker.web.desk.offering import find_links
 from worker.web.desk.words import AWAY, DONE, FRONT, CustomerPage, error_in_words, page_of
@@ -90,6 +91,7 @@ async def _answer(
     except Exception as error:
         if not is_database_away(error):
             raise
+        note_database_failure(error, "answering a request")
         found = AWAY
     if isinstance(found, SentOn):
         return RedirectResponse(found.url, status_code=303, headers=_headers(place))

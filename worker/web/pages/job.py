@@ -10,6 +10,7 @@ from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState
 from worker.domain.wording import in_words
+from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import how_it_goes, is_ending
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, list_warnings, read_in_hand
@@ -118,15 +119,18 @@ async def _calls(place: Place) -> tuple[str | None, str]:
         _, limiter = await place.cyclr()
         try:
             return _limit_in_words(await limiter.state())
-        except LimiterAway:
-            return "none", "the limiter does not answer"
+        except LimiterAway as away:
+            return "none", str(why_nobody_calls(away))
     return None, ""
 
 
 def _limit_in_words(state: LimiterState) -> tuple[str, str]:
     rate = f"{state.rate_per_second:g}/s"
     if state.outage_level:
-        return "none", f"Cyclr does not answer; asked again in {in_words(state.gate_closed_for_s)}"
+        return (
+            "none",
+            f"{state.outage or 'Cyclr does not answer'}; asked again in {in_words(state.gate_closed_for_s)}",
+        )
     if state.gate_closed_for_s > 0:
         return "none", f"Cyclr asked for a pause, {in_words(state.gate_closed_for_s)} left"
     if state.rate_per_second < 0.98 * state.pace.per_second:

@@ -1,0 +1,124 @@
+"""What a process of a deployment waits for when it starts: its database and its Redis.
+
+What waiting mends it waits for, and says so once a minute; what it does not mend ends the process, with one message.
+"""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from redis.exceptions import RedisError
+
+from worker.alarms import ALARMS
+from worker.bootstrap.redis_server import require_usable_redis
+from worker.domain.failures import ToldFailure
+from worker.domain.server_faults import Server, ServerFault
+from worker.redis_faults import is_error_reply, redis_server_fault
+from worker.store.faults import database_fault
+from worker.store.readiness import DatabaseAway, require_ready
+from worker.store.session import Engine
+from worker.telemetry import get_logger
+from worker.tickets import ask_broker
+
+LOOK_EVERY_S = 1.0
+STARTING = "starting"
+
+log = get_logger()
+
+
+class RedisRefuses(ToldFailure):
+    """Redis does not take what REDIS_URL says of us, and never will."""
+
+    def __init__(self, fault: ServerFault) -> None:
+        super().__init__(f"{fault}. Check the user and the password in REDIS_URL.")
+
+
+class Starting:
+    """What has answered so far. `broker_url`: None where Redis need not be asked."""
+
+    def __init__(self, engine: Engine, broker_url: str | None) -> None:
+        self._engine = engine
+        self._broker_url = broker_url
+        self.has_database = False
+        self.has_redis = broker_url is None
+        self.error: ToldFailure | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.has_database and self.has_redis
+
+    def look(self) -> None:
+        """Ask those that have not answered yet. Raises: what no waiting mends: OldSchema, DatabaseAway, RedisRefuses, UnusableRedis."""
+        self.has_database = self.has_database or self._is_database_there()
+        self.has_redis = self.has_redis or self._is_redis_there()
+
+    def wait(self) -> None:
+        """Until all have answered. SIGTERM and Ctrl-C end the process meanwhile. Raises: as `look`."""
+        with _ended_by_signals():
+            self.look()
+            while not self.is_done:
+                time.sleep(LOOK_EVERY_S)
+                self.look()
+
+    def wait_beside(self) -> None:
+        """The same in a thread, for a process that does something meanwhile; what it raises is its `error`."""
+        threading.Thread(target=self._wait_beside, name="starting", daemon=True).start()
+
+    def _wait_beside(self) -> None:
+        try:
+            self.look()
+            while not self.is_done:
+                time.sleep(LOOK_EVERY_S)
+                self.look()
+        except ToldFailure as error:
+            self.error = error
+
+    def _is_database_there(self) -> bool:
+        try:
+            require_ready(self._engine)
+        except DatabaseAway as away:
+            fault = database_fault(away) or ServerFault(Server.DATABASE, "connection_failed")
+            if fault.is_hopeless:
+                raise
+            ALARMS.failed(fault, STARTING)
+            return False
+        ALARMS.went_well(Server.DATABASE, STARTING)
+        return True
+
+    def _is_redis_there(self) -> bool:
+        assert self._broker_url is not None, "asked only where there is one"
+        try:
+            ask_broker(self._broker_url)
+        except (RedisError, OSError) as error:
+            fault = redis_server_fault(error)
+            if fault.is_hopeless:
+                raise RedisRefuses(fault) from None
+            if is_error_reply(error):  # it is there, and may be of a kind that will never answer otherwise
+                require_usable_redis(self._broker_url, says_doubts=False)
+            ALARMS.failed(fault, STARTING)
+            return False
+        ALARMS.went_well(Server.REDIS, STARTING)
+        require_usable_redis(self._broker_url)
+        return True
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Nothing was begun that would have to be ended."""
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        log.info("ended_while_waiting")
+        sys.exit(0)
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
