@@ -48,6 +48,9 @@ def _serve(place: Place, host: str, port: int, tend: Callable[[], None]) -> None
         reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
         say(f"{host}, port {port}, cannot be used: {reason}. Name another with --port; 0 takes any free one.")
         raise typer.Exit(NOTHING_DONE) from None
+    except UnicodeError:  # of the rules for names of hosts, before anybody is asked for it
+        say(f"{host} cannot be used: expected an address or the name of a host.")
+        raise typer.Exit(NOTHING_DONE) from None
     with interrupts() as asked, server:
         shown = f"[{host}]" if ":" in host else host
         tell(f"{LISTENS_ON}http://{shown}:{server.port}")
