@@ -113,6 +113,19 @@ def test_a_redirect_pauses_the_job_and_fails_no_row(rig: Rig) -> None:
     assert rig.item("acme").attempts == 1
 
 
+@both_name_checks
+def test_what_was_done_and_answered_with_a_redirect_is_not_done_again(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    job_id = rig.load(row("acme"))
+    rig.fault(replace(faults.redirected("/done", 303), acts=Acts.FIRST), call="install")
+    assert rig.run(job_id).pause_reason == PauseReason.WRONG_API_URL
+    rig.heal()
+    assert resume_job(rig.engine, job_id, first=None)
+    assert rig.run(job_id).installed == 1
+    assert rig.item("acme").outcome == "recovered"
+    assert rig.kinds("acme").count("install") == 1
+
+
 # 401
 
 

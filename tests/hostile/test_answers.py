@@ -14,7 +14,15 @@ import pytest
 
 from tests.hostile.hostile_cyclr import bare, dripping, hostile_cyclr, pieces
 from tests.hostile.loops import Slowest, watched_loop
-from tests.integration.cyclr.clients import FreePermit, NotingLimits, next_permit, open_client, with_token
+from tests.integration.cyclr.clients import (
+    CLIENT_SECRET,
+    TOKEN,
+    FreePermit,
+    NotingLimits,
+    next_permit,
+    open_client,
+    with_token,
+)
 from tests.raw_server import Handler, RawRequest, Reply, answer, in_turn
 from worker.cyclr.catalogue import first_account, iter_connectors, missing_accounts, resolve
 from worker.cyclr.client import CyclrClient
@@ -268,6 +276,8 @@ def test_no_body_holds_up_the_loop_or_passes_for_an_install(body: Callable[[], b
         {"Id": "9"},
         {"Id": [9]},
         {"Id": True},
+        {"Id": 0},
+        {"Id": -9},
         {"Name": ["Mail"]},
         {"Name": {"Mail": 1}},
         {"Name": "Mail\x00"},
@@ -584,6 +594,36 @@ def test_what_is_no_sign_in_token_reaches_no_browser(body: Any) -> None:
 
 
 EMPTY_LIST = b"HTTP/1.1 200 OK\r\nTotal-Pages: 1\r\nContent-Length: 2\r\n\r\n[]"
+
+
+@pytest.mark.parametrize("status", [400, 404, 408, 500, 503])
+def test_the_token_that_an_error_repeats_is_not_told(status: int) -> None:
+    said = {"Message": f"Not with Authorization: Bearer {TOKEN}"}
+    for deed in (install, look_once, lambda client: client.find_account(FreePermit(), "acme")):
+        outcome, _ = done(answer(status, said), deed)
+        # Whether there is such an account is told without the message.
+        assert outcome is False or "Bearer [secret]" in str(outcome), outcome
+
+
+@pytest.mark.parametrize("spelling", [CLIENT_SECRET, "a+b%2Bc"])
+def test_the_client_secret_that_an_error_of_the_token_endpoint_repeats_is_not_told(
+    spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if spelling != CLIENT_SECRET:
+        monkeypatch.setattr("tests.integration.cyclr.clients.CLIENT_SECRET", "a b+c")
+    said = f"<html><title>client_secret={spelling}&grant_type</title></html>".encode()
+
+    async def scenario(url: str) -> Any:
+        async with open_client(url) as client:
+            with pytest.raises(NeverSent) as raised:
+                await look_once(client)
+            return raised.value
+
+    with hostile_cyclr(in_turn(bare(500, body=said))) as server:
+        told = asyncio.run(scenario(server.url))
+    assert told.reason == (
+        "no token: status 500: a web page instead of an answer: client_secret=[secret]&grant_type"
+    )
 
 
 def test_two_answers_to_one_call_are_not_the_answers_to_two() -> None:

@@ -186,8 +186,11 @@ def test_an_argument_that_is_wrong_is_shown(site: Site) -> None:
         ("status", f"{TITLE}"),
         ("run", "a.csv", f"--no{TITLE}"),
         ("check", "a.csv", "--as-written", HOSTILE),
+        ("simulator", "--port", "0", "--host", f"a{CLEAR}{TURNED}"),
+        ("serve", "--port", "0", "--host", f"a{CLEAR}{TURNED}"),
     ):
         text = lines_of(at_terminal(site, *arguments))
+        assert "Traceback" not in text, text
         assert r"u001b" in text or "x1b" in text, (arguments, text)
 
 

@@ -70,14 +70,23 @@ class AddressInUse(ToldFailure):
         )
 
 
+class NoHost(ToldFailure):
+    """What was given is no name of a host."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"{host} cannot be used: expected an address or the name of a host.")
+
+
 def _serve(
     place: Place, host: str, port: int, begin: Callable[[Place, str], None], tend: Callable[[], None]
 ) -> None:
-    """Until a signal asks it to end. `begin`: called once with the address. Raises: AddressInUse, what `tend` raises."""
+    """Until a signal asks it to end. `begin`: called once with the address. Raises: AddressInUse, NoHost, what `tend` raises."""
     try:
         server = WebServer(create_app(place), host, port)
     except OSError as error:
         raise AddressInUse(host, port, error) from None
+    except UnicodeError:  # of the rules for names of hosts, before anybody is asked for it
+        raise NoHost(host) from None
     with interrupts() as asked, server:
         shown = f"[{host}]" if ":" in host else host
         begin(place, f"http://{shown}:{server.port}")

@@ -36,6 +36,9 @@ def simulator_command(host: str, port: int, sample: int) -> None:
         where = f"Port {port}" if host == LOOPBACK else f"{host}, port {port},"
         say(f"{where} cannot be used: {reason}. Name another with --port; 0 takes any free one.")
         raise typer.Exit(NOTHING_DONE) from None
+    except UnicodeError:  # of the rules for names of hosts, before anybody is asked for it
+        say(f"{host} cannot be used: expected an address or the name of a host.")
+        raise typer.Exit(NOTHING_DONE) from None
 
 
 def is_loopback(host: str) -> bool:

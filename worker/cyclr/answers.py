@@ -75,7 +75,7 @@ def read_answer(
 ) -> T:
     """What `expected` makes of the JSON of a 200; it raises `Unexpected` for JSON that is something else.
 
-    `secrets`: what was sent in the request's body and must not stand in a message. `now`: used for a Retry-After
+    `secrets`: what was sent in the request and must not stand in a message. `now`: used for a Retry-After
     date where the answer has no `Date`.
     Raises: the errors of `worker.cyclr.errors` that an answer can mean.
     """
@@ -90,7 +90,14 @@ def read_answer(
     raise OutcomeUnknown(f"status 200, but {reason}", 200)
 
 
-def read_page(answer: Answer, item: Callable[[Any], T], *, token_id: str, now: datetime) -> Page[T]:
+def read_page(
+    answer: Answer,
+    item: Callable[[Any], T],
+    *,
+    token_id: str,
+    now: datetime,
+    secrets: Collection[str] = (),
+) -> Page[T]:
     """The page of a list, each entry as `item` makes it. Raises: as `read_answer`."""
 
     def items(data: Any) -> tuple[T, ...]:
@@ -100,7 +107,8 @@ def read_page(answer: Answer, item: Callable[[Any], T], *, token_id: str, now: d
             raise Unexpected(f"the list has more than {MAX_ENTRIES:,} entries in one page")
         return tuple(item(entry) for entry in data)
 
-    return Page(read_answer(answer, items, token_id=token_id, now=now), total_pages(answer.headers))
+    found = read_answer(answer, items, token_id=token_id, now=now, secrets=secrets)
+    return Page(found, total_pages(answer.headers))
 
 
 def read_json(body: bytes) -> Any:
@@ -191,7 +199,8 @@ def _error_of(answer: Answer, *, token_id: str, now: datetime, secrets: Collecti
             return Unauthorised(token_id)
         case 404:
             return NotFound(message)
-        case 408 | 409:
+        # The last two: a proxy that ended the call for us, whatever came of it behind.
+        case 408 | 409 | 460 | 499:
             return OutcomeUnknown(f"status {status}: {message}", status)
     return Refused(status, message)
 

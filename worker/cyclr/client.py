@@ -28,7 +28,7 @@ from worker.cyclr.errors import (
 )
 from worker.cyclr.exchange import Exchange, Limits, Permit, require_account_id
 from worker.cyclr.scrubbing import secrets_of
-from worker.cyclr.tokens import Credentials, Tokens
+from worker.cyclr.tokens import Credentials, Token, Tokens
 from worker.domain.connectors import AccountConnector, Connector, ConnectorRef
 from worker.domain.rows import NewAccount
 from worker.domain.targets import fold
@@ -91,6 +91,8 @@ class CyclrClient:
             found = shapes.account_connector(data)
             if fold(found.name) != fold(body["Name"]):
                 raise Unexpected("the account connector has another Name than the one sent")
+            if found.id <= 0:  # what a server makes of a thing before it has one
+                raise Unexpected("the account connector has an Id that none has")
             return found
 
         path = f"/v1.0/connectors/{release_id}/install"
@@ -220,20 +222,22 @@ class CyclrClient:
         body: Mapping[str, Any] | None = None,
         most_bytes: int = MAX_ONE_BYTES,
     ) -> T:
-        token_id, answer = await self._authorised(permit, request, account_id, most_bytes)
+        token, answer = await self._authorised(permit, request, account_id, most_bytes)
         # A 200 has no message that they could stand in.
-        secrets = () if body is None or answer.status == 200 else tuple(secrets_of(body))
+        secrets = () if answer.status == 200 else (token.value, *secrets_of(body or {}))
         return await self._read(
             answer,
-            lambda: read_answer(answer, expected, token_id=token_id, now=self._clock.now(), secrets=secrets),
+            lambda: read_answer(answer, expected, token_id=token.id, now=self._clock.now(), secrets=secrets),
         )
 
     async def _call_page(
         self, permit: Permit, request: httpx.Request, item: Callable[[Any], T], account_id: str
     ) -> Page[T]:
-        token_id, answer = await self._authorised(permit, request, account_id, MAX_LIST_BYTES)
+        token, answer = await self._authorised(permit, request, account_id, MAX_LIST_BYTES)
+        secrets = (token.value,)
         return await self._read(
-            answer, lambda: read_page(answer, item, token_id=token_id, now=self._clock.now())
+            answer,
+            lambda: read_page(answer, item, token_id=token.id, now=self._clock.now(), secrets=secrets),
         )
 
     async def _read(self, answer: Answer, read: Callable[[], T]) -> T:
@@ -243,13 +247,13 @@ class CyclrClient:
 
     async def _authorised(
         self, permit: Permit, request: httpx.Request, account_id: str, most_bytes: int
-    ) -> tuple[str, Answer]:
+    ) -> tuple[Token, Answer]:
         token = await self._tokens.current()
         request.headers["Authorization"] = f"Bearer {token.value}"
         answer = await self._exchange.answer(permit, request, account_id, most_bytes=most_bytes)
         if answer.status in _ACCEPTING_STATUSES:
             self._tokens.note_accepted(token.id)
-        return token.id, answer
+        return token, answer
 
     async def _fetch_token(self) -> shapes.Grant:
         """Raises: never OutcomeUnknown or Busy, since whoever waits for the token has sent nothing."""
@@ -267,7 +271,13 @@ class CyclrClient:
             answer = await self._exchange.answer(permit, request, whose, most_bytes=MAX_TOKEN_BYTES)
             return await self._read(
                 answer,
-                lambda: read_answer(answer, shapes.grant, token_id=_OWN_TOKEN_CALL, now=self._clock.now()),
+                lambda: read_answer(
+                    answer,
+                    shapes.grant,
+                    token_id=_OWN_TOKEN_CALL,
+                    now=self._clock.now(),
+                    secrets=(self._credentials.client_secret,),
+                ),
             )
         except (Unauthorised, NotFound, Refused, NameInUse):
             raise CredentialsRefused(answer.status) from None

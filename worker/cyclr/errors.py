@@ -12,7 +12,7 @@ CyclrError
 ├── NameInUse               the account holds an account connector of this Name, perhaps from an earlier call
 ├── NotFound                404: Cyclr did not act
 ├── Refused                 400, 403 and other definite 4xx: Cyclr did not act, and says why
-├── Redirected              3xx: the API URL is wrong; Cyclr did not act
+├── Redirected              3xx: the API URL is wrong, most likely; the outcome is unknown
 ├── OutcomeUnknown          anything else: the request may have taken effect
 └── CredentialsRefused      the token endpoint refuses client id and secret
 

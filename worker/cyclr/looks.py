@@ -47,7 +47,8 @@ async def look(
 
 @dataclass(slots=True)
 class _Reading:
-    """`has_moved`: an entry stood on two pages, so another one may have stood on none."""
+    """`has_moved`: an entry stood on two pages, or the pages were more or fewer than before, so another one may have stood on
+    none."""
 
     ids: set[int] = field(default_factory=set)
     found: AccountConnector | None = None
@@ -61,11 +62,14 @@ async def _read(
 ) -> _Reading:
     """All pages once, up to the one that shows the very target."""
     reading = _Reading()
+    totals: set[int | None] = set()
     for page_number in range(1, MAX_PAGES + 1):
         page = await client.list_account_connectors(await next_permit(), account_id, page_number)
         new = [entry for entry in page.items if entry.id not in reading.ids]
         # Without a total a page of old entries only is the end: some servers repeat their last page.
         reading.has_moved |= len(new) < len(page.items) and (bool(new) or page.total_pages is not None)
+        totals.add(page.total_pages)
+        reading.has_moved |= len(totals) > 1
         reading.ids.update(entry.id for entry in new)
         for number, entry in enumerate(new, start=1):
             if number % _COMPARED_AT_ONCE == 0:

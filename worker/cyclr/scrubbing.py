@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 LONGEST_TEXT = 5_000  # nothing longer is scrubbed; it is cut before
 _SHORT_LENGTH = 4
@@ -61,6 +61,7 @@ def _forms(secret: str) -> set[str]:
         json.dumps(secret, ensure_ascii=False)[1:-1],
         html.escape(secret),
         quote(secret, safe="", errors="replace"),
+        quote_plus(secret, errors="replace"),
     )
     return {cleaned(spelling) for spelling in spellings} - {""}
 

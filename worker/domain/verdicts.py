@@ -48,6 +48,7 @@ class LookFirst:
     http_status: int | None = None
     costs_attempt: bool = True
     maybe_sent: bool = True
+    pause: PauseReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,6 +320,7 @@ def _with_a_look(verdict: Verdict) -> Verdict:
             verdict.http_status,
             costs_attempt=verdict.costs_attempt,
             maybe_sent=False,
+            pause=verdict.pause,
         )
     return verdict
 

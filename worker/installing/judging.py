@@ -56,6 +56,12 @@ def judge(
         case errors.Throttled():
             after_s = WITHOUT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
             return RetryAt(after_s, Code.THROTTLED, str(error), error.status, costs_attempt=False)
+        case errors.Redirected() if call == "install":
+            # A site that has done what a POST asked for answers with a redirect too.
+            after_s, pause = max(wait_s, rules.settle_s), PauseReason.WRONG_API_URL
+            return LookFirst(
+                after_s, Code.REFUSED, str(error), error.status, costs_attempt=False, pause=pause
+            )
         case errors.Redirected():
             return _pause(error, PauseReason.WRONG_API_URL, item, wait_s)
         case errors.CredentialsRefused():

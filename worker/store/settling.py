@@ -175,7 +175,9 @@ def lock_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:
 
 def _pauses(mine: Iterable[Settlement]) -> set[tuple[str, PauseReason]]:
     return {
-        (s.item.job_id, s.verdict.pause) for s in mine if isinstance(s.verdict, RetryAt) and s.verdict.pause
+        (s.item.job_id, s.verdict.pause)
+        for s in mine
+        if isinstance(s.verdict, RetryAt | LookFirst) and s.verdict.pause
     }
 
 

@@ -190,3 +190,17 @@ def test_each_page_takes_a_permit_of_its_own() -> None:
     asyncio.run(scenario())
     assert [permit.times_asked for permit in permits] == [1, 1, 1]
     assert account.pages == [1, 2]
+
+
+@pytest.mark.parametrize("totals", [("3", "1"), ("3", "2"), (None, "2")])
+def test_a_list_that_says_of_itself_how_long_it_is_in_two_ways_proves_nothing(
+    totals: tuple[str | None, str],
+) -> None:
+    def account(request: RawRequest) -> Reply:
+        page = page_of(request)
+        total = totals[0] if page == 1 else totals[1]
+        entries = as_json([OTHERS[page - 1]] if page < 3 else [OURS])
+        return answer(200, entries, **({} if total is None else {"Total_Pages": total}))
+
+    with pytest.raises(OutcomeUnknown, match="changed during each of 6 readings"):
+        look_at(account)

@@ -69,6 +69,8 @@ def test_a_200_is_what_was_expected() -> None:
         (409, OutcomeUnknown),
         (413, Refused),
         (422, Refused),
+        (460, OutcomeUnknown),
+        (499, OutcomeUnknown),
         (429, Throttled),
         (500, OutcomeUnknown),
         (502, OutcomeUnknown),

@@ -107,13 +107,20 @@ def test_the_reason_names_the_call_that_got_no_answer() -> None:
     ],
 )
 def test_what_is_wrong_for_every_row_pauses_the_job(error: errors.CyclrError, reason: PauseReason) -> None:
-    verdict = judged(error)
+    verdict = judged(error, "look")
     assert isinstance(verdict, RetryAt)
     assert (verdict.pause, verdict.costs_attempt) == (reason, False)
     # A cancelled job cannot be paused.
     verdict = judged(error, "look", is_called_off=True)
     assert isinstance(verdict, RetryAt)
     assert verdict.costs_attempt
+
+
+def test_an_install_that_is_answered_with_a_redirect_may_have_been_done() -> None:
+    verdict = judged(errors.Redirected(303))
+    assert isinstance(verdict, LookFirst)
+    assert (verdict.pause, verdict.after_s) == (PauseReason.WRONG_API_URL, 60.0)
+    assert (verdict.costs_attempt, verdict.maybe_sent) == (False, True)
 
 
 def test_a_refused_install_is_given_up_in_cyclrs_words() -> None:
