@@ -9,12 +9,13 @@ from sqlalchemy import select
 
 from tests.browser.served import Served
 from tests.browser.world import CRM
+from tests.hostile.raw_client import RawClient
 from tests.hostile.visits import Visitor, all_routes, paused_job
 from tests.integration.web.routes import Route
 from tests.plain_http import AS_OWN_PAGE
 from worker.store.session import reading
 from worker.store.tables import api_keys, items, jobs, uploads
-from worker.web.guards import FORM_TOKEN, FORM_TOKEN_HEADER
+from worker.web.guards import COOKIE, FORM_TOKEN, FORM_TOKEN_HEADER
 
 FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/version", "/metrics")
 UNREADABLE = "a charset that is none"
@@ -155,3 +156,25 @@ def test_the_token_is_taken_from_a_multipart_form_of_ours_and_from_its_own_origi
     form = {FORM_TOKEN: scene.token}
     cancelled = scene.visitor.client.post(f"{steer}/cancel", data=form, headers={"Origin": scene.served.url})
     assert cancelled.status_code in (303, 409), cancelled.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "begun"),
+    [
+        ("application/x-www-form-urlencoded", "a=b"),
+        (
+            "Multipart/Form-Data; boundary=x",
+            '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb',
+        ),
+    ],
+)
+def test_a_gigabyte_that_is_no_form_of_ours_is_refused_unread(scene: Scene, kind: str, begun: str):
+    """The one address that takes files has no other bound than theirs, and keeps what it is sent out of its memory."""
+    cookie = scene.visitor.client.cookies[COOKIE]
+    head = (
+        f"POST /jobs/new HTTP/1.1\r\nHost: localhost\r\nCookie: {COOKIE}={cookie}\r\nSec-Fetch-Site: same-origin\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: 999000000\r\n\r\n{begun}"
+    )
+    with RawClient(scene.served.url) as client:
+        client.send(head)
+        assert client.read_answer(within_s=5).startswith(b"HTTP/1.1 403 ")

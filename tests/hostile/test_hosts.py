@@ -9,6 +9,8 @@ from tests.browser.served import Served
 from tests.hostile.raw_client import RawClient
 from tests.plain_http import AS_OWN_PAGE, http_client
 from tests.served.home import client_of, open_home
+from worker.settings import CyclrSettings
+from worker.web.origins import Hosts
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +108,24 @@ def test_nobody_speaks_for_others_where_no_proxy_is_named(served: Served):
             assert stranger.get("/v1/jobs", headers=headers).status_code == 401
         # 0.1 s, and twice as long each time.
         assert time.monotonic() - began >= 6.0
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_own"),
+    [
+        ("https://bulk.example.com", "bulk.example.com:443", True),
+        ("http://bulk.example.com", "bulk.example.com:80", True),
+        ("https://bulk.example.com", "127.0.0.1:8080", True),
+        ("https://bulk.example.com", "bulk.example.com:80", True),
+        ("http://bulk.example.com", "127.0.0.1:8080", False),
+        ("https://bulk.example.com:80", "127.0.0.1:8080", False),
+        ("https://localhost", "localhost:8080", False),
+        ("https://localhost:443", "localhost:80", False),
+        ("https://:443", "127.0.0.1:8080", False),
+        ("https://", ":443", False),
+    ],
+)
+def test_the_port_that_goes_without_saying_is_no_other_site(origin: str, host: str, is_own: bool):
+    """A proxy may name it, as nginx does with `$host:$server_port`, and so may the public address."""
+    hosts = Hosts(CyclrSettings(cyclr_bulk_public_url="https://bulk.example.com:443"))
+    assert hosts.is_own(origin, host) is is_own

@@ -62,6 +62,16 @@ def test_an_unknown_name_is_never_sent_back(served: Served, target: str, request
     assert SECRET[8:] not in served.command.out + served.command.err
 
 
+@pytest.mark.parametrize(
+    ("method", "kind", "status"), [("POST", f"Bearer {SECRET}", 415), (SECRET, "text/csv", 405)]
+)
+def test_nor_is_a_method_or_a_type_that_is_none(served: Served, method: str, kind: str, status: int):
+    with client_of(served) as client:
+        answer = client.request(method, JOBS, content="account_id\n", headers={"Content-Type": kind})
+    assert answer.status_code == status
+    assert SECRET[:20].casefold() not in answer.text.casefold()
+
+
 def test_where_it_stands_is_told(served: Served):
     with client_of(served) as client:
         answer = client.post(JOBS, json={"items": [ITEM, ITEM | {"x_own": "1", SECRET: "x"}]})

@@ -5,8 +5,9 @@ import re
 # The wide forms count too: some spreadsheets take them for the narrow ones.
 _SIGN = r"[=+\-@＝＋－＠]"
 _FORMULA = r"[=+\-@\t\r\n＝＋－＠]"
-_NEEDS_ESCAPE = re.compile(f"'*{_FORMULA}")
-_IS_ESCAPED = re.compile(f"'+{_FORMULA}")
+# Spaces in front do not help: a spreadsheet may be asked to trim them, and runs what is behind.
+_NEEDS_ESCAPE = re.compile(rf"['\s]*{_FORMULA}")
+_IS_ESCAPED = re.compile(rf"'['\s]*{_FORMULA}")
 # Where another delimiter than the file's own would begin a cell, as a spreadsheet of another country has it; a line too, since
 # quotes in the middle of what it then takes for a cell hold nothing together.
 _INNER = re.compile(rf"([,;|\t\r\n][\"'\s]*)({_SIGN})")

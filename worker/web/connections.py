@@ -160,6 +160,13 @@ class Connection(H11Protocol):
         else:
             self._has_begun = False
 
+    def send_400_response(self, msg: str) -> None:
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            # What cannot be read came behind the answer, or in the middle of it: nothing more can be said.
+            self.transport.close()
+
     def on_response_complete(self) -> None:
         self._answered_at = self._waits_since = self.loop.time()
         super().on_response_complete()

@@ -14,16 +14,26 @@ STREAMED = (
 
 
 class BodyLimit:
-    """ASGI middleware. A body that says how long it is is refused unread; another one when it has become too long."""
+    """ASGI middleware. A body that says how long it is is refused unread; another one when it has become too long; and one that
+    says it in two ways in any case."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in STREAMED:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Request(scope).headers.get("content-length", "")
+        headers = Request(scope).headers
+        if "transfer-encoding" in headers and ("content-length" in headers or scope["http_version"] == "1.0"):
+            # A proxy may believe the other one, and take the end of this body for somebody's next request.
+            answer = await answer_error(Request(scope, receive), _two_lengths())
+            await answer(scope, receive, send)
+            return
+        if scope["path"] in STREAMED:
+            await self._app(scope, receive, send)
+            return
+        announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > MOST_BODY_BYTES:
             answer = await answer_error(Request(scope, receive), _too_large())
             await answer(scope, receive, send)
@@ -40,6 +50,11 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_limited, send)
+
+
+def _two_lengths() -> Refusal:
+    detail = "Expected one way to tell where the body ends: Content-Length, or Transfer-Encoding in HTTP/1.1."
+    return Refusal(400, "bad_request", detail, headers={"Connection": "close"})
 
 
 def _too_large() -> Refusal:

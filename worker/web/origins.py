@@ -14,6 +14,7 @@ from worker.web.problems import FOR_PROGRAMS, Refusal, answer_error
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Whoever looks after processes asks these by whatever name the machine has; they tell nothing.
 FOR_ANY_HOST = ("/healthz", "/readyz")
+_PORTS = {"http": ":80", "https": ":443"}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 
 
@@ -40,10 +41,13 @@ class Hosts:
     def is_own(self, origin: str, host: str) -> bool:
         """Whether a page of this origin is ours, as the browser says that it has come to `host`."""
         try:
-            netloc = urlsplit(origin).netloc.casefold()
+            page = urlsplit(origin)
         except ValueError:
             return False
-        return netloc != "" and netloc in (host.casefold(), self._public_netloc)
+        # Browsers leave out the port that goes without saying; proxies and settings may name it.
+        port = _PORTS.get(page.scheme, "")
+        own = {each.casefold().removesuffix(port) for each in (host, self._public_netloc)}
+        return page.netloc != "" and page.netloc.casefold().removesuffix(port) in own
 
 
 class KnownHosts:

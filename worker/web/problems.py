@@ -223,7 +223,8 @@ def _is_wrong_method(error: Exception) -> bool:
 def _wrong_method(request: Request) -> Refusal:
     """An address may be that of several routes, each with its methods: all of them are named."""
     taken = [method for method in METHODS if _takes(request, method)] or ["GET", "HEAD"]  # those of a file
-    detail = f"This address takes {' and '.join(taken)}, not {request.method[:20]}."
+    given = request.method if request.method in METHODS else "another method"
+    detail = f"This address takes {' and '.join(taken)}, not {given}."
     return Refusal(405, _code(405), detail, headers={"Allow": ", ".join(taken)})
 
 

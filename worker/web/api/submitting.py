@@ -266,7 +266,7 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
             await run_in_threadpool(waiting.delete, form.upload.id)
             raise
     else:
-        detail = f"Expected {JSON}, {CSV} or {FORM}, got {kind[:100] or 'no Content-Type'}."
+        detail = f"Expected {JSON}, {CSV} or {FORM}, got {'another type' if kind else 'no Content-Type'}."
         raise Refusal(415, "unsupported_media_type", detail)
     return Received(form.upload, options, _hash(form, options), is_list=kind == JSON)
 

@@ -26,7 +26,7 @@ from worker.web.desk.api import DAYS, MOST_DAYS, mail_merge, no_links, no_such_r
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import PageReader, PageWriter
 from worker.web.pages.notices import find_notice, go_and_tell, shown_once
-from worker.web.pages.rendering import render
+from worker.web.pages.rendering import render, with_names
 from worker.web.place import GivenPlace, Place
 
 PAGE = 50
@@ -152,8 +152,11 @@ def ask_withdraw_one(
     [item] = found
     can = item.withdrawn_at is None
     sentences = [
-        f"Account {item.account_id}, Name {item.name}: the link in the customer's mail can no longer be used. It says that"
-        " it is not in use any more.",
+        with_names(
+            "Account {}, Name {}: the link in the customer's mail can no longer be used. It says that it is not in use any more.",
+            item.account_id,
+            item.name,
+        ),
         "The row has no link until somebody presses New link. The old one stays dead.",
     ]
     nothing = "The link of this row is withdrawn already."

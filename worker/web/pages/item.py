@@ -21,7 +21,7 @@ from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import can_be_retried
-from worker.web.pages.rendering import render
+from worker.web.pages.rendering import render, with_names
 from worker.web.place import GivenPlace
 from worker.web.problems import Refusal
 
@@ -100,7 +100,14 @@ def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence
         headline=headline,
         next_step=next_step,
         facts=list(_facts(job, item, connector)),
-        story=[Step("", "Handed in", f"as row {item.row_number:,} of {job.source_name}", job.created_at)]
+        story=[
+            Step(
+                "",
+                "Handed in",
+                with_names(f"as row {item.row_number:,} of {{}}", job.source_name),
+                job.created_at,
+            )
+        ]
         + [_step(attempt) for attempt in attempts]
         + list(_what_comes(job, item, is_held=is_held)),
     )
@@ -116,7 +123,8 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
         case ItemState.FAILED:
             reason = words.reason(item.code)
             message = words.sentence(item.message) if item.message else ""
-            return "bad", f"Failed: {reason.heading}.", f"{message} {reason.advice}".strip()
+            advice = with_names(f"{{}} {reason.advice}", message) if message else reason.advice
+            return "bad", f"Failed: {reason.heading}.", advice
         case ItemState.CANCELLED:
             return (
                 "",

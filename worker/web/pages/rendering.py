@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from worker.domain.wording import counted
 from worker.web.guards import FORM_TOKEN, form_token
@@ -39,6 +39,11 @@ def _tag(parts: list[str]) -> str:
 def moment(at: datetime) -> str:
     """`2026-11-22 01:20 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def with_names(sentence: str, *names: str) -> Markup:
+    """A sentence of ours, with what others have named in place of each `{}`: no name can turn around what stands beside it."""
+    return escape(sentence).format(*(Markup("<bdi>{}</bdi>").format(name) for name in names))
 
 
 def render(

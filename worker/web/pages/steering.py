@@ -23,7 +23,7 @@ from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.notices import go_and_tell
-from worker.web.pages.rendering import render
+from worker.web.pages.rendering import render, with_names
 from worker.web.pages.rows import to_row
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal
@@ -55,7 +55,7 @@ def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenP
         sentences.append(
             f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
         )
-    question = Question(f"Pause {job.source_name}?", sentences, "Pause")
+    question = Question(with_names("Pause {}?", job.source_name), sentences, "Pause")
     return _ask(request, job, "pause", question, {JobState.RUNNING})
 
 
@@ -77,7 +77,9 @@ async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place:
     ]
     if job.held:
         sentences.append(f"{counted(job.held, 'row')} of them held back so far.")
-    question = Question(f"Resume {job.source_name}?", sentences, "Resume", asks_first=job.held > 0)
+    question = Question(
+        with_names("Resume {}?", job.source_name), sentences, "Resume", asks_first=job.held > 0
+    )
     return _ask(request, job, "resume", question, {JobState.PAUSED})
 
 
@@ -105,7 +107,7 @@ def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: Given
     ]
     if in_hand:
         sentences.insert(1, f"{counted(in_hand, 'row')} in hand of a worker will still be settled.")
-    question = Question(f"Cancel {job.source_name}?", sentences, "Cancel the job", "danger")
+    question = Question(with_names("Cancel {}?", job.source_name), sentences, "Cancel the job", "danger")
     return _ask(request, job, "cancel", question, {JobState.RUNNING, JobState.PAUSED})
 
 
@@ -141,7 +143,7 @@ def ask_retry(
     if job.state is JobState.PAUSED:
         sentences.append("The job is paused: they wait until it is resumed.")
     what = f"row {row:,}" if row is not None else "rows"
-    question = Question(f"Retry {what} of {job.source_name}?", sentences, "Retry")
+    question = Question(with_names(f"Retry {what} of {{}}?", job.source_name), sentences, "Retry")
     hidden = [("reason", reason)] if reason else []
     hidden += [("row", str(row))] if row is not None else []
     ended_or_not = {JobState.RUNNING, JobState.PAUSED, JobState.COMPLETED, JobState.CANCELLED}
@@ -153,8 +155,10 @@ def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
     if not found or found[0].row_number != row:
         return f"Job {job.id} has no row {row:,}."
     item = found[0]
-    why = f": {words.sentence(item.message)}" if item.state == ItemState.FAILED and item.message else "."
-    return f"Account {item.account_id}, {to_row(item).state_in_words}{why}"
+    how = f"Account {{}}, {to_row(item).state_in_words}"
+    if item.state == ItemState.FAILED and item.message:
+        return with_names(f"{how}: {{}}", item.account_id, words.sentence(item.message))
+    return with_names(f"{how}.", item.account_id)
 
 
 def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
@@ -162,7 +166,7 @@ def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
         group = find_failure(place.database.engine, job.id, reason)
         if group is None:
             return "No row has failed for this reason any more."
-        return f"{counted(group.count, 'failed row')}: {words.sentence(group.message)}"
+        return with_names(f"{counted(group.count, 'failed row')}: {{}}", words.sentence(group.message))
     rows = counted(job.failed, "failed row")
     return f"{rows} and {counted(job.cancelled, 'cancelled row')}." if job.cancelled else f"{rows}."
 
