@@ -48,8 +48,8 @@ class CalledOff(GivenBack):
 class Hand(Protocol):
     """What the install loop does for one attempt."""
 
-    async def prolong(self) -> Standing:
-        """Hold the item for another claim's time, and write down what was done for good."""
+    async def prolong(self) -> tuple[Moment, Standing]:
+        """Hold the item for another claim's time from that moment on, and write down what was done for good."""
 
     async def see(self) -> tuple[Moment, Standing]:
         """How its job stands, and a moment before that was asked."""
@@ -156,13 +156,13 @@ class Permits:
             await self._hold_on(call)
             if not self._is_held(in_s):
                 raise ClaimRanOut
-        elif not self._is_sure(in_s):
+        if not self._is_sure(in_s):
             asked_at, standing = await self._hand.see()
             self._go_on(call, standing, asked_at)
 
     async def _hold_on(self, call: Call) -> None:
-        asked_at = self._clock.moment()
-        self._go_on(call, await self._hand.prolong(), asked_at)
+        asked_at, standing = await self._hand.prolong()
+        self._go_on(call, standing, asked_at)
         self._claimed_at = asked_at
 
     def _go_on(self, call: Call, standing: Standing, asked_at: Moment) -> None:

@@ -64,7 +64,7 @@ class _InHand:
     def is_between_calls(self) -> bool:
         return self.has_begun and not self.attempt.permits.is_calling
 
-    async def prolong(self) -> Standing:
+    async def prolong(self) -> tuple[Moment, Standing]:
         return await self._run.holding.ask(Hold(self.item, self._account_exists, self._account_created))
 
     async def see(self) -> tuple[Moment, Standing]:
@@ -175,9 +175,9 @@ class InstallRun:
         if not count:
             await self._wait_for_a_change(min(outlook.retry_in_s, LONGEST_PAUSE_S))
             return True
-        claimed_at = self._clock.moment()
-        items = await self._claim(count)
-        self._window.note_claim(self._clock.since(claimed_at))
+        asked_at = self._clock.moment()
+        claimed_at, items = await self._claim(count)
+        self._window.note_claim(self._clock.since(asked_at))
         self._has_more = len(items) == count
         self._has_one_alone = any(item.is_alone for item in items)
         slots = await self._take_slots(len(items), claimed_at)
@@ -327,7 +327,7 @@ class InstallRun:
         work = partial(count_due, self._engine, self._instance_id, limit=1, is_idle=self._is_idle)
         return bool(await self._patiently(work, 0))
 
-    async def _claim(self, count: int) -> list[ClaimedItem]:
+    async def _claim(self, count: int) -> tuple[Moment, list[ClaimedItem]]:
         work = partial(
             claim,
             self._engine,
@@ -336,9 +336,10 @@ class InstallRun:
             count=count,
             claim_s=self._limits.claim_s,
             is_idle=self._is_idle,
+            moment=self._clock.moment,
         )
-        items: list[ClaimedItem] = await self._patiently(work, [])
-        return items
+        claimed: tuple[Moment, list[ClaimedItem]] = await self._patiently(work, (self._clock.moment(), []))
+        return claimed
 
     async def _patiently(self, work: Callable[[], Any], otherwise: Any) -> Any:
         """What `work` returns, or `otherwise` after a pause while the database is away."""
@@ -349,10 +350,11 @@ class InstallRun:
             await self._wait_for_a_change(DATABASE_AWAY_S)
             return otherwise
 
-    async def _prolong(self, holds: Sequence[Hold]) -> Sequence[Standing]:
-        work = partial(prolong, self._engine, holds, claim_s=self._limits.claim_s)
-        standings: Sequence[Standing] = await self._in_thread(work)
-        return standings
+    async def _prolong(self, holds: Sequence[Hold]) -> Sequence[tuple[Moment, Standing]]:
+        claim_s, moment = self._limits.claim_s, self._clock.moment
+        work = partial(prolong, self._engine, holds, claim_s=claim_s, moment=moment)
+        asked_at, standings = await self._in_thread(work)
+        return [(asked_at, standing) for standing in standings]
 
     async def _see(self, job_ids: Sequence[str]) -> Sequence[tuple[Moment, Standing]]:
         work = partial(find_standings, self._engine, job_ids, moment=self._clock.moment)

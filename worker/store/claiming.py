@@ -15,7 +15,7 @@ from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
 from worker.store import due
 from worker.store.sealing import Sealer
-from worker.store.session import db_now, reading, writing
+from worker.store.session import db_now, glancing, reading, writing
 from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, items, jobs
 
 
@@ -66,22 +66,32 @@ def count_due(engine: Engine, instance_id: str, *, limit: int, is_idle: bool = T
 
 
 def claim(
-    engine: Engine, sealer: Sealer, *, instance_id: str, count: int, claim_s: float, is_idle: bool
-) -> list[ClaimedItem]:
-    """Claim up to `count` due items for `claim_s` seconds of the database's clock, fair shares for each running job.
+    engine: Engine,
+    sealer: Sealer,
+    *,
+    instance_id: str,
+    count: int,
+    claim_s: float,
+    is_idle: bool,
+    moment: Callable[[], Moment],
+) -> tuple[Moment, list[ClaimedItem]]:
+    """Claim up to `count` due items for `claim_s` seconds of the database's clock, fair shares for each running job;
+    and a `moment` before these seconds began.
 
     `is_idle`: the process holds nothing else. Only then is an item given that was held by workers that died,
     and then it alone, so that the next death tells on nobody else. Never takes more than `count`, whatever is lost.
     """
     claim_id = uuid.uuid4().hex  # of its own for every claim statement
     is_repeated = False
+    claimed_at = moment()
 
     def work(connection: Connection) -> list[Row[Any]]:
-        nonlocal is_repeated
+        nonlocal is_repeated, claimed_at
         # A commit whose answer was lost: what it took must not wait for the claim to run out, beside a second take.
         if is_repeated and (held := due.list_held(connection, claim_id)):
             return held
         is_repeated = True
+        claimed_at = moment()
         now = db_now(connection)
         until = now + timedelta(seconds=claim_s)
         if is_idle:
@@ -99,7 +109,8 @@ def claim(
             waiting = waiting[room:] + [job for job in asked if given[job.id] == share]
         return taken
 
-    return [_to_item(row, claim_id, sealer) for row in writing(engine, work)]
+    rows = writing(engine, work)
+    return claimed_at, [_to_item(row, claim_id, sealer) for row in rows]
 
 
 # Made once: to make a statement anew costs more than to run it.
@@ -156,13 +167,16 @@ class Hold:
     account_created: bool = False
 
 
-def prolong(engine: Engine, holds: Sequence[Hold], *, claim_s: float) -> list[Standing]:
-    """Hold these items for another `claim_s` seconds, in one transaction; how each of them stands, with its job.
+def prolong(
+    engine: Engine, holds: Sequence[Hold], *, claim_s: float, moment: Callable[[], Moment]
+) -> tuple[Moment, list[Standing]]:
+    """Hold these items for another `claim_s` seconds, in one transaction; how each of them stands, with its job, and a
+    `moment` before these seconds began.
 
     Guarded by the claims' ids. Safe to repeat.
     """
 
-    def work(connection: Connection) -> list[Standing]:
+    def work(connection: Connection) -> tuple[Moment, list[Standing]]:
         # In the order in which a settle locks them.
         held = {
             (row.id, row.claim_id)
@@ -174,6 +188,7 @@ def prolong(engine: Engine, holds: Sequence[Hold], *, claim_s: float) -> list[St
             )
         }
         mine = [hold for hold in holds if _key(hold.item) in held]
+        asked_at = moment()
         until = db_now(connection) + timedelta(seconds=claim_s)
         by_change: dict[tuple[bool, bool], list[int]] = {}
         for hold in mine:
@@ -186,7 +201,9 @@ def prolong(engine: Engine, holds: Sequence[Hold], *, claim_s: float) -> list[St
                 values["account_created"] = True
             connection.execute(update(items).where(items.c.id.in_(item_ids)).values(values))
         standings = _standings(connection, {hold.item.job_id for hold in mine})
-        return [standings[hold.item.job_id] if _key(hold.item) in held else Standing.LOST for hold in holds]
+        return asked_at, [
+            standings[hold.item.job_id] if _key(hold.item) in held else Standing.LOST for hold in holds
+        ]
 
     return writing(engine, work)
 
@@ -202,8 +219,7 @@ def find_standings(
 
     A job that is gone counts as lost.
     """
-    with reading(engine) as connection:
-        connection.execute(select(1))  # whatever a connection has to do first, it does before the moment
+    with glancing(engine) as connection:
         asked_at = moment()
         standings = _standings(connection, set(job_ids))
     return asked_at, [standings.get(job_id, Standing.LOST) for job_id in job_ids]

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-__all__ = ["Engine", "db_now", "normalise_url", "open_engine", "reading", "writing"]
+__all__ = ["Engine", "db_now", "glancing", "normalise_url", "open_engine", "reading", "writing"]
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
@@ -133,6 +133,19 @@ def _begin_sqlite(connection: Connection) -> None:
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads."""
     with engine.connect().execution_options(reads_only=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def glancing(engine: Engine) -> Iterator[Connection]:
+    """For one question whose answer must be fresh: on PostgreSQL without a transaction, whose beginning and end are
+    questions of their own.
+    """
+    if engine.dialect.name == "sqlite":
+        with reading(engine) as connection:
+            yield connection
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from tests.delay import delaying_proxy
 from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet
+from tests.end_to_end.processes.commands import eventually
 from tests.postgres import Databases
 from worker.store.session import reading
 
@@ -43,7 +44,8 @@ def count(fleet: Fleet, rows: int) -> Counts:
     accounts = [f"account-{number}" for number in range(rows)]
     job_id = fleet.submit(accounts)
     before = counters(fleet)
-    fleet.wait_for_installs(accounts, rows)
+    all_are_there = f"{rows} installs"
+    eventually(lambda: len(fleet.calls("install", accounts)) >= rows, all_are_there, within_s=300)
     assert end(fleet.worker) == 0  # it settles what it holds, and its sessions tell of all that they did
     after = counters(fleet)
     assert fleet.job(job_id).installed == rows
@@ -84,7 +86,7 @@ def a_fleet(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "processes", "loops", "delay_s"),
-    [(2_000, 2, 0, 0.0), (2_000, 2, 8, 0.0), (2_000, 8, 0, 0.0), (400, 2, 0, 0.3), (200, 2, 0, 1.0)],
+    [(2_000, 2, 0, 0.0), (2_000, 2, 8, 0.0), (2_000, 8, 0, 0.0), (400, 2, 0, 0.3), (60, 2, 0, 1.0)],
     ids=["alone", "beside_busy_loops", "eight_processes", "a_database_0_3_s_away", "a_database_1_s_away"],
 )
 def test_an_install_costs_a_claim_and_a_settle(
@@ -99,5 +101,7 @@ def test_an_install_costs_a_claim_and_a_settle(
     monkeypatch.chdir(tmp_path)
     with a_fleet(databases, tmp_path, processes=processes, loops=loops, delay_s=delay_s) as fleet:
         counts = count(fleet, rows)
-    print(counts)  # noqa: T201
-    assert counts.updates <= 2.05
+    # A claim and a settle for each, and at most one in twenty claimed twice.
+    assert counts.updates <= 2.1
+    if rows >= 1_000:  # a short job's beginning and end count for much
+        assert counts.commits <= 0.2

@@ -70,9 +70,9 @@ class Desk:
             clock=self.clock,
         )
 
-    async def prolong(self) -> Standing:
+    async def prolong(self) -> tuple[Moment, Standing]:
         self.prolonged += 1
-        return self.standing
+        return self.clock.moment(), self.standing
 
     async def see(self) -> tuple[Moment, Standing]:
         self.seen += 1
