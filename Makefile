@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Compiling is half of what it takes to learn which tests there are, and of most starts of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test e2e processes browser screenshots setup dev check bench format mutants faults lock clean
+.PHONY: demo test e2e processes browser screenshots setup dev check audit bench format mutants faults lock clean
 
 demo: setup
 	@$(VENV)/bin/cyclr-bulk demo
@@ -54,6 +54,11 @@ check: dev
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
+
+# Whether anything that is pinned was withdrawn, or has a known fault that a newer version mends. What cannot be asked is a
+# failure (3), but for CI: make audit AUDIT=--if-reached
+audit: dev
+	@$(VENV)/bin/python -m tests.audit $(AUDIT)
 
 format: dev
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .

@@ -6,23 +6,24 @@ writes is renamed or dropped one release later. An index on a large table is mad
 `op.get_context().autocommit_block()`; everything else is one transaction.
 """
 
-import os
 import sys
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
+from worker.domain.failures import ToldFailure
+from worker.settings import load_settings
+from worker.store.postgres import change_limits
+from worker.store.readiness import lost_database_in_words
+from worker.store.schema import changes_in_words, require_known_revision
 from worker.store.session import open_engine
 from worker.store.tables import metadata
 
 UPGRADE_LOCK = 0x6379636D  # PostgreSQL's advisory lock: two upgrades at once take turns
 
 
-def run() -> None:
-    engine = context.config.attributes.get("engine") or open_engine(_database_url())
+def run(engine: Engine) -> None:
     with engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            _take_turn(connection)
         context.configure(
             connection=connection,
             target_metadata=metadata,
@@ -31,32 +32,42 @@ def run() -> None:
             transactional_ddl=True,
         )
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql":
+                _take_turn(connection)
             context.run_migrations()
         connection.commit()
 
 
 def _take_turn(connection: Connection) -> None:
-    # Settings and lock are the session's, so that they outlast a block without a transaction; it ends with the upgrade.
-    connection.detach()
-    for statement in (
-        # The wait for another upgrade may be as long as that one takes.
-        "SET lock_timeout = 0",
-        "SET statement_timeout = 0",
-        "SET idle_in_transaction_session_timeout = 0",
-        f"SELECT pg_advisory_lock({UPGRADE_LOCK})",
-        # While a change of a table waits for its lock, everybody else waits behind it.
-        "SET lock_timeout = '5s'",
-        "SET statement_timeout = '10min'",
-    ):
-        connection.execute(text(statement))
-    connection.commit()
+    # All of it is the transaction's, since a pooler may lend its session to others afterwards: a block without a transaction
+    # comes after its end, and what is done there must be safe to do twice at once (IF NOT EXISTS).
+    # The wait for another upgrade may be as long as that one takes.
+    change_limits(
+        connection, lock_timeout="0", statement_timeout="0", idle_in_transaction_session_timeout="0"
+    )
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})"))
+    # While a change of a table waits for its lock, everybody else waits behind it.
+    change_limits(connection, lock_timeout="5s", statement_timeout="10min")
 
 
-def _database_url() -> str:
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        sys.exit("DATABASE_URL is not set: expected the URL of the database whose schema is to be changed")
-    return url
+def run_by_itself() -> None:
+    """`alembic upgrade head`: what is wrong is said in one sentence, as by the other commands. Raises: SystemExit."""
+    try:
+        url = load_settings().database_url
+        if url is None:
+            sys.exit(
+                "DATABASE_URL is not set: expected the URL of the database whose schema is to be changed"
+            )
+        engine = open_engine(url.get_secret_value())
+        with lost_database_in_words(engine), changes_in_words():
+            require_known_revision(engine, context.config)
+            run(engine)
+    except ToldFailure as failure:
+        sys.exit(str(failure))
 
 
-run()
+given: Engine | None = context.config.attributes.get("engine")
+if given is None:
+    run_by_itself()
+else:
+    run(given)

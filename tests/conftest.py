@@ -7,9 +7,17 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from worker.lifeline import die_with_parent
+
 # How long an example takes is no property of what is tested: a machine may be busy with other things.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A process of pytest-xdist ends with the one that shares out the tests, and so does what it has started."""
+    if hasattr(config, "workerinput"):
+        die_with_parent()
 
 
 def pytest_sessionstart() -> None:

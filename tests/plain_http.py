@@ -21,6 +21,10 @@ def async_http_client(**options: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(verify=_no_roots(), trust_env=False, **options)
 
 
+# What a browser says of a form that a page of the server itself has sent.
+AS_OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
+
+
 @cache
 def _no_roots() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

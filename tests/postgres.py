@@ -3,24 +3,25 @@
 Where TEST_DATABASE_URL is set, that server is used instead (`open_databases`): databases are made and dropped in it.
 """
 
-import ctypes
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import psycopg
 from sqlalchemy.engine import make_url
 
+from tests.started import run_process, start_process
+
 READY_WITHIN_S = 90.0
-PR_SET_PDEATHSIG = 1
 # Databases that live for seconds need no one to tidy them, and a page that is half written dies with the machine only.
 SHORT_LIVED = {"autovacuum": "off", "full_page_writes": "off"}
 
@@ -28,14 +29,23 @@ SHORT_LIVED = {"autovacuum": "off", "full_page_writes": "off"}
 class PostgresServer:
     """One cluster. `kill` and `start` again keep its data; each test takes a database of its own.
 
-    `settings`: of the server, beside ours or instead of them.
+    `settings`: of the server, beside ours or instead of them. `standby_of`: it follows that one, which runs.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        standby_of: "PostgresServer | None" = None,
+    ) -> None:
         self._folder = folder
         self._settings = dict(settings or {})
         self._data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
+        if standby_of is not None:
+            self.follow(standby_of)
+            return
         locale = ("--encoding=UTF8", "--locale=C", "--no-sync")
         _run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", *locale)
 
@@ -44,7 +54,8 @@ class PostgresServer:
         """Of the main server process."""
         return int((self._data / "postmaster.pid").read_text().splitlines()[0])
 
-    def start(self) -> None:
+    def start(self, more: Mapping[str, str] | None = None) -> None:
+        """`more`: settings of this time only."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self._folder),
@@ -54,15 +65,15 @@ class PostgresServer:
             # What the server has said is written survives its death all the same, just not that of the machine.
             "fsync": "off",
             **self._settings,
+            **(more or {}),
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 [*_as_a_user(), str(_binary("postgres")), "-D", str(self._data), *options],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_the_tests,
             )
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._answers():
@@ -82,11 +93,34 @@ class PostgresServer:
         self.start()
 
     def kill(self) -> None:
-        """As by a power cut. Its children end as they notice; a start waits for that."""
+        """As by a power cut, its children too: each has a session of its own, and would end as it notices."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                family = psutil.Process(self._process.pid)
+                children = family.children(recursive=True)
+                for each in (family, *children):
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
+                psutil.wait_procs(children, timeout=READY_WITHIN_S)
             self._process.wait()
             self._process = None
+
+    def follow(self, primary: "PostgresServer") -> None:
+        """Be a standby of another, that runs, from the next start on; what it had itself is gone."""
+        shutil.rmtree(self._data, ignore_errors=True)
+        source = ("-h", str(primary.folder), "-U", "postgres")
+        how = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        _run("pg_basebackup", "-D", str(self._data), *source, *how)
+
+    def promote(self) -> None:
+        """A standby takes writes from now on."""
+        assert self.ask("SELECT pg_promote()") is True
+
+    def ask(self, statement: str) -> Any:
+        """The first value of the answer."""
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            found = connection.execute(statement)  # type: ignore[call-overload]
+            return found.fetchone()[0] if found.description else None
 
     def new_database(self) -> str:
         """The SQLAlchemy URL of a new, empty database."""
@@ -169,10 +203,6 @@ def _as_a_user() -> list[str]:
 
 
 def _run(program: str, *words: str) -> None:
-    done = subprocess.run([*_as_a_user(), str(_binary(program)), *words], capture_output=True, check=False)
+    done = run_process([*_as_a_user(), str(_binary(program)), *words], capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.decode(errors="replace"))
-
-
-def die_with_the_tests() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

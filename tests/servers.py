@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,16 +14,7 @@ from pathlib import Path
 
 import redis
 
-# Started by a launcher, so that the server is killed when the test run is (Linux; elsewhere at teardown only).
-_LAUNCHER = """
-import os, sys
-if sys.platform == "linux":
-    import ctypes
-    ctypes.CDLL(None).prctl(1, 9)
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+from tests.started import start_process
 
 
 def _find_valkey() -> str | None:
@@ -76,8 +66,8 @@ class ValkeyServer:
             "--logfile": str(self._folder / "valkey.log"),
         }
         argv = [part for option in options.items() for part in option]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCHER, str(os.getpid()), find_valkey(), *argv],
+        self._process = start_process(
+            [find_valkey(), *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )

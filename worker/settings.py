@@ -5,6 +5,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -23,7 +24,11 @@ REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 MOST_USERNAME_CHARACTERS = 200
 ACCOUNT_ID_HERE = "{account_id}"  # in CYCLR_SIGNIN_USERNAME, for a user of each account's own
 OUR_PREFIX = "CYCLR_"
+CONNECTIONS = 6  # to PostgreSQL, of one process
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?"
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class InvalidSettings(ToldFailure):
@@ -65,11 +70,16 @@ class CyclrSettings(BaseSettings):
     cyclr_pause_above_percent: float = Field(20, ge=0, le=100)
     cyclr_secret_retention_h: float = Field(72, ge=0, le=100_000)
 
+    cyclr_bulk_keep_jobs_d: float | None = Field(None, ge=1, le=36_500)
+
     cyclr_service_url: str | None = None
     cyclr_signin_username: str | None = None
     cyclr_bulk_public_url: str | None = None
+    cyclr_bulk_hosts: str | None = None
+    forwarded_allow_ips: str | None = None
 
     database_url: SecretStr | None = None
+    cyclr_bulk_database_connections: int = Field(CONNECTIONS, ge=2, le=100)
     redis_url: SecretStr | None = None
     cyclr_bulk_sealing_keys: Annotated[SecretStr | None, NoDecode] = None
     cyclr_bulk_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("cyclr-bulk"))
@@ -116,6 +126,23 @@ class CyclrSettings(BaseSettings):
         expected = "where customers reach these pages, without a path, such as https://connect.example.com"
         return _protected(*_bare_url(value, expected), info, "links")
 
+    @field_validator("cyclr_bulk_hosts")
+    @classmethod
+    def _are_host_names(cls, value: str | None) -> str | None:
+        for number, name in enumerate(_listed(value), start=1):
+            if not re.fullmatch(HOST_NAME, name):
+                raise ValueError(
+                    f"name {number}: expected a host's name without scheme, port or path, such as bulk.example.com;"
+                    " several with commas between them"
+                )
+        return value or None
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _are_proxies(cls, value: str | None) -> str | None:
+        _networks(value)
+        return value or None
+
     @field_validator("cyclr_signin_username")
     @classmethod
     def _is_a_username(cls, value: str | None) -> str | None:
@@ -150,6 +177,16 @@ class CyclrSettings(BaseSettings):
     def api_host(self) -> str:
         """The instance's host as people know it, with its port where one is given."""
         return urlsplit(self.cyclr_api_url or "").netloc
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """Further names, in lower case, that this server is reached by."""
+        return frozenset(name.casefold() for name in _listed(self.cyclr_bulk_hosts))
+
+    @property
+    def proxies(self) -> Networks:
+        """Whose word about the caller is believed; nobody's where none is named."""
+        return _networks(self.forwarded_allow_ips)
 
     @property
     def instance_id(self) -> str:
@@ -274,6 +311,29 @@ def _protected(host: str, url: str, info: ValidationInfo, what: str) -> str:
     return url
 
 
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _networks(text: str | None) -> Networks:
+    """Raises: ValueError."""
+    found: list[IPv4Network | IPv6Network] = []
+    for number, part in enumerate(_listed(text), start=1):
+        try:
+            network = ip_network(part, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"entry {number}: expected the address or the network of a proxy, such as 10.0.0.7 or 10.0.0.0/24;"
+                " several with commas between them"
+            ) from None
+        if not network.prefixlen:
+            raise ValueError(
+                f"entry {number}: this is every address, so anybody could say whom they speak for; name the network of the proxy"
+            )
+        found.append(network)
+    return tuple(found)
+
+
 def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> SecretStr | None:
     text = value.get_secret_value().strip() if value else ""
     if not text:
@@ -286,7 +346,12 @@ def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str
 def _can_be_read(url: str) -> bool:
     """False where a letter of a password is taken for an end of it: it must be written as %2F, say."""
     try:
-        urlsplit(url).port  # noqa: B018 - it is read where it is asked for
+        parts = urlsplit(url)
+        # PostgreSQL's own programs take several hosts, each with its port.
+        is_list = parts.scheme.startswith("postgres")
+        hosts = parts.netloc.rpartition("@")[2].split(",") if is_list else [parts.netloc]
+        for host in hosts:
+            urlsplit(f"//{host}").port  # noqa: B018 - it is read where it is asked for
     except ValueError:
         return False
     return True

@@ -5,28 +5,35 @@ from dataclasses import dataclass
 from typing import Self
 
 from worker.settings import CyclrSettings
-from worker.store.abandoned import delete_abandoned_loads
+from worker.store.abandoned import delete_abandoned_loads, delete_forgotten
 from worker.store.claiming import count_due
 from worker.store.idempotency import delete_old_requests
 from worker.store.session import Engine
+from worker.store.steering import forget_old_jobs
 from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue, wipe_old_secrets
 from worker.store.uploads import delete_expired_uploads
+from worker.store.web_sessions import delete_old_sessions
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
 LOADER_GONE_AFTER_S = 120.0
 MOST_PIECES = 20  # of one kind in one sweep, so that a long cancel does not keep the others waiting
+FORGET_PIECES = 5  # a thousand rows each, with all that hangs on them: a second on a busy server, and rescues wait meanwhile
 
 log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRules:
-    """`rescue_due_in_s`: how long a call of a lost worker, and Cyclr's work on it, may go on."""
+    """`rescue_due_in_s`: how long a call of a lost worker, and Cyclr's work on it, may go on.
+
+    `keep_jobs_d`: jobs that ended so many days ago are deleted; None: none is.
+    """
 
     rescue_due_in_s: float
     secret_retention_h: float
     pause_above_percent: float
+    keep_jobs_d: float | None = None
 
     @classmethod
     def of(cls, settings: CyclrSettings) -> Self:
@@ -34,6 +41,7 @@ class SweepRules:
             rescue_due_in_s=settings.cyclr_timeout_s + settings.cyclr_settle_s,
             secret_retention_h=settings.cyclr_secret_retention_h,
             pause_above_percent=settings.cyclr_pause_above_percent,
+            keep_jobs_d=settings.cyclr_bulk_keep_jobs_d,
         )
 
 
@@ -47,11 +55,23 @@ def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[]
     wipe_old_secrets(engine, retention_h=rules.secret_retention_h)
     if deleted := delete_abandoned_loads(engine, older_than_s=LOADER_GONE_AFTER_S):
         log.warning("abandoned_loads_deleted", jobs=deleted)
+    _forget(engine, rules.keep_jobs_d)
     delete_expired_uploads(engine)
     delete_old_requests(engine)
+    delete_old_sessions(engine)
     finish_jobs(engine, pause_above_percent=rules.pause_above_percent)
     if count_due(engine, instance_id, limit=1):
         ring()
+
+
+def _forget(engine: Engine, keep_jobs_d: float | None) -> None:
+    old = [] if keep_jobs_d is None else forget_old_jobs(engine, keep_d=keep_jobs_d)
+    if old:
+        log.info("old_jobs_forgotten", jobs=len(old), job_ids=old)
+    # Those of a `forget` that was cut off too.
+    deleted = delete_forgotten(engine, most_pieces=FORGET_PIECES)
+    if deleted.jobs or deleted.rows:
+        log.info("forgotten_jobs_deleted", jobs=deleted.jobs, rows=deleted.rows)
 
 
 def _in_pieces(work: Callable[[], int]) -> int:

@@ -27,6 +27,10 @@ def configure_logging(stream: TextIO | None = None, *, level: int = logging.INFO
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LogStream(out))),
         cache_logger_on_first_use=False,
     )
+    # They tell of bytes of a body, which may be a secret's; what is wrong with a form is told to whoever sent it.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    # A line for each request that is none would let anybody fill a disk.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for name in SILENCED:
         logging.getLogger(name).setLevel(logging.WARNING)
 

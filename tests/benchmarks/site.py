@@ -18,6 +18,7 @@ from tests.end_to_end.processes.commands import ROOT, Command, eventually
 from tests.end_to_end.processes.place import Place
 from tests.postgres import Databases, postgres_server
 from tests.servers import ValkeyServer, valkey_server
+from tests.started import start_process
 
 # Those of a small server of its own, alike for everybody. What is committed is not forced to the disk (the tests'
 # setting), which flatters those who commit for each account: the rivals.
@@ -122,7 +123,7 @@ def execute(database_url: str, *statements: str) -> None:
 def open_site() -> Iterator[Site]:
     """The servers, and a place that ends whatever is left."""
     folder = Path(tempfile.mkdtemp(prefix="cyclr-bulk-bench-"))
-    server = subprocess.Popen(
+    server = start_process(
         [sys.executable, "-m", "tests.benchmarks.server"], stdout=subprocess.PIPE, cwd=ROOT
     )
     assert server.stdout is not None

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Literal
 
+from tests.started import start_process
+
 PROGRAM = shutil.which("soffice") or shutil.which("libreoffice")
 DEADLINE_S = 120.0  # for one file; the first start makes the profile, which takes some seconds
 
@@ -74,7 +76,7 @@ class Spreadsheet:
         shutil.move(saved, path)
 
     def _start(self, *words: str) -> str:
-        process = subprocess.Popen(
+        process = start_process(
             [self._program, *words],
             cwd=self._folder,
             env={**os.environ, "HOME": str(self._folder), "LC_ALL": "C.UTF-8"},

@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.cli.desk import NO_VALKEY, Desk
 from tests.end_to_end.processes.commands import DEADLINE_S, ROOT, Terminal, eventually
+from tests.started import run_process
 
 COMMAND = [sys.executable, "-m", "worker.cli"]
 
@@ -77,7 +78,7 @@ def run_into(
 ) -> subprocess.CompletedProcess[str]:
     """`redirected`: as a shell writes it, behind the command."""
     line = f"exec {shlex.join([*COMMAND, *words])} {redirected}"
-    return subprocess.run(
+    return run_process(
         ["/bin/sh", "-c", line],
         env=environment(desk),
         cwd=desk.folder,

@@ -10,12 +10,13 @@ import pytest
 from tests.commands.test_at_a_terminal import COMMAND, Window, environment
 from tests.end_to_end.cli.desk import Desk
 from tests.end_to_end.processes.commands import DEADLINE_S, eventually
+from tests.started import run_process, start_process
 
 
 def typed(desk: Desk, line: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """A line of bash in which CB is the command."""
     script = f'CB() {{ {shlex.join(COMMAND)} "$@"; }}; {line}'
-    return subprocess.run(
+    return run_process(
         ["/bin/bash", "-c", script],
         env={**environment(desk, **settings), "PATH": f"{environment(desk)['PATH']}:/usr/bin:/bin"},
         cwd=desk.folder,
@@ -68,7 +69,7 @@ def test_a_pipe_of_many_pieces_is_read_as_often_as_it_is_needed(desk: Desk) -> N
 def test_without_consent_nothing_is_read_from_the_pipe(desk: Desk) -> None:
     reader, writer = os.pipe()  # whoever writes there is not done yet
     try:
-        done = subprocess.run(
+        done = run_process(
             [*COMMAND, "run", "-"],
             env=environment(desk),
             cwd=desk.folder,
@@ -116,7 +117,7 @@ def test_results_do_not_go_into_a_pipe(desk: Desk) -> None:
 def test_nothing_of_a_pipe_is_left_by_a_command_that_is_killed(desk: Desk) -> None:
     secret = "key-of-a-pipe-55d1"
     reader, writer = os.pipe()
-    command = subprocess.Popen(
+    command = start_process(
         [*COMMAND, "check", "-"],
         env=environment(desk),
         cwd=desk.folder,

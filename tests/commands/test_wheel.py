@@ -10,6 +10,8 @@ from shutil import copytree, ignore_patterns
 
 import pytest
 
+from tests.started import run_process
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +27,7 @@ def environment() -> dict[str, str]:
 def run(*argv: object, folder: Path, env: Mapping[str, str] | None = None) -> str:
     """What it wrote to stdout."""
     words = [str(word) for word in argv]
-    ended = subprocess.run(
+    ended = run_process(
         words, cwd=folder, env=env or environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert ended.returncode == 0, (

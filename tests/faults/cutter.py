@@ -32,6 +32,10 @@ class CommitCutter:
     def arm(self, count: int) -> None:
         self._loop.call_soon_threadsafe(setattr, self, "_armed", count)
 
+    def lead_to(self, server: Path) -> None:
+        """New connections only: those that are open stay with the server that they have."""
+        self._server = str(server / SOCKET)
+
     def url(self, server_url: str) -> str:
         """The URL of the same database, through here."""
         through = make_url(server_url).update_query_dict({"host": str(self._folder)})

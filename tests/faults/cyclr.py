@@ -15,7 +15,7 @@ import httpx
 from tests.end_to_end.fleet.fleet import CLIENT_ID, CLIENT_SECRET, CONNECTOR
 from tests.end_to_end.processes.commands import ROOT, eventually
 from tests.plain_http import http_client
-from tests.postgres import die_with_the_tests
+from tests.started import start_process
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.ledger import Call, Effect, Ledger
 from worker.simulator.server import serve
@@ -104,14 +104,13 @@ class StandIn:
 @contextmanager
 def stand_in(seed: int) -> Iterator[StandIn]:
     """A running one, with an empty ledger and no account."""
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-m", "tests.faults.cyclr", str(seed)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=die_with_the_tests,
     )
     assert process.stdout is not None
     try:

@@ -1,6 +1,8 @@
 """What the faults befall: the Procfile's processes on PostgreSQL and Valkey, a simulated Cyclr, one job. And what was seen meanwhile."""
 
 import csv
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -12,14 +14,16 @@ from typing import Any, TypeVar
 import psutil
 import redis
 from sqlalchemy import Row, func, select
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests.end_to_end.fleet.fleet import COLUMNS, CONNECTOR, Fleet, worker_processes
-from tests.end_to_end.processes.commands import eventually
+from tests.end_to_end.processes.commands import Command, eventually
 from tests.faults.cutter import CommitCutter, commit_cutter
 from tests.faults.cyclr import StandIn, stand_in
 from tests.faults.row_secrets import Secrets
 from tests.postgres import PostgresServer
+from tests.postgres_pair import Pair
 from tests.servers import ValkeyServer, valkey_contents, valkey_server
 from worker.settings import CyclrSettings
 from worker.store.schema import upgrade
@@ -91,10 +95,52 @@ class Deployment(Fleet):
         self.seen = Seen()
         self.job_ids: list[str] = []
         self.accounts = 0
-        # Past the cutter: what the test sees of the database is never cut.
-        self._engine = open_engine(f"{database_url}&application_name={OBSERVER}")
+        self._files = 0
+        self._were_before: list[PostgresServer] = []
+        self.database = str(make_url(database_url).database)
+        self._observe()
         self._looked_at = 0.0
         self._tokens: set[str] = set()
+
+    def _observe(self) -> None:
+        # Past the cutter: what the test sees of the database is never cut.
+        url = f"postgresql://postgres@/{self.database}?host={self.postgres.folder}"
+        self._engine = open_engine(f"{url}&application_name={OBSERVER}")
+
+    @contextmanager
+    def standby(self) -> Iterator[PostgresServer]:
+        """A PostgreSQL that has what is committed before a client hears of it. It goes, unless it was promoted."""
+        folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        server = PostgresServer(folder, standby_of=self.postgres)
+        pair = Pair(self.postgres, server)
+        try:
+            server.start()
+            pair.wait_until_it_follows(is_synchronous=True)
+            yield server
+        finally:
+            if self.postgres is not server:
+                pair.part()
+                server.kill()
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def move_to(self, server: PostgresServer) -> None:
+        """All new sessions are with a standby that was promoted."""
+        self._were_before.append(self.postgres)
+        self.postgres = server
+        self.cutter.lead_to(server.folder)
+        self._engine.dispose()
+        self._observe()
+
+    def close(self) -> None:
+        """What was PostgreSQL at the beginning is so again: others use it next."""
+        super().close()
+        for earlier in reversed(self._were_before):
+            self.postgres.kill()
+            shutil.rmtree(self.postgres.folder, ignore_errors=True)
+            earlier.kill()
+            earlier.start()
+            Pair(earlier, self.postgres).part()
+            self.postgres = earlier
 
     # The story.
 
@@ -107,19 +153,40 @@ class Deployment(Fleet):
 
     def bring(self, accounts: int) -> None:
         """A job for so many accounts that nobody has seen yet."""
-        ids = [account_id(number) for number in range(self.accounts, self.accounts + accounts)]
+        self.submit(self.new_accounts(accounts))
+
+    def new_accounts(self, count: int) -> list[str]:
+        """Ids of accounts that nobody has seen yet: each is to be in one job."""
+        ids = [account_id(number) for number in range(self.accounts, self.accounts + count)]
         self.cyclr.add_accounts(ids)
-        said = self.say("submit", self._file_of(ids), "--yes")
+        self.accounts += count
+        return ids
+
+    def submit(self, accounts: Sequence[str], *options: str, **settings: str) -> str:
+        said = self.say("submit", self.file_of(accounts), "--yes", *options, **settings)
         assert said.code == 0, said.err
         self.job_ids.append(said.out.strip())
-        self.accounts += accounts
+        return self.job_ids[-1]
 
-    def _file_of(self, ids: Sequence[str]) -> Path:
-        path = self.folder / f"accounts-{len(self.job_ids)}.csv"
+    def command(self, *words: object) -> Command:
+        """`cyclr-bulk WORDS`, in a process of its own."""
+        command = Command(
+            [sys.executable, "-m", "worker.cli", *map(str, words)],
+            env=self.environment(),
+            folder=self.folder,
+            name=f"command-{len(self.commands) + 1}",
+        )
+        self.commands.append(command)
+        return command
+
+    def file_of(self, ids: Sequence[str], *, more_lines: Sequence[Sequence[str]] = ()) -> Path:
+        self._files += 1
+        path = self.folder / f"accounts-{self._files}.csv"
         with path.open("w", newline="", encoding="utf-8") as out:
             lines = csv.writer(out)
             lines.writerow(COLUMNS)
             lines.writerows([each, CONNECTOR, self.row_secrets.new(), self.row_secrets.new()] for each in ids)
+            lines.writerows(more_lines)
         return path
 
     def launch_sweep(self) -> None:

@@ -17,6 +17,7 @@ from redis import Redis
 
 from tests.limits import KEPT_GATE, SECOND, KeptGate, assert_within_bound, pauses, questions, rates, scripts
 from tests.servers import ValkeyServer, valkey, valkey_server
+from tests.started import start_process
 from worker.clock import Clock
 from worker.cyclr.errors import GateClosed, LimiterAway, NotStarted, SlotMissed
 from worker.cyclr.limiter import RedisLimiter, limiter_script, read_reply, written_limit
@@ -99,7 +100,7 @@ def start_caller(url: str, seconds: float, rate: float, burst: int) -> subproces
         str(rate),
         str(burst),
     ]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    return start_process(argv, stdout=subprocess.PIPE, text=True)
 
 
 def read_lines(caller: subprocess.Popen[str], n: int) -> list[str]:

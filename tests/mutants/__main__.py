@@ -15,12 +15,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants.access import ACCESS_MUTANTS
+from tests.mutants.answers import ANSWER_MUTANTS
+from tests.mutants.deployment import DEPLOYMENT_MUTANTS
 from tests.mutants.desk import DESK_MUTANTS
+from tests.mutants.failover import FAILOVER_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
+from tests.mutants.guards import GUARD_MUTANTS
+from tests.mutants.loads import LOAD_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.started import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("worker", "migrations", "tests", "pyproject.toml", "alembic.ini")
+COPIED = ("worker", "migrations", "tests", "Procfile", "pyproject.toml", "alembic.ini")
 DEADLINE_S = 300
 TABLE_BEGINS = "<!-- mutants: written by `python -m tests.mutants --write` -->"
 TABLE_ENDS = "<!-- end of mutants -->"
@@ -40,7 +47,17 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the table into docs/testing.md")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")
     given = parser.parse_args()
-    mutants = (*MUTANTS, *DESK_MUTANTS, *FILE_MUTANTS)
+    mutants = (
+        *MUTANTS,
+        *DESK_MUTANTS,
+        *FILE_MUTANTS,
+        *FAILOVER_MUTANTS,
+        *DEPLOYMENT_MUTANTS,
+        *LOAD_MUTANTS,
+        *ACCESS_MUTANTS,
+        *GUARD_MUTANTS,
+        *ANSWER_MUTANTS,
+    )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]
     if problems or not chosen:
@@ -88,7 +105,7 @@ def put_to_the_test(mutant: Mutant) -> Fate:
             *mutant.tests,
         ]
         try:
-            run = subprocess.run(
+            run = run_process(
                 words, cwd=copy, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False
             )
         except subprocess.TimeoutExpired:

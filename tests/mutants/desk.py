@@ -91,7 +91,7 @@ DESK_MUTANTS = (
         "link_in_cyclrs_address",
         "worker/web/headers.py",
         "a browser tells the next page which link it came from",
-        '    "Referrer-Policy": "no-referrer",\n',
+        '    "Referrer-Policy": "same-origin",  # forms of our own pages say where they come from\n',
         "",
         (f"{CUSTOMER}::test_no_link_and_no_token_is_logged_stored_or_told_to_others",),
     ),

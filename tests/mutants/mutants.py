@@ -372,14 +372,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "loads_take_no_turns",
-        "worker/store/loading.py",
-        "two loads at once may each miss that the other takes the same target",
-        '            f"SELECT pg_advisory_lock({LOAD_LOCK})",\n',
-        '            "SELECT 1",\n',
-        ("tests/integration/store/test_sessions.py::test_a_load_waits_as_long_as_the_one_before_takes",),
-    ),
-    Mutant(
         "jobs_locked_in_any_order",
         "worker/store/settling.py",
         "a settle holds one job while it waits for another that comes before it",

@@ -5,7 +5,6 @@ import importlib
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.end_to_end.processes.commands import eventually
 from tests.environments import bin_folder
 from tests.plain_http import http_client
 from tests.served.home import ASK_EVERY_S, client_of, open_home
+from tests.started import run_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -73,7 +73,7 @@ def made(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mad
     config.write_text(json.dumps(CONFIG))
     programs = bin_folder("openapi-python-client", PACKAGES)
     words = ["generate", "--path", document, "--config", config, "--meta", "none", "--fail-on-warning"]
-    done = subprocess.run(
+    done = run_process(
         [programs / "openapi-python-client", *words, "--output-path", folder / NAME],
         # It has what it made formatted by Ruff.
         env=os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},

@@ -18,8 +18,8 @@ from worker.settings import CyclrSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements")
-OF_THE_COMPOSE_FILE = {"postgres_password", "web_address", "forwarded_allow_ips"}
+FOLDERS = ("worker", "tests", "migrations", "docs", "scripts", "requirements", "deploy")
+OF_THE_COMPOSE_FILE = {"postgres_password", "valkey_password", "web_address"}
 OPTIONS_OF_OTHER_TOOLS = {
     "--help",
     "--require-hashes",
@@ -63,7 +63,8 @@ def options(command: Any) -> set[str]:
 
 def typed_commands(text: str) -> Iterator[list[str]]:
     for code in code_of(text):
-        for typed in re.findall(r"(?:^|[\s$]|bin/)cyclr-bulk ([^`\n#>|]*)", code):
+        # Not where it is a folder, an image or a service, and the command comes after it.
+        for typed in re.findall(r"(?:^|[\s$]|bin/)cyclr-bulk (?![\"$/.]|cyclr-bulk )([^`\n#>|)]*)", code):
             yield shlex.split(typed.replace("'", ""))
 
 

@@ -1,10 +1,10 @@
 import base64
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.started import start_process
 from worker.bootstrap.cyclr import limit_of
 from worker.cyclr.limiter_rule import Limit
 from worker.settings import CyclrSettings, InvalidSettings, load_settings, parse_sealing_keys
@@ -22,7 +22,7 @@ COMPLETE = {
 def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the machine, and no `.env` of the checkout."""
     for name in os.environ:
-        if name.upper().startswith(("CYCLR_", "DATABASE_URL", "REDIS_URL")):
+        if name.upper().startswith(("CYCLR_", "DATABASE_URL", "REDIS_URL", "FORWARDED_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -343,7 +343,7 @@ def test_a_folder_named_as_the_dotenv_file_is_none(load, tmp_path: Path):
 
 def test_a_dotenv_file_is_read_once_so_it_may_be_a_pipe(load, tmp_path: Path):
     os.mkfifo(tmp_path / ".env")
-    with subprocess.Popen(["/bin/sh", "-c", "echo CYCLR_BURST=7 > .env"], cwd=tmp_path):
+    with start_process(["/bin/sh", "-c", "echo CYCLR_BURST=7 > .env"], cwd=tmp_path):
         assert load().cyclr_burst == 7
 
 
@@ -389,3 +389,45 @@ def test_a_line_of_the_dotenv_file_that_is_no_setting_is_told_without_its_text(l
     settings = load()
     assert settings.doubts == (".env, line 2: expected NAME=value, got another text, which is ignored",)
     assert (settings.cyclr_burst, settings.cyclr_concurrency) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:p@h1:5432,h2:5433/d", "postgres://h1,[::1]:5433/d", "postgresql://u:p,q@h1,h2:1/d"],
+)
+def test_the_database_may_have_several_hosts(load, url: str) -> None:
+    assert load(DATABASE_URL=url).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p@h1:5432,h2:x/d", "postgresql://u:hun,ter/2@h1/d"])
+def test_a_list_of_hosts_that_cannot_be_read_is_refused(load, url: str) -> None:
+    with pytest.raises(InvalidSettings, match="DATABASE_URL: expected a URL"):
+        load(DATABASE_URL=url)
+
+
+def test_proxies_are_addresses_and_networks_and_nobody_by_default(load):
+    assert load().proxies == ()
+    settings = load(FORWARDED_ALLOW_IPS="10.0.0.7, 10.1.2.3/16,2001:db8::/64")
+    assert [str(network) for network in settings.proxies] == ["10.0.0.7/32", "10.1.0.0/16", "2001:db8::/64"]
+    expected = (
+        "expected the address or the network of a proxy, such as 10.0.0.7 or 10.0.0.0/24; several with commas"
+        " between them"
+    )
+    for text in ("*", "localhost", "10.0.0.7:80"):
+        assert problems_of(load, FORWARDED_ALLOW_IPS=f"10.0.0.7, {text}") == [
+            f"FORWARDED_ALLOW_IPS: entry 2: {expected}"
+        ]
+    for everybody in ("0.0.0.0/0", "::/0"):
+        assert problems_of(load, FORWARDED_ALLOW_IPS=everybody) == [
+            "FORWARDED_ALLOW_IPS: entry 1: this is every address, so anybody could say whom they speak for; name the"
+            " network of the proxy"
+        ]
+
+
+def test_further_hosts_are_names_alone(load):
+    assert load(CYCLR_BULK_HOSTS=" Bulk.Example.com, web ").host_names == {"bulk.example.com", "web"}
+    for text in ("https://bulk.example.com", "bulk.example.com:443", "*.example.com", "a b"):
+        assert problems_of(load, CYCLR_BULK_HOSTS=text) == [
+            "CYCLR_BULK_HOSTS: name 1: expected a host's name without scheme, port or path, such as bulk.example.com;"
+            " several with commas between them"
+        ]

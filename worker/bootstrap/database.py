@@ -29,4 +29,7 @@ def open_database(settings: CyclrSettings) -> Database:
     if settings.database_url is None or settings.cyclr_bulk_sealing_keys is None:
         raise InvalidSettings(missing)
     sealer = Sealer(parse_sealing_keys(settings.cyclr_bulk_sealing_keys.get_secret_value()))
-    return Database(open_engine(settings.database_url.get_secret_value()), sealer, settings.instance_id)
+    engine = open_engine(
+        settings.database_url.get_secret_value(), connections=settings.cyclr_bulk_database_connections
+    )
+    return Database(engine, sealer, settings.instance_id)

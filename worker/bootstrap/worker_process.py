@@ -15,7 +15,9 @@ from worker.bootstrap.installer import RUN_S, Installer
 from worker.clock import Clock
 from worker.installing import InstallRun
 from worker.lifeline import die_with_parent
+from worker.memory import write_no_core_files
 from worker.settings import InvalidSettings, load_settings
+from worker.store.postgres import WrongEncoding
 from worker.store.readiness import DatabaseAway, OldSchema, require_ready
 from worker.store.session import Engine
 from worker.telemetry import configure_logging, get_logger
@@ -34,6 +36,7 @@ def require_worker_can_start(broker_url: str) -> None:
 
     A database that is away does not: it may come back. Raises: SystemExit.
     """
+    write_no_core_files()
     configure_logging()
     try:
         settings = load_settings(needs_cyclr=True, needs_deployment=True)
@@ -49,7 +52,7 @@ def require_worker_can_start(broker_url: str) -> None:
             engine.dispose()  # no connection may be shared with the processes to come
     except DatabaseAway as error:
         log.warning("database_away", database=error.where)
-    except (InvalidSettings, OldSchema) as error:
+    except (InvalidSettings, OldSchema, WrongEncoding) as error:
         sys.exit(f"The worker does not start. {error}")
     # What was imported stays for good: no process to come need walk it again and again.
     gc.freeze()

@@ -1,12 +1,11 @@
 """`cyclr-bulk api-keys create`, `list` and `revoke`."""
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, failures_in_words, require_whole_output, say, tell
+from worker.cli.exits import NOTHING_DONE, failures_in_words, require_whole_output, say, tell, tell_json
 from worker.cli.workplace import opened_place
 from worker.domain.scopes import Scope
 from worker.domain.wording import counted
@@ -33,7 +32,7 @@ def list_command(*, as_json: bool) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         keys = list_keys(place.database.engine)
     if as_json:
-        tell(json.dumps([_fields(key) for key in keys], indent=2, ensure_ascii=False))
+        tell_json([_fields(key) for key in keys], indent=2)
         require_whole_output()
         return
     for key in keys:

@@ -1,14 +1,22 @@
 """`cyclr-bulk connectors` and `cyclr-bulk template`."""
 
-import json
 from collections.abc import Iterator
 
 import typer
 
 from worker.cli.asking import ask
-from worker.cli.exits import NOTHING_DONE, failures_in_words, require_whole_output, say, say_all, tell
+from worker.cli.exits import (
+    NOTHING_DONE,
+    failures_in_words,
+    require_whole_output,
+    say,
+    say_all,
+    tell,
+    tell_json,
+)
 from worker.cli.given_settings import read_settings
 from worker.cli.session import Session
+from worker.cli.streams import write_data
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
@@ -35,7 +43,7 @@ def connectors_command(query: str | None, account: str | None, *, as_json: bool)
         say(NO_ACCOUNT)
         raise typer.Exit(NOTHING_DONE)
     if as_json:
-        tell(json.dumps([connector.to_json() for connector in found], indent=2, ensure_ascii=False))
+        tell_json([connector.to_json() for connector in found], indent=2)
         require_whole_output()
         return
     for connector in found:
@@ -57,7 +65,7 @@ def template_command(name: str, account: str | None) -> None:
     if not isinstance(found, Connector):
         say(found)
         raise typer.Exit(NOTHING_DONE)
-    typer.echo(template(found), nl=False)
+    write_data(template(found))
     require_whole_output()
 
 

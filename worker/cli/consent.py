@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 
 from worker.cli.exits import say
+from worker.cli.visible import visible_line
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 PROMPT = "[y/N]: "
@@ -17,9 +18,10 @@ def can_ask() -> bool:
 def agrees(question: str) -> bool:
     """Whether the person says yes. What was typed before the question is no answer to it."""
     _forget_what_was_typed()
+    shown = visible_line(question)
     while True:
         # Not by `input`: it would edit the line as if the question, which may fill several lines, were not there.
-        sys.stderr.write(f"{question}{_between(question)}{PROMPT}")
+        sys.stderr.write(f"{shown}{_between(shown)}{PROMPT}")
         sys.stderr.flush()
         line = sys.stdin.readline()
         if not line.endswith("\n"):  # the end of the input

@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 from pydantic import SecretStr
 
-from worker.cli.exits import failures_in_words
+from worker.cli.exits import failures_in_words, tell
 from worker.cli.home_services import environment_without_ours, start_services
 from worker.cli.loading import begin_loading, end_loading
 from worker.clock import Clock
@@ -43,10 +43,8 @@ def run_demo(accounts: int) -> None:
             end_loading()
             file = folder / "accounts.csv"
             file.write_text(sample_csv(accounts), encoding="utf-8", newline="")
-            typer.echo(
-                f"A demo: {accounts:,} made-up accounts, and a simulated Cyclr at {settings.cyclr_api_url}."
-            )
-            typer.echo(
+            tell(f"A demo: {accounts:,} made-up accounts, and a simulated Cyclr at {settings.cyclr_api_url}.")
+            tell(
                 f"It runs at {CALLS_PER_SECOND} calls a second; a real run keeps to CYCLR_CALLS_PER_SECOND (10)."
             )
             _wait_for(simulator, folder, port)

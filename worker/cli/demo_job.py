@@ -38,7 +38,7 @@ def conclude(session: Session, job_id: str, file: Path, *, how_to_go_on: str) ->
         job,
         ResultPath(file, None),
         how_to_go_on=how_to_go_on,
-        how_to_retry="The failed rows were meant to fail: the result file says for each what to do.",
+        how_to_retry=("The failed rows were meant to fail: the result file says for each what to do.",),
     )
     _say_what_next(file)
     return ALL_INSTALLED if job.state is JobState.COMPLETED else code

@@ -1,14 +1,19 @@
 """Exit codes, and how a failure is said to a person."""
 
+import json
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
+from typing import Any, TextIO
 
 import typer
 
 from worker.cli.loading import end_loading
 from worker.cli.streams import is_output_cut
+from worker.cli.visible import visible, visible_line
 from worker.domain.failures import ToldFailure
 
 ALL_INSTALLED = 0
@@ -21,12 +26,27 @@ Say = Callable[[str], None]
 
 def say(text: str = "") -> None:
     """A line for the person, to stderr: stdout is for what was asked for."""
-    typer.echo(text, err=True)
+    _write_line(sys.stderr, text)
 
 
 def tell(text: str = "") -> None:
     """A line of what was asked for, to stdout."""
-    typer.echo(text)
+    _write_line(sys.stdout, text)
+
+
+def tell_json(value: Any, *, indent: int | None = None) -> None:
+    """JSON that was asked for, to stdout."""
+    sys.stdout.write(visible(json.dumps(value, indent=indent, ensure_ascii=False, default=_in_iso)) + "\n")
+    sys.stdout.flush()
+
+
+def _in_iso(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat()
+
+
+def _write_line(stream: TextIO, text: str) -> None:
+    stream.write(f"{visible_line(text)}\n")
+    stream.flush()
 
 
 def say_all(lines: Iterable[str], to: Say = say) -> None:
@@ -68,6 +88,7 @@ def _say_failure(failure: ToldFailure, problems_to: Say) -> None:
     from worker.cli.report import problem_lines
     from worker.intake.errors import Unreadable
     from worker.jobs.errors import Rejected
+    from worker.settings import InvalidSettings
 
     match failure:
         case Unreadable():
@@ -76,6 +97,8 @@ def _say_failure(failure: ToldFailure, problems_to: Say) -> None:
         case Rejected():
             say("Since the check, rows have got problems that they did not have:")
             say_all(problem_lines(failure.problems, failure.count))
+        case InvalidSettings():
+            say_all(str(failure).splitlines())
         case _:
             say(str(failure))
 

@@ -129,6 +129,16 @@ SWEEP_EXAMPLES = """\b
 Example:
   cyclr-bulk sweep"""
 
+HEALTHY_EXAMPLES = """\b
+Example:
+  cyclr-bulk healthy
+
+\b
+Exit codes:
+  0  a worker of this machine was seen lately, or the database cannot be asked
+  1  none was seen
+  2  a setting is wrong"""
+
 CodesOption = Annotated[
     list[Code] | None,
     typer.Option("--code", metavar="CODE", help="Only rows with this code; may be repeated."),
@@ -289,7 +299,7 @@ def retry(job: JobArgument, code: CodesOption = None, reason: ReasonOption = Non
 
 @app.command(short_help="Delete all data of a job that has ended.", epilog=FORGET_EXAMPLES)
 def forget(job: JobArgument, yes: YesOption = False) -> None:
-    """Delete all data of a JOB that has ended. What it installed stays in Cyclr, and is not remembered here."""
+    """Delete all data of a JOB that has ended. What it installed stays in Cyclr; a later file looks for it first."""
     from worker.cli.steer import forget_command
 
     forget_command(job, is_sure=yes)
@@ -328,3 +338,14 @@ def sweep() -> None:
     from worker.cli.sweep import sweep_command
 
     sweep_command()
+
+
+@app.command(short_help="Say whether a deployment's worker on this machine lives.", epilog=HEALTHY_EXAMPLES)
+def healthy() -> None:
+    """Say whether a worker of this machine was seen lately: for whoever restarts what hangs.
+
+    A database that is away is no reason to restart a worker, and says nothing about it.
+    """
+    from worker.cli.healthy import healthy_command
+
+    healthy_command()

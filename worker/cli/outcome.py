@@ -1,5 +1,6 @@
 """How a run ended: the result file, the failures by reason, the exit code, and what to do next."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,11 @@ def conclude_run(
     result_path: ResultPath,
     *,
     how_to_go_on: str,
-    how_to_retry: str | None = None,
+    how_to_retry: Sequence[str] | None = None,
 ) -> int:
     """Write the result file, say how the run ended; the exit code.
 
-    `how_to_go_on`: the command for a job that was stopped. `how_to_retry`: what to do about failed rows; None: the usual.
+    `how_to_go_on`: the command for a job that was stopped. `how_to_retry`: what to do about failed rows, in lines; None: the usual.
     """
     engine = session.database.engine
     # Written before anything is said: whoever reads what is said may have gone.
@@ -47,7 +48,7 @@ def conclude_run(
 
 
 def say_outcome(
-    engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: str
+    engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: Sequence[str]
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
     tell(counts_line(job))
@@ -81,20 +82,23 @@ def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Pa
     return None
 
 
-def _completed(job: JobStatus, how_to_retry: str) -> int:
+def _completed(job: JobStatus, how_to_retry: Sequence[str]) -> int:
     if not job.failed and not job.refused and not job.cancelled:
         return ALL_INSTALLED
-    say(how_to_retry)
+    say_all(how_to_retry)
     return SOME_FAILED
 
 
-def _how_to_retry(job: JobStatus, path: Path | None) -> str:
+def _how_to_retry(job: JobStatus, path: Path | None) -> Sequence[str]:
     if path is None:
-        return "Some rows are not installed."
+        return ("Some rows are not installed.",)
     which = "the failed rows" if job.failed or job.cancelled else "the refused rows"
     fill = " (refused rows need their credentials filled in again)" if job.refused else ""
     command = f"cyclr-bulk run {quoted(file_argument(path))}"
-    return f"To try {which} again, mend what their messages name{fill} and run the result file:\n  {command}"
+    return (
+        f"To try {which} again, mend what their messages name{fill} and run the result file:",
+        f"  {command}",
+    )
 
 
 def _paused(job: JobStatus, how_to_go_on: str) -> None:

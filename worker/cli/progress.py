@@ -2,7 +2,7 @@
 
 import sys
 from types import TracebackType
-from typing import Protocol, Self
+from typing import IO, Protocol, Self, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.exits import say
+from worker.cli.streams import Drawing
+from worker.cli.visible import visible_line
 from worker.clock import Clock, Moment
 from worker.domain.wording import in_words
 from worker.jobs.standing import Going
@@ -22,11 +24,15 @@ BAR_COLUMNS = 30
 APART = "   "
 
 
+def _drawing() -> IO[str]:
+    return cast(IO[str], Drawing(sys.stderr))
+
+
 class Activity:
     """A line that says what the command is doing before the run; silent without a terminal."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = Console(file=_drawing())
         self._status = Status("", console=console) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -40,7 +46,7 @@ class Activity:
 
     def say(self, text: str) -> None:
         if self._status is not None:
-            self._status.update(text)
+            self._status.update(Text(visible_line(text)))
 
 
 def describe(job: JobStatus, going: Going, note: str) -> str:
@@ -79,7 +85,7 @@ class _Bar:
 
     def __init__(self) -> None:
         self._bar = ProgressBar(total=1, completed=0, width=BAR_COLUMNS)
-        self._live = Live(console=Console(stderr=True, highlight=False), refresh_per_second=5)
+        self._live = Live(console=Console(file=_drawing(), highlight=False), refresh_per_second=5)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -95,7 +101,7 @@ class _Bar:
         first = Table.grid(padding=(0, 3, 0, 0))
         first.add_row(self._bar, Text(APART.join(figures)))
         lines: list[RenderableType] = [first, Text(APART.join(_counts(job)))]
-        lines += [Text(f"{note[:1].upper()}{note[1:]}.")] if note else []
+        lines += [Text(visible_line(f"{note[:1].upper()}{note[1:]}."))] if note else []
         self._live.update(Group(*lines))
 
 

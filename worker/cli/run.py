@@ -37,7 +37,10 @@ from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
+from worker.store.meeting import LOADER_SILENT_S, OtherLoad
 from worker.store.readiness import lost_database_in_words
+
+SAID_AFTER_S = 3.0
 
 
 def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sure: bool) -> None:
@@ -184,6 +187,29 @@ def _go_on(stack: ExitStack, session: Session, job: JobStatus, options: RunOptio
     session.ring()
 
 
+class SaidWait:
+    """Says for which load this one waits, and by whom that is loaded, once for each that takes longer than a moment."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+        self._said: set[str] = set()
+
+    def __call__(self, other: OtherLoad, waited_s: float) -> None:
+        self._activity.say(f"waiting for job {other.job_id}, for {waited_s:.0f} s")
+        if waited_s < SAID_AFTER_S or other.job_id in self._said:
+            return
+        self._said.add(other.job_id)
+        loader = f" by {other.loader}" if other.loader else ""
+        heard = f"It was heard of {other.silent_s:.0f} s ago"
+        say(
+            f"Waiting for {other}{loader}: it is in the middle of a write to the database. {heard}: is that process stopped? Let it"
+            " go on, or end it."
+            if other.is_writing
+            else f"Waiting for {other}{loader}: it has rows of this file. {heard}; what is silent for {LOADER_SILENT_S:.0f} s is"
+            " taken for dead, and this one goes on."
+        )
+
+
 def load(stack: ExitStack, place: Workplace, checked: Checked, options: RunOptions) -> str:
     """The id of the new job: running, and watched while `stack` lasts."""
     database = place.database
@@ -199,6 +225,7 @@ def load(stack: ExitStack, place: Workplace, checked: Checked, options: RunOptio
             instance_id=database.instance_id,
             job_id=job_id,
             on_rows=lambda count: activity.say(f"loading: {counted(count, 'row')}"),
+            on_wait=SaidWait(activity),
         )
     place.ring()
     return job_id

@@ -1,7 +1,6 @@
 """`cyclr-bulk jobs`, `status`, `items` and `results`: what there is and how it stands, for people and for programs."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell
+from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.cli.failures import failure_line, failure_lines
 from worker.cli.report import WAYS, counts_line
 from worker.cli.result_path import require_result_path
@@ -46,11 +45,11 @@ COUNTERS = (
 
 
 def jobs_command(*, as_json: bool) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         jobs = list_jobs(place.database.engine, ended=LAST_ENDED)
         hosts = list_api_hosts(place.database.engine)
         if as_json:
-            tell(_json([_job_fields(job, hosts) for job in jobs], indent=2))
+            tell_json([_job_fields(job, hosts) for job in jobs], indent=2)
             require_whole_output()
             return
         say_all((_job_line(job) for job in jobs), tell)
@@ -60,7 +59,7 @@ def jobs_command(*, as_json: bool) -> None:
 
 
 def status_command(job_id: str, *, as_json: bool) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         engine = place.database.engine
         job = require_job(place, job_id)
         host = list_api_hosts(engine)
@@ -80,7 +79,7 @@ def status_command(job_id: str, *, as_json: bool) -> None:
                 "failures": [asdict(group) for group in failures],
                 "warnings": [_warning_fields(warning) for warning in warnings],
             }
-            tell(_json(found, indent=2))
+            tell_json(found, indent=2)
             require_whole_output()
             return
         say_all(_status_lines(job, host[job.instance_id], in_hand, going, worked_s, limiter, failures), tell)
@@ -97,7 +96,7 @@ def items_command(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         found = 0
@@ -111,16 +110,22 @@ def items_command(
             reference_at=find_position(job.columns, "reference"),
         ):
             found += 1
-            tell(_json(_item_fields(item)) if as_json else _item_line(item))
+            if as_json:
+                tell_json(_item_fields(item))
+            else:
+                tell(_item_line(item))
         require_whole_output()
         say(f"{counted(found, 'item')}.")
 
 
 def failures_command(job_id: str, *, as_json: bool) -> None:
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         for group in _iter_failures(place, job_id):
-            tell(_json(asdict(group)) if as_json else failure_line(group))
+            if as_json:
+                tell_json(asdict(group))
+            else:
+                tell(failure_line(group))
         say(f"{counted(job.failed, 'failed row')}.")
 
 
@@ -132,7 +137,10 @@ def _iter_failures(place: Place, job_id: str) -> Iterator[FailureGroup]:
 
 
 def results_command(job_id: str, path: Path, *, reason: str | None) -> None:
-    with failures_in_words(nothing_done="No result file was written."), opened_place() as place:
+    with (
+        failures_in_words(nothing_done="No result file was written."),
+        opened_place(only_shows=True) as place,
+    ):
         require_job(place, job_id)
         require_reason(place, job_id, reason)
         require_result_path(path)
@@ -267,11 +275,3 @@ def _moment(at: datetime | None) -> str:
 
 def _day(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def _json(value: Any, *, indent: int | None = None) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=_in_iso)
-
-
-def _in_iso(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat()

@@ -5,7 +5,7 @@ import ipaddress
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, say
+from worker.cli.exits import NOTHING_DONE, say, tell
 from worker.cli.loading import end_loading
 from worker.simulator.sample import sample_credentials, sample_world
 from worker.simulator.server import serve
@@ -15,16 +15,16 @@ LOOPBACK = "127.0.0.1"
 
 def simulator_command(host: str, port: int, sample: int) -> None:
     def ready(base_url: str) -> None:
-        typer.echo(f"The simulator listens on {base_url}")
+        tell(f"The simulator listens on {base_url}")
         if sample:
             credentials = sample_credentials()
-            typer.echo("To use it, set these; it accepts no other credentials:")
-            typer.echo(f"  CYCLR_API_URL={base_url}")
-            typer.echo(f"  CYCLR_CLIENT_ID={credentials.client_id}")
-            typer.echo(f"  CYCLR_CLIENT_SECRET={credentials.client_secret}")
+            tell("To use it, set these; it accepts no other credentials:")
+            tell(f"  CYCLR_API_URL={base_url}")
+            tell(f"  CYCLR_CLIENT_ID={credentials.client_id}")
+            tell(f"  CYCLR_CLIENT_SECRET={credentials.client_secret}")
         else:
-            typer.echo("It accepts any client id and secret, and is empty: POST /_sim/seed fills it.")
-        typer.echo("Ctrl-C ends it, and all that was installed in it is gone.")
+            tell("It accepts any client id and secret, and is empty: POST /_sim/seed fills it.")
+        tell("Ctrl-C ends it, and all that was installed in it is gone.")
         if not is_loopback(host):
             say(f"Warning: whoever reaches {host} can read and change it. Put nothing real into it.")
 

@@ -86,7 +86,7 @@ def forget_command(job_id: str, *, is_sure: bool) -> None:
         job = require_job(place, job_id)
         question = (
             f"Forget {standing(job)}? Its rows, results and kept credentials are deleted here; what it installed"
-            " stays in Cyclr, and is not remembered."
+            " stays in Cyclr. Only a hash of each account and name is kept, so that a later file looks first."
         )
         _require_consent(question, is_sure=is_sure)
         with _wrong_state_in_words(place.database.engine, "forgotten"):

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
+from worker.cli.visible import visible
+
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 
 class LastingStream:
     """The stream, where text that cannot be written any more is dropped: the exit code still tells how it ended.
 
+    Whoever writes here, a library's error too: what a terminal would obey is shown instead, but for `write_as_it_is`.
     `is_cut`: whether text was lost that somebody waits for, on a full disk, say. `on_cut` is told then, once, why.
     """
 
@@ -23,6 +26,11 @@ class LastingStream:
         self.is_cut = False
 
     def write(self, text: str) -> int:
+        self.write_as_it_is(visible(text))
+        return len(text)
+
+    def write_as_it_is(self, text: str) -> int:
+        """For data that was asked for, and for what draws on the terminal."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -36,6 +44,9 @@ class LastingStream:
             self._drop(error)
 
     def __getattr__(self, name: str) -> Any:
+        # Where the terminal's letters are not known, click would write there, past all of this.
+        if name == "buffer":
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
     def _drop(self, error: OSError) -> None:
@@ -46,6 +57,27 @@ class LastingStream:
         if error.errno not in _NOBODY_READS and not self.is_cut:
             self.is_cut = True
             self._on_cut(f"{where}: {error.strerror}")
+
+
+class Drawing:
+    """A stream for what moves the cursor: a bar, say. Each text in it was made visible before."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        write = getattr(self._stream, "write_as_it_is", self._stream.write)
+        return int(write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def write_data(text: str) -> None:
+    """Write what was asked for to stdout: a file or a program gets it as it is, a person at a terminal made visible."""
+    is_for_eyes = sys.stdout.isatty()
+    Drawing(sys.stdout).write(visible(text.replace("\r\n", "\n")) if is_for_eyes else text)
+    sys.stdout.flush()
 
 
 def _where(stream: TextIO) -> str:

@@ -14,14 +14,14 @@ from worker.domain.states import JobState
 from worker.embedded import interrupts
 from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
-from worker.store.readiness import DatabaseAway, lost_database_in_words
+from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 from worker.store.session import Engine
 
 LOOK_EVERY_S = 0.5
 
 
 def watch_command(job_id: str) -> None:
-    with failures_in_words(nothing_done="Nothing was changed."), opened_place() as place:
+    with failures_in_words(nothing_done="Nothing was changed."), opened_place(only_shows=True) as place:
         job = _watch(place, require_job(place, job_id))
         if not _is_over(job):
             raise typer.Exit(_left(place, job))
@@ -36,7 +36,10 @@ def say_end(engine: Engine, job: JobStatus) -> int:
         job,
         None,
         how_to_go_on=f"cyclr-bulk resume {job.id}",
-        how_to_retry=f"To try the failed rows again, mend what their messages name, then:\n  cyclr-bulk retry {job.id}",
+        how_to_retry=(
+            "To try the failed rows again, mend what their messages name, then:",
+            f"  cyclr-bulk retry {job.id}",
+        ),
     )
     say(f"Results, one line for every row: cyclr-bulk results {job.id} -o FILE")
     return code
@@ -69,6 +72,8 @@ def _look(
         with lost_database_in_words(place.database.engine):
             job = require_job(place, job.id)
             display.show(job, pace.read(job), note.read() or standstill.read(job))
+    except TakesNoWrites:
+        display.show(job, Going(), "the database takes no writes")
     except DatabaseAway:
         display.show(job, Going(), "waiting for the database")
     return job

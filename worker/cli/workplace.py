@@ -7,10 +7,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from worker.bootstrap.database import Database, open_database
+from worker.cli.exits import say
 from worker.cli.given_settings import read_settings
 from worker.cli.refusals import UnknownJob, UnknownReason
 from worker.clock import Clock
@@ -18,7 +20,12 @@ from worker.embedded import Home
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
-from worker.store.readiness import lost_database_in_words, require_ready
+from worker.store.readiness import (
+    TakesNoWrites,
+    lost_database_in_words,
+    open_for_showing,
+    require_ready,
+)
 from worker.store.schema import upgrade
 from worker.store.tallies import find_failure
 from worker.telemetry import configure_logging
@@ -137,21 +144,40 @@ class HomePlace:
 Place = Deployment | HomePlace
 
 
-def open_place(stack: ExitStack, *, needs_cyclr: bool = False) -> Place:
-    """The deployment that DATABASE_URL names, else the home. Raises: InvalidSettings, DatabaseAway, OldSchema."""
+def open_place(stack: ExitStack, *, needs_cyclr: bool = False, only_shows: bool = False) -> Place:
+    """The deployment that DATABASE_URL names, else the home. Raises: InvalidSettings, DatabaseAway, OldSchema.
+
+    `only_shows`: it changes nothing, so that a database that takes no writes will do, which is said.
+    """
     settings = read_settings(needs_cyclr=needs_cyclr, needs_deployment=None)
-    return open_deployment(stack, settings) if settings.is_deployed else _open_home(stack, settings)
+    if settings.is_deployed:
+        return open_deployment(stack, settings, only_shows=only_shows)
+    return _open_home(stack, settings)
 
 
-def open_deployment(stack: ExitStack, settings: CyclrSettings) -> Deployment:
+def open_deployment(stack: ExitStack, settings: CyclrSettings, *, only_shows: bool = False) -> Deployment:
     """Raises: DatabaseAway, OldSchema."""
     # To stderr, and only what matters to a person: stdout is for what was asked for.
     configure_logging(level=logging.WARNING)
     deployment = Deployment(settings)
     stack.callback(deployment.database.engine.dispose)
     stack.enter_context(lost_database_in_words(deployment.database.engine))
-    require_ready(deployment.database.engine)
+    try:
+        require_ready(deployment.database.engine)
+    except TakesNoWrites as refusal:
+        if not only_shows:
+            raise
+        _show_all_the_same(stack, deployment, refusal)
     return deployment
+
+
+def _show_all_the_same(stack: ExitStack, deployment: Deployment, refusal: TakesNoWrites) -> None:
+    """Raises: DatabaseAway, OldSchema."""
+    engine = open_for_showing(deployment.database.engine)
+    stack.callback(engine.dispose)
+    require_ready(engine, must_write=False)
+    deployment.database = replace(deployment.database, engine=engine)
+    say(f"{refusal} Until then nothing is claimed or settled, and what is shown may be old.")
 
 
 def _open_home(stack: ExitStack, settings: CyclrSettings) -> HomePlace:
@@ -164,10 +190,10 @@ def _open_home(stack: ExitStack, settings: CyclrSettings) -> HomePlace:
 
 
 @contextmanager
-def opened_place(*, needs_cyclr: bool = False) -> Iterator[Place]:
+def opened_place(*, needs_cyclr: bool = False, only_shows: bool = False) -> Iterator[Place]:
     """`open_place`, closed at the end."""
     with ExitStack() as stack:
-        yield open_place(stack, needs_cyclr=needs_cyclr)
+        yield open_place(stack, needs_cyclr=needs_cyclr, only_shows=only_shows)
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:

@@ -28,16 +28,26 @@ T = TypeVar("T")
 
 MAX_RETRY_AFTER_S = 3600.0
 MAX_MESSAGE_LENGTH = 300
+MAX_ENTRIES = 5_000  # of a page; at most 1,000 are asked for
+MAX_VALUES = 300_000  # of an answer's JSON: what reading it costs goes by their number
+MAX_DIGITS = 30  # of a whole number: with the number of digits the cost of reading it grows by the square
+_SEARCHED_BYTES = 80_000  # of an error's text, for its title, say
+_LOOKED_AT = 4_000  # characters of an error's text, for the 300 that are shown
+_END = 100
 NO_MESSAGE = "no message"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
-    """A whole answer as read from the wire. Cyclr echoes credentials in clear: never store, log or print it."""
+    """An answer as read from the wire. Cyclr echoes credentials in clear: never store, log or print it.
+
+    `fault`: why its body cannot be read, in words for people; "" where it can, and for each 200.
+    """
 
     status: int
     headers: httpx.Headers
     body: bytes
+    fault: str = ""
 
     def __repr__(self) -> str:
         return f"Answer(status={self.status})"
@@ -86,19 +96,45 @@ def read_page(answer: Answer, item: Callable[[Any], T], *, token_id: str, now: d
     def items(data: Any) -> tuple[T, ...]:
         if not isinstance(data, list):
             raise Unexpected("the answer is not a list")
+        if len(data) > MAX_ENTRIES:
+            raise Unexpected(f"the list has more than {MAX_ENTRIES:,} entries in one page")
         return tuple(item(entry) for entry in data)
 
     return Page(read_answer(answer, items, token_id=token_id, now=now), total_pages(answer.headers))
 
 
 def read_json(body: bytes) -> Any:
-    """The body's JSON without its icons, which make up most of a list. Raises: `Unexpected`."""
+    """The body's JSON without its icons, which make up most of a list. Raises: `Unexpected`.
+
+    Of a key that is there twice the last counts, as for every reader of JSON.
+    """
+    # Each value has one of these before it, each character that is written as an escape too.
+    if len(body) > MAX_VALUES and len(body.translate(None, delete=_ALL_BUT_MARKS)) > MAX_VALUES:
+        raise Unexpected(f"the answer has more than {MAX_VALUES:,} values")
     try:
-        # Most answers have none, and to look at each object costs as much as to read them all.
-        return json.loads(body, object_hook=_without_icon if b'"Icon"' in body else None)
+        return json.loads(
+            body,
+            # Most answers have none, and to look at each object costs as much as to read them all.
+            object_hook=_without_icon if b'"Icon"' in body else None,
+            parse_int=_whole_number,
+            parse_constant=_no_number,
+        )
     except (ValueError, RecursionError):
         pass
     raise Unexpected("the answer is not JSON")
+
+
+_ALL_BUT_MARKS = bytes(set(range(256)) - set(b",[{\\"))
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError
+    return int(text)
+
+
+def _no_number(_constant: str) -> Any:
+    raise ValueError  # NaN and Infinity: Python takes them, JSON does not
 
 
 def total_pages(headers: httpx.Headers) -> int | None:
@@ -144,6 +180,9 @@ def _error_of(answer: Answer, *, token_id: str, now: datetime, secrets: Collecti
         return Redirected(status)
     if not 400 <= status < 500:
         return OutcomeUnknown(f"status {status}: {message}", status)
+    if answer.fault and status != 401:
+        # What cannot be read may have said that the Name is in use.
+        return OutcomeUnknown(f"status {status}, but the answer cannot be read: {answer.fault}", status)
     # Judged before it is scrubbed: a property's value may be a word of this very sentence.
     if _says_name_in_use(_message(answer.body)):
         return NameInUse(message, status)
@@ -163,20 +202,28 @@ def _says_name_in_use(message: str) -> bool:
 
 
 def _message(body: bytes) -> str:
-    text = body.decode("utf-8", "replace").removeprefix("\ufeff").strip()
+    # Cut before anything is done to it: each of the steps takes its time with each character.
+    text = body[:_SEARCHED_BYTES].decode("utf-8", "replace").removeprefix("\ufeff").strip()
     try:
         data = read_json(body)
     except Unexpected:
         if text.startswith("<"):
             return _web_page(text)
-        return cleaned(text) or NO_MESSAGE
+        return cleaned(_cut(text)) or NO_MESSAGE
     found = data.get("Message") if isinstance(data, dict) else None
-    return (cleaned(found) if isinstance(found, str) else "") or NO_MESSAGE
+    return (cleaned(_cut(found)) if isinstance(found, str) else "") or NO_MESSAGE
+
+
+def _cut(text: str) -> str:
+    """Its beginning, which is shown, and its end, which says what kind of a message it is."""
+    return text if len(text) <= _LOOKED_AT else f"{text[:_LOOKED_AT]} … {text[-_END:]}"
 
 
 def _web_page(text: str) -> str:
-    title = re.search(r"<title[^>]*>([^<]*)", text[:20_000], re.IGNORECASE)
-    words = cleaned(html.unescape(title[1])) if title else ""
+    # Not by an expression: one that looks for two ends goes through the text as often as it finds the first.
+    _, *behind = re.split("<title", text, maxsplit=1, flags=re.IGNORECASE)
+    title = "".join(behind).partition(">")[2].partition("<")[0][:MAX_MESSAGE_LENGTH]
+    words = cleaned(html.unescape(title))
     return f"a web page instead of an answer: {words}" if words else "a web page instead of an answer"
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 from worker.cyclr.answers import Page
 from worker.cyclr.client import CyclrClient
-from worker.cyclr.errors import Refused
+from worker.cyclr.errors import OutcomeUnknown, Refused
 from worker.cyclr.exchange import NextPermit, Permit
 from worker.cyclr.patience import PATIENCE, Patience, read_patiently
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.targets import fold
 
-MAX_PAGES = 10_000
+MAX_PAGES = 1_000
+MAX_ENTRIES = 1_000_000  # of all pages together
 _ACCOUNTS_ASKED_AT_ONCE = 20
 _NAMES_SHOWN = 5
+_COMPARED_AT_ONCE = 20  # names that were made for it take a millisecond each
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 
 
@@ -101,12 +103,16 @@ async def iter_connectors(
             return await client.list_connectors(permit, account_id, number, query)
 
         page = await read_patiently(client, next_permit, read, account_id=account_id, patience=patience)
+        if len(seen) > MAX_ENTRIES:
+            break
         new = [c for c in page.items if c.release_id not in seen]
         seen.update(c.release_id for c in new)
         for connector in new:
             yield connector
         if _is_last(page, number, has_new=bool(new)):
             return
+    # To take a part for all of it would be to say that the others do not exist.
+    raise OutcomeUnknown("the catalogue has no end")
 
 
 async def first_account(
@@ -138,7 +144,7 @@ async def missing_accounts(
     `is_whole`: read the list to its end, even when all are found.
     """
     unlisted = set(wanted)
-    seen: set[str] = set()
+    seen: set[int] = set()  # by their hashes, which are short: that only says whether a page brings anything
     for number in range(1, MAX_PAGES + 1):
         if not (unlisted or is_whole):
             break
@@ -147,12 +153,13 @@ async def missing_accounts(
             return await client.list_accounts(permit, number)
 
         page = await read_patiently(client, next_permit, read, account_id=None, patience=patience)
-        has_new = not seen.issuperset(page.items)
-        seen.update(page.items)
+        hashes = frozenset(map(hash, page.items))
+        has_new = not seen.issuperset(hashes)
+        seen.update(hashes)
         unlisted.difference_update(page.items)
         on_ids(page.items)
         on_page(number, page.total_pages)
-        if _is_last(page, number, has_new=has_new):
+        if _is_last(page, number, has_new=has_new) or len(seen) > MAX_ENTRIES:
             break
 
     async def is_missing(account_id: str) -> bool:
@@ -180,13 +187,24 @@ async def _candidates(
     for asked in [by_name] if ref.version is None else [ref, by_name]:
         answered = await _by_path(client, next_permit, account_id, asked, patience)
         # Cyclr's match on names may be wider than ours.
-        found |= {c.release_id: c for c in answered if fold(c.name) == fold(ref.name_or_id)}
+        found |= {c.release_id: c async for c in _called(ref.name_or_id, answered)}
         if found and not has_all:
             break
     if found:
         return list(found.values())
     listed = iter_connectors(client, next_permit, account_id, ref.name_or_id, patience=patience)
-    return [c async for c in listed if fold(c.name) == fold(ref.name_or_id)]
+    every = [c async for c in listed]
+    return [c async for c in _called(ref.name_or_id, every)]
+
+
+async def _called(name: str, connectors: Iterable[Connector]) -> AsyncIterator[Connector]:
+    """Those of this name."""
+    folded = fold(name)
+    for number, each in enumerate(connectors, start=1):
+        if number % _COMPARED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if fold(each.name) == folded:
+            yield each
 
 
 async def _by_path(
@@ -243,7 +261,8 @@ async def _those_where(is_so: Callable[[str], Awaitable[bool]], account_ids: Ite
 
 
 def _is_last(page: Page[Any], number: int, *, has_new: bool) -> bool:
-    return number >= page.total_pages if page.total_pages is not None else not has_new
+    # A page of nothing new is the last one, whatever the list says of how many it has.
+    return not has_new or (page.total_pages is not None and number >= page.total_pages)
 
 
 def _versions(connectors: Iterable[Connector]) -> str:

@@ -1,6 +1,8 @@
 """Calls to Cyclr, each a method: it takes the permit of the one call that it makes and ends as a value or an error."""
 
+import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ import httpx
 from worker.clock import Clock
 from worker.cyclr import shapes
 from worker.cyclr.answers import Answer, Page, Unexpected, read_answer, read_page
+from worker.cyclr.bodies import MAX_LIST_BYTES, MAX_ONE_BYTES, MAX_TOKEN_BYTES
 from worker.cyclr.errors import (
     Busy,
     CredentialsRefused,
@@ -33,6 +36,7 @@ from worker.domain.targets import fold
 T = TypeVar("T")
 
 _OWN_TOKEN_CALL = ""  # stands for the token's id where the call is the one that fetches it
+_READ_AT_ONCE_BYTES = 16 * 1024  # a larger body is read in a thread, while the loop sees to the others
 _ACCEPTING_STATUSES = frozenset({200, 400, 404})
 
 
@@ -66,10 +70,13 @@ class CyclrClient:
         self._limiter = limiter
         self._tokens = Tokens(self._fetch_token, clock)
         self._token_calls = 0
+        # One, so that one large answer is in memory in full at a time.
+        self._reader = ThreadPoolExecutor(1, "cyclr-answers")
 
     async def aclose(self) -> None:
         await self._tokens.aclose()
         await self._exchange.aclose()
+        self._reader.shutdown(wait=False, cancel_futures=True)
 
     async def install(
         self, permit: Permit, account_id: str, release_id: int, body: Mapping[str, Any]
@@ -114,7 +121,7 @@ class CyclrClient:
         """
         path = f"/v1.0/accounts/{_segment(account_id)}/signintoken"
         request = self._exchange.request("POST", path, body={"Username": username})
-        return await self._call(permit, request, shapes.sign_in, account_id)
+        return await self._call(permit, request, shapes.sign_in, account_id, most_bytes=MAX_TOKEN_BYTES)
 
     async def find_account(self, permit: Permit, account_id: str) -> bool:
         """Whether Cyclr has this account."""
@@ -177,7 +184,7 @@ class CyclrClient:
             if ref.version is not None and ref.release_id is None:
                 path += f"/{_segment(ref.version)}"
             request = self._exchange.request("GET", path, account_id=account_id)
-            return await self._call(permit, request, shapes.connectors, account_id)
+            return await self._call(permit, request, shapes.connectors, account_id, most_bytes=MAX_LIST_BYTES)
         except NotFound:
             return ()
 
@@ -211,24 +218,35 @@ class CyclrClient:
         expected: Callable[[Any], T],
         account_id: str,
         body: Mapping[str, Any] | None = None,
+        most_bytes: int = MAX_ONE_BYTES,
     ) -> T:
-        token_id, answer = await self._authorised(permit, request, account_id)
+        token_id, answer = await self._authorised(permit, request, account_id, most_bytes)
         # A 200 has no message that they could stand in.
         secrets = () if body is None or answer.status == 200 else tuple(secrets_of(body))
-        return read_answer(answer, expected, token_id=token_id, now=self._clock.now(), secrets=secrets)
+        return await self._read(
+            answer,
+            lambda: read_answer(answer, expected, token_id=token_id, now=self._clock.now(), secrets=secrets),
+        )
 
     async def _call_page(
         self, permit: Permit, request: httpx.Request, item: Callable[[Any], T], account_id: str
     ) -> Page[T]:
-        token_id, answer = await self._authorised(permit, request, account_id)
-        return read_page(answer, item, token_id=token_id, now=self._clock.now())
+        token_id, answer = await self._authorised(permit, request, account_id, MAX_LIST_BYTES)
+        return await self._read(
+            answer, lambda: read_page(answer, item, token_id=token_id, now=self._clock.now())
+        )
+
+    async def _read(self, answer: Answer, read: Callable[[], T]) -> T:
+        if len(answer.body) <= _READ_AT_ONCE_BYTES:
+            return read()
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
 
     async def _authorised(
-        self, permit: Permit, request: httpx.Request, account_id: str
+        self, permit: Permit, request: httpx.Request, account_id: str, most_bytes: int
     ) -> tuple[str, Answer]:
         token = await self._tokens.current()
         request.headers["Authorization"] = f"Bearer {token.value}"
-        answer = await self._exchange.answer(permit, request, account_id)
+        answer = await self._exchange.answer(permit, request, account_id, most_bytes=most_bytes)
         if answer.status in _ACCEPTING_STATUSES:
             self._tokens.note_accepted(token.id)
         return token.id, answer
@@ -245,8 +263,12 @@ class CyclrClient:
         # A token that is not to be had stops every account, so to the outage rule each failure is one of another.
         self._token_calls += 1
         try:
-            answer = await self._exchange.answer(permit, request, f"token call {self._token_calls}")
-            return read_answer(answer, shapes.grant, token_id=_OWN_TOKEN_CALL, now=self._clock.now())
+            whose = f"token call {self._token_calls}"
+            answer = await self._exchange.answer(permit, request, whose, most_bytes=MAX_TOKEN_BYTES)
+            return await self._read(
+                answer,
+                lambda: read_answer(answer, shapes.grant, token_id=_OWN_TOKEN_CALL, now=self._clock.now()),
+            )
         except (Unauthorised, NotFound, Refused, NameInUse):
             raise CredentialsRefused(answer.status) from None
         except Busy as busy:

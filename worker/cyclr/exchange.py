@@ -12,11 +12,11 @@ import httpx
 
 from worker.clock import Clock, Moment
 from worker.cyclr.answers import Answer, find_wait
+from worker.cyclr.bodies import MAX_ERROR_BYTES, MAX_ONE_BYTES, read_body
 from worker.cyclr.errors import CyclrError, NeverSent, NotStarted, OutcomeUnknown, Refused
 from worker.cyclr.transport import reason_of, was_never_sent
 from worker.domain.accounts import why_no_account_id
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _CONNECT_S = 10.0
 _KEPT_URLS = 256  # an install's URL is the same for all items of a connector
 
@@ -105,22 +105,25 @@ class Exchange:
     def _make_url(self, path: str, params: Mapping[str, str | int] | None = None) -> httpx.URL:
         return httpx.URL(f"{self._api_url}{path}", params=params)
 
-    async def answer(self, permit: Permit, request: httpx.Request, account_id: str) -> Answer:
+    async def answer(
+        self, permit: Permit, request: httpx.Request, account_id: str, *, most_bytes: int = MAX_ONE_BYTES
+    ) -> Answer:
         """The answer, whatever its status. `account_id`: for the outage rule; "" where there is none.
 
+        `most_bytes`: of a 200; a larger one is an unknown outcome.
         Raises: NotStarted, NeverSent, OutcomeUnknown.
         """
         # Nothing may come between these two: what `ready` has checked holds for a request that starts at once.
         await permit.ready()
         began = self._clock.moment()
-        outcome = await self._send(request)
+        outcome = await self._send(request, most_bytes)
         permit.ended(_in_a_word(outcome), self._clock.since(began))
         await self._report(outcome, account_id, began)
         if isinstance(outcome, CyclrError):
             raise outcome
         return outcome
 
-    async def _send(self, request: httpx.Request) -> Answer | NeverSent | OutcomeUnknown:
+    async def _send(self, request: httpx.Request, most_bytes: int) -> Answer | NeverSent | OutcomeUnknown:
         """The whole answer, or what it means that there is none.
 
         Failures are values here, since the transport's exceptions hold the request with its secrets: ours are raised
@@ -130,11 +133,15 @@ class Exchange:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._http.handle_async_request(request)
                 async with contextlib.aclosing(response):
-                    return Answer(response.status_code, response.headers, await _read_body(response))
+                    is_good = response.status_code == 200
+                    body = await read_body(response, most_bytes if is_good else MAX_ERROR_BYTES)
+                    if is_good and body.fault:
+                        return OutcomeUnknown(f"the answer cannot be read: {body.fault}")
+                    # How a long text begins is all that is shown of it.
+                    fault = "" if body.is_cut else body.fault
+                    return Answer(response.status_code, response.headers, body.content, fault)
         except TimeoutError:
             return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
-        except _TooLarge:
-            return OutcomeUnknown(f"the answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB")
         except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
             return NeverSent(reason_of(error)) if was_never_sent(error) else OutcomeUnknown(reason_of(error))
 
@@ -159,21 +166,6 @@ def _in_a_word(outcome: Answer | NeverSent | OutcomeUnknown) -> str:
             return "never_sent"
         case OutcomeUnknown():
             return "unknown"
-
-
-class _TooLarge(Exception):
-    pass
-
-
-async def _read_body(response: httpx.Response) -> bytes:
-    body = bytearray()
-    is_encoded = "Content-Encoding" in response.headers
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for piece in response.aiter_bytes() if is_encoded else response.stream:
-        body += piece
-        if len(body) > MAX_ANSWER_BYTES:
-            raise _TooLarge
-    return bytes(body)
 
 
 def _header_value(account_id: str) -> bytes:

@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+LONGEST_TEXT = 5_000  # nothing longer is scrubbed; it is cut before
 _SHORT_LENGTH = 4
+_TELLING_LENGTH = 100  # so much of a secret gives it away
 
 
 def secrets_of(body: Mapping[str, Any]) -> Iterator[str]:
@@ -25,17 +27,26 @@ def secrets_of(body: Mapping[str, Any]) -> Iterator[str]:
 
 def cleaned(text: str) -> str:
     """The text on one line, without what a database, a log or a terminal cannot take."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 def scrubbed(text: str, secrets: Collection[str]) -> str:
-    """A cleaned text with `[secret]` where a secret stood, in any usual spelling of it."""
-    forms = {form for secret in secrets for form in _forms(secret)}
-    if not forms:
+    """A cleaned text of at most `LONGEST_TEXT` characters, with `[secret]` where a secret stood, in any usual spelling of it.
+
+    Of a long secret whose end is not there the beginning is taken out, with all that follows.
+    """
+    # No more of a secret can stand in it. Those that do not are left out here: an expression asks for each at each place.
+    forms = {form for secret in secrets for form in _forms(secret[:LONGEST_TEXT])}
+    there = [form for form in forms if form[:_TELLING_LENGTH] in text]
+    if not there:
         return text
     # The longest first, since a secret may be a part of another.
-    pattern = "|".join(_pattern(form) for form in sorted(forms, key=len, reverse=True))
-    return re.sub(pattern, "[secret]", text)
+    there.sort(key=len, reverse=True)
+    whole = [_pattern(form) for form in there]
+    begun = [f"{re.escape(form[:_TELLING_LENGTH])}.*" for form in there if len(form) > _TELLING_LENGTH]
+    return re.sub("|".join([*whole, *begun]), "[secret]", text)
 
 
 def _pattern(form: str) -> str:

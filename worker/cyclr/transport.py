@@ -5,18 +5,28 @@ cookies, redirects, sign-ins and hooks that it looks after are not wanted here, 
 What aiohttp and `httpx-aiohttp` do that a bulk install must not inherit is undone here, in one place.
 """
 
+import asyncio
 import ipaddress
+import select
 import ssl
 from functools import cache
+from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 _IDLE_CONNECTION_S = (
     15  # less than any usual server keeps an idle connection, so that few POSTs meet a dying one
 )
+_READ_AT_ONCE_BYTES = 4 * 1024
 
 
 def open_http(api_url: str, *, max_connections: int) -> httpx.AsyncBaseTransport:
@@ -28,7 +38,7 @@ def open_http(api_url: str, *, max_connections: int) -> httpx.AsyncBaseTransport
     proxy = find_proxy(httpx.URL(api_url))
     tls = _tls_context() if proxy or not api_url.startswith("http://") else _NO_ROOTS
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=_IDLE_CONNECTION_S, ssl=tls),
+        connector=_Connector(limit=max_connections, keepalive_timeout=_IDLE_CONNECTION_S, ssl=tls),
         # Cookies would be shared by all accounts.
         cookie_jar=aiohttp.DummyCookieJar(),
         # The proxy is settled once, here. With `trust_env=True` aiohttp asks the environment in a thread for every
@@ -39,7 +49,37 @@ def open_http(api_url: str, *, max_connections: int) -> httpx.AsyncBaseTransport
     )
     # aiohttp repeats GET, PUT and DELETE by itself when a kept connection is cut, past the limiter.
     session._retry_connection = False
+    # What is read at once costs by the number of its chunks, and they may be of a byte each.
+    AiohttpResponseStream.CHUNK_SIZE = _READ_AT_ONCE_BYTES
     return AiohttpTransport(verify=tls, client=session)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Never uses a kept connection on which something has come since its last answer.
+
+    aiohttp takes it for the answer to the next request: an empty list, sent twice by a proxy that lost count, would say of
+    another account that nothing is installed there. Most often it is the other side's goodbye.
+    """
+
+    async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
+        while (connection := await super()._get(key, traces)) is not None:
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close and not _has_news(connection.transport):
+                return connection
+            connection.close()
+        return None
+
+
+def _has_news(transport: asyncio.Transport | None) -> bool:
+    """Whether there is something to read that the loop has not come to yet."""
+    descriptor = -1 if transport is None else transport.get_extra_info("socket").fileno()
+    if descriptor < 0:
+        return True
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def find_proxy(url: httpx.URL) -> str | None:

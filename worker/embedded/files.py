@@ -32,8 +32,12 @@ def make_private_folder(path: Path, *, known_by: str) -> None:
 
 def _close_to_others(path: Path, known_by: str) -> None:
     found = path.stat()
-    if os.geteuid() not in (0, found.st_uid):
-        raise HomeUnusable(path, f"it belongs to user id {found.st_uid}; choose a folder of your own")
+    # For root too: whoever owns the folder could put another database or key in it, and a link in a file's place.
+    if os.geteuid() != found.st_uid:
+        raise HomeUnusable(
+            path,
+            f"it belongs to user id {found.st_uid}; run this as that user, or choose a folder of your own",
+        )
     if stat.S_IMODE(found.st_mode) & 0o077 == 0:
         return
     if not (path / known_by).exists() and any(path.iterdir()):

@@ -24,6 +24,7 @@ from worker.installing.settler import Settler
 from worker.installing.together import Together
 from worker.installing.window import AHEAD_S, Window
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
+from worker.store.losses import is_database_away
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.settling import Settlement, settle
@@ -290,8 +291,12 @@ class InstallRun:
 
     def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
         # Only the error's type: its text may hold what was sent.
-        log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
-        reason = f"an internal error ({type(error).__name__})"
+        if is_database_away(error):
+            log.warning("database_away", error=type(error).__name__)
+            reason = "the database was away when the next call was due"
+        else:
+            log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
+            reason = f"an internal error ({type(error).__name__})"
         verdict = LookFirst(self._rules.settle_s, Code.NO_ANSWER, reason)
         return conclude(
             verdict, attempts=item.attempts, max_attempts=self._rules.max_attempts, must_look=item.must_look

@@ -1,10 +1,10 @@
 """A worker process says every few seconds that it lives, so that others can tell whether anybody works."""
 
-import secrets
+import socket
 import threading
 
 from worker.store.session import Engine
-from worker.store.sightings import forget_sighting, note_sighting
+from worker.store.sightings import forget_sighting, new_worker_id, note_sighting
 from worker.telemetry import get_logger
 
 SEEN_EVERY_S = 10.0
@@ -18,7 +18,7 @@ class Sighting:
     def __init__(self, engine: Engine, instance_id: str) -> None:
         self._engine = engine
         self._instance_id = instance_id
-        self._worker_id = secrets.token_hex(8)
+        self._worker_id = new_worker_id(socket.gethostname())
         self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="sighting", daemon=True)
 

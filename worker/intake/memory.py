@@ -12,7 +12,7 @@ StoredAt = tuple[str, int]  # the job id and the row number of an item
 @dataclass(frozen=True, slots=True)
 class KnownTarget:
     """A target that an item had before. `live`: queued or running now; `installed`: that is how it ended;
-    `tried`: ended otherwise. `job_id`, `row_number`: the item.
+    `tried`: ended otherwise, or however it ended in a job that is deleted. `job_id`, `row_number`: the item; empty and 0 then.
     """
 
     state: Literal["live", "installed", "tried"]

@@ -68,6 +68,21 @@ def iter_plan(
         yield from planner.judge([read(line) for line in batch])
 
 
+def refuse_live(planned: PlannedRow, job_id: str, findings: Findings) -> RefusedRow:
+    """What becomes of a planned row whose target the job of this id has got since; `findings` has the problem too."""
+    row = planned.row
+    problem = _live_problem(row, job_id)
+    findings.add_problem(problem)
+    findings.note_live(job_id)
+    return RefusedRow(row.number, row.cells_if_refused or row.cells, (problem,))
+
+
+def _live_problem(row: Row, job_id: str) -> Problem:
+    return Problem(
+        row.number, None, f"still to be done by job {job_id}: let that job end first, or cancel it"
+    )
+
+
 def _nobody(_account_id: str) -> bool:
     return False
 
@@ -223,7 +238,7 @@ class _Planner:
         if not differing and known is not None and self._is_done(known):
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":
-            each.problems.append(self._live_problem(each, known))
+            each.problems.append(_live_problem(row, known.job_id))
             self._findings.note_live(known.job_id)
         each.problems.extend(differing)
         secrets = dict(row.secrets)
@@ -315,13 +330,6 @@ class _Planner:
                 f"it repeats row {first}: account '{row.account_id}' gets '{candidate.name}' once; "
                 "remove one of the two, or give it another name",
             )
-
-    def _live_problem(self, each: _Candidate, known: KnownTarget) -> Problem:
-        return self._problem(
-            each.row,
-            None,
-            f"still to be done by job {known.job_id}: let that job end first, or cancel it",
-        )
 
     def _fill(
         self,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.domain.rows import PROPERTY_PREFIX
 from worker.domain.targets import fold
+from worker.domain.wording import counted
+from worker.intake.escapes import escape
 
 EXAMPLE = "# example:"  # how the line begins that shows what to fill in
 _CREDENTIAL_EXAMPLES = {
@@ -23,13 +25,25 @@ _OTHER = {"auth_value": ""}
 def template(connector: Connector) -> str:
     """CSV text: the columns that the connector can use, and an example line that begins with `#`.
 
-    The example fills in the first method; columns of the others stay empty.
+    The example fills in the first method; columns of the others stay empty. What a spreadsheet would run as a formula is
+    left out, since nothing undoes an escape in a file that is no result: a comment says so.
     """
     columns = dict(_columns(connector))
+    harmless = {name: example for name, example in columns.items() if escape(name) == name}
+    examples = {name: example if escape(example) == example else "" for name, example in harmless.items()}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerow(columns.values())
+    writer.writerow(examples)
+    writer.writerow(examples.values())
+    if left_out := len(columns) - len(harmless):
+        named = counted(left_out, "column is left out: its name", "columns are left out: their names")
+        writer.writerow([f"# {named} would be run as a formula by a spreadsheet"])
+    if emptied := [name for name in harmless if examples[name] != harmless[name]]:
+        writer.writerow(
+            [
+                f"# left empty: what Cyclr has for {' and '.join(emptied)} would be run as a formula by a spreadsheet"
+            ]
+        )
     return out.getvalue()
 
 

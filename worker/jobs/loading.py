@@ -1,14 +1,17 @@
 """The checked file becomes a job."""
 
 from collections.abc import Callable
+from functools import partial
 
 from worker.domain.connectors import Connector
-from worker.domain.rows import PlannedRow
+from worker.domain.rows import PlannedRow, RefusedRow
 from worker.intake import Findings, connector_key, iter_plan
+from worker.intake.plan import refuse_live
 from worker.jobs.checking import Checked, DatabaseMemory
 from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions, fingerprint
-from worker.store.loading import Loader, NewJob, loading_turn
+from worker.store.loading import Loader, NewJob
+from worker.store.meeting import OnWait, Waiting, wait_in_silence
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 
@@ -23,34 +26,46 @@ def load_job(
     job_id: str,
     on_rows: Callable[[int], None],
     api_key_id: str | None = None,
+    on_wait: OnWait = wait_in_silence,
 ) -> None:
     """Load the job `job_id` (from `new_job_id`); it runs when this returns. `on_rows`: told how many rows so far.
 
-    `api_key_id`: of the API key that hands it in; None: a command does.
+    `api_key_id`: of the API key that hands it in; None: a command does. `on_wait`: told, and asked, again and again while
+    another load is waited for that has rows of this file; what it raises ends the wait.
 
-    Raises: Rejected where rows are refused now that were not before (and bad rows are not to be skipped); FileChanged.
-    Nothing of the job is left then.
+    Raises: Rejected where rows are refused now that were not before (and bad rows are not to be skipped); FileChanged;
+    LoadLost. Nothing of the job is left then.
     """
-    with loading_turn(engine):
-        new_job = NewJob(
-            source_name=checked.source.path.name,
-            fingerprint=fingerprint(checked.source.content_hash, options, instance_id),
-            columns=checked.source.columns,
-            delimiter=checked.source.delimiter,
-            look_first=options.looks_first,
-            skip_if_present=options.skip_if_present,
-            first=options.first,
-            id=job_id,
-            api_key_id=api_key_id,
-        )
-        loader = Loader(engine, sealer, instance_id, new_job)
+    new_job = NewJob(
+        source_name=checked.source.path.name,
+        fingerprint=fingerprint(checked.source.content_hash, options, instance_id),
+        columns=checked.source.columns,
+        delimiter=checked.source.delimiter,
+        look_first=options.looks_first,
+        skip_if_present=options.skip_if_present,
+        first=options.first,
+        id=job_id,
+        api_key_id=api_key_id,
+    )
+    waiting = Waiting(engine, on_wait)
+
+    def load() -> None:
+        findings = Findings()
+        refuse = partial(_refuse, findings)
+        loader = Loader(engine, sealer, instance_id, new_job, refuse=refuse, waiting=waiting)
         try:
-            findings = _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), on_rows)
+            _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), findings, on_rows)
+            of_source = checked.source.warnings
+            loader.finish([*of_source, *findings.warnings], len(of_source) + findings.warning_count)
         except BaseException:
             loader.abandon()
             raise
-        of_source = checked.source.warnings
-        loader.finish([*of_source, *findings.warnings], len(of_source) + findings.warning_count)
+
+    waiting.see_through(load)
+
+
+def _refuse(findings: Findings, planned: PlannedRow, holder_id: str) -> RefusedRow:
+    return refuse_live(planned, holder_id, findings)
 
 
 def _load_rows(
@@ -58,13 +73,13 @@ def _load_rows(
     options: RunOptions,
     loader: Loader,
     memory: DatabaseMemory,
+    findings: Findings,
     on_rows: Callable[[int], None],
-) -> Findings:
-    """What the pass has found."""
+) -> None:
+    """`findings`: gets what the pass finds."""
     for ref, connector in checked.catalogue.items():
         if isinstance(connector, Connector):
             loader.add_connector(connector_key(ref), connector)
-    findings = Findings()
     plan = iter_plan(
         checked.source,
         checked.options,
@@ -79,7 +94,7 @@ def _load_rows(
         loader.add(row, account_exists=exists)
         if number % 1_000 == 0:
             on_rows(number)
+    loader.write()
     # Another command may have loaded the same targets since the check.
     if findings.problem_count and not options.skip_invalid:
         raise Rejected(findings.problems, findings.problem_count)
-    return findings

@@ -55,7 +55,7 @@ def create_key(engine: Engine, *, name: str, scope: Scope, lasts: timedelta | No
             connection.execute(insert(api_keys).values(values))
             made = _find(connection, key_id)
         assert made is not None
-        return _to_key(made)
+        return to_key(made)
 
     return writing(engine, work), f"{PREFIX}_{key_id}_{secret}"
 
@@ -73,7 +73,7 @@ def find_key_of_text(engine: Engine, text: str) -> ApiKey | None:
         now = db_now(connection)
     # The hash is made in any case, so that an unknown id takes as long as a known one.
     is_right = hmac.compare_digest(_hashed(secret), "" if row is None else row.hash)
-    return _to_key(row) if row is not None and is_right and _to_key(row).is_valid(now) else None
+    return to_key(row) if row is not None and is_right and to_key(row).is_valid(now) else None
 
 
 def find_key(engine: Engine, key_id: str) -> ApiKey | None:
@@ -81,21 +81,21 @@ def find_key(engine: Engine, key_id: str) -> ApiKey | None:
     with reading(engine) as connection:
         row = _find(connection, key_id)
         now = db_now(connection)
-    return _to_key(row) if row is not None and _to_key(row).is_valid(now) else None
+    return to_key(row) if row is not None and to_key(row).is_valid(now) else None
 
 
 def find_any_key(engine: Engine, key_id: str) -> ApiKey | None:
     """The key with this id, also where it has expired or was revoked; None where there never was one."""
     with reading(engine) as connection:
         row = _find(connection, key_id)
-    return None if row is None else _to_key(row)
+    return None if row is None else to_key(row)
 
 
 def list_keys(engine: Engine) -> list[ApiKey]:
     """All there ever were, the newest first."""
     with reading(engine) as connection:
         rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.id))
-        return [_to_key(row) for row in rows]
+        return [to_key(row) for row in rows]
 
 
 def revoke_key(engine: Engine, key_id: str) -> bool:
@@ -113,7 +113,8 @@ def _find(connection: Connection, key_id: str) -> Row[Any] | None:
     return connection.execute(select(api_keys).where(api_keys.c.id == key_id)).first()
 
 
-def _to_key(row: Row[Any]) -> ApiKey:
+def to_key(row: Row[Any]) -> ApiKey:
+    """`row`: with the columns of `api_keys`, beside others perhaps."""
     return ApiKey(row.id, row.name, Scope(row.scope), row.created_at, row.expires_at, row.revoked_at)
 
 

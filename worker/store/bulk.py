@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert
 from sqlalchemy.exc import DBAPIError
 
+from worker.store.losses import is_lost_session
+
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all have the same columns, in the transaction of `connection`.
@@ -62,7 +64,8 @@ def _as_sqlalchemy_says_it(
     connection: Connection, driver: Any, statement: str, error: Exception
 ) -> BaseException:
     """The error that an INSERT would raise: callers tell them apart, and a lost connection must leave the pool."""
-    is_lost = connection.dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+    is_closed = connection.dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+    is_lost = is_closed or is_lost_session(error)
     if is_lost:
         connection.invalidate(error)
     return DBAPIError.instance(

@@ -7,7 +7,7 @@ from functools import partial
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, func, select, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select, update
 
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
@@ -16,6 +16,7 @@ from worker.store.session import db_now, reading, writing
 from worker.store.settling import pause
 from worker.store.tables import (
     IS_FAILED,
+    IS_FORGOTTEN,
     IS_QUEUED,
     is_in_hand_of,
     items,
@@ -90,7 +91,8 @@ def get_job(engine: Engine, job_id: str) -> JobStatus:
 
 def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list[JobStatus]:
     """Jobs that are loading, running or paused, the newest first; of one instance, or of all."""
-    unfinished = select(jobs).where(jobs.c.state.in_([JobState.LOADING, JobState.RUNNING, JobState.PAUSED]))
+    states = [JobState.LOADING, JobState.RUNNING, JobState.PAUSED]
+    unfinished = select(jobs).where(jobs.c.state.in_(states), not_(IS_FORGOTTEN))
     if instance_id:
         unfinished = unfinished.where(jobs.c.instance_id == instance_id)
     with reading(engine) as connection:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, false, func, null, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
-from worker.store.tables import IS_FAILED, attempts, instances, items, jobs
+from worker.store.tables import IS_FAILED, IS_FORGOTTEN, attempts, instances, items, jobs
 
 PAGE = 1_000
 ALL_ROW_NUMBERS = 1_000_000_000
@@ -51,7 +51,7 @@ def list_jobs(engine: Engine, *, ended: int) -> list[JobStatus]:
 
 def find_job(engine: Engine, job_id: str) -> JobStatus | None:
     with reading(engine) as connection:
-        row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+        row = connection.execute(select(jobs).where(jobs.c.id == job_id, not_(IS_FORGOTTEN))).first()
     return to_status(row) if row else None
 
 
@@ -74,7 +74,7 @@ def list_job_page(
 
     `has`: only jobs with rows that this counter counts. `before`: the id of the last job of the page before this one.
     """
-    wanted = select(jobs)
+    wanted = select(jobs).where(not_(IS_FORGOTTEN))
     if states:
         wanted = wanted.where(jobs.c.state.in_(states))
     if has is not None:

@@ -1,13 +1,14 @@
 """Rows become a job and its items; and what earlier jobs know about the rows of a file."""
 
+import os
 import secrets as randomness
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from filelock import FileLock
 from sqlalchemy import (
     ARRAY,
     Connection,
@@ -18,27 +19,47 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
-    text,
     tuple_,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from worker.clock import Clock
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.states import ItemState, JobState
-from worker.store.abandoned import delete_abandoned_loads, delete_load
+from worker.store.abandoned import delete_load
 from worker.store.bulk import insert_rows
+from worker.store.losses import LOCK_TIMED_OUT, find_sqlstate
+from worker.store.meeting import MustGiveWay, Waiting, find_met
 from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_warning, storable
+from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
-from worker.store.session import db_now, reading, writing
-from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, unloaded_rows
+from worker.store.session import Locked, db_now, reading, waiting_only, writing
+from worker.store.tables import (
+    IS_FORGOTTEN,
+    instances,
+    items,
+    job_connectors,
+    job_warnings,
+    jobs,
+    remembered_targets,
+    unloaded_rows,
+)
 
+T = TypeVar("T")
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
 PIECE_CHARACTERS = 4_000_000  # of cells: rows may be long, and memory is not to grow with them
-LOAD_LOCK = 0x6379636C  # PostgreSQL's advisory lock of a load
+HEARD_EVERY_S = 1.0  # of a loader
+LIVE_TARGETS = "uq_items_live_target"
+MOST_TRIES = 40  # of a piece: others may come first again and again
+# A loader that is stopped in the middle of a piece must not hold up those that come upon its rows for long.
+PIECE_LIMITS = {"lock_timeout": "3s", "statement_timeout": "20s"}
+PIECE_LOCK_S = 3.0
+LOCKED_MS = 1_000  # after so long whoever is in the way on SQLite is named
 WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
 KEYS_PER_QUERY = 500
@@ -87,34 +108,6 @@ def new_job_id(now: datetime) -> str:
     return f"{now:%y%m%d}-" + "".join(randomness.choice(JOB_ID_LETTERS) for _ in range(6))
 
 
-@contextmanager
-def loading_turn(engine: Engine) -> Iterator[None]:
-    """Loads take turns, so that what one checks about live targets holds until it ends. What dead loaders left is gone."""
-    with _load_lock(engine):
-        # Nobody else is loading now, so a load that is not done will never be.
-        delete_abandoned_loads(engine, older_than_s=0)
-        yield
-
-
-@contextmanager
-def _load_lock(engine: Engine) -> Iterator[None]:
-    if engine.dialect.name == "sqlite":
-        with FileLock(f"{engine.url.database}.load.lock", mode=0o600):
-            yield
-        return
-    # The lock is the session's, so that no transaction stays open over the load; the session ends with the load,
-    # so that nothing keeps the lock.
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.detach()
-        for statement in (
-            "SET lock_timeout = 0",  # the load before may take as long as it likes
-            "SET statement_timeout = 0",
-            f"SELECT pg_advisory_lock({LOAD_LOCK})",
-        ):
-            connection.execute(text(statement))
-        yield
-
-
 class LoadLost(ToldFailure):
     """The job that was being loaded is gone: its loader was taken for dead."""
 
@@ -125,18 +118,44 @@ class LoadLost(ToldFailure):
         self.job_id = job_id
 
 
+class _InTheWay(Exception):
+    """The piece could not be written: a target of it is live, or (`is_lock`) in a transaction that has not ended."""
+
+    def __init__(self, error: DBAPIError, *, is_lock: bool) -> None:
+        super().__init__()
+        self.error = error
+        self.is_lock = is_lock
+
+
 class Loader:
-    """Loads one job in pieces, within a `loading_turn`. Until `finish` it is `loading` and nothing claims from it;
-    `abandon` undoes it.
+    """Loads one job in pieces, beside others. Until `finish` it is `loading` and nothing claims from it; `abandon` undoes it.
+
+    `refuse`: what becomes of a row whose target the job of this id has to do, which was not there when the row was planned.
+    `waiting`: how it waits for a younger load that has come first to a target.
 
     Every transaction of it may be repeated: after a lost connection nobody knows whether the commit came to pass.
     """
 
-    def __init__(self, engine: Engine, sealer: Sealer, instance_id: str, job: NewJob) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sealer: Sealer,
+        instance_id: str,
+        job: NewJob,
+        *,
+        refuse: Callable[[PlannedRow, str], RefusedRow],
+        waiting: Waiting | None = None,
+    ) -> None:
         self._engine = engine
+        self._impatient = waiting_only(engine, LOCKED_MS)
         self._sealer = sealer
         self._first = job.first
+        self._refuse = refuse
+        self._waiting = waiting or Waiting(engine)
+        self._clock = Clock()
+        self._heard_at = self._clock.moment()
         self._items: list[dict[str, Any]] = []
+        self._planned: dict[str, PlannedRow] = {}
         self._unloaded: list[dict[str, Any]] = []
         self._characters = 0
         self._connectors: dict[str, int] = {}
@@ -161,16 +180,19 @@ class Loader:
                     skip_if_present=job.skip_if_present,
                     created_at=now,
                     loader_seen_at=now,
+                    loader=f"process {os.getpid()} on {socket.gethostname()}",
                 )
             )
             return job_id, now
 
-        self.job_id, self._due_at = writing(engine, work)
+        self.job_id = job.id or ""
+        self.job_id, self._began_at = self._writing(work)
 
     def add_connector(self, key: str, connector: Connector) -> None:
         """Make the connector of the rows with this `connector_key` known, before the first of them."""
 
         def work(connection: Connection) -> int:
+            self._change_job(connection, loader_seen_at=db_now(connection))
             known = select(job_connectors.c.id).where(
                 job_connectors.c.job_id == self.job_id, job_connectors.c.key == key
             )
@@ -187,29 +209,32 @@ class Loader:
             )
             return int(connection.execute(row).inserted_primary_key[0])  # type: ignore[index]
 
-        self._connectors[key] = writing(self._engine, work)
+        self._connectors[key] = self._writing(work)
 
     def add(self, row: PlannedRow | RefusedRow | SkippedRow, *, account_exists: bool) -> None:
-        """Take one row; pieces are written as they fill. Raises: LoadLost, UnstorableText."""
+        """Take one row; pieces are written as they fill. Raises: LoadLost, UnstorableText, MustGiveWay."""
         match row:
             case PlannedRow():
                 self._items.append(self._to_item(row, account_exists=account_exists))
-            case RefusedRow():
-                self._counts["refused"] += 1
-                self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
-            case SkippedRow():
-                self._counts["skipped"] += 1
-                self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
+                self._planned[row.target] = row
+            case _:
+                self._leave_out(row)
         self._characters += sum(map(len, row.cells))
         if len(self._items) + len(self._unloaded) >= PIECE or self._characters >= PIECE_CHARACTERS:
-            self._write_piece()
+            self.write()
+        else:
+            self._be_heard()
+
+    def _leave_out(self, row: RefusedRow | SkippedRow) -> None:
+        self._counts["refused" if isinstance(row, RefusedRow) else "skipped"] += 1
+        self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
 
     def finish(self, warnings: Sequence[Warning_] = (), warning_count: int = 0) -> None:
-        """The last step: the job runs. Only after this may a ticket be sent. Raises: LoadLost.
+        """The last step: the job runs. Only after this may a ticket be sent. Raises: LoadLost, MustGiveWay.
 
         `warnings`: of its check, of which the first 100 are kept; `warning_count`: of all rows.
         """
-        self._write_piece()
+        self.write()
         kept = [new_warning(warning) for warning in warnings[:WARNINGS_KEPT]]
 
         def work(connection: Connection) -> None:
@@ -230,27 +255,89 @@ class Loader:
             if kept:
                 connection.execute(insert(job_warnings).values(job_id=self.job_id, warnings=kept))
 
-        writing(self._engine, work)
+        self._writing(work)
 
     def abandon(self) -> None:
         """Undo the load; nothing of it was ever due. Safe to repeat."""
         delete_load(self._engine, self.job_id)
 
-    def _write_piece(self) -> None:
-        new_items, new_unloaded = self._items, self._unloaded
+    def write(self) -> None:
+        """Write the rows that were taken since the last piece. Raises: LoadLost, MustGiveWay.
 
-        def work(connection: Connection) -> None:
-            self._change_job(connection, loader_seen_at=db_now(connection))
-            if self._is_written(connection, items, new_items[:1]):
-                return
-            if self._is_written(connection, unloaded_rows, new_unloaded[:1]):
-                return
-            insert_rows(connection, items, new_items)
-            insert_rows(connection, unloaded_rows, new_unloaded)
-
-        writing(self._engine, work)
+        Where another load has a target of theirs, it is waited for if it is the younger one.
+        """
+        for left in reversed(range(MOST_TRIES)):
+            self._hold_back_all_but_the_first()
+            try:
+                self._writing(self._write_piece)
+            except _InTheWay as met:
+                if not left:
+                    raise met.error from None
+                self._make_room(is_lock=met.is_lock)
+            else:
+                break
+        self._counts["total"] += len(self._items)
+        self._counts["held"] += sum(item["due_at"] == HELD_UNTIL for item in self._items)
         self._items, self._unloaded = [], []
+        self._planned.clear()
         self._characters = 0
+        self._heard_at = self._clock.moment()
+
+    def _write_piece(self, connection: Connection) -> None:
+        change_limits(connection, **PIECE_LIMITS)
+        self._change_job(connection, loader_seen_at=db_now(connection))
+        if self._is_written(connection, items, self._items[:1]):
+            return
+        if self._is_written(connection, unloaded_rows, self._unloaded[:1]):
+            return
+        with _in_the_way():
+            insert_rows(connection, items, self._items)
+        insert_rows(connection, unloaded_rows, self._unloaded)
+        # From here on nobody else takes these targets; whoever had one since the row was planned has settled it.
+        fresh = [item["target"] for item in self._items if not item["must_look"]]
+        tried = [record.target for record in _iter_records(connection, fresh) if record.state != "live"]
+        for start in range(0, len(tried), KEYS_PER_QUERY):
+            these = items.c.target.in_(tried[start : start + KEYS_PER_QUERY])
+            mine = update(items).where(items.c.job_id == self.job_id, these)
+            connection.execute(mine.values(must_look=True))
+
+    def _make_room(self, *, is_lock: bool) -> None:
+        """Whoever has targets of this piece has ended when this returns, or their rows have left the piece."""
+        met = find_met(self._engine, list(self._planned), besides=self.job_id)
+        for load in met.loads:
+            if (load.began_at, load.job_id) < (self._began_at, self.job_id):
+                raise MustGiveWay(load)
+            self._waiting.wait_for(load, self._be_heard)
+        for target, job_id in met.jobs.items():
+            self._items = [item for item in self._items if item["target"] != target]
+            self._leave_out(self._refuse(self._planned.pop(target), job_id))
+        if is_lock and not met.jobs and not met.loads:
+            # Not to be seen before it is committed.
+            self._waiting.note_write(self.job_id, PIECE_LOCK_S)
+            self._be_heard()
+
+    def _be_heard(self) -> None:
+        """Raises: LoadLost."""
+        if self._clock.since(self._heard_at) < HEARD_EVERY_S:
+            return
+        self._writing(lambda connection: self._change_job(connection, loader_seen_at=db_now(connection)))
+        self._heard_at = self._clock.moment()
+
+    def _writing(self, work: Callable[[Connection], T]) -> T:
+        """As `writing`; where another process keeps SQLite locked, it is told what is waited for. Nobody can end that from here."""
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                return writing(self._impatient, work)
+            except Locked as locked:
+                if not left:
+                    raise locked.error from None
+                self._waiting.note_write(self.job_id, LOCKED_MS / 1_000)
+        raise AssertionError("unreachable")
+
+    def _hold_back_all_but_the_first(self) -> None:
+        for number, item in enumerate(self._items, start=self._counts["total"] + 1):
+            is_held = self._first is not None and number > self._first
+            item["due_at"] = HELD_UNTIL if is_held else self._began_at
 
     def _is_written(self, connection: Connection, table: Table, first: list[dict[str, Any]]) -> bool:
         """Whether the piece of this row is there already: a piece comes whole or not at all."""
@@ -274,22 +361,40 @@ class Loader:
             raise LoadLost(self.job_id)
 
     def _to_item(self, planned: PlannedRow, *, account_exists: bool) -> dict[str, Any]:
-        self._counts["total"] += 1
-        is_held = self._first is not None and self._counts["total"] > self._first
-        self._counts["held"] += is_held
         return new_item(
             planned,
             self._sealer,
             job_id=self.job_id,
             connector_id=self._connectors[planned.connector_key],
-            due_at=HELD_UNTIL if is_held else self._due_at,
+            due_at=self._began_at,
             account_exists=account_exists,
         )
 
 
+@contextmanager
+def _in_the_way() -> Iterator[None]:
+    """Raises: _InTheWay instead of the driver's error where a target is taken."""
+    try:
+        yield
+    except DBAPIError as error:
+        if find_sqlstate(error) == LOCK_TIMED_OUT:
+            raise _InTheWay(error, is_lock=True) from error
+        if isinstance(error, IntegrityError) and _is_of_live_targets(error.orig):
+            raise _InTheWay(error, is_lock=False) from error
+        raise
+
+
+def _is_of_live_targets(error: Any) -> bool:
+    constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
+    return constraint == LIVE_TARGETS or str(error) == "UNIQUE constraint failed: items.target"
+
+
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
-    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before."""
+    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before.
+
+    `job_id` empty: that job is deleted.
+    """
 
     state: Literal["live", "installed", "tried"]
     job_id: str
@@ -299,22 +404,49 @@ class TargetRecord:
 def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetRecord]:
     """The targets among these that some job holds or held. Where several did: live before installed before tried.
 
-    A job that is still loading counts for nothing: it waits for its turn's end, or its loader is dead.
+    A job that is still loading counts for nothing: it may yet come to nothing. A load that comes upon its rows waits.
     """
     found: dict[str, TargetRecord] = {}
     rank = {"live": 0, "installed": 1, "tried": 2}
     with reading(engine) as connection:
-        for start in range(0, len(targets), KEYS_PER_QUERY):
-            these = list(targets[start : start + KEYS_PER_QUERY])
-            is_postgres = connection.dialect.name == "postgresql"
-            for row in connection.execute(_WITH_ANY if is_postgres else _WITH_TARGETS, {"targets": these}):
-                state = _record_state(row)
-                if state is None:
-                    continue
-                known = found.get(row.target)
-                if known is None or rank[state] <= rank[known.state]:
-                    found[row.target] = TargetRecord(state, row.job_id, row.row_number)
+        for record in _iter_records(connection, targets):
+            known = found.get(record.target)
+            if known is None or rank[record.state] <= rank[known.state]:
+                found[record.target] = TargetRecord(record.state, record.job_id, record.row_number)
     return found
+
+
+class _Record(NamedTuple):
+    target: str
+    state: Literal["live", "installed", "tried"]
+    job_id: str
+    row_number: int
+
+
+OF_A_DELETED_JOB: tuple[Literal["tried"], str, int] = ("tried", "", 0)
+
+
+def _iter_records(connection: Connection, targets: Sequence[str]) -> Iterator[_Record]:
+    """What all jobs but those that are loading know of these targets, each job's item for itself; and what is remembered
+    of jobs that are deleted."""
+    is_postgres = connection.dialect.name == "postgresql"
+    for start in range(0, len(targets), KEYS_PER_QUERY):
+        these = list(targets[start : start + KEYS_PER_QUERY])
+        known: set[str] = set()
+        for row in connection.execute(_WITH_ANY if is_postgres else _WITH_TARGETS, {"targets": these}):
+            state = _record_state(row)
+            if state is None:
+                continue
+            known.add(row.target)
+            if row.is_forgotten:
+                yield _Record(row.target, *OF_A_DELETED_JOB)
+            else:
+                yield _Record(row.target, state, row.job_id, row.row_number)
+        # After the items: a row that is deleted in between was seen there.
+        sought = [target for target in these if target not in known]
+        remembered = _REMEMBERED_WITH_ANY if is_postgres else _REMEMBERED
+        for target in connection.execute(remembered, {"targets": sought}).scalars():
+            yield _Record(target, *OF_A_DELETED_JOB)
 
 
 def _with_targets(is_one_of_them: Any) -> Select[Any]:
@@ -326,9 +458,10 @@ def _with_targets(is_one_of_them: Any) -> Select[Any]:
             items.c.maybe_sent,
             items.c.job_id,
             items.c.row_number,
+            IS_FORGOTTEN.label("is_forgotten"),
         )
         .join(jobs, jobs.c.id == items.c.job_id)
-        .where(is_one_of_them, jobs.c.state != JobState.LOADING)
+        .where(is_one_of_them, or_(jobs.c.state != JobState.LOADING, IS_FORGOTTEN))
         .order_by(items.c.id)
     )
 
@@ -336,6 +469,14 @@ def _with_targets(is_one_of_them: Any) -> Select[Any]:
 _WITH_TARGETS = _with_targets(items.c.target.in_(bindparam("targets", expanding=True)))
 # One parameter, where so many take longer to be written into the statement than to be looked up.
 _WITH_ANY = _with_targets(items.c.target == func.any(bindparam("targets", type_=ARRAY(String))))
+
+
+_REMEMBERED = select(remembered_targets.c.target).where(
+    remembered_targets.c.target.in_(bindparam("targets", expanding=True))
+)
+_REMEMBERED_WITH_ANY = select(remembered_targets.c.target).where(
+    remembered_targets.c.target == func.any(bindparam("targets", type_=ARRAY(String)))
+)
 
 
 def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:

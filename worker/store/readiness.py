@@ -1,16 +1,42 @@
-"""Whether the database can be used: it answers, and its schema is the one that this code knows."""
+"""Whether the database can be used: it answers, takes writes, and its schema is the one that this code knows."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from worker.domain.failures import ToldFailure
+from worker.store.addresses import where
+from worker.store.losses import NOT_PERMITTED, find_sqlstate, is_database_away, takes_no_writes
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
+from worker.store.session import open_engine, reading
+
+__all__ = [
+    "DatabaseAway",
+    "OldSchema",
+    "TakesNoWrites",
+    "is_database_away",
+    "lost_database_in_words",
+    "open_for_showing",
+    "require_ready",
+    "require_writable",
+    "takes_no_writes",
+]
 
 CHECK_SERVER = "Check DATABASE_URL and the server."
+CHECK_RIGHTS = "Which rights its role needs is in docs/operations.md."
+LOCKED = "database is locked"
+CHECK_OTHERS = "Another process is in the middle of a write to it: is one stopped? Let it go on, or end it."
 CHECK_DISK = "Is there room on its disk, and may it be written?"
+CHECK_SWITCH = (
+    "It is being switched over, or it is a standby, or it was set to read-only. If it stays so, check the server that"
+    " DATABASE_URL leads to."
+)
+LEAST_FREE_BYTES = 1_000_000  # for SQLite's journal of one transaction
 
 
 class DatabaseAway(ToldFailure):
@@ -19,6 +45,14 @@ class DatabaseAway(ToldFailure):
 
     def __init__(self, where: str, reason: str, hint: str = CHECK_SERVER) -> None:
         super().__init__(f"the database {where} cannot be used: {reason}. {hint}")
+        self.where = where
+
+
+class TakesNoWrites(DatabaseAway):
+    """It answers, and is read-only: nothing is stored, claimed or settled."""
+
+    def __init__(self, where: str, hint: str = CHECK_SWITCH) -> None:
+        ToldFailure.__init__(self, f"the database {where} answers, but takes no writes now. {hint}")
         self.where = where
 
 
@@ -33,33 +67,69 @@ class OldSchema(ToldFailure):
         self.where = where
 
 
-def require_ready(engine: Engine) -> None:
-    """Raises: DatabaseAway, OldSchema. A newer schema is fine: a release changes it before the code follows."""
+def require_ready(engine: Engine, *, must_write: bool = True) -> None:
+    """Raises: DatabaseAway, OldSchema. A newer schema is fine: a release changes it before the code follows.
+
+    `must_write`: it must take writes too, now.
+    """
+    if must_write:
+        require_writable(engine)
     with lost_database_in_words(engine):
         current = find_revision(engine)
     if current == NEWEST:
         return
     if current is None or current in list_revisions(alembic_config(engine)):
-        raise OldSchema(_where(engine))
+        raise OldSchema(where(engine.url))
+
+
+def require_writable(engine: Engine) -> None:
+    """Raises: DatabaseAway; TakesNoWrites where it answers. Nothing is written."""
+    if engine.dialect.name == "sqlite":
+        _require_writable_file(engine)
+        return
+    with lost_database_in_words(engine), reading(engine) as connection:
+        # "on" for a standby too.
+        if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+            connection.invalidate()  # it would say so again, where a new session may not
+            raise TakesNoWrites(where(engine.url))
+
+
+def _require_writable_file(engine: Engine) -> None:
+    # By its folder and its disk: a write would wait behind whoever writes just now.
+    path = Path(engine.url.database or "")
+    if not path.is_file():
+        return
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise TakesNoWrites(where(engine.url), CHECK_DISK)
+    if shutil.disk_usage(path.parent).free < LEAST_FREE_BYTES:
+        raise DatabaseAway(where(engine.url), "its disk is full", "Make room there.")
+
+
+def open_for_showing(engine: Engine) -> Engine:
+    """An engine for the same database, whether it takes writes or not. What a standby shows may be old."""
+    url = engine.url.update_query_dict({"target_session_attrs": "any"})
+    return open_engine(url.render_as_string(hide_password=False))
 
 
 @contextmanager
 def lost_database_in_words(engine: Engine) -> Iterator[None]:
-    """Raises: DatabaseAway instead of the driver's errors."""
+    """Raises: DatabaseAway instead of the driver's errors; TakesNoWrites where it is read-only."""
     try:
         yield
-    except (InterfaceError, OperationalError) as error:
-        # The first line: what follows are hints, and the statement.
-        reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
-        hint = CHECK_DISK if engine.dialect.name == "sqlite" else CHECK_SERVER
-        raise DatabaseAway(_where(engine), reason, hint) from None
+    except DBAPIError as error:
+        if not is_database_away(error):
+            raise
+        raise _in_words(engine, error) from None
 
 
-def _where(engine: Engine) -> str:
-    url = engine.url
-    return f"{url.database} at {url.host}" if url.host else str(url.database)
-
-
-def is_database_away(error: Exception) -> bool:
-    """Whether this is a driver's error of a database that does not answer."""
-    return isinstance(error, InterfaceError | OperationalError)
+def _in_words(engine: Engine, error: DBAPIError) -> DatabaseAway:
+    is_file = engine.dialect.name == "sqlite"
+    if takes_no_writes(error):
+        return TakesNoWrites(where(engine.url), CHECK_DISK if is_file else CHECK_SWITCH)
+    # The first line: what follows are hints, and the statement.
+    reason = str(error.orig).strip().partition("\n")[0].rstrip(".") or type(error.orig).__name__
+    if is_file:
+        hint = CHECK_OTHERS if reason == LOCKED else CHECK_DISK
+    else:
+        hint = CHECK_RIGHTS if find_sqlstate(error) == NOT_PERMITTED else CHECK_SERVER
+    return DatabaseAway(where(engine.url), reason, hint)

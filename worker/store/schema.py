@@ -4,6 +4,8 @@ Alembic is loaded only where there is something to change: every command and eve
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,13 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from worker.domain.failures import ToldFailure
-from worker.store.session import LOCK_TIMED_OUT, reading
+from worker.store.losses import LOCK_TIMED_OUT, find_sqlstate
+from worker.store.session import reading
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0010"  # the last migration's revision
+NEWEST = "0012"  # the last migration's revision
 
 
 def migrations_folder() -> Path:
@@ -61,12 +64,25 @@ def upgrade(engine: Engine, *, migrations: Path | None = None) -> None:
     from alembic import command
 
     config = alembic_config(engine, migrations)
+    require_known_revision(engine, config)
+    with changes_in_words():
+        command.upgrade(config, "head")
+
+
+def require_known_revision(engine: Engine, config: "Config") -> None:
+    """Raises: NewerSchema."""
+    current = find_revision(engine)
     if current is not None and current not in list_revisions(config):
         raise NewerSchema(current)
+
+
+@contextmanager
+def changes_in_words() -> Iterator[None]:
+    """Raises: SchemaBusy instead of the driver's error."""
     try:
-        command.upgrade(config, "head")
+        yield
     except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) == LOCK_TIMED_OUT:
+        if find_sqlstate(error) == LOCK_TIMED_OUT:
             raise SchemaBusy from error
         raise
 

@@ -9,36 +9,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-__all__ = ["Engine", "db_now", "glancing", "normalise_url", "open_engine", "reading", "writing"]
+from worker.settings import CONNECTIONS
+from worker.store.addresses import read_url
+from worker.store.losses import PASSING_SQLITE_ERRORS, is_lost_session, is_passing
+from worker.store.postgres import (
+    PREPARE,
+    joined_options,
+    prepare_threshold,
+    require_encoding,
+    require_usable_url,
+    set_limits,
+)
+
+__all__ = ["Engine", "db_now", "glancing", "open_engine", "reading", "writing"]
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
 TRIES = 8
 WAL_TRIES = 100  # every 0.05 s
-# SQLite's BUSY, LOCKED and PROTOCOL: another process was in the way. Its other errors stay as they are.
-PASSING_SQLITE_ERRORS = frozenset({5, 6, 15})
-STATEMENT_TIMED_OUT = "57014"
-LOCK_TIMED_OUT = "55P03"
 
-# A process has three threads for the database, and one connection that may wait for its turn to load.
+# A process has three threads for the database; more than these at once are a web process's, at its busiest.
 POOL_SIZE = 4
-POOL_OVERFLOW = 2
-POSTGRES_SETTINGS = {
-    # A process that is frozen in the middle of a settle would hold up all others of its job.
-    "idle_in_transaction_session_timeout": "10s",
-    # Longer than that, so that those who wait outlast it.
-    "lock_timeout": "15s",
-    # No statement of ours takes a second: one that takes so long waits for what will not come.
-    "statement_timeout": "60s",
-    # A plan made once for all values would outlive what it was made for: a queue is empty now and full later.
-    "plan_cache_mode": "force_custom_plan",
-}
 POSTGRES_CONNECTION = {
     "application_name": "cyclr-bulk",
+    # Of several hosts the one that takes writes. Of a single one too: its address may lead to a standby, or to a server
+    # that is being switched over, and a session that began as read-only may stay so for ever. The server says it of
+    # itself as a session begins, so that it costs nothing.
+    "target_session_attrs": "read-write",
+    "client_encoding": "utf8",
     "connect_timeout": 5,
     # A server that vanished without a word is noticed within 15-20 s; the system's default is hours.
     "keepalives": 1,
@@ -46,38 +47,47 @@ POSTGRES_CONNECTION = {
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-    "options": " ".join(f"-c {name}={value}" for name, value in POSTGRES_SETTINGS.items()),
+    # `set_limits` begins the transactions.
+    "autocommit": True,
 }
 
 
-def normalise_url(url: str) -> str:
-    """Both spellings of PostgreSQL's scheme mean psycopg 3 here, whatever SQLAlchemy's version makes of them."""
-    for spelling in ("postgres://", "postgresql://"):
-        if url.startswith(spelling):
-            return "postgresql+psycopg://" + url.removeprefix(spelling)
-    return url
-
-
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, connections: int = CONNECTIONS) -> Engine:
     """An engine for `url`. SQLite: WAL, synchronous=FULL, and every transaction that writes begins IMMEDIATE.
 
-    PostgreSQL: a small pool for each process, and limits on how long anything may wait; what the URL says goes first.
+    PostgreSQL: a small pool, `connections` at most, and limits on how long anything may wait; what the URL says goes first.
+
+    Raises: InvalidSettings for what no driver understands in the URL. Whoever connects may get WrongEncoding.
     """
-    parsed = make_url(normalise_url(url))
+    parsed = read_url(url)
     # hide_parameters: what was to be stored stands in no error text.
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    require_usable_url(parsed)
+    if options := joined_options(parsed):
+        parsed = parsed.update_query_dict({"options": options})
+    kept = min(POOL_SIZE, connections)
+    engine = create_engine(
         parsed,
-        connect_args=_unless_given(POSTGRES_CONNECTION, parsed),
+        connect_args={**_unless_given(POSTGRES_CONNECTION, parsed), PREPARE: prepare_threshold(parsed)},
         pool_pre_ping=True,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
+        pool_size=kept,
+        max_overflow=connections - kept,
         hide_parameters=True,
     )
+    event.listen(engine, "handle_error", _drop_lost_session)
+    set_limits(engine)
+    require_encoding(engine)
+    return engine
+
+
+def _drop_lost_session(context: ExceptionContext) -> None:
+    # SQLAlchemy knows a connection that is closed. With it go all others of the pool: they lead to the same server.
+    if is_lost_session(context.original_exception):
+        context.is_disconnect = True
 
 
 def _unless_given(arguments: dict[str, Any], url: URL) -> dict[str, Any]:
@@ -125,8 +135,35 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A read that turns into a write inside a plain BEGIN fails at once when another process writes.
-    mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    options = connection.get_execution_options()
+    mode = "DEFERRED" if options.get("reads_only") else "IMMEDIATE"
+    waits_ms = options.get("waits_ms")
+    if waits_ms is None or mode == "DEFERRED":
+        connection.exec_driver_sql(f"BEGIN {mode}")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={waits_ms}")
+    try:
+        connection.exec_driver_sql(f"BEGIN {mode}")
+    except OperationalError as error:
+        if is_passing(error):
+            raise Locked(error) from error
+        raise
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+class Locked(Exception):
+    """Another process was writing to this SQLite database for as long as this transaction was to wait (`waiting_only`).
+    `error`: what anybody else would be told."""
+
+    def __init__(self, error: OperationalError) -> None:
+        super().__init__("the database is locked")
+        self.error = error
+
+
+def waiting_only(engine: Engine, waits_ms: int) -> Engine:
+    """The same engine, for whoever tells people what is waited for: on SQLite it raises Locked after so long."""
+    return engine.execution_options(waits_ms=waits_ms)
 
 
 @contextmanager
@@ -167,18 +204,7 @@ def writing(engine: Engine, work: Callable[[Connection], T]) -> T:
             with engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
-            if not left or not _may_pass(error):
+            if not left or not is_passing(error):
                 raise
             time.sleep(0.05 * 2 ** (TRIES - left - 1))
     raise AssertionError("unreachable")
-
-
-def _may_pass(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
-        return True
-    if not isinstance(error, OperationalError):
-        return False
-    if getattr(error.orig, "sqlstate", None) == STATEMENT_TIMED_OUT:
-        return False  # it would take as long again
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is None or code & 0xFF in PASSING_SQLITE_ERRORS

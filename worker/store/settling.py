@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, update
-from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import StatementError
 
 from worker.domain.states import JobState, PauseReason
 from worker.domain.verdicts import (
@@ -23,6 +23,7 @@ from worker.domain.verdicts import (
 from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import count_to_authorise
+from worker.store.losses import is_of_data
 from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
@@ -52,17 +53,17 @@ class Settlement:
 def settle(engine: Engine, settlements: Sequence[Settlement], *, pause_above_percent: float) -> int:
     """Write the settlements whose claims still hold, items and counters in one transaction; how many they were.
 
-    What the database refuses is halved until the bad one stands alone, which is then written without its texts:
+    What cannot be stored is halved until the bad one stands alone, which is then written without its texts:
     one unstorable answer never stalls the others. What is refused even so is left to its claim, which runs out.
-    Safe to repeat. Raises: OperationalError when the database is away.
+    Safe to repeat. Raises: DBAPIError for all that is not the fault of a value: the database is away, for whoever asks.
     """
     if not settlements:
         return 0
     try:
         return writing(engine, lambda connection: _settle(connection, settlements, pause_above_percent))
-    except OperationalError:
-        raise
     except (StatementError, ValueError, OverflowError) as refusal:  # the driver's own errors come as they are
+        if not is_of_data(refusal):
+            raise
         if len(settlements) > 1:
             middle = len(settlements) // 2
             halves = (settlements[:middle], settlements[middle:])

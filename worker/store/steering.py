@@ -1,7 +1,9 @@
 """What a person may do to a job after its run: retry it, forget it, seal it anew, distrust what is unfinished."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +19,7 @@ from worker.store.tallies import FAILURE_COLUMNS, remove_failures, to_failure
 from worker.store.working import working
 
 PIECE = 1_000
+OLD_JOBS_AT_ONCE = 10
 TRIES = 5
 _live = items.alias("live")
 _IS_LIVE_ELSEWHERE = exists().where(
@@ -143,20 +146,39 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
 
 
 def forget_job(engine: Engine, job_id: str) -> None:
-    """Delete all data of a job that has ended: what it installed stays in Cyclr, and is not remembered here.
+    """Delete all data of a job that has ended. What it installed stays in Cyclr; of what it sent only a hash of each account and
+    Name is kept, so that a later file looks before it installs.
 
     Safe to repeat, and to be cut off. Raises: WrongState.
     """
-
-    def give_up(connection: Connection) -> None:
-        _lock_job(connection, job_id, _HAS_ENDED)
-        # From here on it is a load that came to nothing: whoever comes across one deletes the rest of it.
-        abandoned = {"state": JobState.LOADING, "loader_seen_at": None}
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(abandoned))
-
     _require(engine, job_id, _HAS_ENDED)
-    writing(engine, give_up)
+    writing(engine, lambda connection: _give_up(connection, job_id, _HAS_ENDED))
     delete_load(engine, job_id)
+
+
+def forget_old_jobs(engine: Engine, *, keep_d: float) -> list[str]:
+    """Give up a few of the jobs that ended so many days ago; which. `delete_forgotten` deletes them, piece by piece.
+
+    One that a person retries at this moment is not old any more.
+    """
+    with reading(engine) as connection:
+        until = db_now(connection) - timedelta(days=keep_d)
+        is_old = and_(_HAS_ENDED, jobs.c.finished_at <= until)
+        oldest = select(jobs.c.id).where(is_old).order_by(jobs.c.finished_at).limit(OLD_JOBS_AT_ONCE)
+        old = list(connection.execute(oldest).scalars())
+    forgotten = []
+    for job_id in old:
+        with suppress(WrongState):
+            writing(engine, partial(_give_up, job_id=job_id, condition=is_old))
+            forgotten.append(job_id)
+    return forgotten
+
+
+def _give_up(connection: Connection, job_id: str, condition: Any) -> None:
+    """From here on it is a load that came to nothing: whoever comes across one deletes the rest of it. Raises: WrongState."""
+    _lock_job(connection, job_id, condition)
+    abandoned = {"state": JobState.LOADING, "loader_seen_at": None}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(abandoned))
 
 
 def reseal(engine: Engine, sealer: Sealer, on_rows: Callable[[int], None]) -> tuple[int, int]:

@@ -87,6 +87,18 @@ api_keys = Table(
     Column("revoked_at", UtcDateTime),
 )
 
+# Of browsers: begun with an API key, and over with it.
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("api_key_id", String(8), nullable=False),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Index("ix_web_sessions_api_key_id_begun_at", "api_key_id", "begun_at"),
+    Index("ix_web_sessions_ends_at", "ends_at"),
+)
+
 # Files that were handed in and wait for a person's word, or for the end of their check.
 uploads = Table(
     "uploads",
@@ -162,6 +174,8 @@ jobs = Table(
     Column("pace_s", Integer, nullable=False, server_default="1"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("loader_seen_at", UtcDateTime),
+    # The process that loads it, for those who wait for it.
+    Column("loader", Text),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Index("ix_jobs_instance_id_state", "instance_id", "state"),
@@ -234,6 +248,15 @@ items = Table(
     Column("settled_at", UtcDateTime),
     Index("uq_items_job_id_row_number", "job_id", "row_number", unique=True),
     Index("ix_items_target", "target"),
+    # Deleting a connector with its job asks whether any item has it: without this, of all items there are.
+    Index("ix_items_connector_id", "connector_id"),
+)
+
+# Of jobs that are deleted: what may have been sent to Cyclr, as a hash of account and Name, so that a later file looks first.
+remembered_targets = Table(
+    "remembered_targets",
+    metadata,
+    Column("target", String(40), primary_key=True),
 )
 
 DEATHS_UNTIL_ALONE = 2  # an item whose worker died this often while holding it is claimed alone
@@ -254,6 +277,8 @@ IS_UNAUTHENTICATED = and_(items.c.state == literal_column("'installed'"), ~items
 IS_FAILED = items.c.state == literal_column("'failed'")
 # As the version before this one wrote it, which knew no keys.
 IS_WITHOUT_REASON = and_(IS_FAILED, items.c.reason.is_(None))
+# A job that is being deleted, piece by piece: nobody is shown it any more. A load has no end.
+IS_FORGOTTEN = and_(jobs.c.state == literal_column("'loading'"), jobs.c.finished_at.is_not(None))
 IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
 
 
@@ -267,6 +292,8 @@ def _partial(name: str, *columns: Any, where: Any, unique: bool = False) -> Inde
     return Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)
 
 
+# Jobs that ended long ago.
+_partial("ix_jobs_finished_at", jobs.c.finished_at, where=jobs.c.finished_at.is_not(None))
 # A target is live in one item at most: the rule that makes "never twice" independent of how claims go.
 _partial("uq_items_live_target", items.c.target, where=IS_LIVE, unique=True)
 # The claim: the latest due first, so that retries and looks go before fresh rows.

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, and_, func, not_, select
 
 from worker.store.session import reading
-from worker.store.tables import instances, jobs
+from worker.store.tables import IS_FORGOTTEN, instances, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Totals:
 def read_totals(engine: Engine, instance_id: str) -> Totals:
     counters = [func.coalesce(func.sum(column), 0) for column in (jobs.c.total, jobs.c.installed)]
     counters += [func.coalesce(func.sum(column), 0) for column in (jobs.c.failed, jobs.c.cancelled)]
-    mine = jobs.c.instance_id == instance_id
+    mine = and_(jobs.c.instance_id == instance_id, not_(IS_FORGOTTEN))
     by_state = select(jobs.c.state, func.count()).where(mine).group_by(jobs.c.state)
     rescues = select(instances.c.rescues).where(instances.c.id == instance_id)
     with reading(engine) as connection:

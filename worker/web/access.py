@@ -1,29 +1,37 @@
 """Who calls: an API key in a header, or a session that was begun with one."""
 
-import asyncio
 import base64
+import hashlib
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 
-from worker.clock import Clock, Moment
+from fastapi.concurrency import run_in_threadpool
+
+from worker.clock import Clock
 from worker.domain.scopes import Scope
 from worker.settings import CyclrSettings, parse_sealing_keys
+from worker.store import web_sessions
 from worker.store.api_keys import ApiKey, find_any_key, find_key, find_key_of_text
 from worker.store.session import Engine
 from worker.store.signing import Signer
+from worker.store.web_sessions import Session, find_session, hash_of
+from worker.web.brake import Brake
 
-SESSION_LASTS = timedelta(hours=12)
+MOST_KNOWN_KEYS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The API key that a request comes with. `name`: for people; nothing here is secret."""
+    """The API key that a request comes with. `name`: for people; nothing here is secret.
+
+    `session_hash`: of the session that it came by; None: by the key itself.
+    """
 
     key_id: str
     name: str
     scope: Scope
+    session_hash: str | None = field(default=None, compare=False)
 
     @property
     def can_write(self) -> bool:
@@ -31,51 +39,86 @@ class Caller:
 
 
 class Access:
-    """Knows callers. A session is a signed text that names its key and its end: nothing of it is stored."""
+    """Knows callers. A session is a random text, of which the database has the hash: any web process may end it."""
 
     def __init__(self, engine: Engine, settings: CyclrSettings, clock: Clock) -> None:
         assert settings.cyclr_bulk_sealing_keys is not None
         keys = parse_sealing_keys(settings.cyclr_bulk_sealing_keys.get_secret_value())
         self._engine = engine
-        self._clock = clock
-        self._sessions = Signer(keys, "session")
         self._forms = Signer(keys, "form")
         self._notices = Signer(keys, "notice")
         self.brake = Brake(clock)
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    async def caller_of_key(self, key_text: str, address: str) -> Caller | None:
+        """The caller with this API key, who calls from `address`; None, and late, where it is wrong.
+
+        A key that was right here before is looked at at once. Any other takes its turn behind those from the same address
+        and those of the same id: so guesses side by side gain nothing, and nobody who works is shut out by them.
+        Raises: TooManyWrongKeys.
+        """
+        digest = hashlib.sha256(key_text.encode("utf-8", "replace")).digest()
+        if (caller := await self._find_known(digest, key_text)) is not None:
+            return caller
+        async with self.brake.turn(address, key_text):
+            caller = await run_in_threadpool(self.find_caller, key_text)
+            if caller is None:
+                await self.brake.slow_down(address, key_text)
+                return None
+        self._known[digest] = None
+        if len(self._known) > MOST_KNOWN_KEYS:
+            self._known.popitem(last=False)
+        return caller
+
+    async def _find_known(self, digest: bytes, key_text: str) -> Caller | None:
+        if digest not in self._known:
+            return None
+        caller = await run_in_threadpool(self.find_caller, key_text)
+        if caller is None:
+            self._known.pop(digest, None)
+        elif digest in self._known:
+            self._known.move_to_end(digest)
+        return caller
 
     def find_caller(self, key_text: str) -> Caller | None:
         """The caller with this API key; None where it is wrong, has expired or was revoked."""
         return _caller(find_key_of_text(self._engine, key_text))
 
-    def begin_session(self, caller: Caller) -> str:
-        """The cookie's value: good for 12 hours, and for as long as the API key is."""
-        until = self._clock.now() + SESSION_LASTS
-        return self._sessions.sign(f"{caller.key_id} {int(until.timestamp())}")
+    def begin_session(self, caller: Caller, *, instead_of: str = "") -> str:
+        """The cookie's value: good for 12 hours, and for as long as the API key is.
+
+        `instead_of`: the cookie that came with the key; its session is over.
+        """
+        return web_sessions.begin_session(self._engine, caller.key_id, instead_of=instead_of)
+
+    def end_session(self, cookie: str) -> None:
+        """Its person signs out. A second call is safe."""
+        web_sessions.end_session(self._engine, cookie)
 
     def find_session_caller(self, cookie: str) -> Caller | None:
         """The caller whose session this is; None where it has ended, or its API key has."""
-        text = self._sessions.find(cookie)
-        if text is None:
+        session = find_session(self._engine, hash_of(cookie))
+        if session is None or not session.is_valid:
             return None
-        key_id, until = text.split(" ")
-        if self._clock.now().timestamp() >= int(until):
-            return None
-        return _caller(find_key(self._engine, key_id))
+        return _caller(session.key, session.hash)
 
     def why_over(self, cookie: str) -> str | None:
-        """Why the session with this cookie has ended, for the person whose it was; None where it never was one of ours."""
-        text = self._sessions.find(cookie)
-        if text is None:
-            return None
-        key = find_any_key(self._engine, text.split(" ")[0])
-        if key is not None and key.revoked_at is not None:
-            return (
-                f"The API key '{key.name}' that you had signed in with was revoked. Sign in with another one."
-            )
-        if key is None or not key.is_valid(self._clock.now()):
-            return "The API key that you had signed in with has expired. Sign in with another one."
-        hours = int(SESSION_LASTS.total_seconds()) // 3600
-        return f"Your session has ended after {hours} hours. Sign in again."
+        """Why the session with this cookie has ended, for the person whose it was; None where none of ours is known."""
+        session = find_session(self._engine, hash_of(cookie))
+        return None if session is None else _why_session_is_over(session)
+
+    def why_no_more(self, caller: Caller) -> str | None:
+        """Why a request of this caller would be refused by now; None: it would not be."""
+        if caller.session_hash is None:
+            if find_key(self._engine, caller.key_id) is not None:
+                return None
+            key = find_any_key(self._engine, caller.key_id)
+            was_revoked = key is not None and key.revoked_at is not None
+            return f"The API key '{caller.name}' {'was revoked' if was_revoked else 'has expired'}."
+        session = find_session(self._engine, caller.session_hash)
+        if session is None:
+            return "You have signed out. Sign in again."
+        return None if session.is_valid else _why_session_is_over(session)
 
     def form_token(self, cookie: str) -> str:
         """What a form of this session carries, so that no other site can fill it in: another text each time."""
@@ -113,43 +156,15 @@ def _xor(first: bytes, second: bytes) -> bytes:
     return bytes(one ^ other for one, other in zip(first, second, strict=False))
 
 
-def _caller(key: ApiKey | None) -> Caller | None:
-    return None if key is None else Caller(key.id, key.name, key.scope)
+def _caller(key: ApiKey | None, session_hash: str | None = None) -> Caller | None:
+    return None if key is None else Caller(key.id, key.name, key.scope, session_hash)
 
 
-class TooManyWrongKeys(Exception):
-    """More wrong keys wait for their answer than this process lets wait."""
-
-
-class Brake:
-    """Slows down whoever tries wrong keys: the answer to each waits longer than the one before, from one address."""
-
-    FIRST_S = 0.1
-    LONGEST_S = 3.0
-    FORGIVEN_AFTER_S = 60.0
-    MOST_ADDRESSES = 10_000
-    MOST_WAITING = 100
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._tries: OrderedDict[str, tuple[int, Moment]] = OrderedDict()
-        self._waiting = 0
-
-    async def slow_down(self, address: str) -> None:
-        """To be called for every wrong key, before it is answered. Raises: TooManyWrongKeys."""
-        if self._waiting >= self.MOST_WAITING:
-            raise TooManyWrongKeys
-        self._waiting += 1
-        try:
-            await asyncio.sleep(self._wait_s(address))
-        finally:
-            self._waiting -= 1
-
-    def _wait_s(self, address: str) -> float:
-        tries, last = self._tries.pop(address, (0, self._clock.moment()))
-        if self._clock.since(last) > self.FORGIVEN_AFTER_S:
-            tries = 0
-        self._tries[address] = (tries + 1, self._clock.moment())
-        if len(self._tries) > self.MOST_ADDRESSES:
-            self._tries.popitem(last=False)
-        return min(self.LONGEST_S, self.FIRST_S * 2.0 ** min(tries, 10))
+def _why_session_is_over(session: Session) -> str:
+    key, now = session.key, session.looked_at
+    if key.revoked_at is not None:
+        return f"The API key '{key.name}' that you had signed in with was revoked. Sign in with another one."
+    if not key.is_valid(now):
+        return "The API key that you had signed in with has expired. Sign in with another one."
+    hours = int(web_sessions.LASTS.total_seconds()) // 3600
+    return f"Your session has ended after {hours} hours. Sign in again."

@@ -1,6 +1,7 @@
 """The application: one for the API, the pages and the desk."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,14 +13,17 @@ from fastapi.responses import Response
 from worker.telemetry import get_logger
 from worker.web import api, desk, pages, statics
 from worker.web.access import Access
+from worker.web.addresses import Forwarded
 from worker.web.api.documentation import document
 from worker.web.catalogue import Catalogue
 from worker.web.compression import Compression
 from worker.web.desk.asking import asking
 from worker.web.desk.customer import customers_error_page, is_customers_path
+from worker.web.following import Askers
 from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
 from worker.web.limits import BodyLimit
+from worker.web.origins import Hosts, KnownHosts, OwnPages
 from worker.web.pages.errors import error_page
 from worker.web.place import Place
 from worker.web.problems import Refusal, add_error_answers
@@ -38,6 +42,7 @@ def create_app(place: Place) -> FastAPI:
         openapi_url="/v1/openapi.json",
         docs_url=None,  # FastAPI's own loads from other hosts
         redoc_url=None,
+        redirect_slashes=False,  # the framework's own leads to whatever host a request names
         lifespan=_lifespan,
     )
     furnish(app, place)
@@ -46,15 +51,19 @@ def create_app(place: Place) -> FastAPI:
     app.include_router(statics.router)
     app.mount("/static", statics.Statics(), name="static")
     document(app, server_url=place.settings.cyclr_bulk_public_url or "/")
+    # Each stands before those above it.
+    app.add_middleware(OwnPages)
     app.add_middleware(BodyLimit)
+    app.add_middleware(KnownHosts)
     add_error_answers(app, _error_page)
     app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Forwarded)
     return app
 
 
 def _error_page(request: Request, refusal: Refusal) -> Response:
-    is_for_customers = is_customers_path(request.url.path)
+    is_for_customers = is_customers_path(request.scope["path"])
     return (customers_error_page if is_for_customers else error_page)(request, refusal)
 
 
@@ -64,6 +73,10 @@ def furnish(app: FastAPI, place: Place) -> None:
     app.state.handing_in = HandingIn(place)
     app.state.catalogue = Catalogue(place)
     app.state.access = Access(place.database.engine, place.settings, place.clock)
+    app.state.askers = Askers()
+    app.state.hosts = Hosts(place.settings)
+    app.state.proxies = place.settings.proxies
+    app.state.streams = Counter()
     app.state.is_ending = False
 
 

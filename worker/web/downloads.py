@@ -21,6 +21,7 @@ def download_name(job: JobStatus, which: str) -> str:
 
 def attachment(name: str) -> dict[str, str]:
     """The header that has a browser save what comes under this name."""
+    name = _NOT_IN_A_NAME.sub("_", name)  # Cyclr's names of connectors, too
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     whole = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return {"Content-Disposition": f'attachment; filename="{plain}"{whole}'}

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from worker.domain.wording import counted
+from worker.web.names import known_name
 from worker.web.patterns import IN_WORDS
 
 FIRST_ROW = 2  # the header of a file is row 1
@@ -32,12 +33,14 @@ def to_fault(error: Any) -> Fault:
     where: Sequence[int | str] = error["loc"]
     if where and where[0] in _PLACES:
         where = where[1:]
+    if error["type"] == "extra_forbidden":
+        where = (*where[:-1], known_name(str(where[-1])))
     message = _message(error)
     match where:
         case ("items", int(number)):
             return Fault(row=number + FIRST_ROW, message=message)
         case ("items", int(number), str(column), *_):
-            return Fault(row=number + FIRST_ROW, column=column, message=message)
+            return Fault(row=number + FIRST_ROW, column=known_name(column), message=message)
     return Fault(column=".".join(map(str, where)) or None, message=message)
 
 

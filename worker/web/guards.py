@@ -1,16 +1,21 @@
 """What a route asks of its caller. `Reader`, `Writer`: for `/v1`. `PageReader`, `PageWriter`: for pages."""
 
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 
-from worker.web.access import Access, Caller, TooManyWrongKeys
+from worker.web.access import Access, Caller
+from worker.web.brake import TooManyWrongKeys
+from worker.web.origins import SAFE_METHODS
 from worker.web.problems import Refusal
 
 COOKIE = "cyclr_bulk_session"
+# Over TLS: browsers take it from this host by https only, so that no neighbour or plain page can plant another one.
+HOST_COOKIE = f"__Host-{COOKIE}"
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 FORM_TOKEN_HEADER = "X-Form-Token"  # noqa: S105 - the name of a header
 SIGN_IN = "/sign-in"
@@ -40,22 +45,21 @@ def access_of(request: Request) -> Access:
 
 async def caller_of_key(request: Request, key_text: str) -> Caller:
     """The caller with this API key. A wrong one is answered late. Raises: Refusal (401, 429)."""
-    access = access_of(request)
-    caller = await run_in_threadpool(access.find_caller, key_text)
-    if caller is not None:
-        return caller
+    address = request.client.host if request.client else ""
     try:
-        await access.brake.slow_down(request.client.host if request.client else "")
+        caller = await access_of(request).caller_of_key(key_text, address)
     except TooManyWrongKeys:
         raise Refusal(
             429, "too_many_wrong_keys", "Too many wrong API keys at once.", headers={"Retry-After": "5"}
         ) from None
-    raise Refusal(401, "wrong_key", "This API key is wrong, has expired or was revoked.", headers=WHO)
+    if caller is None:
+        raise Refusal(401, "wrong_key", "This API key is wrong, has expired or was revoked.", headers=WHO)
+    return caller
 
 
 async def find_page_caller(request: Request) -> Caller | None:
     """Who is signed in; None: nobody."""
-    cookie = request.cookies.get(COOKIE)
+    cookie = session_cookie(request)
     return await run_in_threadpool(access_of(request).find_session_caller, cookie) if cookie else None
 
 
@@ -75,23 +79,29 @@ async def writer(request: Request, _shown: Shown = None) -> Caller:
 
 
 async def page_reader(request: Request) -> Caller:
-    """Whoever is signed in; others are sent to sign in."""
-    caller = await find_page_caller(request)
-    if caller is None:
-        raise SignInFirst(_here(request) if request.method in ("GET", "HEAD") else "/")
-    request.state.caller = caller
+    """Whoever is signed in; others are sent to sign in. What changes anything comes from a form of their session.
+
+    A form carries `form_token(request)` in the field FORM_TOKEN, a script's request in the header FORM_TOKEN_HEADER.
+    """
+    caller = await _page_caller(request)
+    if request.method not in SAFE_METHODS:
+        await require_own_form(request)
     return caller
 
 
 async def page_writer(request: Request) -> Caller:
-    """Whoever is signed in with an API key of scope `write`; what changes anything comes from a form of our own.
-
-    A form carries `form_token(request)` in the field FORM_TOKEN, a script's request in the header FORM_TOKEN_HEADER. A
-    multipart body is not read here: the route checks its field with `require_form_token` before it uses anything of it.
-    """
+    """As `page_reader`, with an API key of scope `write`."""
     caller = await page_reader(request)
     _require_write(caller)
-    if request.method not in ("GET", "HEAD"):
+    return caller
+
+
+async def page_uploader(request: Request) -> Caller:
+    """As `page_writer`, for the one route that reads its form as a stream: the token in it is the route's to check, with
+    `require_form_token`, before it keeps anything."""
+    caller = await _page_caller(request)
+    _require_write(caller)
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         await require_own_form(request)
     return caller
 
@@ -99,42 +109,46 @@ async def page_writer(request: Request) -> Caller:
 def is_over_tls(request: Request) -> bool:
     """Whether browsers come by https: as the request says, or as the public address does where the proxy says nothing."""
     public_url = request.app.state.place.settings.cyclr_bulk_public_url or ""
-    return request.url.scheme == "https" or public_url.startswith("https://")
+    return request.scope["scheme"] == "https" or public_url.startswith("https://")
+
+
+def session_cookie(request: Request) -> str:
+    """The text of the session that the browser says it has; empty where it says nothing."""
+    return request.cookies.get(cookie_name(request), "")
+
+
+def cookie_name(request: Request) -> str:
+    return HOST_COOKIE if is_over_tls(request) else COOKIE
 
 
 def form_token(request: Request) -> str:
     """For the forms of a page. Empty where nobody is signed in."""
-    cookie = request.cookies.get(COOKIE, "")
+    cookie = session_cookie(request)
     return access_of(request).form_token(cookie) if cookie else ""
 
 
 async def require_own_form(request: Request) -> None:
-    """Raises: Refusal (403) where another site sent the request, or where its form is not of this session."""
-    require_own_site(request)
+    """Raises: Refusal (403) where its form is not of this session, whatever kind of body it is."""
     given = request.headers.get(FORM_TOKEN_HEADER)
-    if given is None and request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return  # read as a stream by the route
-    if given is None:
-        given = str((await request.form(max_files=0, max_fields=1_000)).get(FORM_TOKEN) or "")
-    require_form_token(request, given)
+    require_form_token(request, await _token_of_form(request) if given is None else given)
+
+
+async def _token_of_form(request: Request) -> str:
+    """Empty where there is none, or no form that can be read. Raises: HTTPException (413)."""
+    try:
+        return str((await request.form(max_files=0, max_fields=1_000)).get(FORM_TOKEN) or "")
+    except HTTPException as error:
+        if error.status_code == 413:
+            raise
+    except (UnicodeError, ValueError, LookupError):  # a charset that is none
+        pass
+    return ""
 
 
 def require_form_token(request: Request, given: str) -> None:
     """Raises: Refusal (403) where this is not the token of this session's forms."""
-    if not access_of(request).is_form_token(given, request.cookies.get(COOKIE, "")):
+    if not access_of(request).is_form_token(given, session_cookie(request)):
         raise Refusal(403, "old_form", "This form is not of your present session. Load the page again.")
-
-
-def require_own_site(request: Request) -> None:
-    """Raises: Refusal (403) where a browser says that another site sent the request."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:
-        is_own = site in ("same-origin", "none")
-    else:
-        # `null`: browsers hide the origin where the page's referrer policy asks for it.
-        is_own = origin in (None, "null") or urlsplit(origin).netloc == request.headers.get("host")
-    if not is_own:
-        raise Refusal(403, "other_site", "This request was sent by another site.")
 
 
 def _bearer(request: Request) -> str | None:
@@ -149,17 +163,26 @@ async def _caller(request: Request, key_text: str | None) -> Caller:
     return await caller_of_key(request, key_text)
 
 
+async def _page_caller(request: Request) -> Caller:
+    caller = await find_page_caller(request)
+    if caller is None:
+        raise SignInFirst(_here(request) if request.method in ("GET", "HEAD") else "/")
+    request.state.caller = caller
+    return caller
+
+
 def _require_write(caller: Caller) -> None:
     if not caller.can_write:
         raise Refusal(403, "read_only_key", f"The API key '{caller.name}' may read only (scope read).")
 
 
 def _here(request: Request) -> str:
-    query = f"?{request.url.query}" if request.url.query else ""
-    return request.url.path + query
+    query = request.scope["query_string"].decode("latin-1")
+    return str(request.scope["path"]) + (f"?{query}" if query else "")
 
 
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
 PageReader = Annotated[Caller, Depends(page_reader)]
 PageWriter = Annotated[Caller, Depends(page_writer)]
+PageUploader = Annotated[Caller, Depends(page_uploader)]

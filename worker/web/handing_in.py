@@ -21,6 +21,7 @@ from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
+from worker.store.meeting import OtherLoad
 from worker.store.uploads import Upload
 from worker.web.place import Place
 from worker.web.waiting import UploadGone
@@ -30,6 +31,7 @@ MOST_WAITING = 100
 CHECKS_KEPT = 20
 MOST_ROWS = 1_000_000
 STOPS_WITHIN_S = 5.0
+WAITS_FOR_LOAD_S = 10.0  # a client waits for its answer meanwhile
 
 T = TypeVar("T")
 CheckKey = tuple[str, str | None, bool, frozenset[str]]
@@ -100,6 +102,16 @@ class Stopping(Exception):
         super().__init__("the server is about to end: hand the file in again in a moment")
 
 
+class LoadInTheWay(Exception):
+    """Another load has rows of the file, and did not end while this one could be waited for: nothing of the job is left."""
+
+    def __init__(self, other: OtherLoad) -> None:
+        super().__init__(
+            f"{'what this file waits for is' if other.is_writing else 'rows of this file are in'} {other}:"
+            " hand it in again in a moment, when that has ended or was given up"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What the check of a new job left out of it."""
@@ -156,7 +168,7 @@ class HandingIn:
         """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same deed.
 
         It raises what a check raises, and Rejected (rows have problems, and are not to be skipped), NothingToInstall,
-        BegunOtherwise, Stopping. Raises: TooBusy.
+        BegunOtherwise, LoadInTheWay, LoadLost, Stopping. Raises: TooBusy.
         """
         with self._lock:
             known = self._starts.get(upload.id)
@@ -294,9 +306,16 @@ class HandingIn:
                 job_id=job_id,
                 on_rows=lambda count: self._say(deed, f"loading: {counted(count, 'row')}"),
                 api_key_id=api_key_id,
+                on_wait=lambda other, waited_s: self._wait(deed, other, waited_s),
             )
         self._place.ring()
         return get_job(database.engine, job_id)
+
+    def _wait(self, deed: Deed[Started], other: OtherLoad, waited_s: float) -> None:
+        """Raises: LoadInTheWay, Stopping."""
+        if waited_s >= WAITS_FOR_LOAD_S:
+            raise LoadInTheWay(other)
+        self._say(deed, f"waiting for {other}")
 
     def _open(self, upload: Upload) -> Source:
         if self._place.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:

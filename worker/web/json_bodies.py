@@ -9,10 +9,12 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from worker.web.faults import FIRST_ROW, Fault
+from worker.web.names import known_name
 from worker.web.problems import Refusal
 
 SHOWN_FAULTS = 1_000
-_SHOWN_CHARACTERS = 80
+MOST_BYTES = 16_000  # of what is read as a whole; a list of items is not
+TWICE = "expected it once, got it twice or more in one object: which value is meant?"
 
 
 def parse_json(body: bytes) -> Any:
@@ -31,13 +33,13 @@ def parse_json(body: bytes) -> Any:
         # A byte order mark is no part of JSON, and some programs write one.
         parsed = json.loads(body.decode("utf-8-sig"), object_pairs_hook=to_object, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        raise _no_json(f"at line {error.lineno:,}, character {error.colno:,} it is not JSON") from None
+        raise no_json(f"at line {error.lineno:,}, character {error.colno:,} it is not JSON") from None
     except UnicodeDecodeError:
-        raise _no_json("it is not UTF-8") from None
+        raise no_json("it is not UTF-8") from None
     except RecursionError:
-        raise _no_json("it is nested too deeply") from None
+        raise no_json("it is nested too deeply") from None
     except ValueError as error:
-        raise _no_json(str(error) if isinstance(error, _NoNumber) else "a number in it is too long") from None
+        raise no_json(str(error) if isinstance(error, _NoNumber) else "a number in it is too long") from None
     if doubled:
         faults = list(_faults(parsed, doubled))
         detail = "An object of the JSON has a key twice, so that nobody can tell which value is meant."
@@ -55,6 +57,8 @@ class JsonRoute(APIRoute):
         async def check_and_handle(request: Request) -> Response:
             if takes_body and "json" in request.headers.get("content-type", ""):
                 body = await request.body()
+                if len(body) > MOST_BYTES:
+                    raise Refusal(413, "too_large", f"Expected at most {MOST_BYTES:,} bytes, got more.")
                 if body:
                     parse_json(body)
             answer: Response = await handle(request)
@@ -71,7 +75,8 @@ def _refuse(constant: str) -> Any:
     raise _NoNumber(f"{constant} is no number of JSON")
 
 
-def _no_json(why: str) -> Refusal:
+def no_json(why: str) -> Refusal:
+    """For a body that is no JSON, and why."""
     fault = Fault(message=f"expected a body of JSON; {why}")
     return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
@@ -100,7 +105,7 @@ def _faults(parsed: Any, doubled: dict[int, list[str]]) -> Iterator[Fault]:
 
 
 def _fault(path: tuple[str | int, ...], key: str) -> Fault:
-    message = "expected it once, got it twice or more in one object: which value is meant?"
+    message = TWICE
     match path:
         case ("items", int(number), *rest):
             return Fault(row=number + FIRST_ROW, column=_joined(*rest, key), message=message)
@@ -108,4 +113,4 @@ def _fault(path: tuple[str | int, ...], key: str) -> Fault:
 
 
 def _joined(*keys: str | int) -> str:
-    return ".".join(str(key)[:_SHOWN_CHARACTERS] for key in keys)
+    return ".".join(str(key) if isinstance(key, int) else known_name(key) for key in keys)

@@ -18,6 +18,7 @@ from worker.cyclr.limiter_rule import Rule
 from worker.domain.pace import Pace
 from worker.settings import CyclrSettings
 from worker.tickets import count_tickets
+from worker.web.receiving import Bodies
 from worker.web.waiting import WaitingUploads
 
 
@@ -49,6 +50,7 @@ class Place:
         self.keep = keep
         self.find_workers_began_ago_s = find_workers_began_ago_s
         self.waiting = WaitingUploads(database.engine, database.sealer, uploads)
+        self.bodies = Bodies()
         self._lock = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._opened: tuple[str | Rule, CyclrClient, Limiter] | None = None

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
-from worker.store.readiness import DatabaseAway, is_database_away
+from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
 from worker.telemetry import get_logger
 from worker.web.faults import Fault, to_fault
 
@@ -40,6 +41,7 @@ TITLES = {
     414: "URI Too Long",
     415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
+    421: "Misdirected Request",
     422: "Unprocessable Content",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
@@ -126,11 +128,15 @@ class UnforeseenErrors:
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """What is sent for this error: a problem to a program, a page to a person."""
+    if isinstance(error, HTTPException) and error.status_code == 404 and (shorter := _without_slash(request)):
+        return Response(status_code=307, headers={"Location": shorter})
+    if _is_of_path(error) and not request.scope["path"].startswith(FOR_PROGRAMS):
+        error = HTTPException(404)  # a page's address is typed by people, or cut by a mail program
     refusal = _wrong_method(request) if _is_wrong_method(error) else to_refusal(error)
     if refusal.status == 500:
         where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
         log.error("request_failed", path=_route(request), error=type(error).__name__, where=where[-5:])
-    if request.url.path.startswith(FOR_PROGRAMS):
+    if request.scope["path"].startswith(FOR_PROGRAMS):
         return problem_answer(refusal)
     answer: Response = request.app.state.error_page(request, refusal)
     return answer
@@ -151,9 +157,9 @@ def to_refusal(error: Exception) -> Refusal:
             return _busy("limiter_away", "The limiter's Redis does not answer, so Cyclr is not called.")
         case CyclrError():
             return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
-        case DatabaseAway():
-            return _busy("database_away", "The database does not answer.")
-    if is_database_away(error):
+    if isinstance(error, TakesNoWrites) or takes_no_writes(error):
+        return _busy("database_away", "The database takes no writes.")
+    if isinstance(error, DatabaseAway) or is_database_away(error):
         return _busy("database_away", "The database does not answer.")
     return Refusal(500, "internal_error", "Something went wrong here; the server's log names it.")
 
@@ -196,6 +202,12 @@ def _detail(error: HTTPException) -> str:
     return title_of(error.status_code) if is_mere_title else str(error.detail)
 
 
+def _is_of_path(error: Exception) -> bool:
+    return isinstance(error, RequestValidationError) and any(
+        each["loc"][:1] == ("path",) for each in error.errors()
+    )
+
+
 def _is_wrong_method(error: Exception) -> bool:
     return isinstance(error, HTTPException) and error.status_code == 405
 
@@ -207,9 +219,22 @@ def _wrong_method(request: Request) -> Refusal:
     return Refusal(405, _code(405), detail, headers={"Allow": ", ".join(taken)})
 
 
-def _takes(request: Request, method: str) -> bool:
-    scope = {**request.scope, "method": method}
+def _takes(request: Request, method: str, **other: str) -> bool:
+    scope = {**request.scope, "method": method, **other}
     return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+
+def _without_slash(request: Request) -> str | None:
+    """The address without the slash that somebody has put behind it, where it is one of ours: of this host, whatever the
+    request calls it."""
+    path = request.scope["path"]
+    shorter = path.rstrip("/")
+    if path == shorter or not shorter or shorter.startswith("//"):
+        return None
+    if not _takes(request, request.method, path=shorter):
+        return None
+    query = request.scope["query_string"].decode("latin-1")
+    return quote(shorter) + (f"?{query}" if query else "")
 
 
 def _route(request: Request) -> str:

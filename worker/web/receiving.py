@@ -1,7 +1,9 @@
 """A request's body becomes a waiting upload, piece by piece: never whole in memory, never in clear on a disk."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +15,15 @@ from starlette.requests import ClientDisconnect
 
 from worker.store.uploads import Upload
 from worker.web.faults import Fault
+from worker.web.names import known_name
 from worker.web.problems import Refusal
 from worker.web.waiting import UploadWriter, WaitingUploads
 
 MOST_UPLOAD_BYTES = 1_000_000_000
 MOST_JSON_BYTES = 20_000_000
+MOST_JSON_BYTES_IN_ALL = 100_000_000  # in memory at once
+JSON_AT_ONCE = 2
+PIECE_BYTES = 1 << 16  # of a body that is kept in memory
 MOST_FIELDS = 50
 MOST_FIELD_BYTES = 100_000  # of all fields of a form together
 LONGEST_NAME = 200
@@ -56,8 +62,8 @@ async def receive_form(
 ) -> Form:
     """A `multipart/form-data` body with one file.
 
-    `check_fields`: gets the fields that come before the file, before anything of the file is kept; it may raise. `lists`:
-    the fields that may come more than once, and then are one with commas.
+    `check_fields`: gets the fields that come before the file, before anything of the file is kept; all of them where no file
+    comes. It may raise. `lists`: the fields that may come more than once, and then are one with commas.
     Raises: Refusal (400, 413, 415, 422).
     """
     _require_announced_size(request, MOST_UPLOAD_BYTES)
@@ -71,6 +77,8 @@ async def receive_form(
                 else:
                     await receiving.write(data)
         reader.require_end()
+        if not receiving.has_begun:
+            check_fields(reader.fields)
         form = await receiving.finish()
         form.fields = reader.fields
         return form
@@ -79,18 +87,55 @@ async def receive_form(
 async def receive_lines(
     waiting: WaitingUploads, lines: Iterable[bytes], *, api_key_id: str, source_name: str
 ) -> Form:
-    """A file that is made here."""
+    """A file that is made here, its lines in a thread."""
     async with _Receiving(waiting, api_key_id) as receiving:
         await receiving.begin(source_name)
-        for line in lines:
-            await receiving.write(line)
+        made = iter(lines)
+        while batch := await run_in_threadpool(_batch_of, made):
+            await receiving.write(batch)
         return await receiving.finish()
 
 
-async def receive_text(request: Request) -> bytes:
-    """A small body as it is. Raises: Refusal (400, 413)."""
-    _require_announced_size(request, MOST_JSON_BYTES)
-    return b"".join([chunk async for chunk in _limited(request, MOST_JSON_BYTES)])
+def _batch_of(lines: Iterator[bytes]) -> bytes:
+    """The next lines, so many as are written at once; empty at the end."""
+    batch = bytearray()
+    for line in lines:
+        batch += line
+        if len(batch) >= BATCH_BYTES:
+            break
+    return bytes(batch)
+
+
+class Bodies:
+    """The bodies of JSON that this process has in memory, all together within a bound.
+
+    `turn`: to be held while one is read. Others wait, so that the process has time for everybody else.
+    """
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Semaphore(JSON_AT_ONCE)
+        self._bytes = 0
+
+    @asynccontextmanager
+    async def receive(self, request: Request) -> AsyncIterator[list[bytearray]]:
+        """A body in pieces, kept while the context lasts. Raises: Refusal (400, 413, 503)."""
+        _require_announced_size(request, MOST_JSON_BYTES)
+        pieces = [bytearray()]
+        own = 0
+        try:
+            async for chunk in _limited(request, MOST_JSON_BYTES):
+                own += len(chunk)
+                self._bytes += len(chunk)
+                if self._bytes > MOST_JSON_BYTES_IN_ALL:
+                    detail = "Too many lists are being received just now. Try again in a moment."
+                    raise Refusal(503, "too_busy", detail, headers={"Retry-After": "30"})
+                # A chunk may be a byte, and is an object all the same.
+                if len(pieces[-1]) >= PIECE_BYTES:
+                    pieces.append(bytearray())
+                pieces[-1] += chunk
+            yield pieces
+        finally:
+            self._bytes -= own
 
 
 class _Receiving:
@@ -110,6 +155,10 @@ class _Receiving:
     async def __aexit__(self, *_: object) -> None:
         if self._writer is not None and not self._is_finished:
             await run_in_threadpool(self._writer.abandon)
+
+    @property
+    def has_begun(self) -> bool:
+        return self._writer is not None
 
     async def begin(self, source_name: str) -> None:
         if self._writer is not None:
@@ -172,7 +221,10 @@ class _FormReader:
             "on_part_end": self._on_part_end,
             "on_end": self._on_end,
         }
-        self._parser = MultipartParser(boundary, callbacks)
+        try:
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError:  # a boundary that is too long
+            raise _unreadable_form() from None
 
     def read(self, chunk: bytes) -> list[tuple[str, bytes]]:
         self._events = []
@@ -272,7 +324,7 @@ def _unreadable_form() -> Refusal:
 
 
 def _doubled_field(name: str) -> Refusal:
-    fault = Fault(column=name[:LONGEST_NAME], message="expected it once, got it twice or more")
+    fault = Fault(column=known_name(name), message="expected it once, got it twice or more")
     return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 

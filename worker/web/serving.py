@@ -3,10 +3,12 @@
 import socket
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from fastapi import FastAPI
+
+from worker.web.connections import ACCEPTED_AT_ONCE, Door, Patience, protocol_of
 
 GRACE_S = 5  # for requests in flight; streams of events would last for ever
 STARTS_WITHIN_S = 30.0
@@ -20,11 +22,18 @@ class NotServing(Exception):
 class WebServer:
     """Serves `app` while the context lasts. Raises OSError where the address cannot be used."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, patience: Patience | None = None) -> None:
         self._app = app
+        self.door = Door(app.state.proxies, patience or Patience())
+        make_connection: Any = protocol_of(self.door)
         self._socket = _listen(host, port)
         config = uvicorn.Config(
             app,
+            http=make_connection,
+            ws="none",
+            proxy_headers=False,  # `Forwarded` knows better whom to believe
+            backlog=ACCEPTED_AT_ONCE,
+            timeout_keep_alive=self.door.patience.idle_s,  # type: ignore[arg-type]  # it is given to the loop as it is
             log_config=None,
             access_log=False,  # addresses hold account ids and links
             server_header=False,

@@ -1,18 +1,18 @@
 """`--help`, and what is typed wrongly."""
 
-import subprocess
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.started import run_process
 from worker.cli.app import app
 
 COMMANDS = (
     *("demo", "check", "run", "connectors", "template", "simulator"),
     *("submit", "watch", "jobs", "status", "items", "failures", "results"),
     *("pause", "resume", "cancel", "retry", "forget"),
-    *("new-sealing-key", "reseal", "distrust", "sweep", "serve", "api-keys"),
+    *("new-sealing-key", "reseal", "distrust", "sweep", "healthy", "serve", "api-keys"),
 )
 
 
@@ -49,7 +49,7 @@ def test_help_loads_nothing_that_takes_its_time() -> None:
         "print([name for name in ('sqlalchemy', 'celery', 'httpx', 'aiohttp', 'pydantic_settings', 'cryptography')"
         " if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = run_process([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 

@@ -3,15 +3,12 @@
 import csv
 import json
 import signal
-import socket
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import redis
-from ruamel.yaml import YAML
 
 from tests.end_to_end.fleet.fleet import (
     CLIENT_ID,
@@ -23,7 +20,7 @@ from tests.end_to_end.fleet.fleet import (
     has_ended,
     worker_processes,
 )
-from tests.end_to_end.processes.commands import ROOT, eventually
+from tests.end_to_end.processes.commands import eventually
 from worker.simulator.faults import refused, slow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -376,20 +373,6 @@ def drain(fleet: Fleet, job_id: str, ids: list[str], *, to_group: bool) -> None:
     assert {item.account_id for item in items if item.state == "installed"} == called
     rest = [item for item in items if item.account_id not in called]
     assert {(item.state, item.claim_id, item.must_look) for item in rest} == {("queued", None, False)}
-
-
-def test_the_health_check_of_the_compose_file_finds_a_living_worker(fleet: Fleet) -> None:
-    compose = YAML(typ="safe").load(ROOT / "docker-compose.yml")
-    [kind, command] = compose["services"]["worker"]["healthcheck"]["test"]
-    assert kind == "CMD-SHELL"
-    done = subprocess.run(
-        ["/bin/sh", "-c", command.replace("$$", "$")],
-        env=fleet.environment(HOSTNAME=socket.gethostname()),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_whoever_stops_watching_stops_nothing(fleet: Fleet) -> None:

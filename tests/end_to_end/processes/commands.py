@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from tests.started import start_process
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +36,7 @@ class Command:
     def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path, name: str) -> None:
         self._out_path, self._err_path = folder / f"{name}.out", folder / f"{name}.err"
         with self._out_path.open("wb") as out, self._err_path.open("wb") as err:
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 argv,
                 env=dict(env),
                 cwd=folder,
@@ -91,7 +93,7 @@ class Terminal:
         self._fd, other_end = os.openpty()
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         try:
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 ["/bin/sh", "-c", f"exec {line}"],
                 env={**env, "TERM": "xterm-256color"},
                 cwd=folder,

@@ -1,6 +1,6 @@
 """All classes of faults, in the order of the report."""
 
-from tests.faults.classes import of_cyclr, of_processes, of_servers, of_tickets
+from tests.faults.classes import of_cyclr, of_failover, of_processes, of_servers, of_tickets
 from tests.faults.classes.fault import Fault
 
 CLASSES: tuple[type[Fault], ...] = (
@@ -9,12 +9,16 @@ CLASSES: tuple[type[Fault], ...] = (
     of_processes.SweepKilled,
     of_processes.WorkerFrozen,
     of_processes.TwoSweeps,
+    of_processes.LoaderStopped,
     of_servers.ValkeyRestarted,
     of_servers.ValkeyFlushed,
     of_servers.ValkeyHalfOpen,
     of_servers.PostgresRestarted,
     of_servers.ConnectionsCut,
     of_servers.CutAtCommit,
+    of_failover.ReadOnly,
+    of_failover.StandbyPromoted,
+    of_servers.BehindAPooler,
     of_tickets.TicketsDropped,
     of_tickets.TicketsDoubled,
     of_cyclr.ThrottledForSeconds,
@@ -41,6 +45,7 @@ QUICK: tuple[type[Fault], ...] = (
     of_servers.ValkeyFlushed,
     of_servers.ConnectionsCut,
     of_servers.CutAtCommit,
+    of_failover.ReadOnly,
     of_tickets.TicketsDropped,
     of_cyclr.ThrottledForSeconds,
     of_cyclr.ErrorAfterTheEffect,

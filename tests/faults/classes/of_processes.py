@@ -3,13 +3,16 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 from tests.end_to_end.fleet.fleet import has_ended
+from tests.end_to_end.processes.commands import eventually
 from tests.faults.classes.fault import Fault
 from tests.faults.deployment import CLAIM_S, busy_process
 
 SWEEP_AWAY_S, SWEEP_AWAY_BRIEFLY_S = 5.0, 2.5
 RESCUED_WITHIN_S = 60.0
+LINES_LEFT_OUT = 60_000
 
 
 class CallsInFlight(Fault):
@@ -125,3 +128,37 @@ class TwoSweeps(CallsInFlight):
 
     def took_place(self) -> bool:
         return self.were_alive and self.was_in_flight()
+
+
+class LoaderStopped(Fault):
+    """A `submit` that is stopped in mid-load, and another one that needs its rows."""
+
+    name = "SIGSTOP of a submit in mid-load"
+    said = ""
+    was_overtaken = False
+
+    def strike(self) -> None:
+        ids = self.at.new_accounts(10)
+        # Many lines that are left out: so its load lasts long enough to be met.
+        path = self.at.file_of(ids, more_lines=[["", "", "", ""]] * LINES_LEFT_OUT)
+        stopped = self.at.command("submit", path, "--yes", "--skip-invalid")
+        # Without a look around: the moment is short.
+        eventually(lambda: stopped.exit_code is not None or self._is_loading(path), "it loads", every_s=0.01)
+        stopped.send(signal.SIGSTOP)
+        try:
+            self.at.submit(ids)
+            self.was_overtaken = stopped.exit_code is None and not self._is_loading(path)
+        finally:
+            stopped.send(signal.SIGCONT)
+        self.at.wait_until(lambda: stopped.exit_code is not None, "it ends")
+        self.said = f"{stopped.exit_code} {stopped.err}"
+
+    def _is_loading(self, path: Path) -> bool:
+        """Whether its load is under way, and rows of it are there."""
+        loading = {
+            job.id for job in self.at.jobs() if job.state == "loading" and job.source_name == path.name
+        }
+        return bool(loading) and any(row.job_id in loading for row in self.at.rows())
+
+    def took_place(self) -> bool:
+        return self.was_overtaken and self.said.startswith("2 ") and "was taken for abandoned" in self.said

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from tests.faults.classes.fault import Fault
 from tests.faults.deployment import OBSERVER
+from tests.pooler import LEFT_IN_A_SESSION, transaction_pooler
 from worker.store.session import reading
 
 HALF_OPEN_S, HALF_OPEN_BRIEFLY_S = 20.0, 6.0
@@ -136,3 +137,37 @@ class CutAtCommit(Fault):
 
     def took_place(self) -> bool:
         return self.at.cutter.cuts > self.before
+
+
+class BehindAPooler(Fault):
+    """All processes are replaced by some that reach PostgreSQL through a pooler in transaction mode, and by the usual ones."""
+
+    name = "PostgreSQL behind a pooler in transaction mode"
+    transactions = 0
+    left: tuple[str, ...] = ("unknown",)
+
+    def strike(self) -> None:
+        direct = self.at.settings["DATABASE_URL"]
+        with transaction_pooler(self.at.postgres.folder, sessions=6) as pooler:
+            self.at.settings["DATABASE_URL"] = pooler.url(direct)
+            try:
+                self._replace_all()
+                self.at.bring(5)
+                self.at.bring(5)  # what the load before left in a session would be in its way
+                self.at.pass_time(2.0 if self.is_brief else 6.0)
+                self.transactions = pooler.transactions
+                self.left = tuple(value for values in pooler.ask_each(LEFT_IN_A_SESSION) for value in values)
+            finally:
+                self.at.settings["DATABASE_URL"] = direct
+                self._replace_all()
+
+    def _replace_all(self) -> None:
+        for command in (self.at.worker, self.at.sweep):
+            command.send(signal.SIGTERM)
+            self.at.wait_until(lambda command=command: command.exit_code is not None, "it ends")  # type: ignore[misc]
+        self.at.launch_sweep()
+        self.at.launch_worker_again()
+
+    def took_place(self) -> bool:
+        assert set(self.left) == {"0"}, "nothing of ours is left in a session of the server"
+        return self.transactions > 50

@@ -18,7 +18,6 @@ from tests.integration.cyclr.clients import (
     with_token,
 )
 from tests.raw_server import RawRequest, RawServer, Reply, answer, close, cut, hang, in_turn, raw, reset
-from worker.cyclr import exchange
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import (
     Busy,
@@ -158,11 +157,10 @@ def test_silence_ends_at_the_deadline_wherever_it_begins(reply) -> None:
     assert error.reason == "no answer within 0.3 s"
 
 
-def test_an_answer_without_end_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 2 * 1024 * 1024)
-    error = error_of_install(answer(200, b"x" * (3 * 1024 * 1024)))
+def test_an_answer_without_end_is_not_read_whole() -> None:
+    error = error_of_install(answer(200, b"x" * (5 * 1024 * 1024)))
     assert isinstance(error, OutcomeUnknown)
-    assert error.reason == "the answer is larger than 2 MB"
+    assert error.reason == "the answer cannot be read: it is larger than 4 MB"
 
 
 def test_a_refused_connection_is_never_sent() -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from tests.integration.store.databases import SEALER, Loads, end, planned, take, url_of
 from tests.integration.web.serving import declare_idle, serving
-from tests.plain_http import http_client
+from tests.plain_http import AS_OWN_PAGE, http_client
 from worker.bootstrap.database import Database
 from worker.clock import Clock
 from worker.cyclr.limiter_rule import Rule
@@ -163,7 +163,9 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
         )
         with (
             serving(place) as (_, server),
-            http_client(base_url=f"http://127.0.0.1:{server.port}", timeout=DEADLINE_S) as page,
+            http_client(
+                base_url=f"http://127.0.0.1:{server.port}", timeout=DEADLINE_S, headers=AS_OWN_PAGE
+            ) as page,
         ):
             yield Office(engine, simulator, place, page, log)
 

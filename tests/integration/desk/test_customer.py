@@ -235,7 +235,7 @@ def test_no_link_and_no_token_is_logged_stored_or_told_to_others(office: Office)
     for secret in (signature, minted):
         assert secret not in office.log.getvalue()
     for page in [*pages, sent]:
-        assert page.headers["referrer-policy"] == "no-referrer"
+        assert page.headers["referrer-policy"] == "same-origin"
         assert page.headers["cache-control"] == "no-store"
         assert page.headers["x-robots-tag"] == "noindex, nofollow"
         policy = page.headers["content-security-policy"]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.started import start_process
 from worker.clock import Clock, Moment
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +43,7 @@ def python(
     code: str, *arguments: str, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """A Python process that runs the code; killed at the end of the test."""
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         cwd=ROOT,

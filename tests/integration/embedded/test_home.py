@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.embedded.support import HeldClock, line_of, lives, mode_of, python, wait_for
+from tests.started import start_process
 from worker.embedded import Home, HomeUnusable, Runtime
 from worker.embedded.processes import ProcessMark, find_mark, own_mark
 
@@ -66,7 +67,7 @@ def go(*processes: subprocess.Popen[str]) -> None:
 
 @pytest.fixture
 def sleeper():
-    with subprocess.Popen(["sleep", "1000"]) as process:
+    with start_process(["sleep", "1000"]) as process:
         yield process
         process.kill()
 

@@ -1,12 +1,12 @@
 import os
 import pty
 import signal
-import subprocess
 import sys
 
 import pytest
 
 from tests.integration.embedded.support import ROOT, line_of, python, wait_for
+from tests.started import start_process
 from worker.embedded import interrupts
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and terminals")
@@ -59,7 +59,7 @@ def test_a_lost_terminal_is_a_signal_like_the_others(tmp_path):
     here, there = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     argv = [sys.executable, "-c", LOSE_THE_TERMINAL, str(tmp_path)]
-    with subprocess.Popen(
+    with start_process(
         argv, stdin=there, stdout=there, stderr=there, start_new_session=True, env=environment
     ) as process:
         os.close(there)

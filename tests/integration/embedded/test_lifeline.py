@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.embedded.support import line_of, lives, mode_of, python, session_of, wait_for
+from tests.started import start_process
 from worker import lifeline
 from worker.embedded.children import start_child
 
@@ -43,7 +44,7 @@ def read(path: Path) -> str:
 
 
 def launch(*arguments: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return start_process(
         [sys.executable, lifeline.__file__, *arguments],
         pass_fds=pass_fds,
         start_new_session=True,

@@ -1,9 +1,9 @@
-import subprocess
 import sys
 
 import pytest
 
 from tests.integration.embedded.support import lives, wait_for
+from tests.started import start_process
 from worker.embedded.processes import ProcessMark, end_process, find_mark, is_alive, own_mark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 @pytest.fixture
 def sleeper():
-    with subprocess.Popen(["sleep", "1000"]) as process:
+    with start_process(["sleep", "1000"]) as process:
         yield process
         process.kill()
 

@@ -5,13 +5,14 @@ import sys
 import pytest
 
 from tests.plain_http import http_client
+from tests.started import start_process
 
 SERVE = "from worker.simulator.server import serve; serve(0, latency_s=0.05, ready=lambda url: print(url, flush=True))"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serves_on_loopback_until_a_signal_and_ends_clean(number: signal.Signals) -> None:
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-c", SERVE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:

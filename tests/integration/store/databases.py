@@ -16,11 +16,12 @@ from sqlalchemy import Connection, select, text, update
 from tests.postgres import Databases
 from worker.clock import Clock
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
-from worker.domain.rows import PlannedRow, RefusedRow, Row, SkippedRow
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
 from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
-from worker.store.loading import Loader, NewJob, ensure_instance, loading_turn
+from worker.store.loading import Loader, NewJob, ensure_instance
+from worker.store.meeting import Waiting
 from worker.store.schema import upgrade
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading, writing
@@ -185,6 +186,12 @@ def planned(number: int, **changes: Any) -> PlannedRow:
     return replace(whole, **changes)
 
 
+def refused_as_live(row: PlannedRow, job_id: str) -> RefusedRow:
+    """What becomes of a row whose target that job has got meanwhile."""
+    number = row.row.number
+    return RefusedRow(number, row.row.cells, (Problem(number, None, f"live in {job_id}"),))
+
+
 @dataclass(frozen=True)
 class Loads:
     """Puts jobs into one database."""
@@ -201,16 +208,23 @@ class Loads:
         **options: Any,
     ) -> str:
         """The id of a running job with these rows, or with so many rows numbered from `start`."""
-        ensure_instance(self.engine, instance_id, "api.example.com")
-        with loading_turn(self.engine):
-            loader = self.loader(instance_id=instance_id, first=first, **options)
-            given = (
-                [planned(number) for number in range(start, start + rows)] if isinstance(rows, int) else rows
-            )
-            for row in given:
-                loader.add(row, account_exists=True)
-            loader.finish()
-        return loader.job_id
+        given = [planned(number) for number in range(start, start + rows)] if isinstance(rows, int) else rows
+        waiting = options.pop("waiting", None) or Waiting(self.engine)
+        ids: list[str] = []
+
+        def load() -> None:
+            loader = self.loader(instance_id=instance_id, first=first, waiting=waiting, **options)
+            try:
+                for row in given:
+                    loader.add(row, account_exists=True)
+                loader.finish()
+            except BaseException:
+                loader.abandon()
+                raise
+            ids.append(loader.job_id)
+
+        waiting.see_through(load)
+        return ids[-1]
 
     def loader(
         self,
@@ -218,6 +232,7 @@ class Loads:
         instance_id: str = INSTANCE,
         first: int | None = None,
         columns: Sequence[str] = ("account_id", "api_key"),
+        waiting: Waiting | None = None,
         **options: Any,
     ) -> Loader:
         chosen = {"look_first": False, "skip_if_present": False} | options
@@ -227,6 +242,8 @@ class Loads:
             SEALER,
             instance_id,
             NewJob("file.csv", "f" * 64, columns, first=first, **chosen),
+            refuse=refused_as_live,
+            waiting=waiting,
         )
         loader.add_connector("acme", CONNECTOR)
         return loader

@@ -203,8 +203,8 @@ def test_many_large_jobs_are_served_by_the_index_and_fairly(many: Engine, is_ana
 
 @only_postgres
 def test_a_claim_over_many_jobs_takes_few_ways_to_the_server(many: Engine):
-    # The time, the jobs, and twice (for the shares, and for what is left of them) a lock and a hold.
-    assert len(statements_of(many, lambda: take(many, 100))) == 6
+    # The beginning, the time, the jobs, and twice (for the shares, and for what is left of them) a lock and a hold.
+    assert len(statements_of(many, lambda: take(many, 100))) == 7
 
 
 @only_postgres

@@ -1,13 +1,8 @@
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 
 from tests.integration.store.databases import (
     CONNECTOR,
@@ -21,6 +16,7 @@ from tests.integration.store.databases import (
     only_sqlite,
     path_of,
     planned,
+    refused_as_live,
     rows_of,
     take,
     url_of,
@@ -30,7 +26,7 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
-from worker.store.jobs import get_job, list_unfinished_jobs, list_warnings, pause_job, resume_job
+from worker.store.jobs import get_job, list_warnings, pause_job, resume_job
 from worker.store.loading import (
     HELD_UNTIL,
     PIECE,
@@ -42,7 +38,6 @@ from worker.store.loading import (
     find_namesakes,
     find_stored_rows,
     find_targets,
-    loading_turn,
     new_job_id,
 )
 from worker.store.new_rows import UnstorableText
@@ -222,16 +217,6 @@ def test_a_loader_finds_its_load_lost_while_it_is_being_deleted(engine: Engine, 
     assert delete_abandoned_loads(engine, older_than_s=120) == 1
 
 
-def test_a_target_is_live_once(engine: Engine, loads: Loads):
-    loads.job(1)
-    loader = loads.loader()
-    loader.add(planned(50, target="target-2"), account_exists=True)
-    with pytest.raises(IntegrityError):
-        loader.finish()
-    loader.abandon()
-    assert count(engine, items) == 1
-
-
 def test_a_final_items_target_may_be_live_again(engine: Engine, loads: Loads):
     loads.job(1)
     end(engine, *((item, REFUSED) for item in take(engine)))
@@ -268,7 +253,7 @@ def test_cells_and_secrets_may_hold_any_text_and_a_files_name_any_byte(engine: E
     row = planned(2, cells=("a2", odd), secrets={"api_key": odd})
     ensure_instance(engine, "instance-a", "api.example.com")
     new_job = NewJob("caf\udce9\x00.csv", "f" * 64, ("account_id", odd), False, False)
-    loader = Loader(engine, SEALER, "instance-a", new_job)
+    loader = Loader(engine, SEALER, "instance-a", new_job, refuse=refused_as_live)
     loader.add_connector("acme", CONNECTOR)
     loader.add(row, account_exists=True)
     loader.finish()
@@ -437,61 +422,6 @@ def test_rows_of_a_job_are_found_by_their_targets(engine: Engine, loads: Loads):
     job_id = loads.job(3)
     asked = [(job_id, "target-3"), (job_id, "target-9"), ("other", "target-2")]
     assert find_namesakes(engine, asked) == {(job_id, "target-3"): 3}
-
-
-# Turns
-
-
-@contextmanager
-def turn_holder(engine: Engine) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Another process that is in the middle of a load; and its job."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.store.load_turn_holder", url_of(engine)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        word, job_id = process.stdout.readline().split()
-        assert word == "holding"
-        yield process, job_id
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_a_load_waits_for_that_of_another_process_and_clears_away_what_it_left(engine: Engine, loads: Loads):
-    with turn_holder(engine) as (process, dead_job_id):
-        loaded: list[str] = []
-        thread = threading.Thread(target=lambda: loaded.append(loads.job(3)))
-        thread.start()
-        thread.join(0.3)
-        assert loaded == []
-        assert count(engine, items) == PIECE
-        process.kill()
-        thread.join(20)
-    assert [job.id for job in list_unfinished_jobs(engine)] == loaded
-    assert dead_job_id not in loaded
-    assert count(engine, items) == 3
-
-
-def test_loads_of_several_threads_take_turns(engine: Engine, loads: Loads):
-    inside: list[int] = []
-    most: list[int] = []
-
-    def load(n: int) -> None:
-        with loading_turn(engine):
-            inside.append(n)
-            most.append(len(inside))
-            ensure_instance(engine, f"i{n}", "h")
-            inside.remove(n)
-
-    threads = [threading.Thread(target=load, args=(n,)) for n in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert most == [1, 1, 1, 1, 1]
 
 
 def test_an_instance_is_made_once_however_many_ask(engine: Engine):

@@ -17,6 +17,7 @@ from tests.integration.store.databases import (
     end,
     hold,
     planned,
+    refused_as_live,
     rows_of,
     take,
     url_of,
@@ -69,7 +70,7 @@ def test_a_load_whose_every_commit_is_cut_holds_every_row_once_and_runs(engine: 
     ensure_instance(engine, "instance-a", "api.example.com")
     new_job = NewJob("file.csv", "f" * 64, ("account_id",), False, False, first=7, id="261121-bcdfgh")
     with answers_of_commits_lost(engine):
-        loader = Loader(engine, SEALER, "instance-a", new_job)
+        loader = Loader(engine, SEALER, "instance-a", new_job, refuse=refused_as_live)
     with answers_of_commits_lost(engine):
         loader.add_connector("acme", CONNECTOR)
     with answers_of_commits_lost(engine):

@@ -27,6 +27,7 @@ from tests.integration.store.databases import (
     url_of,
     wait_until_blocked,
 )
+from tests.started import run_process, start_process
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
 from worker.installing.judging import Call
 from worker.store.jobs import get_job
@@ -365,7 +366,7 @@ def test_an_upgrade_over_many_releases_that_fails_leaves_nothing_of_any(
 
 def test_two_processes_that_upgrade_at_once_do_no_harm(empty: Engine):
     upgraders = [
-        subprocess.Popen(
+        start_process(
             [sys.executable, "-m", "tests.integration.store.upgrader", url_of(empty)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -470,7 +471,7 @@ def test_a_downgrade_leaves_no_table(engine: Engine):
 @only_sqlite
 def test_alembic_without_a_database_says_what_to_set(stores: Stores):
     env = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
         env=env,
         capture_output=True,

@@ -32,7 +32,7 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import count_due
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
-from worker.store.loading import ensure_instance, loading_turn
+from worker.store.loading import ensure_instance
 from worker.store.session import Engine, open_engine, reading
 from worker.store.tables import instances, items, jobs
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
@@ -124,37 +124,6 @@ def test_an_instance_that_another_process_is_making_is_waited_for(engine: Engine
     thread.join(20)
     with reading(engine) as connection:
         assert connection.execute(select(instances.c.api_host)).scalars().all() == ["first.example.com"]
-
-
-@only_postgres
-def test_a_load_waits_as_long_as_the_one_before_takes(engine: Engine):
-    in_turn = threading.Event()
-    impatient = open_engine(
-        engine.url.update_query_dict(
-            {"options": "-c lock_timeout=50ms -c statement_timeout=50ms"}
-        ).render_as_string(hide_password=False)
-    )
-
-    def load() -> None:
-        with loading_turn(impatient):
-            in_turn.set()
-
-    with loading_turn(engine):
-        thread = in_thread(load)
-        wait_until_blocked(engine)
-        thread.join(0.2)
-        assert not in_turn.is_set()
-    thread.join(20)
-    assert in_turn.is_set()
-    impatient.dispose()
-
-
-@only_postgres
-def test_a_turn_ends_with_its_session_and_says_nothing_of_it(engine: Engine, loads: Loads):
-    with loading_turn(engine), engine.begin() as surgeon:
-        held = text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-        assert len(surgeon.execute(held).all()) == 1
-    assert get_job(engine, loads.job(1)).state is JobState.RUNNING
 
 
 def test_a_job_that_is_cancelled_while_it_is_resumed_stays_cancelled(engine: Engine, loads: Loads):

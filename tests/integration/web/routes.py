@@ -6,21 +6,24 @@ from typing import Any
 
 from fastapi.routing import iter_route_contexts
 
-GUARDS = ("reader", "writer", "page_reader", "page_writer")
+GUARDS = ("reader", "writer", "page_reader", "page_writer", "page_uploader")
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method at one address. `guards`: what it asks of its caller; a page for writers is one for readers too."""
+    """One method at one address. `guards`: what it asks of its caller; a page for writers is one for readers too.
+    `parameters`: what it takes in its address, or as a form.
+    """
 
     method: str
     path: str
     guards: frozenset[str]
+    parameters: frozenset[str] = frozenset()
 
     @property
     def guard(self) -> str | None:
         """The strictest; None where everybody may call."""
-        for name in ("page_writer", "writer", "page_reader", "reader"):
+        for name in ("page_uploader", "page_writer", "writer", "page_reader", "reader"):
             if name in self.guards:
                 return name
         return None
@@ -36,9 +39,10 @@ class Route:
 def routes_of(app: Any) -> list[Route]:
     found = []
     for context in iter_route_contexts(app.routes):
-        guards = frozenset(_guards(getattr(context, "dependant", None)))
+        dependant = getattr(context, "dependant", None)
+        guards, parameters = frozenset(_guards(dependant)), frozenset(_parameters(dependant))
         for method in sorted((context.methods or {"GET"}) - {"HEAD"}):
-            found.append(Route(method, context.path or "", guards))
+            found.append(Route(method, context.path or "", guards, parameters))
     return found
 
 
@@ -50,3 +54,12 @@ def _guards(dependant: Any) -> Iterator[str]:
         yield name
     for each in dependant.dependencies:
         yield from _guards(each)
+
+
+def _parameters(dependant: Any) -> Iterator[str]:
+    if dependant is None:
+        return
+    for each in (*dependant.query_params, *dependant.body_params):
+        yield each.alias
+    for each in dependant.dependencies:
+        yield from _parameters(each)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.web.routes import routes_of
 from tests.integration.web.site import Site
+from tests.plain_http import AS_OWN_PAGE
 from worker.web.limits import MOST_BODY_BYTES, STREAMED
 
 
@@ -52,7 +53,8 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_only_so_far(site: Site,
     client = site.client(site.key())
     address = "/v1/jobs/261121-k3x9qd/resume" if kind.endswith("json") else "/sign-in"
     try:
-        answer = client.post(address, content=endless(5 * MOST_BODY_BYTES), headers={"Content-Type": kind})
+        headers = {"Content-Type": kind, **AS_OWN_PAGE}
+        answer = client.post(address, content=endless(5 * MOST_BODY_BYTES), headers=headers)
     except (httpx.WriteError, httpx.RemoteProtocolError):
         return  # the server hung up while we were still sending
     assert answer.status_code == 413

@@ -11,7 +11,8 @@ from tests.integration.web.test_upload_page import Visit
 from worker.domain.scopes import Scope
 from worker.store.api_keys import find_key_of_text, revoke_key
 from worker.store.session import writing
-from worker.store.tables import api_keys
+from worker.store.tables import api_keys, web_sessions
+from worker.store.web_sessions import hash_of
 
 
 def sign_in_page(site: Site, session: str) -> str:
@@ -35,8 +36,10 @@ def test_the_way_to_sign_in_says_why_a_session_is_over(site: Site):
         in said[0]
     )
     assert "The API key that you had signed in with has expired. Sign in with another one." in said[1]
-    valid = find_key_of_text(site.engine, site.key()).id
-    over = site.app.state.access._sessions.sign(f"{valid} 1")
+    over = session_of(site, site.key())
+    after_its_end = update(web_sessions).where(web_sessions.c.hash == hash_of(over))
+    ended = after_its_end.values(ends_at=datetime(2026, 1, 2, tzinfo=UTC))
+    writing(site.engine, lambda connection: connection.execute(ended))
     assert "Your session has ended after 12 hours. Sign in again." in sign_in_page(site, over)
     assert 'id="why"' not in sign_in_page(site, "not-one-of-ours")
 

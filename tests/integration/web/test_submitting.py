@@ -3,6 +3,8 @@
 import http.client
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -10,12 +12,14 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.end_to_end.harness import MAIL
+from tests.integration.store.databases import Loads, planned
 from tests.integration.web.site import Site, wait_until
+from worker.domain.targets import target_key
 from worker.jobs.options import RunOptions
 from worker.simulator.server import SimulatorThread
-from worker.store.loading import loading_turn
 from worker.store.session import reading
 from worker.store.tables import idempotency_keys, items, jobs, upload_pieces, uploads
+from worker.web import handing_in
 from worker.web.api.submitting import Options
 
 CSV = (
@@ -41,6 +45,40 @@ def rows_in(site: Site) -> list[tuple[int, str, str]]:
     with reading(site.engine) as connection:
         wanted = select(items.c.row_number, items.c.account_id, items.c.state).order_by(items.c.row_number)
         return [tuple(row) for row in connection.execute(wanted)]
+
+
+@contextmanager
+def load_of_acme(site: Site) -> Iterator[str]:
+    """Another load that has the row of `acme`, while the context lasts; nothing comes of it. Its job."""
+    instance_id = site.place.database.instance_id
+    loader = Loads(site.engine).loader(instance_id=instance_id)
+    loader.add(planned(2, target=target_key(instance_id, "acme", MAIL)), account_exists=True)
+    loader.write()
+    try:
+        yield loader.job_id
+    finally:
+        loader.abandon()
+
+
+def test_a_load_that_has_rows_of_the_file_is_not_waited_for_longer_than_a_client_would(
+    site: Site, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+):
+    assert handing_in.WAITS_FOR_LOAD_S == 10.0
+    monkeypatch.setattr(handing_in, "WAITS_FOR_LOAD_S", 0.5)
+    with load_of_acme(site) as other:
+        answer = post_csv(client)
+        others_rows = post_csv(client, "account_id,connector,api_key\nglobex,Northwind Mail,k\n")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["code"] == "try_again"
+    assert told["detail"].startswith(
+        f"Rows of this file are in job {other} (file.csv), which is being loaded since "
+    )
+    assert told["detail"].endswith(" UTC: hand it in again in a moment, when that has ended or was given up.")
+    assert others_rows.status_code == 202
+    assert post_csv(client, CSV.replace("globex", "initech")).status_code == 202
+    assert_nothing_waits(site)
 
 
 def count(site: Site, table: Any) -> int:
@@ -138,7 +176,7 @@ def test_a_list_is_told_of_its_faults_by_row_and_column(site: Site, client: http
     answer = client.post("/v1/jobs", json={"items": [ITEMS[0], {"account_id": 7}], "more": 1})
     assert answer.status_code == 422
     faults = {(error.get("row"), error.get("column")) for error in answer.json()["errors"]}
-    assert faults == {(3, "account_id"), (None, "more")}
+    assert faults == {(3, "account_id"), (None, "(unknown name)")}
     assert count(site, jobs) == 0
 
 
@@ -342,7 +380,7 @@ def test_a_request_that_is_still_worked_on_is_not_begun_twice(site: Site, client
             answers.append(post_csv(mine, headers={"Idempotency-Key": "order-17"}))
 
     first = threading.Thread(target=hand_in)
-    with loading_turn(site.engine):  # so the load of the first waits for its turn
+    with load_of_acme(site):  # so the load of the first waits for its end
         first.start()
         wait_until(lambda: count(site, idempotency_keys) == 1)
         with site.client(key) as mine:

@@ -1,5 +1,7 @@
+from dataclasses import replace
+
 from tests.unit.intake.making import BOOKS, DESK, MAILCHIMP, OPTIONS, source
-from worker.domain.connectors import AuthMethod, Connector
+from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.intake import survey, template
 
 
@@ -36,3 +38,17 @@ def test_a_template_is_a_file_whose_only_line_is_skipped():
     assert found.warnings == ()
     counted = survey(found, OPTIONS)
     assert (counted.rows, counted.comments) == (0, 1)
+
+
+def test_what_a_spreadsheet_would_run_is_left_out_and_a_comment_says_so():
+    parameter = Parameter(1, "a;=cmd()", "Sub", True, False, True)
+    connector = replace(MAILCHIMP, name="=cmd()", parameters=(parameter,))
+    lines = template(connector).splitlines()
+    assert lines == [
+        "account_id,connector,name,api_key,account_name,reference",
+        "# example: acme-1,,,the account's API key,Acme Ltd,your own key for this row",
+        "# 1 column is left out: its name would be run as a formula by a spreadsheet",
+        "# left empty: what Cyclr has for connector and name would be run as a formula by a spreadsheet",
+    ]
+    counted = survey(source("\r\n".join(lines)), OPTIONS)
+    assert (counted.rows, counted.comments) == (0, 3)

@@ -9,7 +9,13 @@ from pydantic import BaseModel, Field
 
 from worker.cyclr.errors import CyclrError
 from worker.settings import InvalidSettings
-from worker.store.readiness import DatabaseAway, OldSchema, lost_database_in_words, require_ready
+from worker.store.readiness import (
+    DatabaseAway,
+    OldSchema,
+    TakesNoWrites,
+    lost_database_in_words,
+    require_ready,
+)
 from worker.store.sightings import find_seen_ago_s
 from worker.web.place import GivenPlace, Place
 
@@ -66,7 +72,7 @@ async def version_() -> Version:
     openapi_extra=NO_KEY,
 )
 async def readyz(place: GivenPlace, response: Response) -> Readiness:
-    """The database with its schema, Redis, and whether a worker was seen lately: for whoever sends it requests."""
+    """The database with its schema, whether it takes writes, Redis, and whether a worker was seen lately: for whoever sends it requests."""
     checks = await run_in_threadpool(_check_database, place)
     checks["redis"] = await _check_redis(place) if checks["database"] == "ok" else "not asked"
     is_ready = all(found == "ok" for found in checks.values())
@@ -80,6 +86,8 @@ def _check_database(place: Place) -> dict[str, str]:
         require_ready(engine)
         with lost_database_in_words(engine):
             seen_ago_s = find_seen_ago_s(engine, place.database.instance_id)
+    except TakesNoWrites:
+        return {"database": "it takes no writes", "schema": "not asked", "worker": "not asked"}
     except DatabaseAway:
         return {"database": "it does not answer", "schema": "not asked", "worker": "not asked"}
     except OldSchema:

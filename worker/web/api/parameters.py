@@ -3,11 +3,11 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from fastapi import Path, Query
+from fastapi import Form, Path, Query
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.intake.rows import AS_WRITTEN_COLUMNS
-from worker.web.patterns import JOB_ID, NO_NUL
+from worker.web.patterns import JOB_ID, NO_NUL, UPLOAD_ID
 
 LARGEST_ROW = 2_147_483_647
 LARGEST_PAGE = 1_000
@@ -24,6 +24,10 @@ Reason = Annotated[
     Query(pattern=KEY_PATTERN, description="Only failed rows of this reason: its key, as in `failures`."),
 ]
 Text = Annotated[str | None, Query(max_length=1_000, pattern=NO_NUL)]
+# The same of pages, where what is not asked for is an empty text.
+PageText = Annotated[str, Query(max_length=1_000, pattern=NO_NUL)]
+FormText = Annotated[str, Form(max_length=1_000, pattern=NO_NUL)]
+UploadId = Annotated[str, Path(pattern=UPLOAD_ID)]
 # Any text: what is none of ours is told as a wrong cursor, whatever form it has.
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.")]
 

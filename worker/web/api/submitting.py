@@ -1,11 +1,9 @@
 """`POST /v1/jobs`: a file, or a list of items, becomes a job."""
 
 import asyncio
-import csv
 import hashlib
-import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
@@ -16,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable
-from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
 from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
 from worker.store import idempotency
@@ -36,7 +33,7 @@ from worker.web.api.models import (
 )
 from worker.web.api.parameters import AsWritten, IfPresent
 from worker.web.api.showing import show_job_with_warnings
-from worker.web.faults import FIRST_ROW, Fault
+from worker.web.faults import Fault
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
 from worker.web.handing_in import (
@@ -44,6 +41,7 @@ from worker.web.handing_in import (
     Deed,
     GivenHandingIn,
     HandingIn,
+    LoadInTheWay,
     NothingToInstall,
     Started,
     Stopping,
@@ -51,21 +49,18 @@ from worker.web.handing_in import (
     TooManyRows,
     require_installable,
 )
-from worker.web.json_bodies import parse_json
+from worker.web.json_items import MOST_ITEMS, JobBody
+from worker.web.names import known_name
 from worker.web.patterns import NO_NUL, VISIBLE_ASCII
 from worker.web.place import GivenPlace, Place
 from worker.web.problems import Refusal, problems
-from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines, receive_text
+from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines
 from worker.web.waiting import UploadGone
 
 SHOWN_PROBLEMS = 1_000
-MOST_ITEMS = 100_000
-MOST_COLUMNS = 500
-MOST_SHOWN = 80  # characters of a name that came
 LISTS = ("as_written",)  # options that are lists
 PROLONG_EVERY_S = 20.0
 JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
-FIRST_COLUMN = "account_id"
 
 LOCATION = {"Location": {"description": "The job's address.", "schema": {"type": "string"}}}
 
@@ -138,6 +133,10 @@ class NewJob(BaseModel):
         description="The first item is row 2, as in a file with a header. Keys are the columns of a file, or of your own,"
         " which begin with `x_` and stand in the results again; values are texts.",
     )
+
+
+class _ListOptions(BaseModel):
+    options: Options
 
 
 class NewJobForm(Options):
@@ -249,11 +248,12 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
     given = asked.model_dump(exclude_unset=True, exclude={"validate_only"})
     waiting, key_id = place.waiting, caller.key_id
     if kind == JSON:
-        wanted = await run_in_threadpool(_parse, await receive_text(request))
-        options = _to_options(given | wanted.options.model_dump(exclude_unset=True))
-        lines = iter_lines(wanted.items)
-        name = options.source_name or "items"
-        form = await receive_lines(waiting, lines, api_key_id=key_id, source_name=name)
+        async with place.bodies.receive(request) as pieces, place.bodies.turn:
+            body = JobBody(pieces, faults_of_options)
+            await run_in_threadpool(body.check)
+            options = _to_options(given | _to_options(body.options).model_dump(exclude_unset=True))
+            name = options.source_name or "items"
+            form = await receive_lines(waiting, body.lines(), api_key_id=key_id, source_name=name)
     elif kind == CSV:
         options = _to_options(given)
         name = options.source_name or UNNAMED
@@ -275,7 +275,10 @@ def _require_each_once(request: Request) -> None:
     """Of a parameter that is there twice only the last would count, and nobody would know. Raises: Refusal (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
     faults = [
-        Fault(column=name[:MOST_SHOWN], message="expected it once, got it twice or more")
+        Fault(
+            column=known_name(name),
+            message="expected it once, got it twice or more",
+        )
         for name, count in given.items()
         if count > 1
     ]
@@ -296,14 +299,13 @@ def _hash(form: Form, options: Options) -> str:
     return hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
 
 
-def _parse(body: bytes) -> NewJob:
-    parsed = parse_json(body)
+def faults_of_options(options: Any) -> list[Fault]:
+    """What is wrong with the options beside a list of items."""
     try:
-        return NewJob.model_validate(parsed)
+        _ListOptions.model_validate({"options": options})
     except ValidationError as error:
-        items = parsed.get("items") if isinstance(parsed, dict) else None
-        unknown = list(_unknown_keys(items if isinstance(items, list) else ()))
-        raise _invalid(error, unknown) from None
+        return [to_fault_of_request(each) for each in error.errors(include_url=False)]
+    return []
 
 
 def _to_options(given: Mapping[str, Any]) -> Options:
@@ -313,76 +315,14 @@ def _to_options(given: Mapping[str, Any]) -> Options:
         raise _invalid(error) from None
 
 
-def _invalid(error: ValidationError, unknown: Sequence[tuple[Fault, int]] = ()) -> Refusal:
-    """`unknown`: keys of its items, and how many have each."""
+def _invalid(error: ValidationError) -> Refusal:
     faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
-    faults += [fault for fault, _ in unknown]
-    return _not_as_expected(faults[:SHOWN_PROBLEMS], error.error_count() + sum(count for _, count in unknown))
+    return _not_as_expected(faults, error.error_count())
 
 
 def _not_as_expected(faults: Sequence[Fault], count: int) -> Refusal:
     detail = "The request is not as expected."
     return Refusal(422, "invalid_request", detail, errors=faults, error_count=count)
-
-
-def iter_lines(items: list[dict[str, str | None]]) -> Iterator[bytes]:
-    """The items as the lines of a CSV, in pieces. Raises: Refusal (422)."""
-    columns = list(dict.fromkeys([FIRST_COLUMN, *(name for item in items for name in item)]))
-    if len(columns) > MOST_COLUMNS:
-        detail = f"Expected at most {MOST_COLUMNS} different columns, got {len(columns):,}."
-        raise Refusal(422, "invalid_request", detail)
-    # A file leaves out empty lines and comments; of a list nothing may go missing.
-    faults = [fault for number, item in enumerate(items) if (fault := _left_out(number + FIRST_ROW, item))]
-    unknown = list(_unknown_keys(items))
-    if faults or unknown:
-        detail = "Some items cannot be rows." if faults else "Some items have keys that nobody knows."
-        shown = [*(fault for fault, _ in unknown), *faults][:SHOWN_PROBLEMS]
-        count = len(faults) + sum(count for _, count in unknown)
-        raise Refusal(
-            422, "problems_in_file", f"{detail} Nothing was created.", errors=shown, error_count=count
-        )
-    line = io.StringIO(newline="")
-    writer = csv.writer(line, quoting=csv.QUOTE_ALL)
-    for cells in (columns, *([item.get(name) or "" for name in columns] for item in items)):
-        writer.writerow(cells)
-        yield line.getvalue().encode()
-        line.seek(0)
-        line.truncate()
-
-
-def _unknown_keys(items: Iterable[Any]) -> Iterator[tuple[Fault, int]]:
-    """Each key that is no column, told once with its first row, and how many items have it.
-
-    In a file such a column is ignored, with a warning; whoever writes JSON is a program, and its misspelt `api_kee` is the
-    credential of every row.
-    """
-    judged: dict[str, list[int] | None] = {}
-    for row, item in enumerate(items, start=FIRST_ROW):
-        for key in item if isinstance(item, dict) else ():
-            if key not in judged:
-                judged[key] = None if is_known(key) or is_own(key) else [row, 0]
-            if (found := judged[key]) is not None:
-                found[1] += 1
-    for key, found in judged.items():
-        if found is not None:
-            row, count = found
-            similar = find_similar(key)
-            meant = f"did you mean {similar}?" if similar else "is it misspelt?"
-            message = f"unknown: {meant} A key of your own begins with {OWN_PREFIX}"
-            yield (
-                Fault(row=row, column=key[:MOST_SHOWN], message=message, count=count if count > 1 else None),
-                count,
-            )
-
-
-def _left_out(row: int, item: Mapping[str, str | None]) -> Fault | None:
-    if not any((value or "").strip() for value in item.values()):
-        return Fault(row=row, message="expected an item with values, got an empty one")
-    if (item.get(FIRST_COLUMN) or "").lstrip().startswith("#"):
-        return Fault(
-            row=row, column=FIRST_COLUMN, message="expected an account id, got one that begins with #"
-        )
-    return None
 
 
 async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
@@ -452,7 +392,7 @@ def _problems_in_words() -> Iterator[None]:
         raise Refusal(422, "nothing_to_install", _sentence(error)) from None
     except BegunOtherwise as error:
         raise Refusal(409, "begun_otherwise", _sentence(error)) from None
-    except (FileChanged, LoadLost, UploadGone, Stopping) as error:
+    except (FileChanged, LoadInTheWay, LoadLost, UploadGone, Stopping) as error:
         raise Refusal(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
     except TooBusy:
         detail = "Too many files are being checked just now. Try again in a moment."

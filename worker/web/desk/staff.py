@@ -21,7 +21,7 @@ from worker.store.desks import (
 )
 from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
-from worker.web.api.parameters import LARGEST_ROW, JobId, RowNumber, Text
+from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text
 from worker.web.desk.api import DAYS, MOST_DAYS, mail_merge, no_links, no_such_row
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.guards import PageReader, PageWriter
@@ -62,7 +62,7 @@ def desk_page(
     job_id: JobId,
     caller: PageReader,
     place: GivenPlace,
-    state: str = WAITING,
+    state: PageText = WAITING,
     account: Text = None,
     after: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
 ) -> Response:
@@ -163,7 +163,7 @@ def ask_withdraw_one(
 
 @router.post("/{row}/withdraw")
 def withdraw_one(
-    request: Request, job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace
+    request: Request, job_id: JobId, row: RowNumber, caller: PageWriter, place: GivenPlace
 ) -> Response:
     require_own_job(place, job_id)
     if not withdraw_link(place.database.engine, job_id, row):
@@ -173,7 +173,7 @@ def withdraw_one(
 
 @router.post("/{row}/renew")
 def renew_one(
-    request: Request, job_id: str, row: RowNumber, caller: PageWriter, place: GivenPlace
+    request: Request, job_id: JobId, row: RowNumber, caller: PageWriter, place: GivenPlace
 ) -> Response:
     require_own_job(place, job_id)
     if not renew_link(place.database.engine, job_id, row):

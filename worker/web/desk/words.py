@@ -80,12 +80,21 @@ _REFUSED = CustomerPage(
         "Please tell whoever sent you the link.",
     ),
 )
+_FROM_ELSEWHERE = CustomerPage(
+    403,
+    "Please open your link again",
+    (
+        "Your browser did not say that you came from our own page. Open the link in your message, and go on from there.",
+    ),
+)
 
 
 def error_in_words(status: int) -> CustomerPage:
     """What somebody sees whose request could not be carried out."""
     if status == _TOO_OFTEN.status:
         return _TOO_OFTEN
+    if status == 403:
+        return _FROM_ELSEWHERE
     # No button: what was asked for may not be a link.
     return replace(AWAY, button=None) if status >= 500 else _UNKNOWN
 

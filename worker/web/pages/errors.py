@@ -28,7 +28,7 @@ def error_page(request: Request, refusal: Refusal) -> Response:
     if 300 <= status < 400:
         return RedirectResponse(headers["Location"], status_code=status)
     heading = HEADINGS.get(status, "That did not work")
-    back, label = _way_back(request.url.path, refusal.code)
+    back, label = _way_back(request.scope["path"], refusal.code)
     return render(
         request,
         "pages/error.html",

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from worker.store.tallies import FailurePlace, list_failures
+from worker.web.api.parameters import JobId, PageText
 from worker.web.guards import PageReader
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
@@ -32,7 +33,12 @@ class ReasonsView:
 
 @router.get("/jobs/{job_id}/failures")
 def failures_page(
-    request: Request, job_id: str, caller: PageReader, place: GivenPlace, after: str = "", before: str = ""
+    request: Request,
+    job_id: JobId,
+    caller: PageReader,
+    place: GivenPlace,
+    after: PageText = "",
+    before: PageText = "",
 ) -> Response:
     job = require_job(place, job_id)
     look = Look(job, place.clock.now(), other_host=other_host(job, place))

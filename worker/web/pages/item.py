@@ -15,6 +15,7 @@ from worker.store.connectors import JobConnector, get_connector
 from worker.store.jobs import JobStatus, find_item
 from worker.store.listing import list_attempts
 from worker.store.new_rows import HELD_UNTIL
+from worker.web.api.parameters import JobId, RowNumber
 from worker.web.guards import PageReader
 from worker.web.pages import words
 from worker.web.pages.job import require_job
@@ -62,11 +63,11 @@ class ItemView:
 
 @router.get("/jobs/{job_id}/items/{row_number}")
 def item_page(
-    request: Request, job_id: str, row_number: int, caller: PageReader, place: GivenPlace
+    request: Request, job_id: JobId, row_number: RowNumber, caller: PageReader, place: GivenPlace
 ) -> Response:
     engine = place.database.engine
     job = require_job(place, job_id)
-    item = find_item(engine, job_id, row_number) if 0 < row_number < 2**31 else None
+    item = find_item(engine, job_id, row_number)
     if item is None:
         raise Refusal(
             404, "unknown_item", f"Job {job_id} has no row {row_number}; rows count as in the file."

@@ -16,6 +16,7 @@ from worker.store.jobs import JobStatus, list_warnings, read_in_hand
 from worker.store.listing import find_job
 from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.tallies import list_failures, list_pace
+from worker.web.api.parameters import JobId, PageText
 from worker.web.guards import PageReader
 from worker.web.pages import words
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
@@ -32,7 +33,7 @@ router = APIRouter()
 @router.get("/jobs/{job_id}")
 async def job_page(
     request: Request,
-    job_id: str,
+    job_id: JobId,
     caller: PageReader,
     place: GivenPlace,
     asked: AskedRows,
@@ -49,7 +50,12 @@ async def job_page(
 
 @router.get("/jobs/{job_id}/live")
 async def live_part(
-    request: Request, job_id: str, caller: PageReader, place: GivenPlace, known: str = "", pace: str = ""
+    request: Request,
+    job_id: JobId,
+    caller: PageReader,
+    place: GivenPlace,
+    known: PageText = "",
+    pace: PageText = "",
 ) -> Response:
     """The parts of the page that have changed. `known`: the tags of those that the page has; `pace`: what it has of the chart."""
     look = await look_at(place, job_id)
@@ -59,7 +65,7 @@ async def live_part(
 
 @router.get("/jobs/{job_id}/rows")
 def rows_part(
-    request: Request, job_id: str, caller: PageReader, place: GivenPlace, asked: AskedRows
+    request: Request, job_id: JobId, caller: PageReader, place: GivenPlace, asked: AskedRows
 ) -> Response:
     """The table alone, as it stands now."""
     job = require_job(place, job_id)

@@ -10,6 +10,7 @@ from worker.domain.states import JobState
 from worker.store.api_keys import list_keys
 from worker.store.jobs import JobStatus
 from worker.store.listing import JobCounter, list_api_hosts, list_job_page
+from worker.web.api.parameters import PageText
 from worker.web.guards import PageReader
 from worker.web.pages.looks import Look
 from worker.web.pages.rendering import render
@@ -33,7 +34,12 @@ router = APIRouter()
 
 @router.get("/jobs")
 def jobs_page(
-    request: Request, caller: PageReader, place: GivenPlace, state: str = "", q: str = "", before: str = ""
+    request: Request,
+    caller: PageReader,
+    place: GivenPlace,
+    state: PageText = "",
+    q: PageText = "",
+    before: PageText = "",
 ) -> Response:
     engine = place.database.engine
     _, states, has = STATES.get(state, STATES[""])

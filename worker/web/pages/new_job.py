@@ -16,16 +16,18 @@ from worker.jobs.checking import Checked
 from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
 from worker.jobs.unfinished import find_unfinished
+from worker.store.loading import LoadLost
 from worker.store.uploads import Upload
 from worker.web.access import Caller
-from worker.web.api.parameters import AsWritten
+from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
 from worker.web.downloads import attachment
-from worker.web.guards import FORM_TOKEN, PageWriter, require_form_token
+from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import (
     BegunOtherwise,
     Deed,
     GivenHandingIn,
     HandingIn,
+    LoadInTheWay,
     Started,
     Stopping,
     TooManyRows,
@@ -58,7 +60,7 @@ def _new_job(
 
 
 @router.post("/jobs/new")
-async def upload_file(request: Request, caller: PageWriter, place: GivenPlace) -> Response:
+async def upload_file(request: Request, caller: PageUploader, place: GivenPlace) -> Response:
     """Keeps the file, sealed, and begins to check it."""
 
     def check_fields(fields: dict[str, str]) -> None:
@@ -74,7 +76,7 @@ async def upload_file(request: Request, caller: PageWriter, place: GivenPlace) -
 
 
 @router.get("/jobs/new/connectors")
-async def connector_names(query: str = "", *, caller: PageWriter, place: GivenPlace) -> Response:
+async def connector_names(query: PageText = "", *, caller: PageWriter, place: GivenPlace) -> Response:
     """Options for the field that asks for a connector."""
     client, limiter = await place.cyclr()
     account_id = await first_account(client, limiter.one)
@@ -86,7 +88,7 @@ async def connector_names(query: str = "", *, caller: PageWriter, place: GivenPl
 
 
 @router.get("/jobs/new/template.csv")
-async def template_file(connector: str, caller: PageWriter, place: GivenPlace) -> Response:
+async def template_file(connector: PageText, caller: PageWriter, place: GivenPlace) -> Response:
     client, limiter = await place.cyclr()
     account_id = await first_account(client, limiter.one)
     if account_id is None:
@@ -101,11 +103,11 @@ async def template_file(connector: str, caller: PageWriter, place: GivenPlace) -
 @router.get("/uploads/{upload_id}")
 async def upload_page(
     request: Request,
-    upload_id: str,
+    upload_id: UploadId,
     caller: PageWriter,
     place: GivenPlace,
     handing_in: GivenHandingIn,
-    connector: str = "",
+    connector: PageText = "",
     as_written: Annotated[frozenset[AsWritten], Query()] = frozenset(),
 ) -> Response:
     """How the check stands, what it found, how the start stands; where it has become a job, the way there."""
@@ -139,11 +141,11 @@ async def upload_page(
 
 @router.post("/uploads/{upload_id}/check")
 async def check_again(
-    upload_id: str,
+    upload_id: UploadId,
     caller: PageWriter,
     place: GivenPlace,
     handing_in: GivenHandingIn,
-    connector: Annotated[str, Form()] = "",
+    connector: FormText = "",
     as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
 ) -> Response:
     """Once more, where a check failed."""
@@ -155,13 +157,13 @@ async def check_again(
 
 @router.post("/uploads/{upload_id}/start")
 async def start_upload(
-    upload_id: str,
+    upload_id: UploadId,
     caller: PageWriter,
     place: GivenPlace,
     handing_in: GivenHandingIn,
-    connector: Annotated[str, Form()] = "",
+    connector: FormText = "",
     as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
-    first: Annotated[str, Form()] = "",
+    first: FormText = "",
     skip_invalid: Annotated[str, Form()] = "",
     look_first: Annotated[str, Form()] = "",
 ) -> Response:
@@ -179,7 +181,7 @@ async def start_upload(
 
 @router.post("/uploads/{upload_id}/discard")
 def discard_upload(
-    upload_id: str, caller: PageWriter, place: GivenPlace, handing_in: GivenHandingIn
+    upload_id: UploadId, caller: PageWriter, place: GivenPlace, handing_in: GivenHandingIn
 ) -> Response:
     """Deletes the file. A second call is safe."""
     upload = place.waiting.find(upload_id, api_key_id=caller.key_id)
@@ -209,7 +211,7 @@ def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
 
 def why(error: BaseException) -> str:
     """In words for people: never what nobody foresaw, whose text may hold anything."""
-    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged):
+    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged | LoadInTheWay | LoadLost):
         return str(error)
     return to_refusal(error).detail if isinstance(error, Exception) else "The server is about to end."
 

@@ -61,7 +61,7 @@ def find_notice(request: Request) -> Notice | None:
     text = access_of(request).find_notice(request.cookies.get(COOKIE, ""))
     told = dict(parse_qsl(text or ""))
     # Another page of this browser may have been the first to load.
-    return notice_of(told) if told.get("at") == request.url.path else None
+    return notice_of(told) if told.get("at") == request.scope["path"] else None
 
 
 def shown_once(answer: Response, notice: Notice | None) -> Response:

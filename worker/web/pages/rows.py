@@ -16,6 +16,7 @@ from worker.store.jobs import JobStatus
 from worker.store.listing import Beginnings, ItemFilter, SearchedItems, search_items
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import find_failure
+from worker.web.api.parameters import PageText
 from worker.web.pages import words
 from worker.web.pages.looks import ReasonShown
 from worker.web.place import Place
@@ -88,12 +89,12 @@ class RowsAsked:
 
 
 def _rows_asked(
-    state: str = "",
-    reason: str = "",
-    account: str = "",
-    reference: str = "",
-    after: str = "",
-    before: str = "",
+    state: PageText = "",
+    reason: PageText = "",
+    account: PageText = "",
+    reference: PageText = "",
+    after: PageText = "",
+    before: PageText = "",
 ) -> RowsAsked:
     return RowsAsked(
         state if state in STATES else "",

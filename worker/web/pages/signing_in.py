@@ -6,16 +6,16 @@ from fastapi import APIRouter, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
-from worker.web.access import SESSION_LASTS
+from worker.store.web_sessions import LASTS
 from worker.web.guards import (
-    COOKIE,
     SIGN_IN,
     access_of,
     caller_of_key,
+    cookie_name,
     find_page_caller,
     is_over_tls,
     require_own_form,
-    require_own_site,
+    session_cookie,
 )
 from worker.web.pages.rendering import render
 from worker.web.problems import Refusal
@@ -27,7 +27,7 @@ router = APIRouter()
 async def sign_in_page(request: Request, then: str = "") -> Response:
     if await find_page_caller(request) is not None:
         return RedirectResponse(_own_path(then), status_code=303)
-    cookie = request.cookies.get(COOKIE)
+    cookie = session_cookie(request)
     why = await run_in_threadpool(access_of(request).why_over, cookie) if cookie else None
     # A link in a mail or a chat comes without the cookie: the page asks once more, by itself and with it.
     is_from_elsewhere = request.headers.get("sec-fetch-site") == "cross-site"
@@ -46,7 +46,6 @@ async def sign_in(
     request: Request, key: Annotated[str, Form()] = "", then: Annotated[str, Form()] = ""
 ) -> Response:
     """Begins a session: 303 to where the person wanted to go, or the form again with what is wrong."""
-    require_own_site(request)
     try:
         caller = await caller_of_key(request, key.strip())
     except Refusal as refusal:
@@ -59,11 +58,13 @@ async def sign_in(
             fault=refusal.detail,
             asks_again=False,
         )
+    access, before = access_of(request), session_cookie(request)
+    session = await run_in_threadpool(access.begin_session, caller, instead_of=before)
     answer = RedirectResponse(_own_path(then), status_code=303)
     answer.set_cookie(
-        COOKIE,
-        access_of(request).begin_session(caller),
-        max_age=int(SESSION_LASTS.total_seconds()),
+        cookie_name(request),
+        session,
+        max_age=int(LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=is_over_tls(request),
@@ -73,11 +74,13 @@ async def sign_in(
 
 @router.post("/sign-out")
 async def sign_out(request: Request) -> Response:
-    """Ends the session, also one that had ended already."""
+    """Ends the session, here and in every other web process; also one that had ended already."""
     if await find_page_caller(request) is not None:
         await require_own_form(request)
+    await run_in_threadpool(access_of(request).end_session, session_cookie(request))
     answer = RedirectResponse(SIGN_IN, status_code=303)
-    answer.delete_cookie(COOKIE)
+    # As it was set: browsers take nothing else for a name that begins with `__Host-`.
+    answer.delete_cookie(cookie_name(request), secure=is_over_tls(request), httponly=True, samesite="strict")
     return answer
 
 

@@ -1,6 +1,7 @@
 """Pause, resume, cancel, retry: each is confirmed on a page that says in numbers what will happen."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,7 +17,7 @@ from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, r
 from worker.store.listing import ItemFilter, list_items
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
-from worker.web.api.parameters import LARGEST_ROW
+from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
 from worker.web.guards import PageWriter
 from worker.web.pages import words
 from worker.web.pages.job import require_job
@@ -43,7 +44,7 @@ class Question:
 
 
 @router.get("/pause")
-def ask_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     in_hand = count_in_hand(place.database.engine, job_id)
     sentences = [
@@ -59,7 +60,7 @@ def ask_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPla
 
 
 @router.post("/pause")
-def do_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def do_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
         raise _wrong_state(place, job, "paused")
@@ -67,7 +68,7 @@ def do_pause(request: Request, job_id: str, caller: PageWriter, place: GivenPlac
 
 
 @router.get("/resume")
-async def ask_resume(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = await asyncio.to_thread(_steerable, place, job_id)
     pace = await place.pace()
     sentences = [
@@ -82,7 +83,7 @@ async def ask_resume(request: Request, job_id: str, caller: PageWriter, place: G
 
 @router.post("/resume")
 def do_resume(
-    request: Request, job_id: str, caller: PageWriter, place: GivenPlace, first: Annotated[str, Form()] = ""
+    request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace, first: FormText = ""
 ) -> Response:
     job = _steerable(place, job_id)
     count = to_count(first)
@@ -94,7 +95,7 @@ def do_resume(
 
 
 @router.get("/cancel")
-def ask_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     in_hand = count_in_hand(place.database.engine, job_id)
     sentences = [
@@ -109,7 +110,7 @@ def ask_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPl
 
 
 @router.post("/cancel")
-def do_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPlace) -> Response:
+def do_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = _steerable(place, job_id)
     if not cancel_job(place.database.engine, job_id):
         raise _wrong_state(place, job, "cancelled")
@@ -119,7 +120,7 @@ def do_cancel(request: Request, job_id: str, caller: PageWriter, place: GivenPla
 @router.get("/retry")
 def ask_retry(
     request: Request,
-    job_id: str,
+    job_id: JobId,
     caller: PageWriter,
     place: GivenPlace,
     reason: Annotated[str, Query(pattern=KEY_PATTERN)] = "",
@@ -169,7 +170,7 @@ def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
 @router.post("/retry")
 def do_retry(
     request: Request,
-    job_id: str,
+    job_id: JobId,
     caller: PageWriter,
     place: GivenPlace,
     reason: Annotated[str, Form(pattern=KEY_PATTERN)] = "",
@@ -236,9 +237,9 @@ def to_count(text: str) -> int | None:
     """None: all. Raises: Refusal."""
     if not text.strip():
         return None
-    if not (text.strip().isascii() and text.strip().isdigit() and 0 < int(text) < 10_000_000):
+    if not re.fullmatch(r"0*[1-9][0-9]{0,6}", text.strip(), re.ASCII):
         raise Refusal(
-            422, "invalid_request", f"How many rows: expected a whole number above 0, got {text[:20]!r}."
+            422, "invalid_request", "How many rows: expected a whole number above 0, got something else."
         )
     return int(text)
 
