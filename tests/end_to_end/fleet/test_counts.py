@@ -1,6 +1,5 @@
 """What an install costs the database, counted: no load and no distance makes the loop claim for nothing."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from tests.delay import delaying_proxy
 from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet
 from tests.end_to_end.processes.commands import eventually
 from tests.postgres import Databases
+from tests.started import start_process
 from worker.store.session import reading
 
 
@@ -54,7 +54,7 @@ def count(fleet: Fleet, rows: int) -> Counts:
 
 @contextmanager
 def busy_loops(many: int) -> Iterator[None]:
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(many)]
+    loops = [start_process([sys.executable, "-c", "while True: pass"]) for _ in range(many)]
     try:
         yield
     finally:
