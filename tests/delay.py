@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,13 +13,13 @@ PIECE = 65_536
 
 
 class DelayingProxy:
-    """Before a PostgreSQL on a Unix socket in `server`; listens on one in `folder`. `delay_s`: of each answer."""
+    """Before a PostgreSQL on a Unix socket in `server`; listens on one in `folder`. `delay_s`: of each answer from now on."""
 
-    def __init__(self, server: Path, folder: Path, delay_s: float) -> None:
+    def __init__(self, server: Path, folder: Path) -> None:
         self._folder = folder
         self._server = str(server / SOCKET)
         self._socket = str(folder / SOCKET)
-        self._delay_s = delay_s
+        self.delay_s = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="distance", daemon=True)
         self._relays: set[asyncio.Task[None]] = set()
@@ -54,10 +54,11 @@ class DelayingProxy:
         self._relays.add(task)
         try:
             server_reads, server = await asyncio.open_unix_connection(self._server)
-            up = asyncio.create_task(_pass_on(client_reads, server, 0.0))
-            down = asyncio.create_task(_pass_on(server_reads, client, self._delay_s))
+            up = asyncio.create_task(_pass_on(client_reads, server, lambda: 0.0))
+            down = asyncio.create_task(_pass_on(server_reads, client, lambda: self.delay_s))
             try:
-                await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
+                with suppress(asyncio.CancelledError):  # the test is over
+                    await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for one in (up, down):
                     one.cancel()
@@ -67,17 +68,19 @@ class DelayingProxy:
             self._relays.discard(task)
 
 
-async def _pass_on(reads: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+async def _pass_on(
+    reads: asyncio.StreamReader, writer: asyncio.StreamWriter, find_delay_s: Callable[[], float]
+) -> None:
     with suppress(ConnectionError):
         while piece := await reads.read(PIECE):
-            await asyncio.sleep(delay_s)
+            await asyncio.sleep(find_delay_s())
             writer.write(piece)
             await writer.drain()
 
 
 @contextmanager
-def delaying_proxy(server: Path, folder: Path, delay_s: float) -> Iterator[DelayingProxy]:
-    proxy = DelayingProxy(server, folder, delay_s)
+def delaying_proxy(server: Path, folder: Path) -> Iterator[DelayingProxy]:
+    proxy = DelayingProxy(server, folder)
     proxy.start()
     try:
         yield proxy

@@ -15,7 +15,7 @@ from worker.store.tallies import CallMade
 
 GIVE_BACK_S = 2.0  # what is left of a claim for giving the item back in time
 # A call is sent so long at most after its job was asked for and was running: a pause or a cancel is heard within 2 s.
-SEEN_WITHIN_S = 1.5
+SEEN_WITHIN_S = 1.8
 
 
 class GivenBack(CyclrError):

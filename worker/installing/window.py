@@ -52,9 +52,11 @@ class Window:
         `waiting`: those of the items in hand whose first call has not begun; the oldest of them has waited for `waits_s`.
         """
         lead_s = AHEAD_S + self._claim_s
+        begun = _within(self._begun, now)
         if waits_s > lead_s + PATIENT_S:
-            self._size = max(1, min(self._size, round(_within(self._begun, now) * lead_s)))
-        elif not waiting and self._begun:
+            # Where none begins, what the pace is cannot be told.
+            self._size = max(1, min(self._size, round(begun * lead_s))) if begun else self._size
+        elif not waiting and begun:
             self._size = min(2 * self._size, 2 * self._concurrency)
         ahead = round(_within(self._ended, now) * max(ROOM_AHEAD_S, min(self._claim_s, AHEAD_S)))
         room = self._concurrency + ahead - in_hand

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from tests.delay import delaying_proxy
-from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet
+from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet, worker_processes
 from tests.end_to_end.processes.commands import eventually
 from tests.postgres import Databases
 from tests.started import start_process
@@ -45,7 +45,7 @@ def count(fleet: Fleet, rows: int) -> Counts:
     job_id = fleet.submit(accounts)
     before = counters(fleet)
     all_are_there = f"{rows} installs"
-    eventually(lambda: len(fleet.calls("install", accounts)) >= rows, all_are_there, within_s=300)
+    eventually(lambda: len(fleet.calls("install", accounts)) >= rows, all_are_there, within_s=240)
     assert end(fleet.worker) == 0  # it settles what it holds, and its sessions tell of all that they did
     after = counters(fleet)
     assert fleet.job(job_id).installed == rows
@@ -73,21 +73,23 @@ def a_fleet(
         fleet = stack.enter_context(open_fleet(folder, databases, **limit))
         fleet.release()
         url = fleet.settings["DATABASE_URL"]
-        if delay_s:
-            far = folder / "far"
-            far.mkdir()
-            server = Path(str(make_url(url).query["host"]))
-            url = stack.enter_context(delaying_proxy(server, far, delay_s)).url(url)
-        fleet.worker = fleet.launch("worker", "--concurrency", str(processes), DATABASE_URL=url)
+        far = folder / "far"
+        far.mkdir()
+        proxy = stack.enter_context(delaying_proxy(Path(str(make_url(url).query["host"])), far))
+        way = proxy.url(url) if delay_s else url
+        fleet.worker = fleet.launch("worker", "--concurrency", str(processes), DATABASE_URL=way)
+        eventually(lambda: len(worker_processes(fleet.worker)) == processes, "its processes are up")
+        proxy.delay_s = delay_s  # not for the start, which would take a minute
         stack.enter_context(busy_loops(loops))
         yield fleet
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("rows", "processes", "loops", "delay_s"),
-    [(2_000, 2, 0, 0.0), (2_000, 2, 8, 0.0), (2_000, 8, 0, 0.0), (400, 2, 0, 0.3), (60, 2, 0, 1.0)],
-    ids=["alone", "beside_busy_loops", "eight_processes", "a_database_0_3_s_away", "a_database_1_s_away"],
+    [(2_000, 2, 0, 0.0), (2_000, 2, 8, 0.0), (2_000, 8, 0, 0.0), (400, 2, 0, 0.3)],
+    ids=["alone", "beside_busy_loops", "eight_processes", "a_database_0_3_s_away"],
 )
 def test_an_install_costs_a_claim_and_a_settle(
     databases: Databases,

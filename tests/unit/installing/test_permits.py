@@ -92,14 +92,14 @@ class Desk:
 
 def test_a_call_starts_at_once_while_its_claim_and_its_job_were_seen_lately() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.5)))
+    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.8)))
     assert desk.permits.is_calling
     assert (desk.begun, desk.seen, desk.prolonged) == (1, 0, 0)
 
 
 def test_the_job_is_asked_for_before_a_call_where_it_was_not_seen_for_long() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.501)))
+    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.801)))
     assert desk.permits.is_calling
     assert (desk.seen, desk.prolonged) == (1, 0)
 
@@ -160,7 +160,7 @@ def test_a_process_that_was_frozen_while_it_waited_for_its_slot_asks_again(clock
 def test_a_pause_is_heard_by_a_call_that_waited_for_its_slot() -> None:
     desk = Desk()
     desk.standing = Standing.STOPPED
-    desk.first_slot.meanwhile = lambda: desk.clock.go_on(1.6)
+    desk.first_slot.meanwhile = lambda: desk.clock.go_on(1.9)
     with pytest.raises(Stopped):
         asyncio.run(desk.call("install"))
     assert (desk.seen, desk.prolonged) == (1, 0)
