@@ -13,6 +13,7 @@ from tests.benchmarks.product import write_file
 from tests.benchmarks.server import CONNECTOR
 from tests.benchmarks.site import Site
 from tests.benchmarks.sizes import sizes
+from worker.clock import Clock
 from worker.cyclr import shapes
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
@@ -69,7 +70,15 @@ def _once(job: Job) -> None:
     now = datetime.now(UTC)
     items = job.time(
         "claim",
-        lambda: claim(job.engine, SEALER, instance_id=INSTANCE_ID, count=TAKEN, claim_s=60, is_idle=False),
+        lambda: claim(
+            job.engine,
+            SEALER,
+            instance_id=INSTANCE_ID,
+            count=TAKEN,
+            claim_s=60,
+            is_idle=False,
+            moment=Clock().moment,
+        ),
     )
     assert isinstance(items, list)
     assert len(items) == TAKEN, f"{len(items)} claimed"

@@ -10,6 +10,7 @@ from sqlalchemy import event
 from tests.clocks import HeldClock
 from tests.end_to_end.conftest import MakeRig
 from tests.end_to_end.harness import Rig, row, until
+from worker.clock import Moment
 from worker.installing import attempt, run
 from worker.store.claiming import ClaimedItem, claim
 
@@ -53,10 +54,10 @@ def claimed(monkeypatch: pytest.MonkeyPatch) -> list[ClaimedItem]:
     """Every item that is claimed, each time."""
     taken: list[ClaimedItem] = []
 
-    def note(*args: Any, **kwargs: Any) -> list[ClaimedItem]:
-        items = claim(*args, **kwargs)
+    def note(*args: Any, **kwargs: Any) -> tuple[Moment, list[ClaimedItem]]:
+        claimed_at, items = claim(*args, **kwargs)
         taken.extend(items)
-        return items
+        return claimed_at, items
 
     monkeypatch.setattr(run, "claim", note)
     return taken

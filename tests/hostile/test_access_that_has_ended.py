@@ -38,8 +38,8 @@ def webs(fleet: Fleet) -> Iterator[tuple[str, str]]:
 
 
 def _address(command: Command) -> str:
-    eventually(lambda: command.exit_code is not None or ADDRESS.search(command.out), "it serves")
-    found = ADDRESS.search(command.out)
+    eventually(lambda: command.exit_code is not None or ADDRESS.search(command.err), "it serves")
+    found = ADDRESS.search(command.err)
     assert found is not None, command.err
     return f"http://127.0.0.1:{found.group(1)}"
 

@@ -181,8 +181,8 @@ MUTANTS = (
         "waiter_is_forgotten",
         "worker/cyclr/limiter_core.py",
         "the limit of a process that waits long for its slot is forgotten, and others call faster meanwhile",
-        "                await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))\n",
-        "                await self._sleep(max(_SHORTEST_WAIT_S, next_in_s - within_s))\n",
+        "            await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))\n",
+        "            await self._sleep(max(_SHORTEST_WAIT_S, next_in_s - within_s))\n",
         ("tests/unit/cyclr/test_limiter.py",),
     ),
     Mutant(
@@ -259,6 +259,34 @@ MUTANTS = (
         "            raise ClaimRanOut\n",
         "            return\n",
         ("tests/unit/installing/test_permits.py", "tests/end_to_end/test_job_rules.py"),
+    ),
+    Mutant(
+        "frozen_process_sends",
+        "worker/installing/permits.py",
+        "a process that was frozen while it waited for its slot sends when it wakes",
+        "                if self._is_sure(0.0):\n",
+        "                if self._is_sure(float('-inf')):\n",
+        (
+            "tests/unit/installing/test_permits.py::test_a_process_that_was_frozen_while_it_waited_for_its_slot_asks_again",
+        ),
+    ),
+    Mutant(
+        "old_word_of_its_job",
+        "worker/installing/permits.py",
+        "a call that waited for its slot is sent although its job was paused meanwhile",
+        "        return self._is_held(in_s) and self._clock.since(self._seen_at) + in_s <= SEEN_WITHIN_S\n",
+        "        return self._is_held(in_s)\n",
+        ("tests/unit/installing/test_permits.py::test_a_pause_is_heard_by_a_call_that_waited_for_its_slot",),
+    ),
+    Mutant(
+        "missed_slot_gives_the_item_back",
+        "worker/installing/permits.py",
+        "each slot that goes by costs a settle and a claim, so that the rate collapses under load",
+        "                self._hand.note_missed()\n",
+        "                raise\n",
+        (
+            "tests/unit/installing/test_permits.py::test_a_slot_that_went_by_is_replaced_while_the_claim_holds",
+        ),
     ),
     Mutant(
         "sent_counts_as_prepared",
@@ -431,8 +459,8 @@ MUTANTS = (
         "prolonging_is_deaf_to_a_pause",
         "worker/store/claiming.py",
         "a further call of an attempt is sent after its job was paused",
-        "            case _:\n                return Standing.STOPPED\n",
-        "            case _:\n                return Standing.HELD\n",
+        "_STANDINGS = {JobState.RUNNING: Standing.HELD, JobState.CANCELLED: Standing.CALLED_OFF}\n",
+        "_STANDINGS = {state: Standing.HELD for state in JobState} | {JobState.CANCELLED: Standing.CALLED_OFF}\n",
         (
             "tests/integration/store/test_claiming.py::test_a_prolonged_claim_hears_of_a_pause_and_of_a_cancel",
         ),
@@ -441,8 +469,8 @@ MUTANTS = (
         "prolonging_is_deaf_to_a_cancel",
         "worker/store/claiming.py",
         "a further call of an attempt installs after its job was cancelled",
-        "                return Standing.CALLED_OFF\n",
-        "                return Standing.HELD\n",
+        "_STANDINGS = {JobState.RUNNING: Standing.HELD, JobState.CANCELLED: Standing.CALLED_OFF}\n",
+        "_STANDINGS = {JobState.RUNNING: Standing.HELD, JobState.CANCELLED: Standing.HELD}\n",
         (
             "tests/integration/store/test_claiming.py::test_a_prolonged_claim_hears_of_a_pause_and_of_a_cancel",
         ),

@@ -20,7 +20,7 @@ from worker.cyclr import limiter_rule
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_core import GateStore, LimiterCore
 from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
-from worker.cyclr.slots import LimiterState, Reservation, Sleep, Slot
+from worker.cyclr.slots import LimiterState, Outlook, Reservation, Sleep, Slot
 from worker.domain.server_faults import Server, ServerFault
 from worker.redis_faults import redis_fault, redis_server_fault
 from worker.redis_url import parse_redis_url
@@ -48,6 +48,8 @@ class Limiter(Protocol):
     """What callers know of either limiter. `began`: `Clock.moment()` of when the call was started."""
 
     async def reserve(self, n: int, *, within_s: float = 1.0) -> Reservation: ...
+
+    async def outlook(self, *, within_s: float) -> Outlook: ...
 
     async def one(self, within_s: float = 2.0) -> Slot: ...
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -19,6 +20,7 @@ from worker.cyclr.slots import (
     LATENESS_S,
     Gate,
     LimiterState,
+    Outlook,
     Reservation,
     Sleep,
     Slot,
@@ -49,6 +51,13 @@ class _Answer(NamedTuple):
     answered: Moment
 
 
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    within_s: float
+    slot: Slot | None = None
+    failure: LimiterAway | None = None
+
+
 class LimiterCore:
     """Everything but the way in which the rule is asked (`ask_rule`)."""
 
@@ -75,6 +84,8 @@ class LimiterCore:
         self._gate = Gate(clock)
         self._streak = Streak()
         self._turn = asyncio.Lock()
+        self._waiting: list[_Waiter] = []  # for `one`
+        self._heard: _Answer | None = None
         self._slots: set[Slot] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._is_restored = False
@@ -91,17 +102,52 @@ class LimiterCore:
         slots, next_in_s = await self._reserve(n, within_s)
         return Reservation(slots, max(0.0, next_in_s - within_s / 2))
 
+    async def outlook(self, *, within_s: float) -> Outlook:
+        """How many slots that start within `within_s` there are, by what was heard lately; it reserves none.
+
+        More may be had where nobody has called for a while: of a burst it knows one only. Raises: LimiterAway.
+        """
+        if self._heard is None or self._clock.since(self._heard.answered) > GATE_READ_EVERY_S:
+            await self._ask("read")
+        assert self._heard is not None, "by the question"
+        reply, _, answered = self._heard
+        next_in_s = reply.next_in / SECOND - self._clock.since(answered)
+        if next_in_s > within_s:
+            return Outlook(0, max(0.0, next_in_s - within_s / 2))
+        slots = 1 + int((within_s - max(0.0, next_in_s)) * SECOND / reply.interval)
+        return Outlook(1 if reply.level else slots, 0.0)
+
     async def one(self, within_s: float = 2.0) -> Slot:
-        """A slot for one further call of an attempt; waits until there is one, in the order of the callers.
+        """A slot for one call; waits until there is one, in the order of the callers, all of whom ask in one question.
 
         Cancelling the wait loses this caller's slot at most. Raises: LimiterAway.
         """
-        async with self._turn:
-            while True:
-                slots, next_in_s = await self._reserve(1, within_s)
-                if slots:
-                    return slots[0]
-                await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))
+        mine = _Waiter(within_s)
+        self._waiting.append(mine)
+        try:
+            async with self._turn:
+                while mine.slot is None and mine.failure is None:
+                    await self._serve(within_s)
+        finally:
+            self._waiting.remove(mine)
+        if mine.slot is None:
+            assert mine.failure is not None
+            raise mine.failure
+        return mine.slot
+
+    async def _serve(self, within_s: float) -> None:
+        """One question for all who wait for such a slot; where there is none yet, until it is worth asking again."""
+        alike = [waiter for waiter in self._waiting if waiter.slot is None and waiter.within_s == within_s]
+        try:
+            slots, next_in_s = await self._reserve(len(alike), within_s)
+        except LimiterAway as failure:
+            for waiter in alike:
+                waiter.failure = failure
+            return
+        for waiter, slot in zip(alike, slots, strict=False):
+            waiter.slot = slot
+        if not slots:
+            await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))
 
     async def close_gate(self, seconds: float, *, slow_down: bool) -> None:
         """Nobody calls for so long (1 h at most). It only ever prolongs; safe to repeat.
@@ -191,6 +237,7 @@ class LimiterCore:
         reply = await self.ask_rule(question, *given)
         answer = _Answer(reply, asked, self._clock.moment())
         self._gate.learn(reply, asked=asked, answered=answer.answered)
+        self._heard = answer
         if not reply.is_fresh:  # a state that was lost says nothing of the others
             self._note_pace(Pace(reply.configured_per_second, self._limit.per_second))
         return answer

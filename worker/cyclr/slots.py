@@ -144,6 +144,14 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """How many slots could be had, none of them reserved. `retry_in_s`: as in a `Reservation`."""
+
+    slots: int
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LimiterState:
     """For display. `rate_per_second`: what a gate of Cyclr has left of `pace`. `outage_level`: outages in a row, 0 when
     Cyclr answers; `outage`: what a caller met last then, None where it is not known."""

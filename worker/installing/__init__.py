@@ -1,6 +1,8 @@
-"""What a worker does: reserve, claim, attempt, settle.
+"""What a worker does: claim, reserve, attempt, settle.
 
-run.py       the install loop: slots -> claims -> attempts -> settlements
+run.py       the install loop: claims -> slots -> attempts -> settlements
+window.py    how much the loop takes in hand
+together.py  questions of many attempts that go to the database as one
 attempt.py   one attempt at one item: look, create the account, install
 judging.py   the retry table: what a call's failure means
 permits.py   each call's slot, and the last check of the claim before it is sent

@@ -34,7 +34,7 @@ from worker.store.connectors import JobConnector
 
 T = TypeVar("T")
 
-ROOM_WITHIN_S = 1.0  # by then the slot is missed, and the claim holds for long yet
+ROOM_WITHIN_S = 5.0  # the claim holds for long yet: another process may take the item
 
 
 class Ended(Exception):

@@ -1,18 +1,21 @@
 """The last thing before a request is written: the call's slot has come, and the claim still holds for a whole deadline."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Protocol
 
 from worker.clock import Clock, Moment
-from worker.cyclr.errors import CyclrError
+from worker.cyclr.errors import CyclrError, GateClosed, SlotMissed
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
 from worker.installing.judging import Call
+from worker.installing.window import AHEAD_S
 from worker.store.claiming import Standing
 from worker.store.tallies import CallMade
 
-PROLONG_BEFORE_S = 0.5  # so late that a pause or a cancel before it is seen in time
 GIVE_BACK_S = 2.0  # what is left of a claim for giving the item back in time
+# A call is sent so long at most after its job was asked for and was running: a pause or a cancel is heard within 2 s.
+SEEN_WITHIN_S = 1.8
 
 
 class GivenBack(CyclrError):
@@ -23,7 +26,7 @@ class GivenBack(CyclrError):
 
 
 class ClaimRanOut(GivenBack):
-    """The claim ends before a call that starts now would have to: another worker may be about to take the item."""
+    """The claim was prolonged, and even so it ends before a call that starts now would have to."""
 
 
 class NoSlotInTime(GivenBack):
@@ -42,34 +45,52 @@ class CalledOff(GivenBack):
     """The job was cancelled: no install may be sent."""
 
 
-class Permits:
-    """The permits of one attempt's calls: a slot each, and for each the check of the claim.
+class Hand(Protocol):
+    """What the install loop does for one attempt."""
 
-    `claimed_at`: a moment before the claim was asked for. `prolong` holds the item for another `claim_s`.
+    async def prolong(self) -> tuple[Moment, Standing]:
+        """Hold the item for another claim's time from that moment on, and write down what was done for good."""
+
+    async def see(self) -> tuple[Moment, Standing]:
+        """How its job stands, and a moment before that was asked."""
+
+    def note_begun(self) -> None:
+        """The first call is sent now."""
+
+    def note_missed(self) -> None:
+        """A slot went by unused."""
+
+
+class Permits:
+    """The permits of one attempt's calls: a slot each, and for each the check of the claim and of the job.
+
+    `first_slot`: for the first call, where one was taken with the claim. `claimed_at`: a moment before the claim was asked for.
     `calls`: those that were made.
     """
 
     def __init__(
         self,
-        first_slot: Slot,
+        first_slot: Slot | None,
         *,
         claimed_at: Moment,
         claim_s: float,
         deadline_s: float,
         limiter: Limiter,
-        prolong: Callable[[], Awaitable[Standing]],
+        hand: Hand,
         is_stopping: Callable[[], bool],
         clock: Clock,
     ) -> None:
         self.last_call: Call = "account"
         self.is_calling = False
         self.calls: list[CallMade] = []
-        self._first_slot: Slot | None = first_slot
+        self._first_slot = first_slot
         self._claimed_at = claimed_at
+        self._seen_at = claimed_at
         self._claim_s = claim_s
         self._sendable_s = claim_s - deadline_s
         self._limiter = limiter
-        self._prolong = prolong
+        self._hand = hand
+        self._has_begun = False
         self._is_stopping = is_stopping
         self._clock = clock
 
@@ -80,56 +101,92 @@ class Permits:
         return self.last_call if self.is_calling else "account"
 
     async def next(self, call: Call) -> "Permit":
-        """A permit for one call. Raises: GivenBack, LimiterAway."""
+        """A permit for one call. Raises: GivenBack."""
         self.is_calling = False
         self.last_call = call
         if self._is_stopping():
             raise Stopped
-        slot, self._first_slot = self._first_slot, None
-        if slot is None:
-            slot = await self._further_slot()
-            await asyncio.sleep(max(0.0, slot.starts_in_s() - PROLONG_BEFORE_S))
+        if self._has_begun:
             await self._hold_on(call)
-        return Permit(self, slot, call)
+        return Permit(self, call)
 
-    async def _further_slot(self) -> Slot:
+    async def start(self, call: Call) -> None:
+        """Return at the moment of sending: the call's slot has come, and claim and job were seen to hold.
+
+        A slot that went by, or that the gate took, is replaced while the claim holds: to give the item back would cost
+        a settle and a claim. Raises: GivenBack, LimiterAway.
+        """
+        slot, self._first_slot = self._first_slot, None
+        while True:
+            if slot is None:
+                await self._be_sure(call, 0.0)  # before the slot, which would go by meanwhile
+                slot = await self._another_slot()
+            await self._be_sure(call, slot.starts_in_s())
+            try:
+                await slot.ready()
+            except (SlotMissed, GateClosed):
+                self._hand.note_missed()
+            else:
+                # On the clock that goes on while the process is frozen or the machine sleeps.
+                if self._is_sure(0.0):
+                    break
+            slot = None
+        self.is_calling = True
+        if not self._has_begun:
+            self._has_begun = True
+            self._hand.note_begun()
+
+    async def _another_slot(self) -> Slot:
         left_s = self._claim_s - self._clock.since(self._claimed_at)
         try:
             async with asyncio.timeout(max(GIVE_BACK_S, left_s - GIVE_BACK_S)):
-                return await self._limiter.one()
+                return await self._limiter.one(AHEAD_S)
         except TimeoutError:
             raise NoSlotInTime from None
 
+    def _is_sure(self, in_s: float) -> bool:
+        """Whether a call that starts in so long ends while the claim holds, and its job was seen lately."""
+        return self._is_held(in_s) and self._clock.since(self._seen_at) + in_s <= SEEN_WITHIN_S
+
+    def _is_held(self, in_s: float) -> bool:
+        return self._clock.since(self._claimed_at) + in_s <= self._sendable_s
+
+    async def _be_sure(self, call: Call, in_s: float) -> None:
+        if not self._is_held(in_s):
+            await self._hold_on(call)
+            if not self._is_held(in_s):
+                raise ClaimRanOut
+        if not self._is_sure(in_s):
+            asked_at, standing = await self._hand.see()
+            self._go_on(call, standing, asked_at)
+
     async def _hold_on(self, call: Call) -> None:
-        asked_at = self._clock.moment()
-        match await self._prolong():
+        asked_at, standing = await self._hand.prolong()
+        self._go_on(call, standing, asked_at)
+        self._claimed_at = asked_at
+
+    def _go_on(self, call: Call, standing: Standing, asked_at: Moment) -> None:
+        """Raises: CalledOff, Stopped."""
+        match standing:
             case Standing.HELD:
-                self._claimed_at = asked_at
+                self._seen_at = asked_at
             case Standing.CALLED_OFF if call in ("look", "account"):
-                self._claimed_at = asked_at
+                self._seen_at = asked_at
             case Standing.CALLED_OFF:
                 raise CalledOff
             case Standing.LOST | Standing.STOPPED:
                 raise Stopped
 
-    def check_claim(self) -> None:
-        """Raises: ClaimRanOut, unless a call that starts now ends while the claim holds, whatever the machine slept through."""
-        if self._clock.since(self._claimed_at) > self._sendable_s:
-            raise ClaimRanOut
-
 
 class Permit:
-    """Leave to start one call. `ready` returns at the moment of sending, or raises NotStarted or GivenBack."""
+    """Leave to start one call. `ready` returns at the moment of sending, or raises GivenBack or LimiterAway."""
 
-    def __init__(self, permits: Permits, slot: Slot, call: Call) -> None:
+    def __init__(self, permits: Permits, call: Call) -> None:
         self._permits = permits
-        self._slot = slot
         self._call = call
 
     async def ready(self) -> None:
-        await self._slot.ready()
-        self._permits.check_claim()
-        self._permits.is_calling = True
+        await self._permits.start(self._call)
 
     def ended(self, outcome: str, took_s: float) -> None:
         self._permits.calls.append(CallMade(self._call, outcome, took_s))

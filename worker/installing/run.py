@@ -1,27 +1,29 @@
-"""The install loop of one process: reserve slots, claim as many items, call at each slot's time, settle in groups."""
+"""The install loop of one process: claim what will really begin, take slots for it, call at their time, settle in groups."""
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
-from worker.cyclr.slots import Slot
+from worker.cyclr.slots import Outlook, Slot
 from worker.domain.states import Code
 from worker.domain.verdicts import LookFirst, Verdict, conclude
 from worker.installing.attempt import Attempt
 from worker.installing.judging import Rules
-from worker.installing.permits import Permits
+from worker.installing.permits import SEEN_WITHIN_S, Permits
 from worker.installing.releases import Releases
 from worker.installing.settler import Settler
-from worker.store.claiming import ClaimedItem, Standing, claim, count_due, prolong
+from worker.installing.together import Together
+from worker.installing.window import AHEAD_S, Window
+from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.losses import is_database_away
 from worker.store.sealing import Sealer
@@ -30,20 +32,12 @@ from worker.store.settling import Settlement, settle
 from worker.telemetry import get_logger
 
 RING_EVERY_S = 1.0
-# How far ahead slots are taken: what is taken cannot be given to another job, and hears of a pause only at its claim.
-AHEAD_S = 0.5
 LONGEST_PAUSE_S = 0.5  # between two questions for slots or work, so that a stop is heard
 DATABASE_AWAY_S = 1.0
 CLAIMING = "claiming rows"
 PROLONGING = "holding on to rows"
-# Due items are counted far ahead of what can be taken: one count serves many turns while the queue is full.
-COUNT_AHEAD = 10
-COUNT_TRUSTED_S = 0.5
-# So many items as end within this time are claimed before there is room for their calls: a claim takes that long on a
-# busy machine. Less than a slot may be late.
-CLAIM_AHEAD_S = 0.1
-PACE_OVER_S = 1.0  # what "so many" is measured over
 GATHER_S = 0.02  # a count and a claim cost about the same for one item as for many
+HOLD_EVERY_S = 0.1  # claims are prolonged in groups, as verdicts are settled
 
 log = get_logger()
 
@@ -58,28 +52,38 @@ class Limits:
     pause_above_percent: float
 
 
-@dataclass(slots=True)
-class _Account:
-    """What an attempt did for good, to be written with the next prolonging."""
-
-    exists: bool = False
-    created: bool = False
-
-    def note(self, is_new: bool) -> None:
-        self.exists = True
-        self.created = self.created or is_new
-
-
-@dataclass(slots=True)
 class _InHand:
-    attempt: Attempt
-    has_begun: bool = False
-    task: "asyncio.Task[None]" = field(init=False)
+    """An item from its claim to its settlement: what its attempt asks of the loop."""
+
+    def __init__(self, run: "InstallRun", item: ClaimedItem) -> None:
+        self.item = item
+        self.attempt: Attempt
+        self.task: asyncio.Task[None]
+        self.has_begun = False  # the task, which is cancelled only then: its item would be forgotten before
+        self._run = run
+        self._account_exists = item.account_exists
+        self._account_created = False
 
     @property
     def is_between_calls(self) -> bool:
-        # A task that is cancelled before its first step never takes it, and its item would be forgotten.
         return self.has_begun and not self.attempt.permits.is_calling
+
+    async def prolong(self) -> tuple[Moment, Standing]:
+        return await self._run.holding.ask(Hold(self.item, self._account_exists, self._account_created))
+
+    async def see(self) -> tuple[Moment, Standing]:
+        return await self._run.seeing.ask(self.item.job_id)
+
+    def note_account(self, is_new: bool) -> None:
+        """What was done for good, to be written with the next prolonging."""
+        self._account_exists = True
+        self._account_created = self._account_created or is_new
+
+    def note_begun(self) -> None:
+        self._run.note_begun(self.item.id)
+
+    def note_missed(self) -> None:
+        self._run.note_missed()
 
 
 class InstallRun:
@@ -112,16 +116,19 @@ class InstallRun:
         self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="database")
         self._settler = Settler(self._settle)
         self._releases = Releases(engine, client, self._in_thread)
+        self.holding = Together(self._prolong, gather_s=HOLD_EVERY_S)
+        self.seeing = Together(self._see, gather_s=0)
         self._in_hand: dict[int, _InHand] = {}
+        self._waiting: dict[
+            int, float
+        ] = {}  # items whose first call has not begun, and since when; the oldest first
         self._room = asyncio.Semaphore(limits.concurrency)
-        self._ended_at: deque[Moment] = deque()  # of the attempts that ended within PACE_OVER_S
+        self._window = Window(limits.concurrency)
         self._has_signed_in = False
         self._has_one_alone = False  # what was claimed last, and alone
-        self._spare: list[Slot] = []
         self._stopping = asyncio.Event()
         self._rang_at: Moment | None = None
-        self._known_due = 0
-        self._counted_at: Moment | None = None
+        self._has_more = False  # than the last claim has taken
 
     async def run(self, *, for_s: float) -> None:
         """Work for about `for_s` seconds, or until nothing is due and nothing in flight, or until `stop`."""
@@ -150,32 +157,59 @@ class InstallRun:
             if hand.is_between_calls:
                 hand.task.cancel()
 
+    def note_begun(self, item_id: int) -> None:
+        """The first call of this item is sent."""
+        self._waiting.pop(item_id, None)
+        self._window.note_begun(_now())
+
+    def note_missed(self) -> None:
+        """A slot went by unused."""
+        self._window.note_missed(_now())
+
     async def _take_more(self) -> bool:
-        """One turn: slots, claims, attempts. Whether there was anything due."""
+        """One turn: claims, slots, attempts. Whether there was anything due."""
         wanted = self._wanted()
-        due = await self._count_due(wanted) if wanted else 0
-        if not due:
+        if not wanted or not await self._has_due():
             return await self._has_more_after_a_while()
         await self._sign_in()
         if self._stopping.is_set():
             return True
-        slots, retry_in_s = await self._reserve(min(wanted, due))
-        if not slots:
-            await self._wait_for_a_change(min(retry_in_s, LONGEST_PAUSE_S))
+        outlook = await self._outlook()
+        count = min(wanted, outlook.slots)
+        if not count:
+            await self._wait_for_a_change(min(outlook.retry_in_s, LONGEST_PAUSE_S))
             return True
-        claimed_at = self._clock.moment()
-        items = await self._claim(len(slots))
-        self._known_due = self._known_due - len(items) if len(items) == len(slots) else 0
+        asked_at = self._clock.moment()
+        claimed_at, items = await self._claim(count)
+        self._window.note_claim(self._clock.since(asked_at))
+        self._has_more = len(items) == count
         self._has_one_alone = any(item.is_alone for item in items)
-        for item, slot in zip(items, slots, strict=False):
+        slots = await self._take_slots(len(items), claimed_at)
+        for item, slot in zip_longest(items, slots):
             self._begin(item, slot, claimed_at)
-        self._spare = slots[len(items) :]
-        if len(items) == len(slots):
+        if self._has_more:
             await self._ring_again()
         if not items:
             # What is due is for another process, or for one that holds nothing else.
             await self._wait_for_a_change(LONGEST_PAUSE_S)
         return True
+
+    async def _outlook(self) -> Outlook:
+        """What is claimed is what can begin: where nobody may call, nothing is."""
+        try:
+            return await self._limiter.outlook(within_s=AHEAD_S)
+        except LimiterAway:
+            return Outlook(0, LONGEST_PAUSE_S)
+
+    async def _take_slots(self, count: int, claimed_at: Moment) -> list[Slot]:
+        """Slots for the first calls of so many items, at most; the others wait for theirs one by one."""
+        if self._clock.since(claimed_at) + AHEAD_S > SEEN_WITHIN_S:
+            return []  # they would go by while the items' jobs are asked for again
+        try:
+            reservation = await self._limiter.reserve(self._window.slots(_now(), count), within_s=AHEAD_S)
+        except LimiterAway:
+            return []
+        return reservation.slots
 
     async def _sign_in(self) -> None:
         """Before the first slots of a run: the token's call has to wait behind all that are reserved, and they go by unused."""
@@ -207,39 +241,25 @@ class InstallRun:
         """How many items to take now: as many as there is room for, and will be by the time that they are here."""
         if self._has_one_alone and not self._is_idle:
             return 0
-        while self._ended_at and self._clock.since(self._ended_at[0]) > PACE_OVER_S:
-            self._ended_at.popleft()
-        ahead = round(len(self._ended_at) * CLAIM_AHEAD_S / PACE_OVER_S)
-        wanted = self._limits.concurrency + ahead - len(self._in_hand)
-        return wanted if wanted > ahead // 2 else 0
+        now = _now()
+        waits_s = now - next(iter(self._waiting.values()), now)
+        return self._window.items(
+            now, in_hand=len(self._in_hand), waiting=len(self._waiting), waits_s=waits_s
+        )
 
-    async def _reserve(self, count: int) -> tuple[list[Slot], float]:
-        """Slots in hand from the last turn, and new ones up to `count`; how long to wait where there are none."""
-        slots = [slot for slot in self._spare if not slot.is_over][:count]
-        self._spare = []
-        retry_in_s = 0.0
-        if len(slots) < count:
-            try:
-                reservation = await self._limiter.reserve(count - len(slots), within_s=AHEAD_S)
-            except LimiterAway:
-                return slots, LONGEST_PAUSE_S
-            slots += reservation.slots
-            retry_in_s = reservation.retry_in_s
-        return slots, retry_in_s
-
-    def _begin(self, item: ClaimedItem, slot: Slot, claimed_at: Moment) -> None:
-        account = _Account(exists=item.account_exists)
+    def _begin(self, item: ClaimedItem, slot: Slot | None, claimed_at: Moment) -> None:
+        hand = _InHand(self, item)
         permits = Permits(
             slot,
             claimed_at=claimed_at,
             claim_s=self._limits.claim_s,
             deadline_s=self._limits.deadline_s,
             limiter=self._limiter,
-            prolong=lambda: self._prolong(item, account),
+            hand=hand,
             is_stopping=self._stopping.is_set,
             clock=self._clock,
         )
-        attempt = Attempt(
+        hand.attempt = Attempt(
             item,
             permits,
             self._client,
@@ -247,17 +267,17 @@ class InstallRun:
             self._rules,
             room=self._room,
             is_outage=self._limiter.is_outage,
-            note_account=account.note,
+            note_account=hand.note_account,
             rng=self._rng,
         )
-        hand = _InHand(attempt)
         hand.task = asyncio.create_task(self._attend(hand))
         self._in_hand[item.id] = hand
+        self._waiting[item.id] = _now()
 
     async def _attend(self, hand: _InHand) -> None:
         """See one attempt through to its settlement, whatever happens to it."""
         hand.has_begun = True
-        item = hand.attempt.item
+        item = hand.item
         started_at, began = self._clock.now(), self._clock.moment()
         try:
             verdict = await hand.attempt.run()
@@ -265,7 +285,8 @@ class InstallRun:
             verdict = self._after_a_crash(item, error)
         finally:
             self._in_hand.pop(item.id, None)
-            self._ended_at.append(self._clock.moment())
+            self._waiting.pop(item.id, None)
+            self._window.note_ended(_now())
         took_s, permits = self._clock.since(began), hand.attempt.permits
         self._settler.add(
             Settlement(item, verdict, started_at, took_s, permits.last_call, tuple(permits.calls))
@@ -306,18 +327,15 @@ class InstallRun:
             self._rang_at = self._clock.moment()
             await self._in_thread(self._ring)
 
-    async def _count_due(self, limit: int) -> int:
-        """How many items may be claimed now, up to `limit`. A wrong one costs some slots, which stay in hand."""
-        if self._is_idle or self._counted_at is None or self._clock.since(self._counted_at) > COUNT_TRUSTED_S:
-            self._known_due = 0  # an item that is claimed alone is counted by an idle process only
-        if self._known_due < limit:
-            self._counted_at = self._clock.moment()
-            ahead = limit if self._is_idle else limit * COUNT_AHEAD
-            work = partial(count_due, self._engine, self._instance_id, limit=ahead, is_idle=self._is_idle)
-            self._known_due = int(await self._patiently(work, 0))
-        return min(limit, self._known_due)
+    async def _has_due(self) -> bool:
+        """Whether anything may be claimed now: asked where the last claim has not shown it, since a question is cheaper
+        than a claim that finds nothing."""
+        if self._has_more:
+            return True
+        work = partial(count_due, self._engine, self._instance_id, limit=1, is_idle=self._is_idle)
+        return bool(await self._patiently(work, 0))
 
-    async def _claim(self, count: int) -> list[ClaimedItem]:
+    async def _claim(self, count: int) -> tuple[Moment, list[ClaimedItem]]:
         work = partial(
             claim,
             self._engine,
@@ -326,9 +344,10 @@ class InstallRun:
             count=count,
             claim_s=self._limits.claim_s,
             is_idle=self._is_idle,
+            moment=self._clock.moment,
         )
-        items: list[ClaimedItem] = await self._patiently(work, [])
-        return items
+        claimed: tuple[Moment, list[ClaimedItem]] = await self._patiently(work, (self._clock.moment(), []))
+        return claimed
 
     async def _patiently(self, work: Callable[[], Any], otherwise: Any) -> Any:
         """What `work` returns, or `otherwise` after a pause while the database is away."""
@@ -341,18 +360,21 @@ class InstallRun:
         note_database_success(CLAIMING)
         return done
 
-    async def _prolong(self, item: ClaimedItem, account: _Account) -> Standing:
-        work = partial(
-            prolong,
-            self._engine,
-            item,
-            claim_s=self._limits.claim_s,
-            account_exists=account.exists,
-            account_created=account.created,
-        )
-        standing: Standing = await self._in_thread(work)
+    async def _prolong(self, holds: Sequence[Hold]) -> Sequence[tuple[Moment, Standing]]:
+        claim_s, moment = self._limits.claim_s, self._clock.moment
+        work = partial(prolong, self._engine, holds, claim_s=claim_s, moment=moment)
+        asked_at, standings = await self._in_thread(work)
         note_database_success(PROLONGING)
-        return standing
+        return [(asked_at, standing) for standing in standings]
+
+    async def _see(self, job_ids: Sequence[str]) -> Sequence[tuple[Moment, Standing]]:
+        work = partial(find_standings, self._engine, job_ids, moment=self._clock.moment)
+        try:
+            asked_at, standings = await self._in_thread(work)
+        except Exception as error:  # noqa: BLE001 - what may not be sent is given back
+            note_database_failure(error, PROLONGING)
+            asked_at, standings = self._clock.moment(), [Standing.STOPPED] * len(job_ids)
+        return [(asked_at, standing) for standing in standings]
 
     async def _settle(self, group: list[Settlement]) -> int:
         work = partial(settle, self._engine, group, pause_above_percent=self._limits.pause_above_percent)
@@ -360,3 +382,7 @@ class InstallRun:
 
     async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -3,19 +3,20 @@
 import enum
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, bindparam, select, update
 
+from worker.clock import Moment
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
 from worker.store import due
 from worker.store.sealing import Sealer
-from worker.store.session import db_now, reading, writing
-from worker.store.tables import DEATHS_UNTIL_ALONE, items, jobs
+from worker.store.session import db_now, glancing, reading, writing
+from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, items, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +66,32 @@ def count_due(engine: Engine, instance_id: str, *, limit: int, is_idle: bool = T
 
 
 def claim(
-    engine: Engine, sealer: Sealer, *, instance_id: str, count: int, claim_s: float, is_idle: bool
-) -> list[ClaimedItem]:
-    """Claim up to `count` due items for `claim_s` seconds of the database's clock, fair shares for each running job.
+    engine: Engine,
+    sealer: Sealer,
+    *,
+    instance_id: str,
+    count: int,
+    claim_s: float,
+    is_idle: bool,
+    moment: Callable[[], Moment],
+) -> tuple[Moment, list[ClaimedItem]]:
+    """Claim up to `count` due items for `claim_s` seconds of the database's clock, fair shares for each running job;
+    and a `moment` before these seconds began.
 
     `is_idle`: the process holds nothing else. Only then is an item given that was held by workers that died,
     and then it alone, so that the next death tells on nobody else. Never takes more than `count`, whatever is lost.
     """
     claim_id = uuid.uuid4().hex  # of its own for every claim statement
     is_repeated = False
+    claimed_at = moment()
 
     def work(connection: Connection) -> list[Row[Any]]:
-        nonlocal is_repeated
+        nonlocal is_repeated, claimed_at
         # A commit whose answer was lost: what it took must not wait for the claim to run out, beside a second take.
         if is_repeated and (held := due.list_held(connection, claim_id)):
             return held
         is_repeated = True
+        claimed_at = moment()
         now = db_now(connection)
         until = now + timedelta(seconds=claim_s)
         if is_idle:
@@ -98,7 +109,8 @@ def claim(
             waiting = waiting[room:] + [job for job in asked if given[job.id] == share]
         return taken
 
-    return [_to_item(row, claim_id, sealer) for row in writing(engine, work)]
+    rows = writing(engine, work)
+    return claimed_at, [_to_item(row, claim_id, sealer) for row in rows]
 
 
 # Made once: to make a statement anew costs more than to run it.
@@ -144,35 +156,78 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
     )
 
 
-def prolong(
-    engine: Engine,
-    item: ClaimedItem,
-    *,
-    claim_s: float,
-    account_exists: bool = False,
-    account_created: bool = False,
-) -> Standing:
-    """Hold `item` for another `claim_s` seconds, and learn how its job stands. Guarded by the claim's id.
-
-    `account_exists`, `account_created`: what is done for good; written on the item, never taken back.
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An item to be held on to. `account_exists`, `account_created`: what is done for good; written on the item,
+    never taken back.
     """
 
-    def work(connection: Connection) -> Standing:
-        values: dict[str, Any] = {"claim_until": db_now(connection) + timedelta(seconds=claim_s)}
-        if account_exists:
-            values["account_exists"] = True
-        if account_created:
-            values["account_created"] = True
-        held = update(items).where(items.c.id == item.id, items.c.claim_id == item.claim_id).values(values)
-        if not connection.execute(held).rowcount:
-            return Standing.LOST
-        state = connection.execute(select(jobs.c.state).where(jobs.c.id == item.job_id)).scalar_one()
-        match JobState(state):
-            case JobState.RUNNING:
-                return Standing.HELD
-            case JobState.CANCELLED:
-                return Standing.CALLED_OFF
-            case _:
-                return Standing.STOPPED
+    item: ClaimedItem
+    account_exists: bool = False
+    account_created: bool = False
+
+
+def prolong(
+    engine: Engine, holds: Sequence[Hold], *, claim_s: float, moment: Callable[[], Moment]
+) -> tuple[Moment, list[Standing]]:
+    """Hold these items for another `claim_s` seconds, in one transaction; how each of them stands, with its job, and a
+    `moment` before these seconds began.
+
+    Guarded by the claims' ids. Safe to repeat.
+    """
+
+    def work(connection: Connection) -> tuple[Moment, list[Standing]]:
+        # In the order in which a settle locks them.
+        held = {
+            (row.id, row.claim_id)
+            for row in connection.execute(
+                select(items.c.id, items.c.claim_id)
+                .where(items.c.id.in_([hold.item.id for hold in holds]), IS_RUNNING)
+                .order_by(items.c.id)
+                .with_for_update()
+            )
+        }
+        mine = [hold for hold in holds if _key(hold.item) in held]
+        asked_at = moment()
+        until = db_now(connection) + timedelta(seconds=claim_s)
+        by_change: dict[tuple[bool, bool], list[int]] = {}
+        for hold in mine:
+            by_change.setdefault((hold.account_exists, hold.account_created), []).append(hold.item.id)
+        for (exists, created), item_ids in by_change.items():
+            values: dict[str, Any] = {"claim_until": until}
+            if exists:
+                values["account_exists"] = True
+            if created:
+                values["account_created"] = True
+            connection.execute(update(items).where(items.c.id.in_(item_ids)).values(values))
+        standings = _standings(connection, {hold.item.job_id for hold in mine})
+        return asked_at, [
+            standings[hold.item.job_id] if _key(hold.item) in held else Standing.LOST for hold in holds
+        ]
 
     return writing(engine, work)
+
+
+def _key(item: ClaimedItem) -> tuple[int, str]:
+    return item.id, item.claim_id
+
+
+def find_standings(
+    engine: Engine, job_ids: Sequence[str], *, moment: Callable[[], Moment]
+) -> tuple[Moment, list[Standing]]:
+    """How each of these jobs stands for the items that are held of it, and a `moment` before the database was asked.
+
+    A job that is gone counts as lost.
+    """
+    with glancing(engine) as connection:
+        asked_at = moment()
+        standings = _standings(connection, set(job_ids))
+    return asked_at, [standings.get(job_id, Standing.LOST) for job_id in job_ids]
+
+
+def _standings(connection: Connection, job_ids: Set[str]) -> dict[str, Standing]:
+    rows = connection.execute(select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(sorted(job_ids))))
+    return {row.id: _STANDINGS.get(JobState(row.state), Standing.STOPPED) for row in rows}
+
+
+_STANDINGS = {JobState.RUNNING: Standing.HELD, JobState.CANCELLED: Standing.CALLED_OFF}

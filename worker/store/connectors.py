@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, false, func, or_, select, update
 
 from worker.domain.connectors import AuthMethod, Connector, asks_customer
-from worker.store.session import db_now, reading, writing
+from worker.store.session import db_now, glancing, reading, writing
 from worker.store.tables import IS_UNAUTHENTICATED, items, job_connectors
 
 STALE_AFTER = timedelta(hours=24)
@@ -52,7 +52,7 @@ def _methods(definition: Mapping[str, Any]) -> list[AuthMethod]:
 
 def get_connector(engine: Engine, connector_id: int) -> JobConnector:
     """The connector of this id. Raises: NoResultFound."""
-    with reading(engine) as connection:
+    with glancing(engine) as connection:  # items are in hand meanwhile
         row = connection.execute(select(job_connectors).where(job_connectors.c.id == connector_id)).one()
         resolved_at: datetime | None = row.resolved_at
         is_stale = resolved_at is None or resolved_at < db_now(connection) - STALE_AFTER

@@ -24,7 +24,7 @@ from worker.store.postgres import (
     set_limits,
 )
 
-__all__ = ["Engine", "db_now", "open_engine", "reading", "writing"]
+__all__ = ["Engine", "db_now", "glancing", "open_engine", "reading", "writing"]
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
@@ -170,6 +170,19 @@ def waiting_only(engine: Engine, waits_ms: int) -> Engine:
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads."""
     with engine.connect().execution_options(reads_only=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def glancing(engine: Engine) -> Iterator[Connection]:
+    """For one question whose answer must be fresh: on PostgreSQL without a transaction, whose beginning and end are
+    questions of their own.
+    """
+    if engine.dialect.name == "sqlite":
+        with reading(engine) as connection:
+            yield connection
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
 
 

@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import Connection, select, text, update
 
 from tests.postgres import Databases
+from worker.clock import Clock
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
 from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
-from worker.store.claiming import ClaimedItem, claim
+from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
 from worker.store.loading import Loader, NewJob, ensure_instance
 from worker.store.meeting import Waiting
 from worker.store.schema import upgrade
@@ -251,11 +252,15 @@ class Loads:
 def take(
     engine: Engine, count: int = 100, *, is_idle: bool = False, claim_s: float = 60, **more: Any
 ) -> list[ClaimedItem]:
-    return claim(
-        engine,
-        SEALER,
-        **{"instance_id": INSTANCE, "count": count, "claim_s": claim_s, "is_idle": is_idle} | more,
-    )
+    asked = {"instance_id": INSTANCE, "count": count, "claim_s": claim_s, "is_idle": is_idle}
+    _, taken = claim(engine, SEALER, **asked | more, moment=Clock().moment)
+    return taken
+
+
+def hold(engine: Engine, item: ClaimedItem, *, claim_s: float, **done: bool) -> Standing:
+    """Prolong the claim of one item. `done`: what was done for good."""
+    _, [standing] = prolong(engine, [Hold(item, **done)], claim_s=claim_s, moment=Clock().moment)
+    return standing
 
 
 def settlement(item: ClaimedItem, verdict: Verdict) -> Settlement:

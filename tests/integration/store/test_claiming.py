@@ -9,16 +9,18 @@ from tests.integration.store.databases import (
     ago,
     change_items,
     end,
+    hold,
     item_row,
     planned,
     rows_of,
     set_state,
     take,
 )
+from worker.clock import Clock
 from worker.domain.rows import NewAccount
 from worker.domain.states import Code, ItemState, JobState, PauseReason
 from worker.domain.verdicts import Released, RetryAt
-from worker.store.claiming import Standing, claim, count_due, prolong
+from worker.store.claiming import Standing, claim, count_due
 from worker.store.jobs import cancel_job, pause_job
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
@@ -75,8 +77,14 @@ def test_secrets_that_cannot_be_opened_are_none_and_the_item_is_claimed_all_the_
     job_id = loads.job(3)
     change_items(engine, job_id, 3, sealed=b"k1:short")
     change_items(engine, job_id, 4, sealed=None)
-    items = claim(
-        engine, Sealer({"k1": b"1" * 32}), instance_id="instance-a", count=9, claim_s=60, is_idle=True
+    _, items = claim(
+        engine,
+        Sealer({"k1": b"1" * 32}),
+        instance_id="instance-a",
+        count=9,
+        claim_s=60,
+        is_idle=True,
+        moment=Clock().moment,
     )
     assert [(item.row_number, item.secrets) for item in items] == [
         (2, {"api_key": "secret-2"}),
@@ -196,7 +204,7 @@ def test_a_prolonged_claim_is_held_and_lasts_longer(engine: Engine, loads: Loads
     loads.job(1)
     [item] = take(engine, claim_s=10)
     before = item_row(engine, item.id).claim_until
-    assert prolong(engine, item, claim_s=100) is Standing.HELD
+    assert hold(engine, item, claim_s=100) is Standing.HELD
     assert 80 < (item_row(engine, item.id).claim_until - before).total_seconds() < 100
 
 
@@ -204,8 +212,8 @@ def test_what_is_done_for_good_is_written_and_never_taken_back(engine: Engine, l
     job_id = loads.job(1)
     change_items(engine, job_id, account_exists=False)
     [item] = take(engine)
-    prolong(engine, item, claim_s=60, account_exists=True, account_created=True)
-    prolong(engine, item, claim_s=60)
+    hold(engine, item, claim_s=60, account_exists=True, account_created=True)
+    hold(engine, item, claim_s=60)
     stored = item_row(engine, item.id)
     assert (stored.account_exists, stored.account_created) == (True, True)
 
@@ -214,9 +222,9 @@ def test_a_prolonged_claim_hears_of_a_pause_and_of_a_cancel(engine: Engine, load
     job_id = loads.job(1)
     [item] = take(engine)
     pause_job(engine, job_id, PauseReason.PERSON)
-    assert prolong(engine, item, claim_s=60) is Standing.STOPPED
+    assert hold(engine, item, claim_s=60) is Standing.STOPPED
     cancel_job(engine, job_id)
-    assert prolong(engine, item, claim_s=60) is Standing.CALLED_OFF
+    assert hold(engine, item, claim_s=60) is Standing.CALLED_OFF
 
 
 def test_a_claim_that_was_rescued_is_lost_and_changes_nothing(engine: Engine, loads: Loads):
@@ -225,7 +233,7 @@ def test_a_claim_that_was_rescued_is_lost_and_changes_nothing(engine: Engine, lo
     [item] = take(engine, claim_s=-1)
     assert rescue(engine, due_in_s=0) == 1
     before = item_row(engine, item.id)
-    assert prolong(engine, item, claim_s=60, account_exists=True) is Standing.LOST
+    assert hold(engine, item, claim_s=60, account_exists=True) is Standing.LOST
     assert item_row(engine, item.id) == before
 
 
@@ -234,13 +242,13 @@ def test_a_stale_claim_of_an_item_that_another_holds_is_lost(engine: Engine, loa
     [stale] = take(engine)
     end(engine, (stale, Released()))
     [held] = take(engine)
-    assert prolong(engine, stale, claim_s=60) is Standing.LOST
-    assert prolong(engine, held, claim_s=60) is Standing.HELD
+    assert hold(engine, stale, claim_s=60) is Standing.LOST
+    assert hold(engine, held, claim_s=60) is Standing.HELD
 
 
 def test_a_settled_claim_is_lost(engine: Engine, loads: Loads):
     job_id = loads.job(1)
     [item] = take(engine)
     end(engine, (item, RetryAt(0, Code.UNREACHABLE, "refused")))
-    assert prolong(engine, item, claim_s=60) is Standing.LOST
+    assert hold(engine, item, claim_s=60) is Standing.LOST
     assert [row.state for row in rows_of(engine, job_id)] == [ItemState.QUEUED]

@@ -15,6 +15,7 @@ from tests.integration.store.databases import (
     attempts_of,
     change_items,
     end,
+    hold,
     planned,
     refused_as_live,
     rows_of,
@@ -24,7 +25,7 @@ from tests.integration.store.databases import (
 from worker.domain.rows import Problem, RefusedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store.claiming import Standing, prolong
+from worker.store.claiming import Standing
 from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
 from worker.store.loading import PIECE, Loader, NewJob, ensure_instance
 from worker.store.session import Engine, open_engine, reading
@@ -146,7 +147,7 @@ def test_a_prolonged_claim_is_still_held(engine: Engine, loads: Loads):
     loads.job(1)
     [item] = take(engine)
     with answers_of_commits_lost(engine):
-        assert prolong(engine, item, claim_s=60) is Standing.HELD
+        assert hold(engine, item, claim_s=60) is Standing.HELD
 
 
 def test_a_rescue_and_a_cancel_count_once(engine: Engine, loads: Loads):

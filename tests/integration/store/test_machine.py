@@ -30,12 +30,13 @@ from tests.integration.store.databases import (
     assert_rows_agree,
     change_items,
     end,
+    hold,
     planned,
     take,
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
-from worker.store.claiming import ClaimedItem, Standing, prolong
+from worker.store.claiming import ClaimedItem, Standing
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
 from worker.store.loading import HELD_UNTIL, find_targets
 from worker.store.session import Engine, reading, writing
@@ -202,7 +203,7 @@ class Store(RuleBasedStateMachine):
             JobState.CANCELLED: Standing.CALLED_OFF,
         }
         expected = standing[self.states[claimed.job_id]] if self._holds(claimed) else Standing.LOST
-        assert prolong(self.engine, claimed, claim_s=60) is expected
+        assert hold(self.engine, claimed, claim_s=60) is expected
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())

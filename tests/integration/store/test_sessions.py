@@ -20,6 +20,7 @@ from tests.integration.store.databases import (
     assert_counters_hold,
     change_items,
     end,
+    hold,
     only_postgres,
     planned,
     rows_of,
@@ -29,7 +30,7 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
-from worker.store.claiming import count_due, prolong
+from worker.store.claiming import count_due
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
 from worker.store.loading import ensure_instance
 from worker.store.session import Engine, open_engine, reading
@@ -197,7 +198,7 @@ class Session:
     def work(self) -> None:
         taken = take(self.engine, self.chance.randint(1, 20), is_idle=self.chance.random() < 0.3)
         for item in self.chance.sample(taken, min(2, len(taken))):
-            prolong(self.engine, item, claim_s=60)
+            hold(self.engine, item, claim_s=60)
         self.chance.shuffle(taken)
         settled = taken[: self.chance.randint(0, len(taken))]
         end(self.engine, *((item, self.verdict(is_called_off=item.is_called_off)) for item in settled))

@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 
 from tests.clocks import HeldClock
-from worker.cyclr.errors import NotStarted
+from worker.clock import Moment
+from worker.cyclr.errors import GateClosed, NotStarted, SlotMissed
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
 from worker.installing.judging import Call
@@ -18,13 +19,19 @@ CLAIM_S, DEADLINE_S = 40.0, 30.0
 
 
 class OpenSlot:
-    """A slot whose time has come."""
+    """A slot whose time has come. `meanwhile`: what happens while it is waited for; `failure`: what becomes of it."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.failure: Exception | None = None
 
     def starts_in_s(self) -> float:
         return 0.0
 
     async def ready(self) -> None:
-        pass
+        self.meanwhile()
+        if self.failure is not None:
+            raise self.failure
 
 
 class OpenLimiter:
@@ -42,26 +49,40 @@ class OpenLimiter:
 class Desk:
     """Permits of one attempt, and what they depend on."""
 
-    def __init__(self, *, claim_s: float = CLAIM_S) -> None:
+    def __init__(self, *, claim_s: float = CLAIM_S, deadline_s: float = DEADLINE_S) -> None:
         self.clock = HeldClock()
         self.limiter = OpenLimiter()
         self.standing = Standing.HELD
         self.prolonged = 0
+        self.seen = 0
+        self.begun = 0
+        self.missed = 0
         self.is_stopping = False
+        self.first_slot = OpenSlot()
         self.permits = Permits(
-            cast(Slot, OpenSlot()),
+            cast(Slot, self.first_slot),
             claimed_at=self.clock.moment(),
             claim_s=claim_s,
-            deadline_s=DEADLINE_S,
+            deadline_s=deadline_s,
             limiter=cast(Limiter, self.limiter),
-            prolong=self._prolong,
+            hand=self,
             is_stopping=lambda: self.is_stopping,
             clock=self.clock,
         )
 
-    async def _prolong(self) -> Standing:
+    async def prolong(self) -> tuple[Moment, Standing]:
         self.prolonged += 1
-        return self.standing
+        return self.clock.moment(), self.standing
+
+    async def see(self) -> tuple[Moment, Standing]:
+        self.seen += 1
+        return self.clock.moment(), self.standing
+
+    def note_begun(self) -> None:
+        self.begun += 1
+
+    def note_missed(self) -> None:
+        self.missed += 1
 
     async def call(self, call: Call, meanwhile: Callable[[], None] = lambda: None) -> None:
         permit = await self.permits.next(call)
@@ -69,35 +90,89 @@ class Desk:
         await permit.ready()
 
 
-def test_a_call_starts_while_a_whole_deadline_is_left() -> None:
+def test_a_call_starts_at_once_while_its_claim_and_its_job_were_seen_lately() -> None:
+    desk = Desk()
+    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.8)))
+    assert desk.permits.is_calling
+    assert (desk.begun, desk.seen, desk.prolonged) == (1, 0, 0)
+
+
+def test_the_job_is_asked_for_before_a_call_where_it_was_not_seen_for_long() -> None:
+    desk = Desk()
+    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.801)))
+    assert desk.permits.is_calling
+    assert (desk.seen, desk.prolonged) == (1, 0)
+
+
+def test_a_claim_serves_while_a_whole_deadline_is_left() -> None:
     desk = Desk()
     asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.0)))
-    assert desk.permits.is_calling
+    assert desk.prolonged == 0
 
 
-def test_a_call_does_not_start_with_less_than_a_deadline_left() -> None:
+def test_no_call_starts_with_less_than_a_deadline_left_of_its_claim() -> None:
     desk = Desk()
-    with pytest.raises(ClaimRanOut):
+    desk.standing = Standing.LOST
+    with pytest.raises(Stopped):
         asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.001)))
     assert not desk.permits.is_calling
+    assert desk.prolonged == 1
+
+
+def test_a_claim_with_less_than_a_deadline_left_is_prolonged_before_the_call() -> None:
+    desk = Desk()
+    asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.001)))
+    assert desk.permits.is_calling
+    assert desk.prolonged == 1
 
 
 @pytest.mark.parametrize("clock", ["elapsing_s", "wall_s"])
 def test_a_jump_of_either_clock_is_seen(clock: str) -> None:
     desk = Desk()
-    with pytest.raises(ClaimRanOut):
+    desk.standing = Standing.LOST
+    with pytest.raises(Stopped):
         asyncio.run(desk.call("install", lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)))
 
 
 def test_a_wall_clock_that_was_set_back_hides_nothing() -> None:
     desk = Desk()
+    desk.standing = Standing.LOST
 
     def sleep_and_set_back() -> None:
         desk.clock.go_on(11.0)
         desk.clock.wall_s -= 3600
 
-    with pytest.raises(ClaimRanOut):
+    with pytest.raises(Stopped):
         asyncio.run(desk.call("install", sleep_and_set_back))
+
+
+@pytest.mark.parametrize("clock", ["elapsing_s", "wall_s"])
+def test_a_process_that_was_frozen_while_it_waited_for_its_slot_asks_again(clock: str) -> None:
+    """The very last thing before a request is written: here the machine slept while the slot was waited for."""
+    desk = Desk()
+    desk.standing = Standing.LOST
+    desk.first_slot.meanwhile = lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)
+    with pytest.raises(Stopped):
+        asyncio.run(desk.call("install"))
+    assert not desk.permits.is_calling
+
+
+def test_a_pause_is_heard_by_a_call_that_waited_for_its_slot() -> None:
+    desk = Desk()
+    desk.standing = Standing.STOPPED
+    desk.first_slot.meanwhile = lambda: desk.clock.go_on(1.9)
+    with pytest.raises(Stopped):
+        asyncio.run(desk.call("install"))
+    assert (desk.seen, desk.prolonged) == (1, 0)
+
+
+@pytest.mark.parametrize("failure", [SlotMissed(), GateClosed(1.0)])
+def test_a_slot_that_went_by_is_replaced_while_the_claim_holds(failure: Exception) -> None:
+    desk = Desk()
+    desk.first_slot.failure = failure
+    asyncio.run(desk.call("install"))
+    assert desk.permits.is_calling
+    assert (desk.missed, desk.begun, desk.prolonged) == (1, 1, 0)
 
 
 def test_the_first_call_needs_no_prolonging_and_each_further_one_does() -> None:
@@ -163,12 +238,12 @@ def test_nothing_is_begun_once_the_process_is_to_stop() -> None:
 
 
 def test_an_item_is_given_back_before_its_claim_ends_where_no_slot_comes() -> None:
-    desk = Desk(claim_s=2.1)
+    desk = Desk(claim_s=2.1, deadline_s=0.05)
 
     async def a_look_and_then_a_closed_gate() -> None:
-        await desk.permits.next("look")
+        await desk.call("look")
         desk.limiter.is_closed = True
-        await desk.permits.next("install")
+        await desk.call("install")
 
     with pytest.raises(NoSlotInTime):
         asyncio.run(a_look_and_then_a_closed_gate())
