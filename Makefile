@@ -34,7 +34,7 @@ test: dev
 e2e: processes browser
 
 processes: dev
-	@$(VENV)/bin/pytest tests/commands tests/served -n 3 --dist loadfile --no-loadscope-reorder
+	@$(VENV)/bin/pytest tests/commands tests/served tests/outages -n 3 --dist loadfile --no-loadscope-reorder
 
 # Brings what it needs, Chromium too where there is none.
 browser: $(BROWSER_STAMP)

@@ -4,7 +4,7 @@ from tests.mutants.mutants import Mutant
 
 _ALARMS = "tests/unit/test_alarms.py"
 _FAULTS = "tests/integration/store/test_faults.py"
-_FLEET = "tests/end_to_end/fleet/test_alarms.py"
+_FLEET = "tests/outages/test_alarms.py"
 
 ALARM_MUTANTS = (
     Mutant(

@@ -4,7 +4,7 @@ from tests.mutants.mutants import Mutant
 
 _TLS = "tests/integration/test_redis_tls.py"
 _LIMITER = "tests/integration/test_limiter_redis.py"
-_ANSWERS = "tests/end_to_end/fleet/test_redis_answers.py"
+_ANSWERS = "tests/outages/test_redis_answers.py"
 
 REDIS_MUTANTS = (
     Mutant(

@@ -206,7 +206,8 @@ def test_whoever_withdraws_a_link_is_asked_first(office: Office) -> None:
     question = office.page.get(address)
     assert "Withdraw the link of row 2?" in question.text
     assert (
-        "Account a2, Name CRM 2: the link in the customer&#39;s mail can no longer be used." in question.text
+        "Account <bdi>a2</bdi>, Name <bdi>CRM 2</bdi>: the link in the customer&#39;s mail can no longer be used."
+        in question.text
     )
     assert f'href="/jobs/{job_id}/authorisations" data-close' in question.text
     assert office.page.get(link.removeprefix(PUBLIC)).status_code == 200

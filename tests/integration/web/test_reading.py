@@ -97,7 +97,7 @@ def test_a_job_is_shown_with_its_counters(past: Past):
     }
     assert found["rows_per_second"] > 0
     assert found["seconds_left"] is None
-    assert found["seconds_worked"] > 0
+    assert 0 <= found["seconds_worked"] < 600  # rounded, of a job that took a moment
     assert found["finished_at"] is not None
     assert past.site.place.settings.api_host == found["api_host"]
 
