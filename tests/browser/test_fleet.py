@@ -6,8 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
-from tests.browser.served import address, make_keys
+from tests.browser.served import make_keys
 from tests.end_to_end.fleet.fleet import Fleet, open_fleet
+from tests.end_to_end.fleet.web import launch_web
 from tests.postgres import open_databases
 
 
@@ -24,8 +25,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 def test_a_file_is_handed_in_watched_and_steered_in_a_deployment(visit: Visit, fleet: Fleet):
     accounts = [f"deployed-{number:04}" for number in range(1, 1_501)]
-    web = fleet.launch("web", "--host", "127.0.0.1", "--port", "0")
-    url = address(web)
+    _, port = launch_web(fleet)
+    url = f"http://127.0.0.1:{port}"
     write_key, _ = make_keys(fleet)
     visitor = visit(write_key, url=url)
     page = visitor.page
