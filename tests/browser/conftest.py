@@ -60,15 +60,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def screenshots() -> Path:
-    """Where screenshots go: `make screenshots` has them in docs."""
-    folder = Path(os.environ.get("SCREENSHOTS", "build/screenshots"))
+def screenshots() -> Path | None:
+    """Where screenshots go: `make screenshots` has them in docs. Elsewhere none are taken: on a busy machine one can take a minute."""
+    if (named := os.environ.get("SCREENSHOTS")) is None:
+        return None
+    folder = Path(named)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @pytest.fixture
-def visit(chromium: Browser, served: Served, screenshots: Path) -> Iterator[Visit]:
+def visit(chromium: Browser, served: Served, screenshots: Path | None) -> Iterator[Visit]:
     """Opens the pages as somebody: `visit(served.write_key)`. At the end nothing may have gone wrong in the browser."""
     visitors: list[Visitor] = []
 

@@ -59,7 +59,7 @@ MUTANTS = (
         "conflict_is_a_refusal",
         "worker/cyclr/answers.py",
         "408 and 409 count as definite refusals",
-        "        case 408 | 409:\n",
+        "        case 408 | 409 | 460 | 499:\n",
         "        case 999:\n",
         ("tests/unit/cyclr/test_answers.py",),
     ),
