@@ -20,6 +20,7 @@ from worker.domain.wording import counted
 from worker.settings import load_settings
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
 from worker.store.listing import find_job, list_api_hosts
+from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job
 from worker.sweeping import SweepRules, sweep
@@ -33,10 +34,10 @@ def pause_command(job_id: str) -> None:
         job = require_job(place, job_id)
         if not pause_job(engine, job_id, PauseReason.PERSON):
             raise NotInThisState(require_job(place, job_id), "paused")
-        in_hand = count_in_hand(engine, job_id)
         say(f"Paused: {standing(job)}.")
-        if in_hand:
-            say(f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back.")
+        with _shown_if_it_can_be(engine):
+            if in_hand := count_in_hand(engine, job_id):
+                say(f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back.")
         say(f"It goes on with `cyclr-bulk resume {job_id}`.")
 
 
@@ -56,15 +57,27 @@ def cancel_command(job_id: str) -> None:
         require_job(place, job_id)
         if not cancel_job(place.database.engine, job_id):
             raise NotInThisState(require_job(place, job_id), "cancelled")
-        if isinstance(place, HomePlace):
-            _finish_cancelling(place, job_id)
-        job = require_job(place, job_id)
-        say(f"Cancelled: {standing(job)}.")
-        if job.finished_at is None:
-            say(
-                f"{counted(job.left, 'row')} left: those not sent are cancelled, the others are settled first."
-            )
+        with _shown_if_it_can_be(place.database.engine, f"Cancelled: job {job_id}."):
+            if isinstance(place, HomePlace):
+                _finish_cancelling(place, job_id)
+            job = require_job(place, job_id)
+            say(f"Cancelled: {standing(job)}.")
+            if job.finished_at is None:
+                left = counted(job.left, "row")
+                say(f"{left} left: those not sent are cancelled, the others are settled first.")
         say(f"What is installed stays. The results: cyclr-bulk results {job_id} -o FILE")
+
+
+@contextmanager
+def _shown_if_it_can_be(engine: Engine, done: str = "") -> Iterator[None]:
+    """What was asked for is `done`, though the database cannot be asked any more how the job stands."""
+    try:
+        with lost_database_in_words(engine):
+            yield
+    except DatabaseAway as error:
+        if done:
+            say(done)
+        say(f"How it stands cannot be told now: {error}")
 
 
 def retry_command(job_id: str, codes: Sequence[Code], *, reason: str | None) -> None:

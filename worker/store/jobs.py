@@ -1,6 +1,6 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -186,7 +186,7 @@ def read_in_hand(engine: Engine, job_id: str) -> InHand:
 
 def pause_job(engine: Engine, job_id: str, reason: PauseReason) -> bool:
     """Pause it if it is running; whether it was."""
-    return writing(engine, lambda connection: pause(connection, job_id, reason))
+    return _once(engine, lambda connection: pause(connection, job_id, reason), job_id, JobState.PAUSED)
 
 
 def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
@@ -216,7 +216,7 @@ def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
             pass
     except _NotPaused:
         return False
-    return writing(engine, run)
+    return _once(engine, run, job_id, JobState.RUNNING)
 
 
 class _NotPaused(Exception):
@@ -261,6 +261,21 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
             .values(state=JobState.CANCELLED, pause_reason=None, held=0, **resting(db_now(connection)))
         )
         return bool(connection.execute(statement).rowcount)
+
+    return _once(engine, work, job_id, JobState.CANCELLED)
+
+
+def _once(engine: Engine, change: Callable[[Connection], bool], job_id: str, becomes: JobState) -> bool:
+    """Whether `change` took place. Where the answer to its commit was lost it is tried again, and finds its own work."""
+    was_done = False
+
+    def work(connection: Connection) -> bool:
+        nonlocal was_done
+        if change(connection):
+            was_done = True
+            return True
+        state = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar()
+        return was_done and state == becomes
 
     return writing(engine, work)
 

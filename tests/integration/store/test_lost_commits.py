@@ -173,3 +173,16 @@ def test_a_resume_lets_go_what_was_asked_for_and_no_more(engine: Engine, loads: 
     job = get_job(engine, job_id)
     assert (job.state, job.held) == (JobState.RUNNING, 0 if first is None else 1_500)
     assert len(take(engine, 5_000)) == (first or 4_000)
+
+
+def test_what_a_person_did_to_a_job_counts_though_the_answer_was_lost(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    with answers_of_commits_lost(engine):
+        assert pause_job(engine, job_id, PauseReason.PERSON)
+    assert not pause_job(engine, job_id, PauseReason.PERSON)
+    with answers_of_commits_lost(engine):
+        assert resume_job(engine, job_id, first=None)
+    assert not resume_job(engine, job_id, first=None)
+    with answers_of_commits_lost(engine):
+        assert cancel_job(engine, job_id)
+    assert not cancel_job(engine, job_id)
