@@ -59,6 +59,7 @@ class Seen:
     leaks: set[str] = field(default_factory=set)
     pauses: list[tuple[float, float]] = field(default_factory=list)
     cancels: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
+    said_to_cancel: dict[str, tuple[int, str]] = field(default_factory=dict)
     # When a process was killed or frozen: what it had been told then, nobody knows.
     deafened: list[tuple[float, float]] = field(default_factory=list)
 
@@ -221,7 +222,9 @@ class Deployment(Fleet):
         self.bring(rows)
         job_id = self.job_ids[-1]
         self.wait_until(lambda: self.settled(job_id) > 0, "a row of it is done")
-        if self.say("cancel", job_id).code == 0:
+        said = self.say("cancel", job_id)
+        self.seen.said_to_cancel[job_id] = (said.code, said.err)
+        if said.code == 0:
             accounts = {account_id(number) for number in range(first, self.accounts)}
             self.seen.cancels[job_id] = (time.time(), frozenset(accounts))
 
