@@ -55,7 +55,7 @@ def assert_all_hold(deployment: Deployment, *, may_be_lost: int = 0) -> None:
     cancels = deployment.seen.cancels
     assert states == {
         job_id: "cancelled" if job_id in cancels else "completed" for job_id in deployment.job_ids
-    }, (states, seen.said_to_cancel)
+    }, (states, deployment.job_ids, seen.said_to_cancel)
     assert_cancels_were_heard(ledger.calls, cancels.values())
     assert_pauses_were_heard(ledger.calls, deployment.seen.pauses)
     assert_one_call_at_a_time(ledger.calls)  # 9

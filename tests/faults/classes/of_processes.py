@@ -152,6 +152,8 @@ class LoaderStopped(Fault):
             stopped.send(signal.SIGCONT)
         self.at.wait_until(lambda: stopped.exit_code is not None, "it ends")
         self.said = f"{stopped.exit_code} {stopped.err}"
+        if stopped.exit_code == 0:  # it was too quick to be stopped, and has a job of its own
+            self.at.job_ids.append(stopped.out.strip())
 
     def _is_loading(self, path: Path) -> bool:
         """Whether its load is under way, and rows of it are there."""
