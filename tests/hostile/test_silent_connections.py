@@ -15,7 +15,7 @@ from tests.hostile.raw_client import RawClient
 from tests.plain_http import http_client
 from tests.served.home import client_of
 from worker.settings import CyclrSettings
-from worker.web.connections import FILES_OF_OUR_OWN, MOST_CONNECTIONS, Patience, connections_allowed
+from worker.web.connections import FILES_OF_OUR_OWN, MOST_CONNECTIONS, Deadlines, connections_allowed
 from worker.web.serving import WebServer
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def test_a_head_must_come_within_ten_seconds(served: Served):
 
 
 @contextmanager
-def server(patience: Patience, most: int = MOST_CONNECTIONS) -> Iterator[str]:
+def server(patience: Deadlines, most: int = MOST_CONNECTIONS) -> Iterator[str]:
     app = FastAPI()
     app.state.proxies = CyclrSettings().proxies
 
@@ -105,7 +105,7 @@ def server(patience: Patience, most: int = MOST_CONNECTIONS) -> Iterator[str]:
         yield f"http://127.0.0.1:{opened.port}"
 
 
-PATIENCE = Patience(
+PATIENCE = Deadlines(
     head_s=1,
     idle_s=1,
     body_window_s=1,
@@ -187,7 +187,7 @@ def test_an_answer_that_nobody_reads_is_ended(impatient: str):
 
 
 def test_who_is_between_two_requests_gives_way_before_who_uploads():
-    with server(Patience(look_every_s=60), most=40) as url, ExitStack() as stack:
+    with server(Deadlines(look_every_s=60), most=40) as url, ExitStack() as stack:
         upload = stack.enter_context(RawClient(url))
         upload.send(post("/body", 20).replace("Host", "Expect: 100-continue\r\nHost"))
         assert upload.read_answer() == b"HTTP/1.1 100 Continue\r\n\r\n"  # its body is waited for

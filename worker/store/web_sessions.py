@@ -19,7 +19,7 @@ SECRET_BYTES = 32  # so many that a plain hash is enough: nobody can try them al
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class WebSession:
     """`hash`: of its text. `key`: the API key that it was begun with, valid or not. `looked_at`: by the database's clock."""
 
     hash: str
@@ -61,7 +61,7 @@ def begin_session(engine: Engine, api_key_id: str, *, instead_of: str = "") -> s
     return text
 
 
-def find_session(engine: Engine, session_hash: str) -> Session | None:
+def find_session(engine: Engine, session_hash: str) -> WebSession | None:
     """The session with this hash, valid or not; None: there never was one, or its person has signed out."""
     mine = (
         select(api_keys, web_sessions.c.ends_at)
@@ -71,7 +71,7 @@ def find_session(engine: Engine, session_hash: str) -> Session | None:
     with reading(engine) as connection:
         row = connection.execute(mine).first()
         now = db_now(connection)
-    return None if row is None else Session(session_hash, to_key(row), row.ends_at, now)
+    return None if row is None else WebSession(session_hash, to_key(row), row.ends_at, now)
 
 
 def end_session(engine: Engine, text: str) -> None:

@@ -15,7 +15,7 @@ from worker.store import web_sessions
 from worker.store.api_keys import ApiKey, find_any_key, find_key, find_key_of_text
 from worker.store.session import Engine
 from worker.store.signing import Signer
-from worker.store.web_sessions import Session, find_session, hash_of
+from worker.store.web_sessions import WebSession, find_session, hash_of
 from worker.web.brake import Brake
 
 MOST_KNOWN_KEYS = 1_000
@@ -160,7 +160,7 @@ def _caller(key: ApiKey | None, session_hash: str | None = None) -> Caller | Non
     return None if key is None else Caller(key.id, key.name, key.scope, session_hash)
 
 
-def _why_session_is_over(session: Session) -> str:
+def _why_session_is_over(session: WebSession) -> str:
     key, now = session.key, session.looked_at
     if key.revoked_at is not None:
         return f"The API key '{key.name}' that you had signed in with was revoked. Sign in with another one."

@@ -31,7 +31,7 @@ log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Deadlines:
     """How long a caller is waited for."""
 
     head_s: float = 10.0
@@ -50,7 +50,7 @@ class Door:
     """Who is connected, how many may be, and of one address. `proxies`: they speak for many."""
 
     proxies: Networks = ()
-    patience: Patience = field(default_factory=Patience)
+    patience: Deadlines = field(default_factory=Deadlines)
     most: int = field(default_factory=lambda: connections_allowed())
     _open: dict[str, set["Connection"]] = field(default_factory=dict)
     _count: int = 0

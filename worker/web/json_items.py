@@ -39,7 +39,7 @@ _SCALAR = re.compile(r"[^ \t\n\r,\]}\"\[{:]++")
 _NO_SCALAR = re.compile(r"NaN|-?Infinity")
 
 
-class Item(NamedTuple):
+class ListItem(NamedTuple):
     """An object among the items, with the values that it has. `is_twice`: the keys that it has more than once."""
 
     row: int
@@ -47,7 +47,7 @@ class Item(NamedTuple):
     is_twice: tuple[str, ...]
 
 
-class Options(NamedTuple):
+class ListOptions(NamedTuple):
     """What stands under `options`, as parsed."""
 
     value: Any
@@ -82,7 +82,7 @@ class JobBody:
         has_ended = True
         try:
             for part in _Reader(self._pieces, self._note).parts():
-                if isinstance(part, Options):
+                if isinstance(part, ListOptions):
                     self.options = part.value
                     self._wrong += self._faults_of(part.value)
                 else:
@@ -98,7 +98,7 @@ class JobBody:
         writer = csv.writer(line, quoting=csv.QUOTE_ALL)
         writer.writerow(columns)
         for part in _Reader(self._pieces, self._note).parts():
-            if isinstance(part, Item):
+            if isinstance(part, ListItem):
                 writer.writerow([part.values.get(name) or "" for name in columns])
                 yield line.getvalue().encode()
                 line.seek(0)
@@ -114,7 +114,7 @@ class JobBody:
         if found >= SHOWN_FAULTS or len(self._columns) > MOST_COLUMNS:
             raise Enough
 
-    def _check_item(self, item: Item) -> None:
+    def _check_item(self, item: ListItem) -> None:
         for key in item.is_twice:
             self._note(Fault(row=item.row, column=known_name(key), message=TWICE))
         for number, (key, value) in enumerate(item.values.items(), start=1):
@@ -184,7 +184,7 @@ def _is_half(text: str) -> bool:
     return False
 
 
-def _left_out(item: Item) -> Fault | None:
+def _left_out(item: ListItem) -> Fault | None:
     """Why a file would leave this row out."""
     texts = [value for value in item.values.values() if value is not None]
     if not any(not isinstance(text, str) or text.strip() for text in texts):
@@ -230,7 +230,7 @@ class _Reader:
         self._line = self._column = 1
         self._is_begun = False
 
-    def parts(self) -> Iterator[Item | Options]:
+    def parts(self) -> Iterator[ListItem | ListOptions]:
         """All of it. Raises: Refusal where it is no JSON, and what `note` raises."""
         if self._peek() != "{":
             self._note(self._fault((), "model_type", self._kind()))
@@ -245,9 +245,9 @@ class _Reader:
                 yield from self._items()
             elif key == "options":
                 if self._peek() == "{":
-                    yield Options(self._options())
+                    yield ListOptions(self._options())
                 else:
-                    yield Options(self._kind())
+                    yield ListOptions(self._kind())
                     self._pass()
             else:
                 self._note(self._fault((key[:MOST_SHOWN],), "extra_forbidden", None))
@@ -258,7 +258,7 @@ class _Reader:
         if self._peek():
             raise self._no_json(self._at)
 
-    def _items(self) -> Iterator[Item]:
+    def _items(self) -> Iterator[ListItem]:
         if self._peek() != "[":
             self._note(self._fault(("items",), "list_type", self._kind()))
             self._pass()
@@ -282,7 +282,7 @@ class _Reader:
             told = {"min_length": 1, "actual_length": 0, "field_type": "List"}
             self._note(self._fault(("items",), "too_short", [], told))
 
-    def _item(self, row: int) -> Item | None:
+    def _item(self, row: int) -> ListItem | None:
         text = self._object(LONGEST_ITEM)
         if text is None:
             message = f"expected an item of at most {LONGEST_ITEM:,} characters, got a longer one"
@@ -295,7 +295,7 @@ class _Reader:
             seen: set[str] = set()
             is_twice = tuple(dict.fromkeys(k for k, _ in pairs if k in seen or seen.add(k)))  # type: ignore[func-returns-value]
         self._at += len(text)
-        return Item(row, values, is_twice)
+        return ListItem(row, values, is_twice)
 
     def _options(self) -> Any:
         text = self._object(LONGEST_OPTIONS)

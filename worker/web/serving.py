@@ -8,7 +8,7 @@ from typing import Any, Self
 import uvicorn
 from fastapi import FastAPI
 
-from worker.web.connections import ACCEPTED_AT_ONCE, Door, Patience, protocol_of
+from worker.web.connections import ACCEPTED_AT_ONCE, Deadlines, Door, protocol_of
 
 GRACE_S = 5  # for requests in flight; streams of events would last for ever
 STARTS_WITHIN_S = 30.0
@@ -22,9 +22,9 @@ class NotServing(Exception):
 class WebServer:
     """Serves `app` while the context lasts. Raises OSError where the address cannot be used."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, patience: Patience | None = None) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, patience: Deadlines | None = None) -> None:
         self._app = app
-        self.door = Door(app.state.proxies, patience or Patience())
+        self.door = Door(app.state.proxies, patience or Deadlines())
         make_connection: Any = protocol_of(self.door)
         self._socket = _listen(host, port)
         config = uvicorn.Config(
