@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from worker.domain.options import IfPresent
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable
 from worker.jobs.errors import Rejected
@@ -31,7 +32,7 @@ from worker.web.api.models import (
     to_submitted,
     to_validation,
 )
-from worker.web.api.parameters import AsWritten, IfPresent
+from worker.web.api.parameters import AsWritten
 from worker.web.api.showing import show_job_with_warnings
 from worker.web.faults import NO_NUL, VISIBLE_ASCII, Fault, known_name
 from worker.web.faults import to_fault as to_fault_of_request
@@ -100,7 +101,7 @@ class Options(BaseModel):
             connector=self.connector,
             skip_invalid=self.skip_invalid,
             look_first=self.look_first,
-            skip_if_present=self.if_present is IfPresent.SKIP,
+            if_present=self.if_present,
             first=self.first,
             as_written=frozenset(self.as_written),
         )

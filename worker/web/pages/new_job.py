@@ -14,8 +14,7 @@ from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable, template
 from worker.jobs.checking import Checked
 from worker.jobs.errors import Rejected
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import find_unfinished
+from worker.jobs.options import RunOptions, find_unfinished
 from worker.store.loading import LoadLost
 from worker.store.uploads import Upload
 from worker.web.access import Caller
