@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 from worker.domain.states import Code, Outcome, PauseReason
 
-WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
-WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 LONGEST_BACKOFF_S = 300.0
 LARGEST_STORABLE_ID = 2**63 - 1
 
@@ -100,7 +98,9 @@ def conclude(verdict: Verdict, *, attempts: int, max_attempts: int, must_look: b
         message = f"not installed, and no install was sent, in {count} attempts: {verdict.reason}"
         return GiveUp(Code.UNREACHABLE, message, verdict.http_status, can_retry_help=True)
     if count >= 2 * max_attempts:
-        message = f"may be installed, and no look at the account succeeded in {count} attempts: {verdict.reason}; look there before you retry"
+        message = (
+            f"may be installed, and no look at the account succeeded in {count} attempts: {verdict.reason}"
+        )
         return GiveUp(
             Code.OUTCOME_UNKNOWN, message, verdict.http_status, can_retry_help=True, is_absent=False
         )

@@ -7,6 +7,7 @@ from typing import Literal
 from worker.cyclr import errors
 from worker.domain.states import Code, PauseReason
 from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, backoff_s
+from worker.domain.words import CALLS
 from worker.store.claiming import ClaimedItem
 
 # `install` is the one call that puts something into an account which must not be there twice. The others
@@ -14,14 +15,6 @@ from worker.store.claiming import ClaimedItem
 Call = Literal["look", "account", "create_account", "connector", "install"]
 
 WITHOUT_RETRY_AFTER_S = 1.0
-
-_STEPS: dict[Call, str] = {
-    "look": "the look at what the account has installed",
-    "account": "the question whether the account exists",
-    "create_account": "the creation of the account",
-    "connector": "the look at the catalogue",
-    "install": "the install",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +84,7 @@ def _after_silence(
         after_s = max(wait_s, rules.settle_s)
         return LookFirst(after_s, Code.NO_ANSWER, str(error), error.status, costs_attempt=costs_attempt)
     what = error.reason if isinstance(error, errors.OutcomeUnknown) else str(error)
-    reason = f"{_STEPS[call]} got no clear answer: {what}"
+    reason = f"{CALLS[call]} got no clear answer: {what}"
     return RetryAt(wait_s, Code.NO_ANSWER, reason, error.status, costs_attempt=costs_attempt)
 
 
@@ -101,8 +94,8 @@ def _after_refusal(
     if call == "install":
         # The look that `must_look` asks for came before this call, in the same attempt.
         return GiveUp(Code.REFUSED, error.message, error.status)
-    message = f"Cyclr refused {_STEPS[call]}: {error.message}"
+    message = f"Cyclr refused {CALLS[call]}: {error.message}"
     if may_be_there:
-        message = f"may be installed: {message}; look there before you retry"
+        message = f"may be installed: {message}"
         return GiveUp(Code.OUTCOME_UNKNOWN, message, error.status, is_absent=False)
     return GiveUp(Code.REFUSED, message, error.status)
