@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
+from worker.domain.steps import ACCOUNT, CONNECTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ CODES: dict[Code, Words] = {
         "Check in Cyclr's console that the account may use it, then retry.",
     ),
     Code.UNREACHABLE: Words(
-        "no install was sent",
-        "no install was ever sent: in no attempt was Cyclr reached, or did it answer what was asked before",
+        "it was never sent",
+        "not done, and never sent: in no attempt was Cyclr reached, or did it answer what was asked before",
         "Retry when Cyclr can be reached.",
     ),
     Code.NO_ANSWER: Words(
@@ -66,7 +67,7 @@ CODES: dict[Code, Words] = {
         "Retry: the account is looked into first, so nothing is installed twice.",
     ),
     Code.OUTCOME_UNKNOWN: Words(
-        "may be installed: no clear answer, and no look succeeded",
+        "it may have been done: no clear answer, and no look succeeded",
         "may be installed: no clear answer, and no look succeeded",
         f"Look into the account at Cyclr; {_LOOKS_TOO}",
     ),
@@ -152,13 +153,13 @@ OUTCOMES: dict[Outcome, str] = {
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
 WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 
-CALLS = {
-    "install": "the install",
+# The calls that change nothing, as nouns; a step has its own.
+READS = {
     "look": "the look at what the account has installed",
     "account": "the question whether the account exists",
-    "create_account": "the creation of the account",
     "connector": "the look at the catalogue",
 }
+CALLS = READS | {step.call: step.noun for step in (ACCOUNT, CONNECTOR)}
 
 
 def of_code(code: str | None) -> Words:
