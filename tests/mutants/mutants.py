@@ -248,8 +248,8 @@ MUTANTS = (
         "must_look_is_ignored",
         "worker/installing/attempt.py",
         "an item that may be installed is installed without a look",
-        "        if not is_empty and (item.must_look or item.look_first or item.skip_if_present):\n",
-        "        if not is_empty and (item.look_first or item.skip_if_present):\n",
+        "        if not is_empty and (item.must_look or item.options.looks_first):\n",
+        "        if not is_empty and item.options.looks_first:\n",
         ("tests/end_to_end/test_lost_answers.py",),
     ),
     Mutant(

@@ -13,12 +13,12 @@ from worker.cli.arguments import (
     ConnectorOption,
     FileArgument,
     FirstOption,
-    IfPresent,
     IfPresentOption,
     LookFirstOption,
     SkipInvalidOption,
     YesOption,
 )
+from worker.domain.options import IfPresent
 
 app = typer.Typer(
     help="Install Cyclr connectors into many customer accounts: never twice, never lost, one true result for every row.",
@@ -160,7 +160,7 @@ def run(
         connector=connector,
         skip_invalid=skip_invalid,
         look_first=look_first,
-        skip_if_present=if_present is IfPresent.SKIP,
+        if_present=if_present,
         first=first,
         as_written=frozenset(as_written or ()),
     )

@@ -1,11 +1,12 @@
 """Arguments and options that several commands share."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from worker.domain.options import IfPresent
 
 FileArgument = Annotated[
     Path,
@@ -59,11 +60,6 @@ AsWrittenOption = Annotated[
         " connector_version; may be repeated.",
     ),
 ]
-
-
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
 
 
 IfPresentOption = Annotated[

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from worker.domain.options import IfPresent
 from worker.jobs.options import RunOptions
 
 STDIN = Path("-")  # the rows come through a pipe
@@ -16,7 +17,7 @@ def run_again(file: Path, options: RunOptions, results: Path | None = None) -> s
     words += ["--results", str(results)] if results else []
     words += ["--skip-invalid"] if options.skip_invalid else []
     words += ["--look-first"] if options.look_first else []
-    words += ["--if-present", "skip"] if options.skip_if_present else []
+    words += ["--if-present", "skip"] if options.if_present is IfPresent.SKIP else []
     words += [word for column in sorted(options.as_written) for word in ("--as-written", column)]
     return " ".join(map(quoted, words))
 

@@ -15,7 +15,6 @@ from worker.cli.arguments import (
     ConnectorOption,
     FileArgument,
     FirstOption,
-    IfPresent,
     IfPresentOption,
     JobArgument,
     JsonOption,
@@ -23,6 +22,7 @@ from worker.cli.arguments import (
     SkipInvalidOption,
     YesOption,
 )
+from worker.domain.options import IfPresent
 from worker.domain.states import Code, ItemState
 
 app = typer.Typer()
@@ -177,7 +177,7 @@ def submit(
         connector=connector,
         skip_invalid=skip_invalid,
         look_first=look_first,
-        skip_if_present=if_present is IfPresent.SKIP,
+        if_present=if_present,
         first=first,
         as_written=frozenset(as_written or ()),
     )

@@ -32,8 +32,7 @@ from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id

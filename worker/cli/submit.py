@@ -14,8 +14,7 @@ from worker.cli.workplace import Deployment, open_deployment
 from worker.domain.states import JobState
 from worker.intake import Source
 from worker.intake.findings import Rejected
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 
 
 def submit_command(file: Path, options: RunOptions, *, is_sure: bool) -> None:

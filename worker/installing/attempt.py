@@ -10,6 +10,7 @@ from worker.cyclr.errors import CyclrError, NameInUse, NotFound, OutcomeUnknown,
 from worker.cyclr.looks import look
 from worker.domain.comparing import already_installed, differences
 from worker.domain.connectors import AccountConnector
+from worker.domain.options import IfPresent
 from worker.domain.rows import auth_value, properties
 from worker.domain.states import Code, Outcome, PauseReason
 from worker.domain.targets import fold
@@ -126,7 +127,7 @@ class Attempt:
         may_install = not (item.is_called_off or self._is_last_look() or item.secrets is None)
         is_empty = await self._ensure_account(may_create=may_install)
         connector = await self._connector(for_install=may_install)
-        if not is_empty and (item.must_look or item.look_first or item.skip_if_present):
+        if not is_empty and (item.must_look or item.options.looks_first):
             there = await self._look(connector)
             if there is not None:
                 return there
@@ -191,7 +192,7 @@ class Attempt:
                 return self._found(seen.found)
             message = f"the Name {item.name!r} is taken in this account by another connector, {seen.found.connector_name!r}"
             return GiveUp(Code.NAME_IN_USE, message)
-        if item.skip_if_present and seen.same_connector_elsewhere:
+        if item.options.if_present is IfPresent.SKIP and seen.same_connector_elsewhere:
             names = ", ".join(repr(name) for name in seen.same_connector_elsewhere[:5])
             message = f"left alone: the account has this connector under the Name {names}"
             return Installed(Outcome.ADOPTED, None, None, code=Code.PRESENT_UNDER_OTHER_NAME, message=message)

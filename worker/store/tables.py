@@ -151,6 +151,11 @@ jobs = Table(
     Column("delimiter", String(1), nullable=False, server_default=","),
     Column("look_first", Boolean, nullable=False, server_default=false()),
     Column("skip_if_present", Boolean, nullable=False, server_default=false()),
+    # What is done to the rows, and what the job's options mean for each; None: as the two columns above say.
+    Column("operation", String(12), nullable=False, server_default="install"),
+    Column("options", JSON(none_as_null=True)),
+    # The plan that this job carries out: one job at most for each.
+    Column("plan_id", String(16)),
     # Counters move in the transaction that settles: final states and `tried` only.
     Column("total", Integer, nullable=False, server_default="0"),
     Column("held", Integer, nullable=False, server_default="0"),
@@ -163,6 +168,9 @@ jobs = Table(
     # What the counters were at the last start or resume: the share of failures counts from there.
     Column("failed_at_start", Integer, nullable=False, server_default="0"),
     Column("tried_at_start", Integer, nullable=False, server_default="0"),
+    # Of the failed ones: those that failed by a rule of ours, which says nothing against the file or Cyclr.
+    Column("ruled", Integer, nullable=False, server_default="0"),
+    Column("ruled_at_start", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("skipped", Integer, nullable=False, server_default="0"),
     # Of all rows; the first of them are in `job_warnings`.
@@ -180,6 +188,7 @@ jobs = Table(
     Column("finished_at", UtcDateTime),
     Index("ix_jobs_instance_id_state", "instance_id", "state"),
     Index("ix_jobs_fingerprint", "fingerprint"),
+    Index("uq_jobs_plan_id", "plan_id", unique=True),
 )
 
 # What the check of a job's file warned of, beside the job's row, which is read all the time; no row where nothing was.
@@ -222,6 +231,8 @@ items = Table(
     Column("account_timezone", Text),
     Column("cells", JSON, nullable=False),
     Column("sealed", LargeBinary),
+    # What is asked for beside that; no secret is in it.
+    Column("spec", JSON(none_as_null=True)),
     # Where it stands.
     Column("state", String(10), nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
@@ -234,6 +245,16 @@ items = Table(
     Column("deaths", Integer, nullable=False, server_default="0"),
     Column("account_exists", Boolean, nullable=False, server_default=false()),
     Column("account_created", Boolean, nullable=False, server_default=false()),
+    # The step whose call may have gone out, and what was seen before the first such call; None: none has.
+    Column("sent", String(16)),
+    Column("seen", JSON(none_as_null=True)),
+    Column("steps_done", JSON(none_as_null=True)),
+    # Whether this item made what it ended with, by proof; None: nothing was made, or nobody knows.
+    Column("is_ours", Boolean),
+    # What was overwritten, sealed.
+    Column("undo", LargeBinary),
+    # What a held item waits for.
+    Column("held_for", String(12)),
     # How it ended.
     Column("outcome", String(10)),
     Column("code", String(32)),
@@ -338,6 +359,16 @@ failure_tallies = Table(
     Column("example_row", Integer, nullable=False),
     Column("example_account_id", Text, nullable=False),
     Index("ix_failure_tallies_job_id_count", "job_id", "count"),
+)
+
+# How many rows ended so; and of those, how many had this field changed (`''`: all of them, changed or not).
+outcome_tallies = Table(
+    "outcome_tallies",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
 )
 
 pace_points = Table(

@@ -4,7 +4,7 @@ app.py         the application: routes, headers, errors
 place.py       what every route is given: database, settings, Cyclr
 access.py      API keys and sessions become a `Caller`
 guards.py      what a route asks of its caller
-problems.py    errors as problem+json, or as a page
+http_errors.py errors as problem+json, or as a page
 serving.py     the server
 api/  pages/  desk/
 """

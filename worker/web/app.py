@@ -22,11 +22,11 @@ from worker.web.desk.customer import customers_error_page, is_customers_path
 from worker.web.following import Askers
 from worker.web.handing_in import HandingIn
 from worker.web.headers import SecurityHeaders
+from worker.web.http_errors import HttpError, answer_errors
 from worker.web.limits import BodyLimit
 from worker.web.origins import Hosts, KnownHosts, OwnPages
 from worker.web.pages.errors import error_page
 from worker.web.place import Place
-from worker.web.problems import Refusal, add_error_answers
 
 CLEAN_EVERY_S = 60.0
 CLEANING = "deleting old uploads"
@@ -54,16 +54,16 @@ def create_app(place: Place) -> FastAPI:
     app.add_middleware(OwnPages)
     app.add_middleware(BodyLimit)
     app.add_middleware(KnownHosts)
-    add_error_answers(app, _error_page)
+    answer_errors(app, _error_page)
     app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Forwarded)
     return app
 
 
-def _error_page(request: Request, refusal: Refusal) -> Response:
+def _error_page(request: Request, error: HttpError) -> Response:
     is_for_customers = is_customers_path(request.scope["path"])
-    return (customers_error_page if is_for_customers else error_page)(request, refusal)
+    return (customers_error_page if is_for_customers else error_page)(request, error)
 
 
 def furnish(app: FastAPI, place: Place) -> None:

@@ -8,8 +8,8 @@ from fastapi import Depends, Request
 from worker.clock import Moment
 from worker.cyclr.catalogue import first_account, iter_connectors
 from worker.domain.connectors import Connector
+from worker.web.http_errors import HttpError
 from worker.web.place import Place
-from worker.web.problems import Refusal
 
 KEPT_S = 60.0
 
@@ -23,7 +23,7 @@ class Catalogue:
         self._read: tuple[Moment, list[Connector]] | None = None
 
     async def read(self) -> list[Connector]:
-        """Raises: CyclrError; Refusal (409) where Cyclr has no account yet."""
+        """Raises: CyclrError; HttpError (409) where Cyclr has no account yet."""
         async with self._lock:
             if self._read is None or self._place.clock.since(self._read[0]) > KEPT_S:
                 self._read = (self._place.clock.moment(), await self._ask())
@@ -34,7 +34,7 @@ class Catalogue:
         account_id = await first_account(client, limiter.one)
         if account_id is None:
             detail = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet."
-            raise Refusal(409, "no_accounts", detail)
+            raise HttpError(409, "no_accounts", detail)
         return [each async for each in iter_connectors(client, limiter.one, account_id)]
 
 

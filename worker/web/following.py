@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from fastapi.concurrency import run_in_threadpool
 
 from worker.store.faults import note_database_failure, note_database_success
-from worker.web.problems import Refusal
+from worker.web.http_errors import HttpError
 
 T = TypeVar("T")
 ASK_AGAIN_AFTER_S = 1.0  # where there was no answer
@@ -76,7 +76,7 @@ class _Asker(Generic[T]):
             try:
                 self.answer = await run_in_threadpool(self._ask)
             except Exception as error:  # noqa: BLE001 - all who follow are told, and it goes on
-                if not isinstance(error, Refusal):
+                if not isinstance(error, HttpError):
                     note_database_failure(error, FOLLOWING)
                 self.answer = error
             else:

@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.web.problems import Refusal, answer_error
+from worker.web.http_errors import HttpError, answer_error
 
 MOST_BODY_BYTES = 1_000_000
 STREAMED = (
@@ -52,11 +52,11 @@ class BodyLimit:
         await self._app(scope, receive_limited, send)
 
 
-def _two_lengths() -> Refusal:
+def _two_lengths() -> HttpError:
     detail = "Expected one way to tell where the body ends: Content-Length, or Transfer-Encoding in HTTP/1.1."
-    return Refusal(400, "bad_request", detail, headers={"Connection": "close"})
+    return HttpError(400, "bad_request", detail, headers={"Connection": "close"})
 
 
-def _too_large() -> Refusal:
+def _too_large() -> HttpError:
     detail = f"Expected at most {MOST_BODY_BYTES:,} bytes, got more."
-    return Refusal(413, "too_large", detail, headers={"Connection": "close"})
+    return HttpError(413, "too_large", detail, headers={"Connection": "close"})

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.settings import LOOPBACK_HOSTS, CyclrSettings
 from worker.web.addresses import read_address
-from worker.web.problems import FOR_PROGRAMS, Refusal, answer_error
+from worker.web.http_errors import FOR_PROGRAMS, HttpError, answer_error
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Whoever looks after processes asks these by whatever name the machine has; they tell nothing.
@@ -101,17 +101,17 @@ def _comes_from_own_page(headers: Headers, hosts: Hosts) -> bool:
     return hosts.is_own(origin, headers.get("host", ""))
 
 
-def _other_host() -> Refusal:
+def _other_host() -> HttpError:
     detail = (
         "This server is not known by the name that the request came to. Add the name to CYCLR_BULK_HOSTS, or set"
         " CYCLR_BULK_PUBLIC_URL to the address that people use."
     )
-    return Refusal(421, "unknown_host", detail)
+    return HttpError(421, "unknown_host", detail)
 
 
-def _other_site() -> Refusal:
+def _other_site() -> HttpError:
     detail = (
         "Nothing shows that a page of this server has sent this: another site may have. Load the page again and send it"
         " from there; programs use the API, with a key."
     )
-    return Refusal(403, "other_site", detail)
+    return HttpError(403, "other_site", detail)

@@ -19,8 +19,8 @@ from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job, tag_of
 from worker.web.following import Askers
 from worker.web.guards import Reader, access_of
+from worker.web.http_errors import HttpError, error_answers, problem_answer, to_http_error
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problem_answer, problems, to_refusal
 from worker.web.streams import one_of_few
 
 LOOK_EVERY_S = 1.0
@@ -51,7 +51,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
             "content": {"text/event-stream": {"schema": EVENT}},
         },
         204: {"description": "The job has ended, and the client knows: nothing more will happen."},
-        **problems(404),
+        **error_answers(404),
     },
 )
 async def follow(
@@ -128,18 +128,18 @@ async def _events(
         while not request.app.state.is_ending:
             why_no_more = callers.answer
             if isinstance(why_no_more, str):
-                yield _problem_event(Refusal(401, "access_ended", why_no_more))
+                yield _problem_event(HttpError(401, "access_ended", why_no_more))
                 return
             if isinstance(why_no_more, Exception):
                 # While nobody knows whether the caller still may, nothing of the job is told.
                 seen = why_no_more
             if isinstance(seen, Exception):
-                refusal = to_refusal(seen)
-                said = _problem_event(refusal)
+                error = to_http_error(seen)
+                said = _problem_event(error)
                 if said != told:
                     yield said
                     told, said_at = said, clock.moment()
-                if refusal.status == 404:  # forgotten meanwhile
+                if error.status_code == 404:  # forgotten meanwhile
                     return
             elif seen.tag != known_tag or told is not None:
                 yield seen.event
@@ -156,5 +156,5 @@ async def _events(
             seen = looks.answer or seen
 
 
-def _problem_event(refusal: Refusal) -> str:
-    return f"event: problem\ndata: {bytes(problem_answer(refusal).body).decode()}\n\n"
+def _problem_event(error: HttpError) -> str:
+    return f"event: problem\ndata: {bytes(problem_answer(error).body).decode()}\n\n"

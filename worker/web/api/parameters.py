@@ -1,6 +1,5 @@
 """What several addresses take. Texts hold no NUL, which PostgreSQL cannot even compare with."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from fastapi import Form, Path, Query
@@ -34,8 +33,3 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 FILE_NAME = {
     "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}
 }  # header of an answer that is a file
-
-
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
