@@ -19,7 +19,7 @@ from worker.store.loading import LoadLost
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
-from worker.web.downloads import attachment
+from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import (
     BegunOtherwise,
