@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 import typer.main
 
-from worker.alarms import AWAY, BACK
 from worker.cli.app import app
 from worker.domain.server_faults import HOPELESS, KNOWN, Server
 from worker.domain.states import Outcome
 from worker.domain.words import CODES, PAUSES
 from worker.intake.columns import INPUT_COLUMNS, RESULT_COLUMNS
-from worker.secret_files import SUFFIX
+from worker.setting_files import SUFFIX
 from worker.settings import CyclrSettings, secret_settings
-from worker.telemetry import LIBRARY_SAID
+from worker.telemetry import AWAY, BACK, LIBRARY_SAID
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
