@@ -5,7 +5,7 @@ def main() -> None:
     """The entry point of the command."""
     from worker.cli.loading import begin_loading
     from worker.cli.streams import use_lasting_streams
-    from worker.memory import write_no_core_files
+    from worker.lifeline import write_no_core_files
 
     write_no_core_files()
     use_lasting_streams()

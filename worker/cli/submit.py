@@ -13,7 +13,7 @@ from worker.cli.run import agree, load, question, require_an_answer, require_ins
 from worker.cli.workplace import Deployment, open_deployment
 from worker.domain.states import JobState
 from worker.intake import Source
-from worker.jobs.errors import Rejected
+from worker.intake.findings import Rejected
 from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 
 
