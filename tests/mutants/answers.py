@@ -54,8 +54,8 @@ ANSWER_MUTANTS = (
         "part_of_a_list_is_taken_for_all",
         "worker/web/json_items.py",
         "what was read of a list before reading ended becomes a job",
-        "        if not has_ended:\n            raise Refusal",
-        "        if False:\n            raise Refusal",
+        "        if not has_ended:\n            raise HttpError",
+        "        if False:\n            raise HttpError",
         (f"{_BODIES}::test_a_part_is_never_taken_for_the_whole",),
     ),
     Mutant(

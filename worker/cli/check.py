@@ -26,8 +26,7 @@ from worker.cli.workplace import Workplace, ask, read_settings
 from worker.domain.wording import counted
 from worker.intake import Options, Source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.listing import find_job

@@ -2,12 +2,12 @@
 
 import shlex
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from worker.domain.options import IfPresent
 from worker.domain.states import Code
 from worker.jobs.options import RunOptions
 
@@ -79,11 +79,6 @@ AsWrittenOption = Annotated[
 ]
 
 
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
-
-
 IfPresentOption = Annotated[
     IfPresent,
     typer.Option(help="What to do where the same connector is there under another Name. `skip` looks first."),
@@ -102,7 +97,7 @@ def run_again(file: Path, options: RunOptions, results: Path | None = None) -> s
     words += ["--results", str(results)] if results else []
     words += ["--skip-invalid"] if options.skip_invalid else []
     words += ["--look-first"] if options.look_first else []
-    words += ["--if-present", "skip"] if options.skip_if_present else []
+    words += ["--if-present", "skip"] if options.if_present is IfPresent.SKIP else []
     words += [word for column in sorted(options.as_written) for word in ("--as-written", column)]
     return " ".join(map(quoted, words))
 

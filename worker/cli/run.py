@@ -26,7 +26,6 @@ from worker.cli.options import (
     ConnectorOption,
     FileArgument,
     FirstOption,
-    IfPresent,
     IfPresentOption,
     LookFirstOption,
     SkipInvalidOption,
@@ -40,14 +39,14 @@ from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished
 from worker.cli.session import Session
 from worker.cli.watching import see_through
 from worker.cli.workplace import Deployment, Workplace, open_deployment
+from worker.domain.options import IfPresent
 from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words
 from worker.intake import Source
 from worker.jobs.checking import Checked
 from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
@@ -110,7 +109,7 @@ def run_command(
         connector=connector,
         skip_invalid=skip_invalid,
         look_first=look_first,
-        skip_if_present=if_present is IfPresent.SKIP,
+        if_present=if_present,
         first=first,
         as_written=frozenset(as_written or ()),
     )
@@ -320,7 +319,7 @@ def submit_command(
         connector=connector,
         skip_invalid=skip_invalid,
         look_first=look_first,
-        skip_if_present=if_present is IfPresent.SKIP,
+        if_present=if_present,
         first=first,
         as_written=frozenset(as_written or ()),
     )

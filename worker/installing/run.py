@@ -15,10 +15,11 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Outlook, Slot
 from worker.domain.states import Code
+from worker.domain.steps import CONNECTOR
 from worker.domain.verdicts import LookFirst, Verdict, conclude
 from worker.installing.attempt import Attempt
 from worker.installing.judging import Rules
-from worker.installing.permits import SEEN_WITHIN_S, Permits
+from worker.installing.permits import SEEN_WITHIN_S, Permits, name_of
 from worker.installing.releases import Releases
 from worker.installing.settler import Settler
 from worker.installing.together import Together
@@ -289,7 +290,7 @@ class InstallRun:
             self._window.note_ended(_now())
         took_s, permits = self._clock.since(began), hand.attempt.permits
         self._settler.add(
-            Settlement(item, verdict, started_at, took_s, permits.last_call, tuple(permits.calls))
+            Settlement(item, verdict, started_at, took_s, name_of(permits.last_call), tuple(permits.calls))
         )
 
     def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
@@ -302,7 +303,11 @@ class InstallRun:
             reason = f"an internal error ({type(error).__name__})"
         verdict = LookFirst(self._rules.settle_s, Code.NO_ANSWER, reason)
         return conclude(
-            verdict, attempts=item.attempts, max_attempts=self._rules.max_attempts, must_look=item.must_look
+            verdict,
+            attempts=item.attempts,
+            max_attempts=self._rules.max_attempts,
+            must_look=item.must_look,
+            step=CONNECTOR,
         )
 
     async def _finish_attempts(self) -> None:

@@ -38,11 +38,10 @@ def load_job(
     """
     new_job = NewJob(
         source_name=checked.source.path.name,
-        fingerprint=fingerprint(checked.source.content_hash, options, instance_id),
+        fingerprint=fingerprint(checked.source.content_hash, options.connector, instance_id),
         columns=checked.source.columns,
         delimiter=checked.source.delimiter,
-        look_first=options.looks_first,
-        skip_if_present=options.skip_if_present,
+        options=options.of_job(),
         first=options.first,
         id=job_id,
         api_key_id=api_key_id,

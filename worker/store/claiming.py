@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, bindparam, select, update
 
 from worker.clock import Moment
+from worker.domain.options import JobOptions
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
 from worker.store import due
@@ -44,8 +45,7 @@ class ClaimedItem:
     maybe_sent: bool
     attempts: int
     is_called_off: bool
-    look_first: bool
-    skip_if_present: bool
+    options: JobOptions
     secrets: Mapping[str, str] | None = field(repr=False)
     is_alone: bool = False
 
@@ -149,8 +149,7 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         maybe_sent=row.maybe_sent,
         attempts=row.attempts,
         is_called_off=row.job_state == JobState.CANCELLED,
-        look_first=row.look_first,
-        skip_if_present=row.skip_if_present,
+        options=due.read_options(row),
         secrets=sealer.find(row.sealed, job_id=row.job_id, row_number=row.row_number),
         is_alone=row.deaths >= DEATHS_UNTIL_ALONE,
     )

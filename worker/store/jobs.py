@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select, update
 
+from worker.domain.options import JobOptions
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
 from worker.store.new_rows import HELD_UNTIL
@@ -99,20 +100,26 @@ def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list
         return [to_status(row) for row in connection.execute(unfinished.order_by(jobs.c.created_at.desc()))]
 
 
-def find_unfinished_job(engine: Engine, instance_id: str, fingerprint: str) -> JobStatus | None:
-    """The running or paused job of the same content, options and instance."""
+def find_unfinished_jobs(
+    engine: Engine, instance_id: str, fingerprints: Sequence[str]
+) -> list[tuple[JobStatus, str, JobOptions | None]]:
+    """The running and paused jobs of this instance with one of these fingerprints, the newest first, each with the one it
+    has and with its options; None: it was loaded by the version before, which kept them in the fingerprint."""
     mine = (
         select(jobs)
         .where(
             jobs.c.instance_id == instance_id,
-            jobs.c.fingerprint == fingerprint,
+            jobs.c.fingerprint.in_(fingerprints),
             jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
         )
         .order_by(jobs.c.created_at.desc())
     )
     with reading(engine) as connection:
-        row = connection.execute(mine).first()
-    return to_status(row) if row else None
+        rows = connection.execute(mine).all()
+    return [
+        (to_status(row), row.fingerprint, None if row.options is None else JobOptions.from_json(row.options))
+        for row in rows
+    ]
 
 
 def to_status(row: Row[Any]) -> JobStatus:

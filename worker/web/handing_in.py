@@ -17,8 +17,7 @@ from worker.intake import Accounts, Options, Source, read_source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file
 from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.meeting import OtherLoad

@@ -8,9 +8,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from worker.web.faults import FIRST_ROW, Fault
-from worker.web.names import known_name
-from worker.web.problems import Refusal
+from worker.web.faults import FIRST_ROW, Fault, known_name
+from worker.web.http_errors import HttpError
 
 SHOWN_FAULTS = 1_000
 MOST_BYTES = 16_000  # of what is read as a whole; a list of items is not
@@ -18,7 +17,7 @@ TWICE = "expected it once, got it twice or more in one object: which value is me
 
 
 def parse_json(body: bytes) -> Any:
-    """What the body says. Raises: Refusal (422) where it is no JSON, or where an object has a key twice."""
+    """What the body says. Raises: HttpError (422) where it is no JSON, or where an object has a key twice."""
     doubled: dict[int, list[str]] = {}
     kept: list[dict[str, Any]] = []  # so that no other object gets the id of one of these
 
@@ -43,7 +42,7 @@ def parse_json(body: bytes) -> Any:
     if doubled:
         faults = list(_faults(parsed, doubled))
         detail = "An object of the JSON has a key twice, so that nobody can tell which value is meant."
-        raise Refusal(422, "invalid_request", detail, errors=faults[:SHOWN_FAULTS], error_count=len(faults))
+        raise HttpError(422, "invalid_request", detail, errors=faults[:SHOWN_FAULTS], error_count=len(faults))
     return parsed
 
 
@@ -58,7 +57,7 @@ class JsonRoute(APIRoute):
             if takes_body and "json" in request.headers.get("content-type", ""):
                 body = await request.body()
                 if len(body) > MOST_BYTES:
-                    raise Refusal(413, "too_large", f"Expected at most {MOST_BYTES:,} bytes, got more.")
+                    raise HttpError(413, "too_large", f"Expected at most {MOST_BYTES:,} bytes, got more.")
                 if body:
                     parse_json(body)
             answer: Response = await handle(request)
@@ -75,10 +74,10 @@ def _refuse(constant: str) -> Any:
     raise _NoNumber(f"{constant} is no number of JSON")
 
 
-def no_json(why: str) -> Refusal:
+def no_json(why: str) -> HttpError:
     """For a body that is no JSON, and why."""
     fault = Fault(message=f"expected a body of JSON; {why}")
-    return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+    return HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 
 def _doubled(pairs: list[tuple[str, Any]]) -> list[str]:

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
-from worker.web.faults import FIRST_ROW, Fault, to_fault
+from worker.web.faults import FIRST_ROW, MOST_SHOWN, UNKNOWN, Fault, known_name, to_fault
+from worker.web.http_errors import HttpError
 from worker.web.json_bodies import SHOWN_FAULTS, TWICE, no_json, parse_json
-from worker.web.names import MOST_SHOWN, UNKNOWN, known_name
-from worker.web.problems import Refusal
 
 MOST_ITEMS = 100_000
 MOST_COLUMNS = 500
@@ -78,7 +77,7 @@ class JobBody:
         ] = {}  # per key: None for a column, else its first row, how often, and its place in that row
 
     def check(self) -> None:
-        """Reads all of it. Takes long: not for the event loop. Raises: Refusal (422) that tells the first 1,000 faults."""
+        """Reads all of it. Takes long: not for the event loop. Raises: HttpError (422) that tells the first 1,000 faults."""
         has_ended = True
         try:
             for part in _Reader(self._pieces, self._note).parts():
@@ -159,7 +158,7 @@ class JobBody:
             raise _refusal("invalid_request", detail + ended, [*self._wrong, *unknown])
         if len(self._columns) > MOST_COLUMNS:
             detail = f"Expected at most {MOST_COLUMNS} different columns, got more."
-            raise Refusal(422, "invalid_request", detail)
+            raise HttpError(422, "invalid_request", detail)
         if unknown or self._left_out:
             # A file leaves out empty lines and comments; of a list nothing may go missing.
             what = "cannot be rows" if self._left_out else "have keys that nobody knows"
@@ -167,12 +166,12 @@ class JobBody:
             raise _refusal("problems_in_file", detail + ended, [*unknown, *self._left_out])
         # Whatever ended it, a part is never taken for the whole.
         if not has_ended:
-            raise Refusal(422, "invalid_request", f"The request is not as expected.{ended}")
+            raise HttpError(422, "invalid_request", f"The request is not as expected.{ended}")
 
 
-def _refusal(code: str, detail: str, faults: Sequence[Fault]) -> Refusal:
+def _refusal(code: str, detail: str, faults: Sequence[Fault]) -> HttpError:
     count = sum(fault.count or 1 for fault in faults)
-    return Refusal(422, code, detail, errors=faults[:SHOWN_FAULTS], error_count=count)
+    return HttpError(422, code, detail, errors=faults[:SHOWN_FAULTS], error_count=count)
 
 
 def _is_half(text: str) -> bool:
@@ -231,7 +230,7 @@ class _Reader:
         self._is_begun = False
 
     def parts(self) -> Iterator[ListItem | ListOptions]:
-        """All of it. Raises: Refusal where it is no JSON, and what `note` raises."""
+        """All of it. Raises: HttpError where it is no JSON, and what `note` raises."""
         if self._peek() != "{":
             self._note(self._fault((), "model_type", self._kind()))
             raise Enough
@@ -523,7 +522,7 @@ class _Reader:
             return self._line, self._column + at
         return self._line + lines, at - self._text.rfind("\n", 0, at)
 
-    def _no_json(self, at: int) -> Refusal:
+    def _no_json(self, at: int) -> HttpError:
         line, column = self._place(at)
         return no_json(f"at line {line:,}, character {column:,} it is not JSON")
 

@@ -14,9 +14,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from worker.store.uploads import Upload
-from worker.web.faults import Fault
-from worker.web.names import known_name
-from worker.web.problems import Refusal
+from worker.web.faults import Fault, known_name
+from worker.web.http_errors import HttpError
 from worker.web.waiting import UploadWriter, WaitingUploads
 
 MOST_UPLOAD_BYTES = 1_000_000_000
@@ -43,7 +42,7 @@ class Form:
 async def receive_file(
     waiting: WaitingUploads, request: Request, *, api_key_id: str, source_name: str
 ) -> Form:
-    """The body, which is the file. Raises: Refusal (400, 413)."""
+    """The body, which is the file. Raises: HttpError (400, 413)."""
     _require_announced_size(request, MOST_UPLOAD_BYTES)
     async with _Receiving(waiting, api_key_id) as receiving:
         await receiving.begin(source_name)
@@ -64,7 +63,7 @@ async def receive_form(
 
     `check_fields`: gets the fields that come before the file, before anything of the file is kept; all of them where no file
     comes. It may raise. `lists`: the fields that may come more than once, and then are one with commas.
-    Raises: Refusal (400, 413, 415, 422).
+    Raises: HttpError (400, 413, 415, 422).
     """
     _require_announced_size(request, MOST_UPLOAD_BYTES)
     reader = _FormReader(_boundary(request), lists)
@@ -118,7 +117,7 @@ class Bodies:
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[list[bytearray]]:
-        """A body in pieces, kept while the context lasts. Raises: Refusal (400, 413, 503)."""
+        """A body in pieces, kept while the context lasts. Raises: HttpError (400, 413, 503)."""
         _require_announced_size(request, MOST_JSON_BYTES)
         pieces = [bytearray()]
         own = 0
@@ -128,7 +127,7 @@ class Bodies:
                 self._bytes += len(chunk)
                 if self._bytes > MOST_JSON_BYTES_IN_ALL:
                     detail = "Too many lists are being received just now. Try again in a moment."
-                    raise Refusal(503, "too_busy", detail, headers={"Retry-After": "30"})
+                    raise HttpError(503, "too_busy", detail, headers={"Retry-After": "30"})
                 # A chunk may be a byte, and is an object all the same.
                 if len(pieces[-1]) >= PIECE_BYTES:
                     pieces.append(bytearray())
@@ -162,7 +161,7 @@ class _Receiving:
 
     async def begin(self, source_name: str) -> None:
         if self._writer is not None:
-            raise Refusal(400, "one_file", "Expected one file, got several.")
+            raise HttpError(400, "one_file", "Expected one file, got several.")
         name = source_name.replace("\\", "/").rpartition("/")[2].strip()[:LONGEST_NAME] or UNNAMED
         begin = self._waiting.begin
         self._writer = await run_in_threadpool(begin, api_key_id=self._api_key_id, source_name=name)
@@ -174,7 +173,7 @@ class _Receiving:
 
     async def finish(self) -> Form:
         if self._writer is None:
-            raise Refusal(400, "no_file", "Expected a file in the field `file`, got none.")
+            raise HttpError(400, "no_file", "Expected a file in the field `file`, got none.")
         await self._flush()
         upload = await run_in_threadpool(self._writer.finish)
         self._is_finished = True
@@ -296,7 +295,7 @@ async def _limited(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
             if chunk:
                 yield chunk
     except ClientDisconnect:
-        raise Refusal(400, "cut_off", "The request ended before its body did.") from None
+        raise HttpError(400, "cut_off", "The request ended before its body did.") from None
 
 
 def _require_announced_size(request: Request, most_bytes: int) -> None:
@@ -305,9 +304,9 @@ def _require_announced_size(request: Request, most_bytes: int) -> None:
         raise _too_large(most_bytes)
 
 
-def _too_large(most_bytes: int) -> Refusal:
+def _too_large(most_bytes: int) -> HttpError:
     detail = f"Expected at most {most_bytes:,} bytes, got more: divide the file."
-    return Refusal(413, "too_large", detail, headers={"Connection": "close"})
+    return HttpError(413, "too_large", detail, headers={"Connection": "close"})
 
 
 def _boundary(request: Request) -> bytes:
@@ -315,18 +314,20 @@ def _boundary(request: Request) -> bytes:
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not boundary:
         detail = "Expected multipart/form-data with a boundary."
-        raise Refusal(415, "unsupported_media_type", detail)
+        raise HttpError(415, "unsupported_media_type", detail)
     return boundary
 
 
-def _unreadable_form() -> Refusal:
-    return Refusal(400, "unreadable_form", "The form cannot be read: expected multipart/form-data, whole.")
+def _unreadable_form() -> HttpError:
+    return HttpError(400, "unreadable_form", "The form cannot be read: expected multipart/form-data, whole.")
 
 
-def _doubled_field(name: str) -> Refusal:
+def _doubled_field(name: str) -> HttpError:
     fault = Fault(column=known_name(name), message="expected it once, got it twice or more")
-    return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+    return HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 
-def _too_many_fields() -> Refusal:
-    return Refusal(413, "too_large", f"Expected at most {MOST_FIELDS} fields of {MOST_FIELD_BYTES:,} bytes.")
+def _too_many_fields() -> HttpError:
+    return HttpError(
+        413, "too_large", f"Expected at most {MOST_FIELDS} fields of {MOST_FIELD_BYTES:,} bytes."
+    )

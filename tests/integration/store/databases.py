@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select, text, update
 from tests.postgres import Databases
 from worker.clock import Clock
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
+from worker.domain.options import JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
 from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
@@ -235,13 +236,12 @@ class Loads:
         waiting: Waiting | None = None,
         **options: Any,
     ) -> Loader:
-        chosen = {"look_first": False, "skip_if_present": False} | options
         ensure_instance(self.engine, instance_id, "api.example.com")
         loader = Loader(
             self.engine,
             SEALER,
             instance_id,
-            NewJob("file.csv", "f" * 64, columns, first=first, **chosen),
+            NewJob("file.csv", "f" * 64, columns, JobOptions(**options), first=first),
             refuse=refused_as_live,
             waiting=waiting,
         )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from worker.domain.options import JobOptions
 from worker.store.claiming import ClaimedItem
 
 
@@ -23,8 +24,7 @@ def claimed_item(**fields: Any) -> ClaimedItem:
         "maybe_sent": False,
         "attempts": 0,
         "is_called_off": False,
-        "look_first": False,
-        "skip_if_present": False,
+        "options": JobOptions(),
         "secrets": {},
     }
     return ClaimedItem(**(values | fields))

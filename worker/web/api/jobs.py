@@ -13,6 +13,7 @@ from worker.jobs.results import REFUSED, iter_result_file
 from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import FailurePlace, list_failures
+from worker.web.api.health import find_server_faults
 from worker.web.api.models import (
     WAYS,
     Failures,
@@ -21,6 +22,7 @@ from worker.web.api.models import (
     ItemWithAttempts,
     JobInFull,
     Jobs,
+    ServerFaultOut,
     item_fields,
     to_attempt,
     to_reason,
@@ -35,12 +37,11 @@ from worker.web.api.showing import (
     show_jobs,
     tag_of,
 )
-from worker.web.downloads import attachment, download_name
 from worker.web.faults import Fault
+from worker.web.files import attachment, download_name
 from worker.web.guards import Reader
+from worker.web.http_errors import HttpError, error_answers
 from worker.web.place import GivenPlace
-from worker.web.problems import Refusal, problems
-from worker.web.server_faults import ServerFaultOut, find_server_faults
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {
@@ -54,7 +55,7 @@ RESULT_STATES = (*ItemState, REFUSED)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.get("", operation_id="listJobs", summary="List jobs", responses=problems(400))
+@router.get("", operation_id="listJobs", summary="List jobs", responses=error_answers(400))
 def list_all(
     caller: Reader,
     place: GivenPlace,
@@ -79,7 +80,7 @@ def list_all(
     responses={
         200: {"headers": ETAG},
         304: {"description": "As it was when it had the ETag of If-None-Match.", "headers": ETAG},
-        **problems(404),
+        **error_answers(404),
     },
 )
 async def get(
@@ -106,7 +107,10 @@ async def get(
 
 
 @router.get(
-    "/{job_id}/items", operation_id="listItems", summary="List a job's items", responses=problems(400, 404)
+    "/{job_id}/items",
+    operation_id="listItems",
+    summary="List a job's items",
+    responses=error_answers(400, 404),
 )
 def list_job_items(
     job_id: JobId,
@@ -142,7 +146,7 @@ def list_job_items(
     "/{job_id}/items/{row}",
     operation_id="getItem",
     summary="An item with its attempts",
-    responses=problems(404),
+    responses=error_answers(404),
 )
 def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -> ItemWithAttempts:
     """By the number of its row in the file."""
@@ -151,7 +155,7 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
     engine = place.database.engine
     found = list_items(engine, job_id, ItemFilter(), after=row - 1, limit=1, reference_at=reference_at)
     if not found or found[0].row_number != row:
-        raise Refusal(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
+        raise HttpError(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
     history = [to_attempt(attempt) for attempt in list_attempts(engine, job_id, row)]
     return ItemWithAttempts(**item_fields(found[0], held_until=HELD_UNTIL), history=history)
 
@@ -160,7 +164,7 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
     "/{job_id}/failures",
     operation_id="listFailures",
     summary="Why items failed",
-    responses=problems(400, 404),
+    responses=error_answers(400, 404),
 )
 def list_reasons(
     job_id: JobId, caller: Reader, place: GivenPlace, cursor: Cursor = None, limit: Limit = PAGE
@@ -188,7 +192,7 @@ def list_reasons(
             "headers": FILE_NAME,
             "content": {"text/csv": {"schema": {"type": "string"}}},
         },
-        **problems(404),
+        **error_answers(404),
     },
 )
 def download_results(
@@ -202,7 +206,7 @@ def download_results(
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
         fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
-        raise Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+        raise HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
     job = require_job(place, job_id)
     pieces: Iterator[str] = iter_result_file(
         place.database.engine, job_id, state=state, reason=reason, ways=WAYS

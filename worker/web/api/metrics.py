@@ -20,8 +20,8 @@ from worker.store.sightings import find_seen_ago_s
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
 from worker.store.totals import Totals, read_totals
 from worker.web.guards import Shown, reader, reader_from
+from worker.web.http_errors import error_answers
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import problems
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cyclr_bulk"
@@ -55,7 +55,7 @@ async def reader_of_figures(
     operation_id="getMetrics",
     summary="Figures for Prometheus",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **error_answers()},
 )
 async def metrics(engine: Annotated[Engine, Depends(reader_of_figures)], place: GivenPlace) -> Response:
     """Of the Cyclr instance that this process is set up for."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
+from worker.domain.server_faults import ServerFault
 from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
 from worker.jobs.checking import Checked
 from worker.jobs.standing import Going
@@ -15,7 +16,6 @@ from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
 from worker.web.faults import Fault
 from worker.web.handing_in import Found
-from worker.web.server_faults import ServerFaultOut
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
@@ -66,6 +66,18 @@ class JobWithWarnings(Job):
     """A job, and what the check of its file warned of."""
 
     warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
+
+
+class ServerFaultOut(BaseModel):
+    """What ails a server: while it does, rows wait."""
+
+    server: Literal["database", "redis", "cyclr"]
+    class_: str = Field(alias="class", examples=["25006 read_only_sql_transaction", "READONLY"])
+    message: str
+
+    @classmethod
+    def of(cls, fault: ServerFault) -> "ServerFaultOut":
+        return cls(**fault.fields())
 
 
 class JobInFull(JobWithWarnings):

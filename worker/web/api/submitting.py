@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from worker.domain.options import IfPresent
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable
 from worker.jobs.errors import Rejected
@@ -31,9 +32,9 @@ from worker.web.api.models import (
     to_submitted,
     to_validation,
 )
-from worker.web.api.parameters import AsWritten, IfPresent
+from worker.web.api.parameters import AsWritten
 from worker.web.api.showing import show_job_with_warnings
-from worker.web.faults import Fault
+from worker.web.faults import NO_NUL, VISIBLE_ASCII, Fault, known_name
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
 from worker.web.handing_in import (
@@ -49,11 +50,9 @@ from worker.web.handing_in import (
     TooManyRows,
     require_installable,
 )
+from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_items import MOST_ITEMS, JobBody
-from worker.web.names import known_name
-from worker.web.patterns import NO_NUL, VISIBLE_ASCII
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problems
 from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines
 from worker.web.waiting import UploadGone
 
@@ -102,7 +101,7 @@ class Options(BaseModel):
             connector=self.connector,
             skip_invalid=self.skip_invalid,
             look_first=self.look_first,
-            skip_if_present=self.if_present is IfPresent.SKIP,
+            if_present=self.if_present,
             first=self.first,
             as_written=frozenset(self.as_written),
         )
@@ -185,7 +184,7 @@ class Received:
             "model": Submitted,
             "headers": LOCATION,
         },
-        **problems(400, 403, 409, 413, 415),
+        **error_answers(400, 403, 409, 413, 415),
     },
     openapi_extra={
         "requestBody": {
@@ -262,17 +261,17 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
         form = await receive_form(waiting, request, api_key_id=key_id, lists=LISTS)
         try:
             options = _to_options(given | _given_by_form(form.fields))
-        except Refusal:
+        except HttpError:
             await run_in_threadpool(waiting.delete, form.upload.id)
             raise
     else:
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {'another type' if kind else 'no Content-Type'}."
-        raise Refusal(415, "unsupported_media_type", detail)
+        raise HttpError(415, "unsupported_media_type", detail)
     return Received(form.upload, options, _hash(form, options), is_list=kind == JSON)
 
 
 def _require_each_once(request: Request) -> None:
-    """Of a parameter that is there twice only the last would count, and nobody would know. Raises: Refusal (422)."""
+    """Of a parameter that is there twice only the last would count, and nobody would know. Raises: HttpError (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
     faults = [
         Fault(
@@ -315,14 +314,14 @@ def _to_options(given: Mapping[str, Any]) -> Options:
         raise _invalid(error) from None
 
 
-def _invalid(error: ValidationError) -> Refusal:
+def _invalid(error: ValidationError) -> HttpError:
     faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
     return _not_as_expected(faults, error.error_count())
 
 
-def _not_as_expected(faults: Sequence[Fault], count: int) -> Refusal:
+def _not_as_expected(faults: Sequence[Fault], count: int) -> HttpError:
     detail = "The request is not as expected."
-    return Refusal(422, "invalid_request", detail, errors=faults, error_count=count)
+    return HttpError(422, "invalid_request", detail, errors=faults, error_count=count)
 
 
 async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
@@ -344,14 +343,14 @@ async def _start(
     match known.state:
         case "other":
             detail = "This Idempotency-Key came with another request before: use a new one for each."
-            raise Refusal(422, "idempotency_key_reused", detail)
+            raise HttpError(422, "idempotency_key_reused", detail)
         case "busy":
             detail = "The request with this Idempotency-Key is still being worked on."
-            raise Refusal(409, "still_running", detail, headers={"Retry-After": "5"})
+            raise HttpError(409, "still_running", detail, headers={"Retry-After": "5"})
         case "done":
             job = await run_in_threadpool(find_job, engine, known.job_id or "")
             if job is None:
-                raise Refusal(
+                raise HttpError(
                     409, "job_forgotten", f"Job {known.job_id} of this Idempotency-Key was forgotten."
                 )
             return Started(job, found=None)
@@ -385,18 +384,18 @@ def _problems_in_words() -> Iterator[None]:
         problems_, count = error.problems, getattr(error, "count", len(error.problems))
         detail = f"{counted(count, 'problem')}. Nothing was created."
         faults = [to_fault(problem) for problem in problems_[:SHOWN_PROBLEMS]]
-        raise Refusal(422, "problems_in_file", detail, errors=faults, error_count=count) from None
+        raise HttpError(422, "problems_in_file", detail, errors=faults, error_count=count) from None
     except TooManyRows as error:
-        raise Refusal(413, "too_many_rows", _sentence(error)) from None
+        raise HttpError(413, "too_many_rows", _sentence(error)) from None
     except (NothingToInstall, UnstorableText) as error:
-        raise Refusal(422, "nothing_to_install", _sentence(error)) from None
+        raise HttpError(422, "nothing_to_install", _sentence(error)) from None
     except BegunOtherwise as error:
-        raise Refusal(409, "begun_otherwise", _sentence(error)) from None
+        raise HttpError(409, "begun_otherwise", _sentence(error)) from None
     except (FileChanged, LoadInTheWay, LoadLost, UploadGone, Stopping) as error:
-        raise Refusal(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
+        raise HttpError(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
     except TooBusy:
         detail = "Too many files are being checked just now. Try again in a moment."
-        raise Refusal(503, "too_busy", detail, headers={"Retry-After": "30"}) from None
+        raise HttpError(503, "too_busy", detail, headers={"Retry-After": "30"}) from None
 
 
 def _sentence(error: Exception) -> str:

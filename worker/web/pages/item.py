@@ -17,13 +17,13 @@ from worker.store.listing import list_attempts
 from worker.store.new_rows import HELD_UNTIL
 from worker.web.api.parameters import JobId, RowNumber
 from worker.web.guards import PageReader
+from worker.web.http_errors import HttpError
 from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import can_be_retried
 from worker.web.pages.rendering import render, with_names
 from worker.web.place import GivenPlace
-from worker.web.problems import Refusal
 
 router = APIRouter()
 
@@ -69,7 +69,7 @@ def item_page(
     job = require_job(place, job_id)
     item = find_item(engine, job_id, row_number)
     if item is None:
-        raise Refusal(
+        raise HttpError(
             404, "unknown_item", f"Job {job_id} has no row {row_number}; rows count as in the file."
         )
     connector = get_connector(engine, item.connector_id)

@@ -19,6 +19,7 @@ from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.guards import PageReader
+from worker.web.http_errors import HttpError
 from worker.web.pages import words
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
 from worker.web.pages.looks import SHOWN_REASONS, Look, PaceKnown
@@ -26,7 +27,6 @@ from worker.web.pages.notices import find_notice, shown_once
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import AskedRows, rows_of
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal
 
 router = APIRouter()
 
@@ -74,15 +74,15 @@ def rows_part(
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal (404)."""
+    """Raises: HttpError (404)."""
     job = find_job(place.database.engine, job_id)
     if job is None:
-        raise Refusal(404, "unknown_job", f"There is no job {job_id[:40]} here.")
+        raise HttpError(404, "unknown_job", f"There is no job {job_id[:40]} here.")
     return job
 
 
 async def look_at(place: Place, job_id: str) -> Look:
-    """The job as it stands now, at constant cost. Raises: Refusal (404)."""
+    """The job as it stands now, at constant cost. Raises: HttpError (404)."""
     look = await asyncio.to_thread(_look, place, job_id)
     if look.job.state is JobState.RUNNING and look.other_host is None:
         look.calls, look.calls_note = await _calls(place)

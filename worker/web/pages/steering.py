@@ -19,6 +19,7 @@ from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
 from worker.web.guards import PageWriter
+from worker.web.http_errors import HttpError
 from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
@@ -26,7 +27,6 @@ from worker.web.pages.notices import go_and_tell
 from worker.web.pages.rendering import render, with_names
 from worker.web.pages.rows import to_row
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -223,26 +223,26 @@ def _ask(
 
 
 def _steerable(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal, where there is no such job, or where the workers here are of another Cyclr."""
+    """Raises: HttpError, where there is no such job, or where the workers here are of another Cyclr."""
     job = require_job(place, job_id)
     host = other_host(job, place)
     if host is not None:
         detail = f"Job {job_id} is for Cyclr at {host}, and this server works for {place.settings.api_host}."
-        raise Refusal(409, "other_instance", detail)
+        raise HttpError(409, "other_instance", detail)
     return job
 
 
-def _wrong_state(place: Place, job: JobStatus, deed: str) -> Refusal:
+def _wrong_state(place: Place, job: JobStatus, deed: str) -> HttpError:
     detail = f"{refusal_in_words(require_job(place, job.id), deed)} Nothing was changed."
-    return Refusal(409, "wrong_state", detail)
+    return HttpError(409, "wrong_state", detail)
 
 
 def to_count(text: str) -> int | None:
-    """None: all. Raises: Refusal."""
+    """None: all. Raises: HttpError."""
     if not text.strip():
         return None
     if not re.fullmatch(r"0*[1-9][0-9]{0,6}", text.strip(), re.ASCII):
-        raise Refusal(
+        raise HttpError(
             422, "invalid_request", "How many rows: expected a whole number above 0, got something else."
         )
     return int(text)
