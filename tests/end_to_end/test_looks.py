@@ -9,7 +9,7 @@ from sqlalchemy import update
 from tests.end_to_end.conftest import MakeRig
 from tests.end_to_end.harness import CRM, MAIL, Rig, row
 from worker.domain.options import IfPresent
-from worker.jobs.errors import Rejected
+from worker.intake.findings import Rejected
 from worker.simulator import faults
 from worker.simulator.world import Install
 from worker.store.jobs import resume_job

@@ -83,7 +83,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "another_delimiter_makes_a_formula",
-        "worker/intake/escapes.py",
+        "worker/intake/values.py",
         "a cell of a result file is run as a formula where a spreadsheet takes another delimiter",
         '    text = _INNER.sub(r"\\1\'\\2", text)\n',
         "",

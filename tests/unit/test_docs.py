@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import typer.main
 
-from worker.alarms import AWAY, BACK
 from worker.cli.app import COMMANDS, app, load_command
 from worker.domain.server_faults import HOPELESS, KNOWN, Server
 from worker.domain.states import Code, Outcome, PauseReason
 from worker.intake.columns import INPUT_COLUMNS, RESULT_COLUMNS
-from worker.secret_files import SUFFIX
+from worker.setting_files import SUFFIX
 from worker.settings import CyclrSettings, secret_settings
-from worker.telemetry import LIBRARY_SAID
+from worker.telemetry import AWAY, BACK, LIBRARY_SAID
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -6,7 +6,7 @@ import gc
 def main() -> None:
     """The entry point of the command."""
     from worker.cli.streams import use_lasting_streams
-    from worker.memory import write_no_core_files
+    from worker.lifeline import write_no_core_files
 
     write_no_core_files()
     use_lasting_streams()

@@ -85,8 +85,8 @@ def failures_in_words(
 def _say_failure(failure: ToldFailure, problems_to: Say) -> None:
     # Imported here: a command that has something to start does so before it loads what reads a file.
     from worker.cli.report import problem_lines
-    from worker.intake.errors import Unreadable
-    from worker.jobs.errors import Rejected
+    from worker.intake.files import Unreadable
+    from worker.intake.findings import Rejected
     from worker.settings import InvalidSettings
 
     match failure:

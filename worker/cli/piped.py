@@ -17,7 +17,7 @@ from typing import IO, BinaryIO
 from worker.cli.exits import say
 from worker.cli.options import STDIN
 from worker.domain.rows import Problem
-from worker.embedded.files import make_private_folder
+from worker.embedded.home import make_private_folder
 from worker.intake import Source, Unreadable, open_source, read_source
 from worker.settings import InvalidSettings, load_settings
 from worker.store.sealing import Sealer

@@ -43,8 +43,8 @@ from worker.domain.options import IfPresent
 from worker.domain.states import PAUSE_MESSAGES, JobState
 from worker.domain.wording import counted, in_words
 from worker.intake import Source
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings

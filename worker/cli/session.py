@@ -19,7 +19,7 @@ from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binary
-from worker.embedded.files import limit_log, open_log
+from worker.embedded.processes import limit_log, open_log
 from worker.embedded.services import LOG_LIMIT_BYTES, start_services
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from worker.alarms import ALARMS
 from worker.bootstrap.database import Database, open_database
 from worker.cli.exits import say
 from worker.cli.refusals import UnknownJob, UnknownReason
@@ -42,7 +41,7 @@ from worker.store.readiness import (
 )
 from worker.store.schema import upgrade
 from worker.store.tallies import find_failure
-from worker.telemetry import configure_logging
+from worker.telemetry import ALARMS, configure_logging
 
 if TYPE_CHECKING:
     from worker.cyclr.client import CyclrClient

@@ -8,12 +8,9 @@ from pathlib import Path
 
 from worker.clock import Clock, Moment
 from worker.embedded import valkey
-from worker.embedded.children import Child, start_child
 from worker.embedded.errors import ServiceNotStarted
-from worker.embedded.files import limit_log
 from worker.embedded.home import Home
-from worker.embedded.processes import own_mark
-from worker.embedded.runtime import Runtime
+from worker.embedded.processes import Child, Runtime, limit_log, own_mark, start_child
 from worker.settings import CyclrSettings
 
 LOG_LIMIT_BYTES = 10_000_000

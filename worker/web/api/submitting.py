@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from worker.domain.options import IfPresent
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable
-from worker.jobs.errors import Rejected
+from worker.intake.findings import Rejected
 from worker.jobs.options import RunOptions
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY

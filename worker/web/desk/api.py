@@ -8,8 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.jobs.authorising import AuthorisationLinks
-from worker.jobs.mail_merge import iter_mail_merge
+from worker.jobs.authorising import AuthorisationLinks, iter_mail_merge
 from worker.store.asking import begin_round
 from worker.store.desks import (
     Desk,

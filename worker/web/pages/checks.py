@@ -9,9 +9,9 @@ from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Prob
 from worker.domain.wording import counted, in_words, listed
 from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
+from worker.intake.findings import Rejected
 from worker.intake.rows import read_row
 from worker.jobs.checking import Checked
-from worker.jobs.errors import Rejected
 from worker.store.jobs import JobStatus
 from worker.web.pages import words
 
