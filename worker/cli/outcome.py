@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.cli.options import file_argument, quoted
 from worker.cli.report import WAYS, counts_line, failure_lines
-from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
+from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted
+from worker.domain.words import PAUSES
 from worker.jobs.results import write_result_file
 from worker.store.jobs import JobStatus
 from worker.store.session import Engine
@@ -24,13 +25,6 @@ from worker.store.tallies import list_failures
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
-
-WHAT_TO_DO = {
-    PauseReason.TOO_MANY_FAILURES: "Look at the reasons above, mend at Cyclr what they name, then go on:",
-    PauseReason.PARTNER_CREDENTIALS: "Correct CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET, then go on:",
-    PauseReason.WRONG_API_URL: "Correct CYCLR_API_URL and run the file again:",
-    PauseReason.RELEASE_CHANGED: "Check the file against the new release (cyclr-bulk check), then go on:",
-}
 
 
 class ResultPath:
@@ -201,6 +195,6 @@ def _how_to_retry(job: JobStatus, path: Path | None) -> Sequence[str]:
 def _paused(job: JobStatus, how_to_go_on: str) -> None:
     reason = job.pause_reason or PauseReason.INTERRUPTED
     left = f"{counted(job.left, 'row')} {'is' if job.left == 1 else 'are'} left"
-    say(f"Job {job.id} is paused: {PAUSE_MESSAGES[reason]}. {left}.")
-    say(WHAT_TO_DO.get(reason, "Go on with:"))
+    say(f"Job {job.id} is paused: {PAUSES[reason].title}. {left}.")
+    say(f"{PAUSES[reason].advice.removesuffix('.')}:")
     say(f"  {how_to_go_on}")

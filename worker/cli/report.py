@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words, listed
-from worker.jobs.standing import done_in_words
+from worker.jobs.standing import done_in_words, state_in_words
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 
@@ -60,7 +60,7 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
     for job, count in jobs[:SHOWN_JOBS]:
         are = "is" if count == 1 else "are"
         yield f"{counted(count, 'row')} of this file {are} still to be done by job {job.id} of {job.source_name},"
-        yield f"{job.final:,} of {counted(job.total, 'row')} done ({_state(job)})."
+        yield f"{job.final:,} of {counted(job.total, 'row')} done, {state_in_words(job)}."
         text, command = WHILE_IT_LASTS.get(job.state, WHILE_IT_LASTS[JobState.RUNNING])
         yield text.format(again=again)
         yield f"  cyclr-bulk {command} {job.id}"
@@ -130,11 +130,7 @@ def standing(job: JobStatus) -> str:
 def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:
     """Jobs that are not this command's business; their rows are in the way of the same rows in other files."""
     for job in jobs:
-        yield f"Left alone: {standing(job)} ({_state(job)})."
-
-
-def _state(job: JobStatus) -> str:
-    return f"paused: {PAUSE_MESSAGES[job.pause_reason]}" if job.pause_reason else job.state
+        yield f"Left alone: {standing(job)}, {state_in_words(job)}."
 
 
 def home_lines(settings: CyclrSettings) -> Iterator[str]:

@@ -40,8 +40,9 @@ from worker.cli.session import Session
 from worker.cli.watching import see_through
 from worker.cli.workplace import Deployment, Workplace, open_deployment
 from worker.domain.options import IfPresent
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
+from worker.domain.words import PAUSES
 from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
@@ -248,7 +249,7 @@ def _go_on(stack: ExitStack, session: Session, job: JobStatus, options: RunOptio
         say(f"Another command is installing this file ({standing(job)}). Watching it.")
         stack.enter_context(session.watch(job.id))
         return
-    why = f" It stopped because {PAUSE_MESSAGES[job.pause_reason]}." if job.pause_reason else ""
+    why = f" It stopped because {PAUSES[job.pause_reason].title}." if job.pause_reason else ""
     more = f" with the next {counted(options.first, 'row')}" if options.first and job.held else ""
     agree(f"Go on{more} at {session.settings.api_host}? This is {standing(job)}.{why}", is_sure=is_sure)
     stack.enter_context(session.watch(job.id))

@@ -21,8 +21,9 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
-from worker.domain.states import PAUSE_MESSAGES, ItemState
+from worker.domain.states import ItemState
 from worker.domain.wording import counted, in_words
+from worker.domain.words import PAUSES
 from worker.intake.columns import find_position
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.results import write_result_file
@@ -296,7 +297,7 @@ def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
         "id": job.id,
         "state": job.state,
         "pause_reason": job.pause_reason,
-        "pause_message": PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
+        "pause_message": PAUSES[job.pause_reason].title if job.pause_reason else None,
         "source_name": job.source_name,
         "api_host": hosts[job.instance_id],
         **{name: getattr(job, name) for name in COUNTERS},

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.server_faults import ServerFault
-from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
+from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.words import PAUSES
 from worker.jobs.checking import Checked
 from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
@@ -274,7 +275,7 @@ def to_job(
         id=job.id,
         state=job.state,
         pause_reason=job.pause_reason,
-        pause_message=PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
+        pause_message=PAUSES[job.pause_reason].title if job.pause_reason else None,
         source_name=job.source_name,
         api_host=api_host,
         handed_in_by=handed_in_by,
