@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import CyclrError, NameInUse, NotFound, OutcomeUnknown, Unauthorised
 from worker.cyclr.looks import look
-from worker.domain.comparing import already_installed, differences
+from worker.domain.comparing import differences
 from worker.domain.connectors import AccountConnector
 from worker.domain.options import IfPresent
 from worker.domain.rows import auth_value, properties
@@ -17,8 +17,6 @@ from worker.domain.states import Code, Outcome, PauseReason
 from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
 from worker.domain.targets import fold
 from worker.domain.verdicts import (
-    WAITS_FOR_CREDENTIAL,
-    WAITS_FOR_CUSTOMER,
     CalledOff,
     GiveUp,
     Installed,
@@ -29,6 +27,7 @@ from worker.domain.verdicts import (
     conclude,
     is_look_only,
 )
+from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
 from worker.installing.judging import Rules, judge
 from worker.installing.permits import GivenBack, NoRoom, Permit, Permits
 from worker.installing.releases import Fate, Releases

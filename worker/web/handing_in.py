@@ -14,8 +14,8 @@ from fastapi import Depends, Request
 from worker.bootstrap.cyclr import open_cyclr
 from worker.domain.wording import counted
 from worker.intake import Accounts, Options, Source, read_source
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, DatabaseMemory, check_file
-from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job

@@ -8,9 +8,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from worker.web.faults import FIRST_ROW, Fault
+from worker.web.faults import FIRST_ROW, Fault, known_name
 from worker.web.http_errors import HttpError
-from worker.web.names import known_name
 
 SHOWN_FAULTS = 1_000
 MOST_BYTES = 16_000  # of what is read as a whole; a list of items is not

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
-from worker.web.faults import FIRST_ROW, Fault, to_fault
+from worker.web.faults import FIRST_ROW, MOST_SHOWN, UNKNOWN, Fault, known_name, to_fault
 from worker.web.http_errors import HttpError
 from worker.web.json_bodies import SHOWN_FAULTS, TWICE, no_json, parse_json
-from worker.web.names import MOST_SHOWN, UNKNOWN, known_name
 
 MOST_ITEMS = 100_000
 MOST_COLUMNS = 500

@@ -14,9 +14,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from worker.store.uploads import Upload
-from worker.web.faults import Fault
+from worker.web.faults import Fault, known_name
 from worker.web.http_errors import HttpError
-from worker.web.names import known_name
 from worker.web.waiting import UploadWriter, WaitingUploads
 
 MOST_UPLOAD_BYTES = 1_000_000_000

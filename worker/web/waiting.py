@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from worker.embedded.files import FILE_MODE, make_private_folder
+from worker.embedded.home import make_private_folder
+from worker.embedded.processes import FILE_MODE
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import Engine
 from worker.store.uploads import (

@@ -5,8 +5,8 @@ import pytest
 from worker.web.api.steering import Resume, Retry
 from worker.web.api.submitting import Asked, NewJob, NewJobForm, Options
 from worker.web.desk.api import LinksWanted
-from worker.web.downloads import attachment
-from worker.web.names import REQUEST_NAMES, UNKNOWN, known_name
+from worker.web.faults import REQUEST_NAMES, UNKNOWN, known_name
+from worker.web.files import attachment
 
 
 def test_all_names_of_requests_are_known():

@@ -8,9 +8,9 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel
 
 from worker.web.api.submitting import NewJob, NewJobForm
-from worker.web.headers import POLICY
+from worker.web.files import address_of
 from worker.web.http_errors import ProblemDetails
-from worker.web.statics import address_of
+from worker.web.middleware import POLICY
 
 router = APIRouter(include_in_schema=False)
 REF = "#/components/schemas/{model}"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from worker.domain.options import IfPresent
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable
-from worker.jobs.errors import Rejected
+from worker.intake.findings import Rejected
 from worker.jobs.options import RunOptions
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY
@@ -34,7 +34,7 @@ from worker.web.api.models import (
 )
 from worker.web.api.parameters import AsWritten
 from worker.web.api.showing import show_job_with_warnings
-from worker.web.faults import Fault
+from worker.web.faults import NO_NUL, VISIBLE_ASCII, Fault, known_name
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
 from worker.web.handing_in import (
@@ -52,8 +52,6 @@ from worker.web.handing_in import (
 )
 from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_items import MOST_ITEMS, JobBody
-from worker.web.names import known_name
-from worker.web.patterns import NO_NUL, VISIBLE_ASCII
 from worker.web.place import GivenPlace, Place
 from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines
 from worker.web.waiting import UploadGone

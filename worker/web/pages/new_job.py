@@ -12,14 +12,14 @@ from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable, template
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions, find_unfinished
 from worker.store.loading import LoadLost
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
-from worker.web.downloads import attachment
+from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import (
     BegunOtherwise,
