@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from worker.cli.app import app
+from worker.cli.app import COMMANDS, app, load_command
 from worker.domain.server_faults import HOPELESS, KNOWN, Server
 from worker.domain.states import Outcome
 from worker.domain.words import CODES, PAUSES
@@ -65,7 +65,7 @@ def commands() -> dict[str, set[str]]:
     """Subcommand -> its options; of a group, those of all of its commands. What needs no subcommand stands beside them."""
     group = typer.main.get_command(app)
     alone: dict[str, set[str]] = {option: set() for parameter in group.params for option in parameter.opts}
-    return alone | {name: options(command) for name, command in group.commands.items()}  # type: ignore[attr-defined]
+    return alone | {name: options(load_command(name)) for name in COMMANDS}
 
 
 def options(command: Any) -> set[str]:
