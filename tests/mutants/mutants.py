@@ -179,7 +179,7 @@ MUTANTS = (
     ),
     Mutant(
         "waiter_is_forgotten",
-        "worker/cyclr/limiter_core.py",
+        "worker/cyclr/limiter.py",
         "the limit of a process that waits long for its slot is forgotten, and others call faster meanwhile",
         "            await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))\n",
         "            await self._sleep(max(_SHORTEST_WAIT_S, next_in_s - within_s))\n",

@@ -6,9 +6,9 @@ from functools import partial
 from worker.domain.connectors import Connector
 from worker.domain.rows import PlannedRow, RefusedRow
 from worker.intake import Findings, connector_key, iter_plan
+from worker.intake.findings import Rejected
 from worker.intake.plan import refuse_live
 from worker.jobs.checking import Checked, DatabaseMemory
-from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions, fingerprint
 from worker.store.loading import Loader, NewJob
 from worker.store.meeting import OnWait, Waiting, wait_in_silence

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import StatementError
 
 from worker.domain.states import PauseReason
+from worker.domain.steps import Notes
 from worker.domain.verdicts import (
     CalledOff,
     GiveUp,
@@ -37,11 +38,12 @@ log = get_logger()
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """How one attempt at one item ended. `call`: the last call made (`install`, `look`, ...); `took_s`: the whole attempt;
-    `calls`: all that reached Cyclr, or tried to.
+    `calls`: all that reached Cyclr, or tried to. `notes`: what is done and sent by now.
     """
 
     item: ClaimedItem
     verdict: Verdict
+    notes: Notes
     started_at: datetime
     took_s: float
     call: str
@@ -88,7 +90,7 @@ def _settle(
     mine = list({_key(s): s for s in settlements if _key(s) in held}.values())
     if not mine:
         return 0, []
-    write_items(connection, [(s.item, s.verdict) for s in mine], now)
+    write_items(connection, [(s.item, s.verdict, s.notes) for s in mine], now)
     tries = [_to_attempt(s) for s in mine if not isinstance(s.verdict, Released)]
     insert_rows(connection, attempts, tries)
     moves = _moves(mine, first_tries={key for key, tried in held.items() if not tried})

@@ -9,10 +9,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from worker.store.session import Engine
-from worker.web.access import Access, Caller
-from worker.web.brake import TooManyWrongKeys
+from worker.web.access import Access, Caller, TooManyWrongKeys
 from worker.web.http_errors import HttpError
-from worker.web.origins import SAFE_METHODS
+from worker.web.middleware import SAFE_METHODS
 
 COOKIE = "cyclr_bulk_session"
 # Over TLS: browsers take it from this host by https only, so that no neighbour or plain page can plant another one.
@@ -29,14 +28,6 @@ bearer = HTTPBearer(
 
 
 Shown = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
-
-
-class SignInFirst(HttpError):
-    """A page that only somebody who has signed in may see; where they come from is kept for afterwards."""
-
-    def __init__(self, then: str) -> None:
-        to = SIGN_IN if then in ("", "/") else f"{SIGN_IN}?then={quote(then)}"
-        super().__init__(303, "sign_in", "Sign in first.", headers={"Location": to})
 
 
 def access_of(request: Request) -> Access:
@@ -173,7 +164,12 @@ async def _caller(request: Request, key_text: str | None, engine: Engine | None 
 async def _page_caller(request: Request) -> Caller:
     caller = await find_page_caller(request)
     if caller is None:
-        raise SignInFirst(_here(request) if request.method in ("GET", "HEAD") else "/")
+        # Where they come from is kept for afterwards.
+        query = request.scope["query_string"].decode("latin-1")
+        here = f"{request.scope['path']}{'?' if query else ''}{query}"
+        is_read = request.method in ("GET", "HEAD") and here not in ("", "/")
+        to = f"{SIGN_IN}?then={quote(here)}" if is_read else SIGN_IN
+        raise HttpError(303, "sign_in", "Sign in first.", headers={"Location": to})
     request.state.caller = caller
     return caller
 
@@ -181,11 +177,6 @@ async def _page_caller(request: Request) -> Caller:
 def _require_write(caller: Caller) -> None:
     if not caller.can_write:
         raise HttpError(403, "read_only_key", f"The API key '{caller.name}' may read only (scope read).")
-
-
-def _here(request: Request) -> str:
-    query = request.scope["query_string"].decode("latin-1")
-    return str(request.scope["path"]) + (f"?{query}" if query else "")
 
 
 Reader = Annotated[Caller, Depends(reader)]

@@ -13,6 +13,7 @@ from worker.jobs.results import REFUSED, iter_result_file
 from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import FailurePlace, list_failures
+from worker.web.api.health import find_server_faults
 from worker.web.api.models import (
     WAYS,
     Failures,
@@ -21,6 +22,7 @@ from worker.web.api.models import (
     ItemWithAttempts,
     JobInFull,
     Jobs,
+    ServerFaultOut,
     item_fields,
     to_attempt,
     to_reason,
@@ -35,12 +37,11 @@ from worker.web.api.showing import (
     show_jobs,
     tag_of,
 )
-from worker.web.downloads import attachment, download_name
 from worker.web.faults import Fault
+from worker.web.files import attachment, download_name
 from worker.web.guards import Reader
 from worker.web.http_errors import HttpError, error_answers
 from worker.web.place import GivenPlace
-from worker.web.server_faults import ServerFaultOut, find_server_faults
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
-from worker.alarms import ALARMS
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.server_faults import Server, ServerFault
@@ -19,6 +18,7 @@ from worker.store.session import Engine
 from worker.store.sightings import find_seen_ago_s
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
 from worker.store.totals import Totals, read_totals
+from worker.telemetry import ALARMS
 from worker.web.guards import Shown, reader, reader_from
 from worker.web.http_errors import error_answers
 from worker.web.place import GivenPlace, Place

@@ -8,14 +8,14 @@ from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
+from worker.domain.server_faults import ServerFault
+from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.words import PAUSES
 from worker.jobs.checking import Checked
 from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
 from worker.web.faults import Fault
-from worker.web.handing_in import Found
-from worker.web.server_faults import ServerFaultOut
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
@@ -66,6 +66,18 @@ class JobWithWarnings(Job):
     """A job, and what the check of its file warned of."""
 
     warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
+
+
+class ServerFaultOut(BaseModel):
+    """What ails a server: while it does, rows wait."""
+
+    server: Literal["database", "redis", "cyclr"]
+    class_: str = Field(alias="class", examples=["25006 read_only_sql_transaction", "READONLY"])
+    message: str
+
+    @classmethod
+    def of(cls, fault: ServerFault) -> "ServerFaultOut":
+        return cls(**fault.fields())
 
 
 class JobInFull(JobWithWarnings):
@@ -262,7 +274,7 @@ def to_job(
         id=job.id,
         state=job.state,
         pause_reason=job.pause_reason,
-        pause_message=PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
+        pause_message=PAUSES[job.pause_reason].title if job.pause_reason else None,
         source_name=job.source_name,
         api_host=api_host,
         handed_in_by=handed_in_by,
@@ -289,10 +301,6 @@ def to_job(
 
 def to_job_with_warnings(job: Job, warnings: Sequence[Warning_]) -> JobWithWarnings:
     return JobWithWarnings(**job.model_dump(), warnings=[to_fault(warning) for warning in warnings])
-
-
-def to_submitted(job: JobWithWarnings, found: Found) -> Submitted:
-    return Submitted(**job.model_dump(), comments=found.comments, empty=found.empty)
 
 
 def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from fastapi import Form, Path, Query
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.intake.rows import AS_WRITTEN_COLUMNS
-from worker.web.patterns import JOB_ID, NO_NUL, UPLOAD_ID
+from worker.web.faults import JOB_ID, NO_NUL, UPLOAD_ID
 
 LARGEST_ROW = 2_147_483_647
 LARGEST_PAGE = 1_000

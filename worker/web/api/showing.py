@@ -10,8 +10,8 @@ from worker.store.listing import ItemFilter, find_job, list_api_hosts, list_item
 from worker.store.tallies import FailurePlace
 from worker.web.api.models import Job, JobWithWarnings, to_job, to_job_with_warnings
 from worker.web.api.parameters import LARGEST_ROW
+from worker.web.faults import FAILURE_PLACE, JOB_ID
 from worker.web.http_errors import HttpError
-from worker.web.patterns import FAILURE_PLACE, JOB_ID
 from worker.web.place import Place
 
 

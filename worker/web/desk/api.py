@@ -8,8 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.jobs.authorising import AuthorisationLinks
-from worker.jobs.mail_merge import iter_mail_merge
+from worker.jobs.authorising import AuthorisationLinks, iter_mail_merge
 from worker.store.asking import begin_round
 from worker.store.desks import (
     Desk,
@@ -25,7 +24,7 @@ from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
 from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
-from worker.web.downloads import attachment, download_name
+from worker.web.files import attachment, download_name
 from worker.web.guards import Reader, Writer
 from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_bodies import JsonRoute

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState
-from worker.domain.wording import in_words
+from worker.domain.wording import in_words, sentence
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import how_it_goes, is_ending
 from worker.store.connectors import asks_customers
@@ -20,7 +20,6 @@ from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.guards import PageReader
 from worker.web.http_errors import HttpError
-from worker.web.pages import words
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
 from worker.web.pages.looks import SHOWN_REASONS, Look, PaceKnown
 from worker.web.pages.notices import find_notice, shown_once
@@ -109,7 +108,7 @@ def _look(place: Place, job_id: str) -> Look:
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )
     if step is not None and look.stands_still:
-        look.why = words.sentence(why_it_waits(job, step))
+        look.why = sentence(why_it_waits(job, step))
     return look
 
 
