@@ -1,31 +1,16 @@
 """What is wrong with what came in a request, in the product's words. Nothing that came is shown: it may hold a secret."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-from pydantic import BaseModel, Field
+from typing import Any
 
 from worker.domain.wording import counted
+from worker.jobs.views import Fault
 from worker.web.names import known_name
 from worker.web.patterns import IN_WORDS
 
 FIRST_ROW = 2  # the header of a file is row 1
 _PLACES = ("body", "query", "path", "header")
 _COUNTED = {"List": "item", "Dictionary": "key"}
-
-
-class Fault(BaseModel):
-    """What is wrong in one place, or in many rows the same. `row`: the first, as a spreadsheet shows it; null: of the whole file
-    or of the request."""
-
-    row: int | None = None
-    column: str | None = None
-    message: str
-    count: int | None = Field(None, description="How many rows have it, where it is more than one.")
-    rows: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = Field(
-        None,
-        description="Where it is more than one: the first of these rows, as pairs of a first and a last row.",
-    )
 
 
 def to_fault(error: Any) -> Fault:

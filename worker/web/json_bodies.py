@@ -8,7 +8,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from worker.web.faults import FIRST_ROW, Fault
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW
 from worker.web.names import known_name
 from worker.web.problems import Refusal
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
-from worker.web.faults import FIRST_ROW, Fault, to_fault
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW, to_fault
 from worker.web.json_bodies import SHOWN_FAULTS, TWICE, no_json, parse_json
 from worker.web.names import MOST_SHOWN, UNKNOWN, known_name
 from worker.web.problems import Refusal

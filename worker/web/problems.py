@@ -16,10 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.alarms import ALARMS
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.jobs.away import why_nobody_calls
+from worker.jobs.views import Fault
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
 from worker.telemetry import get_logger, where_it_was
-from worker.web.faults import Fault, to_fault
+from worker.web.faults import to_fault
 
 MEDIA_TYPE = "application/problem+json"
 FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/version", "/metrics")

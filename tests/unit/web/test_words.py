@@ -1,6 +1,9 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from worker.domain.states import Code, Outcome, PauseReason
+from worker.store.listing import Item
 from worker.web.pages.notices import notice_of
 from worker.web.pages.signing_in import _own_path
 from worker.web.pages.words import OUTCOMES, PAUSE_ADVICE, REASONS, item_state, sentence
@@ -25,6 +28,13 @@ def test_every_outcome_and_every_pause_has_words():
     assert set(PAUSE_ADVICE) == set(PauseReason)
 
 
+def item(state: str, *, tried: bool, is_due: bool = False, to_authorise: bool = False) -> Item:
+    nothing = dict.fromkeys(Item.model_fields)
+    known = {"row": 2, "account_id": "acme", "name": "CRM", "attempts": 0, "must_look": False}
+    known |= {"account_created": False, "due_at": datetime(2026, 11, 21, tzinfo=UTC) if is_due else None}
+    return Item(**nothing | known | {"state": state, "tried": tried, "to_authorise": to_authorise})
+
+
 @pytest.mark.parametrize(
     ("state", "tried", "is_held", "words"),
     [
@@ -36,11 +46,11 @@ def test_every_outcome_and_every_pause_has_words():
     ],
 )
 def test_a_row_is_called_what_people_call_it(state, tried, is_held, words):
-    assert item_state(state, tried=tried, is_held=is_held, to_authorise=False) == words
+    assert item_state(item(state, tried=tried, is_due=state == "queued" and not is_held)) == words
 
 
 def test_an_installed_row_whose_customer_has_still_to_authorise_is_called_so():
-    found = item_state("installed", tried=True, is_held=False, to_authorise=True)
+    found = item_state(item("installed", tried=True, to_authorise=True))
     assert found == ("to-authorise", "to be authorised")
 
 

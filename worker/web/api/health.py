@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.server_faults import ServerFault
 from worker.jobs.away import why_nobody_calls
+from worker.jobs.views import ServerFaultOut
 from worker.settings import InvalidSettings
 from worker.store.faults import database_fault
 from worker.store.readiness import (
@@ -21,7 +22,6 @@ from worker.store.readiness import (
 )
 from worker.store.sightings import find_seen_ago_s
 from worker.web.place import GivenPlace, Place
-from worker.web.server_faults import ServerFaultOut
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
 

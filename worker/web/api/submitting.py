@@ -16,6 +16,7 @@ from worker.domain.wording import counted
 from worker.intake import FileChanged, Unreadable
 from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions
+from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY
 from worker.store.listing import find_job
@@ -24,16 +25,12 @@ from worker.store.new_rows import UnstorableText
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.models import (
-    JobWithWarnings,
     Submitted,
     Validation,
     to_fault,
-    to_submitted,
     to_validation,
 )
 from worker.web.api.parameters import AsWritten, IfPresent
-from worker.web.api.showing import show_job_with_warnings
-from worker.web.faults import Fault
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
 from worker.web.handing_in import (
@@ -236,8 +233,9 @@ async def submit(
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        job = await run_in_threadpool(show_job_with_warnings, place, started.job)
-        return job if started.found is None else to_submitted(job, started.found)
+        now, found = place.clock.now(), started.found
+        job = await run_in_threadpool(view_job_with_warnings, place.database.engine, started.job, now)
+        return job if found is None else Submitted(**dict(job), comments=found.comments, empty=found.empty)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 

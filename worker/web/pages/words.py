@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from worker.domain.states import PAUSE_MESSAGES, Code, ItemState, Outcome, PauseReason
 from worker.jobs.standing import is_ending
 from worker.store.jobs import JobStatus
+from worker.store.listing import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +96,17 @@ def pause_in_words(job: JobStatus) -> str | None:
     return PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None
 
 
-def item_state(state: str, *, tried: bool, is_held: bool, to_authorise: bool) -> tuple[str, str]:
+def item_state(item: Item) -> tuple[str, str]:
     """The name of a row's state, as the style sheet knows it, and the word for people."""
-    if state == ItemState.RUNNING:
+    if item.state is ItemState.RUNNING:
         return "in-hand", "in hand"
-    if to_authorise:
+    if item.to_authorise:
         return "to-authorise", "to be authorised"
-    if state != ItemState.QUEUED:
-        return state, state
-    if is_held:
+    if item.state is not ItemState.QUEUED:
+        return item.state, item.state
+    if item.is_held:
         return "held", "held back"
-    return ("retrying", "retrying") if tried else ("waiting", "waiting")
+    return ("retrying", "retrying") if item.tried else ("waiting", "waiting")
 
 
 def sentence(text: str) -> str:
