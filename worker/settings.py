@@ -16,9 +16,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.domain.failures import ToldFailure
 from worker.domain.targets import instance_key
-from worker.env_file import ENV_FILE, EnvFile, UnreadableEnvFile, read_env_file
 from worker.redis_url import require_redis_url
-from worker.secret_files import SUFFIX, read_secret_files
+from worker.setting_files import (
+    ENV_FILE,
+    SUFFIX,
+    EnvFile,
+    UnreadableEnvFile,
+    read_env_file,
+    read_secret_files,
+)
 
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")

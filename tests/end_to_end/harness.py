@@ -26,8 +26,8 @@ from worker.cyclr.limiter_rule import Rule
 from worker.domain.rows import NOT_EXPORTED, SECRET_COLUMNS
 from worker.installing import InstallRun, Limits, Rules
 from worker.intake import Options, open_source
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, DatabaseMemory, check_file
-from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
 from worker.jobs.results import write_result_file

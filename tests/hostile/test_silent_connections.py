@@ -15,8 +15,7 @@ from tests.hostile.raw_client import RawClient
 from tests.plain_http import http_client
 from tests.served.home import client_of
 from worker.settings import CyclrSettings
-from worker.web.connections import FILES_OF_OUR_OWN, MOST_CONNECTIONS, Deadlines, connections_allowed
-from worker.web.serving import WebServer
+from worker.web.serving import FILES_OF_OUR_OWN, MOST_CONNECTIONS, Deadlines, WebServer, connections_allowed
 
 pytestmark = pytest.mark.slow
 

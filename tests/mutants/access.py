@@ -49,7 +49,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "every_follower_asks",
-        "worker/web/following.py",
+        "worker/web/api/events.py",
         "each stream asks the database by itself",
         "        asker = self._by_key.get(key)\n",
         "        asker = None\n",

@@ -89,7 +89,7 @@ DESK_MUTANTS = (
     ),
     Mutant(
         "link_in_cyclrs_address",
-        "worker/web/headers.py",
+        "worker/web/middleware.py",
         "a browser tells the next page which link it came from",
         '    "Referrer-Policy": "same-origin",  # forms of our own pages say where they come from\n',
         "",

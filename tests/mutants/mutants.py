@@ -179,7 +179,7 @@ MUTANTS = (
     ),
     Mutant(
         "waiter_is_forgotten",
-        "worker/cyclr/limiter_core.py",
+        "worker/cyclr/limiter.py",
         "the limit of a process that waits long for its slot is forgotten, and others call faster meanwhile",
         "            await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))\n",
         "            await self._sleep(max(_SHORTEST_WAIT_S, next_in_s - within_s))\n",
@@ -232,8 +232,8 @@ MUTANTS = (
         "unknown_is_sent_again",
         "worker/installing/judging.py",
         "an install whose outcome is unknown is sent again without a look",
-        '    if call == "install":\n        # Cyclr may still be working on it',
-        '    if call == "nothing":\n        # Cyclr may still be working on it',
+        "    if _is_done_once(call):\n        # Cyclr may still be working on it",
+        "    if call is None:\n        # Cyclr may still be working on it",
         ("tests/end_to_end/test_lost_answers.py",),
     ),
     Mutant(
@@ -248,8 +248,8 @@ MUTANTS = (
         "must_look_is_ignored",
         "worker/installing/attempt.py",
         "an item that may be installed is installed without a look",
-        "        if not is_empty and (item.must_look or item.look_first or item.skip_if_present):\n",
-        "        if not is_empty and (item.look_first or item.skip_if_present):\n",
+        "        if not is_empty and (item.must_look or item.options.looks_first):\n",
+        "        if not is_empty and item.options.looks_first:\n",
         ("tests/end_to_end/test_lost_answers.py",),
     ),
     Mutant(

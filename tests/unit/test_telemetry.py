@@ -7,6 +7,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from worker.domain.options import JobOptions
 from worker.domain.rows import NewAccount
 from worker.store.claiming import ClaimedItem
 from worker.telemetry import SILENCED, configure_logging, get_logger
@@ -71,8 +72,7 @@ def test_what_holds_secrets_shows_none_when_it_is_logged(out: io.StringIO):
         maybe_sent=False,
         attempts=0,
         is_called_off=False,
-        look_first=False,
-        skip_if_present=False,
+        options=JobOptions(),
         secrets={"api_key": "hunter2"},
     )
     get_logger().info("odd", item=item, key=SecretStr("hunter2"))

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.exits import say
-from worker.cli.streams import Drawing
-from worker.cli.visible import visible_line
+from worker.cli.streams import Drawing, visible_line
 from worker.clock import Clock, Moment
 from worker.domain.wording import in_words
 from worker.jobs.standing import Going

@@ -1,4 +1,4 @@
-"""A slot is the permission to start one call at one time; the gate is what this process knows of "nobody before t"."""
+"""A slot is the permission to start one call at one time; the gate is what this process knows of "nobody before t"; a streak, of failures."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -161,3 +161,33 @@ class LimiterState:
     gate_closed_for_s: float
     outage_level: int
     outage: ServerFault | None = None
+
+
+# Cyclr is taken to be down after so many failures in a row, over so many accounts or more.
+OUTAGE_FAILURES = 10
+OUTAGE_ACCOUNTS = 3
+
+
+class Streak:
+    """The failures in a row that this process has seen: connect errors, timeouts and 5xx."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._accounts: set[str] = set()
+
+    def success(self) -> None:
+        self._failures = 0
+        self._accounts.clear()
+
+    def failure(self, account_id: str) -> bool:
+        """Whether that makes an outage; if so, counting starts anew.
+
+        One broken account may fail for ever without being an outage: other accounts must fail with it.
+        """
+        self._failures += 1
+        if len(self._accounts) < OUTAGE_ACCOUNTS:
+            self._accounts.add(account_id)
+        is_outage = self._failures >= OUTAGE_FAILURES and len(self._accounts) >= OUTAGE_ACCOUNTS
+        if is_outage:
+            self.success()
+        return is_outage

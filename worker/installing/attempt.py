@@ -3,19 +3,20 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import CyclrError, NameInUse, NotFound, OutcomeUnknown, Unauthorised
 from worker.cyclr.looks import look
-from worker.domain.comparing import already_installed, differences
+from worker.domain.comparing import differences
 from worker.domain.connectors import AccountConnector
+from worker.domain.options import IfPresent
 from worker.domain.rows import auth_value, properties
 from worker.domain.states import Code, Outcome, PauseReason
+from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
 from worker.domain.targets import fold
 from worker.domain.verdicts import (
-    WAITS_FOR_CREDENTIAL,
-    WAITS_FOR_CUSTOMER,
     CalledOff,
     GiveUp,
     Installed,
@@ -26,7 +27,8 @@ from worker.domain.verdicts import (
     conclude,
     is_look_only,
 )
-from worker.installing.judging import Call, Rules, judge
+from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
+from worker.installing.judging import Rules, judge
 from worker.installing.permits import GivenBack, NoRoom, Permit, Permits
 from worker.installing.releases import Fate, Releases
 from worker.store.claiming import ClaimedItem
@@ -46,7 +48,7 @@ class Ended(Exception):
 
 
 class Attempt:
-    """`room`: for so many attempts at a time. `note_account`: told whether this one made the account, once it exists."""
+    """`room`: for so many attempts at a time. `notes`: what is done and sent of the item by now."""
 
     def __init__(
         self,
@@ -58,7 +60,6 @@ class Attempt:
         *,
         room: asyncio.Semaphore,
         is_outage: Callable[[], bool],
-        note_account: Callable[[bool], None],
         rng: random.Random,
     ) -> None:
         self.item = item
@@ -68,7 +69,7 @@ class Attempt:
         self._rules = rules
         self._room = room
         self._is_outage = is_outage
-        self._note_account = note_account
+        self.notes = item.notes
         self._rng = rng
         self._may_be_there = item.must_look
         self._is_name_in_use = False
@@ -95,7 +96,7 @@ class Attempt:
                 self.permits.call_in_flight,
                 self.item,
                 self._rules,
-                may_be_there=self._may_be_there,
+                may_be_there=CONNECTOR if self._may_be_there else None,
                 is_outage=self._is_outage(),
                 rng=self._rng,
             )
@@ -117,6 +118,7 @@ class Attempt:
             attempts=self.item.attempts,
             max_attempts=self._rules.max_attempts,
             must_look=self.item.must_look,
+            step=CONNECTOR,
         )
 
     async def _steps(self) -> Verdict:
@@ -126,7 +128,7 @@ class Attempt:
         may_install = not (item.is_called_off or self._is_last_look() or item.secrets is None)
         is_empty = await self._ensure_account(may_create=may_install)
         connector = await self._connector(for_install=may_install)
-        if not is_empty and (item.must_look or item.look_first or item.skip_if_present):
+        if not is_empty and (item.must_look or item.options.looks_first):
             there = await self._look(connector)
             if there is not None:
                 return there
@@ -136,18 +138,23 @@ class Attempt:
     async def _ensure_account(self, *, may_create: bool) -> bool:
         """Whether the account is surely empty: it was created just now, or does not exist and may not be created."""
         item = self.item
-        if item.account is None or item.account_exists:
+        if item.account is None or self.notes.account_exists:
             return False
         if not may_create:
             return not await self._account_exists()
         account = item.account
 
         async def create() -> bool:
-            permit = await self.permits.next("create_account")
+            permit = await self.permits.next(ACCOUNT)
             return await self._client.create_account(permit, item.account_id, account)
 
         is_new = await self._with_a_good_token(create)
-        self._note_account(is_new)
+        self.notes = replace(
+            self.notes,
+            account_exists=True,
+            account_created=self.notes.account_created or is_new,
+            steps_done=(*self.notes.steps_done, ACCOUNT.name),
+        )
         return is_new
 
     async def _connector(self, *, for_install: bool) -> JobConnector:
@@ -191,7 +198,7 @@ class Attempt:
                 return self._found(seen.found)
             message = f"the Name {item.name!r} is taken in this account by another connector, {seen.found.connector_name!r}"
             return GiveUp(Code.NAME_IN_USE, message)
-        if item.skip_if_present and seen.same_connector_elsewhere:
+        if item.options.if_present is IfPresent.SKIP and seen.same_connector_elsewhere:
             names = ", ".join(repr(name) for name in seen.same_connector_elsewhere[:5])
             message = f"left alone: the account has this connector under the Name {names}"
             return Installed(Outcome.ADOPTED, None, None, code=Code.PRESENT_UNDER_OTHER_NAME, message=message)
@@ -209,7 +216,7 @@ class Attempt:
         body = _install_body(item, connector)
 
         async def send() -> AccountConnector:
-            permit = await self.permits.next("install")
+            permit = await self.permits.next(CONNECTOR)
             return await self._client.install(permit, item.account_id, connector.release_id, body)
 
         try:
@@ -271,14 +278,14 @@ class Attempt:
                         ) from None
                     case Blame.TOKEN:
                         has_renewed = True
-                    case Blame.ACCOUNT_UNKNOWN if refused_call != "create_account":
+                    case Blame.ACCOUNT_UNKNOWN if refused_call is not ACCOUNT:
                         raise Ended(self._account_unknown()) from None
                     case _ if has_repeated:
                         raise Ended(self._account_refused()) from None
                     case _:
                         has_repeated = True
 
-    def _permit(self, call: Call) -> Callable[[], Awaitable[Permit]]:
+    def _permit(self, call: StepKind | str) -> Callable[[], Awaitable[Permit]]:
         return lambda: self.permits.next(call)
 
     def _is_last_look(self) -> bool:

@@ -8,7 +8,7 @@ from worker.clock import Clock, Moment
 from worker.cyclr.errors import CyclrError, GateClosed, SlotMissed
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
-from worker.installing.judging import Call
+from worker.domain.steps import StepKind
 from worker.installing.window import AHEAD_S
 from worker.store.claiming import Standing
 from worker.store.tallies import CallMade
@@ -80,7 +80,7 @@ class Permits:
         is_stopping: Callable[[], bool],
         clock: Clock,
     ) -> None:
-        self.last_call: Call = "account"
+        self.last_call: StepKind | str = "account"
         self.is_calling = False
         self.calls: list[CallMade] = []
         self._first_slot = first_slot
@@ -95,12 +95,12 @@ class Permits:
         self._clock = clock
 
     @property
-    def call_in_flight(self) -> Call:
+    def call_in_flight(self) -> StepKind | str:
         """The call whose failure is to be judged: before its permit was given nothing of it was sent,
         so what failed then was a mere preparation (a token, say)."""
         return self.last_call if self.is_calling else "account"
 
-    async def next(self, call: Call) -> "Permit":
+    async def next(self, call: StepKind | str) -> "Permit":
         """A permit for one call. Raises: GivenBack."""
         self.is_calling = False
         self.last_call = call
@@ -110,7 +110,7 @@ class Permits:
             await self._hold_on(call)
         return Permit(self, call)
 
-    async def start(self, call: Call) -> None:
+    async def start(self, call: StepKind | str) -> None:
         """Return at the moment of sending: the call's slot has come, and claim and job were seen to hold.
 
         A slot that went by, or that the gate took, is replaced while the claim holds: to give the item back would cost
@@ -151,7 +151,7 @@ class Permits:
     def _is_held(self, in_s: float) -> bool:
         return self._clock.since(self._claimed_at) + in_s <= self._sendable_s
 
-    async def _be_sure(self, call: Call, in_s: float) -> None:
+    async def _be_sure(self, call: StepKind | str, in_s: float) -> None:
         if not self._is_held(in_s):
             await self._hold_on(call)
             if not self._is_held(in_s):
@@ -160,12 +160,12 @@ class Permits:
             asked_at, standing = await self._hand.see()
             self._go_on(call, standing, asked_at)
 
-    async def _hold_on(self, call: Call) -> None:
+    async def _hold_on(self, call: StepKind | str) -> None:
         asked_at, standing = await self._hand.prolong()
         self._go_on(call, standing, asked_at)
         self._claimed_at = asked_at
 
-    def _go_on(self, call: Call, standing: Standing, asked_at: Moment) -> None:
+    def _go_on(self, call: StepKind | str, standing: Standing, asked_at: Moment) -> None:
         """Raises: CalledOff, Stopped."""
         match standing:
             case Standing.HELD:
@@ -181,7 +181,7 @@ class Permits:
 class Permit:
     """Leave to start one call. `ready` returns at the moment of sending, or raises GivenBack or LimiterAway."""
 
-    def __init__(self, permits: Permits, call: Call) -> None:
+    def __init__(self, permits: Permits, call: StepKind | str) -> None:
         self._permits = permits
         self._call = call
 
@@ -189,4 +189,9 @@ class Permit:
         await self._permits.start(self._call)
 
     def ended(self, outcome: str, took_s: float) -> None:
-        self._permits.calls.append(CallMade(self._call, outcome, took_s))
+        self._permits.calls.append(CallMade(name_of(self._call), outcome, took_s))
+
+
+def name_of(call: StepKind | str) -> str:
+    """As attempts and tallies have it."""
+    return call.call if isinstance(call, StepKind) else call

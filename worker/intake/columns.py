@@ -16,7 +16,7 @@ from worker.domain.rows import (
     Warning_,
 )
 from worker.domain.wording import counted, listed
-from worker.intake.escapes import unescape
+from worker.intake.values import unescape
 
 ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")
 INPUT_COLUMNS = (

@@ -19,15 +19,13 @@ from worker.domain.rows import (
 from worker.domain.targets import fold, target_key
 from worker.intake.columns import Header
 from worker.intake.compact import FirstRows
-from worker.intake.doubts import CREATED_OTHERWISE, AskedAccounts, find_doubts
 from worker.intake.files import Line, Source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
-from worker.intake.memory import KnownTarget, Memory, StoredAt
+from worker.intake.past import Comparison, KnownTarget, Memory, Past, StoredAt, connector_key
 from worker.intake.plain import RowReader
 from worker.intake.rows import Options, withheld_columns
-from worker.intake.same_row import Comparison, Past, connector_key
-from worker.intake.survey import Survey
+from worker.intake.survey import CREATED_OTHERWISE, AskedAccounts, Survey, find_doubts
 
 BATCH_ROWS = 1_000
 BATCH_CHARACTERS = 4_000_000  # rows may be long, and memory is not to grow with them

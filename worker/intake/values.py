@@ -2,6 +2,8 @@
 
 A finding's weight follows from the column: an account id or a credential that is not the one that was meant is worth
 more than a text. A *doubt* is judged later, by whether Cyclr has the account.
+
+What we write ourselves a spreadsheet must not run: such a cell is escaped in a way that can be undone exactly.
 """
 
 import re
@@ -277,3 +279,31 @@ def is_long_number(text: str) -> bool:
 def ends_in_zeros(text: str) -> bool:
     """Of a long number: whether it may have lost its digits."""
     return not text[_DIGITS_KEPT:].strip("0")
+
+
+# The wide forms count too: some spreadsheets take them for the narrow ones.
+_SIGN = r"[=+\-@＝＋－＠]"
+_BEGINS_A_FORMULA = r"[=+\-@\t\r\n＝＋－＠]"
+# Spaces in front do not help: a spreadsheet may be asked to trim them, and runs what is behind.
+_NEEDS_ESCAPE = re.compile(rf"['\s]*{_BEGINS_A_FORMULA}")
+_IS_ESCAPED = re.compile(rf"'['\s]*{_BEGINS_A_FORMULA}")
+# Where another delimiter than the file's own would begin a cell, as a spreadsheet of another country has it; a line too, since
+# quotes in the middle of what it then takes for a cell hold nothing together.
+_INNER = re.compile(rf"([,;|\t\r\n][\"'\s]*)({_SIGN})")
+_INNER_ESCAPED = re.compile(rf"([,;|\t\r\n][\"'\s]*)'({_SIGN})")
+
+
+def escape(text: str) -> str:
+    """The text with an apostrophe in front if it begins like a formula, and before each sign that would begin one if another
+    delimiter divided the text.
+
+    Text that already looks escaped gets one more, so that `unescape` gives back any text as it was.
+    """
+    text = _INNER.sub(r"\1'\2", text)
+    return f"'{text}" if _NEEDS_ESCAPE.match(text) else text
+
+
+def unescape(text: str) -> str:
+    """The text that `escape` was given."""
+    outer = text[1:] if _IS_ESCAPED.match(text) else text
+    return _INNER_ESCAPED.sub(r"\1\2", outer)

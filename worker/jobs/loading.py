@@ -6,9 +6,9 @@ from functools import partial
 from worker.domain.connectors import Connector
 from worker.domain.rows import PlannedRow, RefusedRow
 from worker.intake import Findings, connector_key, iter_plan
+from worker.intake.findings import Rejected
 from worker.intake.plan import refuse_live
 from worker.jobs.checking import Checked, DatabaseMemory
-from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions, fingerprint
 from worker.store.loading import Loader, NewJob
 from worker.store.meeting import OnWait, Waiting, wait_in_silence
@@ -38,11 +38,10 @@ def load_job(
     """
     new_job = NewJob(
         source_name=checked.source.path.name,
-        fingerprint=fingerprint(checked.source.content_hash, options, instance_id),
+        fingerprint=fingerprint(checked.source.content_hash, options.connector, instance_id),
         columns=checked.source.columns,
         delimiter=checked.source.delimiter,
-        look_first=options.looks_first,
-        skip_if_present=options.skip_if_present,
+        options=options.of_job(),
         first=options.first,
         id=job_id,
         api_key_id=api_key_id,

@@ -19,6 +19,7 @@ from sqlalchemy import (
     true,
 )
 
+from worker.domain.options import IfPresent, JobOptions
 from worker.domain.states import JobState
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
@@ -48,6 +49,7 @@ _LATEST_FIRST = (items.c.due_at.desc(), items.c.id)
 _OF_JOB = (
     jobs.c.state.label("job_state"),
     jobs.c.instance_id,
+    jobs.c.options,
     jobs.c.look_first,
     jobs.c.skip_if_present,
 )
@@ -71,6 +73,11 @@ _COLUMNS = (
     items.c.account_description,
     items.c.account_timezone,
     items.c.account_exists,
+    items.c.account_created,
+    items.c.steps_done,
+    items.c.sent,
+    items.c.seen,
+    items.c.account_connector_id,
     items.c.must_look,
     items.c.maybe_sent,
     items.c.attempts,
@@ -137,6 +144,14 @@ _SHARES_OF_ONE = [_make_share_of_one(*kind) for kind in _KINDS]
 # Job by job on PostgreSQL: of all at once it may read the table from its start.
 _COUNTS_JOB_BY_JOB = [_make_count(*kind, is_job_by_job=True) for kind in _KINDS]
 _COUNTS = [_make_count(*kind, is_job_by_job=False) for kind in _KINDS]
+
+
+def read_options(row: Row[Any]) -> JobOptions:
+    """`row`: of an item with its job. A job of the version before has no options, but two columns that said the same."""
+    if row.options is not None:
+        return JobOptions.from_json(row.options)
+    if_present = IfPresent.SKIP if row.skip_if_present else IfPresent.INSTALL
+    return JobOptions(look_first=row.look_first, if_present=if_present)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from worker.alarms import ALARMS
 from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server, ServerFault, find_in_chain, sentence
+from worker.telemetry import ALARMS
 
 READ_ONLY = ServerFault(Server.DATABASE, "25006 read_only_sql_transaction", "it takes no writes now")
 READ_ONLY_FILE = ServerFault(Server.DATABASE, "SQLITE_READONLY", "it may not be written")

@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select, update
 
+from worker.domain.options import JobOptions
 from worker.domain.rows import Warning_
-from worker.domain.states import PAUSE_MESSAGES, JobState, PauseReason
+from worker.domain.states import JobState, PauseReason
+from worker.domain.words import PAUSES
+from worker.store.endings import pause, rest
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
-from worker.store.settling import pause
 from worker.store.tables import (
     IS_FAILED,
     IS_FORGOTTEN,
@@ -27,7 +29,6 @@ from worker.store.tables import (
     jobs,
     unloaded_rows,
 )
-from worker.store.working import resting, working
 
 PAGE = 1_000
 RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
@@ -76,7 +77,7 @@ class JobStatus:
     @property
     def pause_message(self) -> str | None:
         """Why it is paused; None where it is not."""
-        return PAUSE_MESSAGES[self.pause_reason] if self.pause_reason else None
+        return PAUSES[self.pause_reason].title if self.pause_reason else None
 
     @property
     def final(self) -> int:
@@ -118,16 +119,22 @@ def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list
         return [to_status(row) for row in connection.execute(unfinished.order_by(jobs.c.created_at.desc()))]
 
 
-def find_unfinished_job(engine: Engine, instance_id: str, fingerprint: str) -> JobStatus | None:
-    """The running or paused job of the same content, options and instance."""
+def find_unfinished_jobs(
+    engine: Engine, instance_id: str, fingerprints: Sequence[str]
+) -> list[tuple[JobStatus, str, JobOptions | None]]:
+    """The running and paused jobs of this instance with one of these fingerprints, the newest first, each with the one it
+    has and with its options; None: it was loaded by the version before, which kept them in the fingerprint."""
     mine = JOBS.where(
         jobs.c.instance_id == instance_id,
-        jobs.c.fingerprint == fingerprint,
+        jobs.c.fingerprint.in_(fingerprints),
         jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
     ).order_by(jobs.c.created_at.desc())
     with reading(engine) as connection:
-        row = connection.execute(mine).first()
-    return to_status(row) if row else None
+        rows = connection.execute(mine).all()
+    return [
+        (to_status(row), row.fingerprint, None if row.options is None else JobOptions.from_json(row.options))
+        for row in rows
+    ]
 
 
 def to_status(row: Row[Any]) -> JobStatus:
@@ -202,7 +209,8 @@ def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
             "pause_reason": None,
             "failed_at_start": jobs.c.failed,
             "tried_at_start": jobs.c.tried,
-            **working(db_now(connection)),
+            "ruled_at_start": jobs.c.ruled,
+            "working_since": db_now(connection),
         }
         if not _change_paused(connection, job_id, running):
             return False
@@ -255,12 +263,8 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
     """Cancel it if it is running or paused; whether it was. Its queued items follow in pieces (`cancel_queued`)."""
 
     def work(connection: Connection) -> bool:
-        statement = (
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]))
-            .values(state=JobState.CANCELLED, pause_reason=None, held=0, **resting(db_now(connection)))
-        )
-        return bool(connection.execute(statement).rowcount)
+        over = {"state": JobState.CANCELLED, "pause_reason": None, "held": 0}
+        return rest(connection, job_id, [JobState.RUNNING, JobState.PAUSED], over)
 
     return _once(engine, work, job_id, JobState.CANCELLED)
 

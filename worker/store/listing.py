@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState
+from worker.domain.words import item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
 from worker.store.new_rows import HELD_UNTIL
@@ -52,6 +53,11 @@ class Item(BaseModel):
     differs: list[str] | None = Field(description="What was there already and differs from the row.")
     account_created: bool
     settled_at: datetime | None
+
+    @property
+    def state_in_words(self) -> tuple[str, str]:
+        """As the style sheet knows it, and for people."""
+        return item_state(self.state, tried=self.tried, is_held=self.is_held, to_authorise=self.to_authorise)
 
     @property
     def is_held(self) -> bool:

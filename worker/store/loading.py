@@ -5,7 +5,7 @@ import secrets as randomness
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from worker.clock import Clock
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
+from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.states import ItemState, JobState
 from worker.store.abandoned import delete_load
@@ -67,7 +68,7 @@ KEYS_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a job is before its rows. `fingerprint`: of content, options and instance; `first`: hold back all but so many.
+    """What a job is before its rows. `fingerprint`: of content, connector and instance; `first`: hold back all but so many.
 
     `delimiter`: between the cells of the file. `id`: from `new_job_id`; None makes one. `api_key_id`: of the API key
     that hands it in; None: a command does.
@@ -76,8 +77,7 @@ class NewJob:
     source_name: str
     fingerprint: str
     columns: Sequence[str]
-    look_first: bool
-    skip_if_present: bool
+    options: JobOptions = field(default_factory=JobOptions)
     first: int | None = None
     id: str | None = None
     delimiter: str = ","
@@ -176,8 +176,10 @@ class Loader:
                     fingerprint=job.fingerprint,
                     columns=list(job.columns),
                     delimiter=job.delimiter,
-                    look_first=job.look_first,
-                    skip_if_present=job.skip_if_present,
+                    options=job.options.to_json(),
+                    # For workers of the version before, which know no more.
+                    look_first=job.options.looks_first,
+                    skip_if_present=job.options.if_present is IfPresent.SKIP,
                     created_at=now,
                     loader_seen_at=now,
                     loader=f"process {os.getpid()} on {socket.gethostname()}",

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, func, select
 
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
+from worker.domain.words import job_state_and_why
 from worker.store.jobs import JobStatus
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading
@@ -99,8 +100,8 @@ def why_it_waits(job: JobStatus, step: NextStep) -> str:
     match job.state:
         case JobState.LOADING:
             return "its rows are being written"
-        case JobState.PAUSED if job.pause_reason is not None:
-            return f"paused: {PAUSE_MESSAGES[job.pause_reason]}"
+        case JobState.PAUSED:
+            return job_state_and_why(job.state, job.pause_reason, is_ending=False)
         case JobState.COMPLETED:
             return ""
     if step.gate_closed_for_s > 0:

@@ -11,22 +11,19 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from worker.store.faults import note_database_failure, note_database_success
-from worker.web import api, desk, pages, statics
+from worker.web import api, desk, files, pages
 from worker.web.access import Access
 from worker.web.addresses import Forwarded
+from worker.web.api.connectors import Catalogue
 from worker.web.api.documentation import document
-from worker.web.catalogue import Catalogue
-from worker.web.compression import Compression
+from worker.web.api.events import Askers
 from worker.web.desk.asking import asking
 from worker.web.desk.customer import customers_error_page, is_customers_path
-from worker.web.following import Askers
 from worker.web.handing_in import HandingIn
-from worker.web.headers import SecurityHeaders
-from worker.web.limits import BodyLimit
-from worker.web.origins import Hosts, KnownHosts, OwnPages
+from worker.web.http_errors import HttpError, answer_errors
+from worker.web.middleware import Admission, Compression, Hosts, SecurityHeaders
 from worker.web.pages.errors import error_page
 from worker.web.place import Place
-from worker.web.problems import Refusal, add_error_answers
 
 CLEAN_EVERY_S = 60.0
 CLEANING = "deleting old uploads"
@@ -47,23 +44,21 @@ def create_app(place: Place) -> FastAPI:
     furnish(app, place)
     for part in (api, pages, desk):
         app.include_router(part.router)
-    app.include_router(statics.router)
-    app.mount("/static", statics.Statics(), name="static")
+    app.include_router(files.router)
+    app.mount("/static", files.Statics(), name="static")
     document(app, server_url=place.settings.cyclr_bulk_public_url or "/")
     # Each stands before those above it.
-    app.add_middleware(OwnPages)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(KnownHosts)
-    add_error_answers(app, _error_page)
+    app.add_middleware(Admission)
+    answer_errors(app, _error_page)
     app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Forwarded)
     return app
 
 
-def _error_page(request: Request, refusal: Refusal) -> Response:
+def _error_page(request: Request, error: HttpError) -> Response:
     is_for_customers = is_customers_path(request.scope["path"])
-    return (customers_error_page if is_for_customers else error_page)(request, refusal)
+    return (customers_error_page if is_for_customers else error_page)(request, error)
 
 
 def furnish(app: FastAPI, place: Place) -> None:

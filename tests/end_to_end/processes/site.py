@@ -14,7 +14,7 @@ from sqlalchemy import Row, inspect, select
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.end_to_end.processes.place import Place
 from tests.servers import valkey_contents
-from worker.embedded.runtime import Runtime, read_runtime
+from worker.embedded.processes import Runtime, read_runtime
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.ledger import Call
 from worker.simulator.server import SimulatorThread

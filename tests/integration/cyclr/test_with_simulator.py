@@ -11,10 +11,10 @@ from worker.clock import Clock
 from worker.cyclr.catalogue import missing_accounts, resolve
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import NameInUse, NotFound, OutcomeUnknown, Unauthorised
+from worker.cyclr.exchange import Credentials
 from worker.cyclr.limiter import InProcessLimiter
 from worker.cyclr.limiter_rule import Limit, Rule
 from worker.cyclr.looks import look
-from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.rows import NewAccount

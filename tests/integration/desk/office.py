@@ -22,7 +22,8 @@ from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link
 from worker.domain.scopes import Scope
 from worker.domain.states import Outcome
-from worker.domain.verdicts import WAITS_FOR_CUSTOMER, Installed
+from worker.domain.verdicts import Installed
+from worker.domain.words import WAITS_FOR_CUSTOMER
 from worker.jobs.authorising import PURPOSE
 from worker.settings import load_settings
 from worker.simulator.catalogue import method

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select, text, update
 from tests.postgres import Databases
 from worker.clock import Clock
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
+from worker.domain.options import JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
 from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
@@ -235,13 +236,12 @@ class Loads:
         waiting: Waiting | None = None,
         **options: Any,
     ) -> Loader:
-        chosen = {"look_first": False, "skip_if_present": False} | options
         ensure_instance(self.engine, instance_id, "api.example.com")
         loader = Loader(
             self.engine,
             SEALER,
             instance_id,
-            NewJob("file.csv", "f" * 64, columns, first=first, **chosen),
+            NewJob("file.csv", "f" * 64, columns, JobOptions(**options), first=first),
             refuse=refused_as_live,
             waiting=waiting,
         )
@@ -257,14 +257,18 @@ def take(
     return taken
 
 
-def hold(engine: Engine, item: ClaimedItem, *, claim_s: float, **done: bool) -> Standing:
-    """Prolong the claim of one item. `done`: what was done for good."""
-    _, [standing] = prolong(engine, [Hold(item, **done)], claim_s=claim_s, moment=Clock().moment)
+def hold(engine: Engine, item: ClaimedItem, *, claim_s: float, **noted: Any) -> Standing:
+    """Prolong the claim of one item. `noted`: what is done and sent by now."""
+    _, [standing] = prolong(
+        engine, [Hold(item, replace(item.notes, **noted))], claim_s=claim_s, moment=Clock().moment
+    )
     return standing
 
 
-def settlement(item: ClaimedItem, verdict: Verdict) -> Settlement:
-    return Settlement(item, verdict, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 0.5, "install")
+def settlement(item: ClaimedItem, verdict: Verdict, **noted: Any) -> Settlement:
+    return Settlement(
+        item, verdict, replace(item.notes, **noted), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 0.5, "install"
+    )
 
 
 def end(engine: Engine, *pairs: tuple[ClaimedItem, Verdict], pause_above_percent: float = NEVER) -> int:

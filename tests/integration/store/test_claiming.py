@@ -17,6 +17,7 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.clock import Clock
+from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import NewAccount
 from worker.domain.states import Code, ItemState, JobState, PauseReason
 from worker.domain.verdicts import Released, RetryAt
@@ -42,19 +43,20 @@ def test_a_claimed_item_carries_all_that_an_attempt_needs(engine: Engine, loads:
         ),
         must_look=True,
     )
-    job_id = loads.job([with_account], look_first=True, skip_if_present=True)
+    job_id = loads.job([with_account], look_first=True, if_present=IfPresent.SKIP)
     [item] = take(engine)
     assert (item.job_id, item.row_number, item.account_id, item.name) == (job_id, 14, "a14", "Acme")
     assert item.secrets == {"api_key": "secret-14"}
     assert item.account == NewAccount("Ann", "the customer", "Europe/Paris")
     assert (item.authentication_id, item.description) == ("m1", "for Ann")
-    assert (item.account_exists, item.must_look, item.maybe_sent, item.attempts) == (True, True, False, 0)
-    assert (item.look_first, item.skip_if_present, item.is_called_off, item.is_alone) == (
+    assert (item.notes.account_exists, item.must_look, item.maybe_sent, item.attempts) == (
         True,
         True,
         False,
-        False,
+        0,
     )
+    assert item.options == JobOptions(look_first=True, if_present=IfPresent.SKIP)
+    assert (item.is_called_off, item.is_alone) == (False, False)
     stored = item_row(engine, item.id)
     assert (stored.state, stored.claim_id) == (ItemState.RUNNING, item.claim_id)
 

@@ -14,6 +14,7 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.domain.connectors import AuthMethod, Connector
+from worker.domain.options import JobOptions
 from worker.domain.rows import Problem, RefusedRow, SkippedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
@@ -22,7 +23,7 @@ from worker.store.jobs import (
     cancel_job,
     count_in_hand,
     find_stored_item,
-    find_unfinished_job,
+    find_unfinished_jobs,
     get_job,
     iter_results,
     list_unfinished_jobs,
@@ -69,13 +70,12 @@ def test_an_unfinished_job_is_found_by_its_fingerprint_and_instance(engine: Engi
     job_id = loads.job(1)
     for state in (JobState.RUNNING, JobState.PAUSED):
         change_job(engine, job_id, state=state)
-        found = find_unfinished_job(engine, "instance-a", "f" * 64)
-        assert found is not None
-        assert found.id == job_id
-    assert find_unfinished_job(engine, OTHER_INSTANCE, "f" * 64) is None
-    assert find_unfinished_job(engine, "instance-a", "0" * 64) is None
+        [(found, key, options)] = find_unfinished_jobs(engine, "instance-a", ["0" * 64, "f" * 64])
+        assert (found.id, key, options) == (job_id, "f" * 64, JobOptions())
+    assert find_unfinished_jobs(engine, OTHER_INSTANCE, ["f" * 64]) == []
+    assert find_unfinished_jobs(engine, "instance-a", ["0" * 64]) == []
     change_job(engine, job_id, state=JobState.COMPLETED)
-    assert find_unfinished_job(engine, "instance-a", "f" * 64) is None
+    assert find_unfinished_jobs(engine, "instance-a", ["f" * 64]) == []
 
 
 # What a person asks for

@@ -252,7 +252,7 @@ def test_cells_and_secrets_may_hold_any_text_and_a_files_name_any_byte(engine: E
     odd = "a\x00b\ud800\t\\N\n\\."
     row = planned(2, cells=("a2", odd), secrets={"api_key": odd})
     ensure_instance(engine, "instance-a", "api.example.com")
-    new_job = NewJob("caf\udce9\x00.csv", "f" * 64, ("account_id", odd), False, False)
+    new_job = NewJob("caf\udce9\x00.csv", "f" * 64, ("account_id", odd))
     loader = Loader(engine, SEALER, "instance-a", new_job, refuse=refused_as_live)
     loader.add_connector("acme", CONNECTOR)
     loader.add(row, account_exists=True)

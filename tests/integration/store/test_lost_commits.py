@@ -68,7 +68,7 @@ def count(engine: Engine, table) -> int:
 
 def test_a_load_whose_every_commit_is_cut_holds_every_row_once_and_runs(engine: Engine, loads: Loads):
     ensure_instance(engine, "instance-a", "api.example.com")
-    new_job = NewJob("file.csv", "f" * 64, ("account_id",), False, False, first=7, id="261121-bcdfgh")
+    new_job = NewJob("file.csv", "f" * 64, ("account_id",), first=7, id="261121-bcdfgh")
     with answers_of_commits_lost(engine):
         loader = Loader(engine, SEALER, "instance-a", new_job, refuse=refused_as_live)
     with answers_of_commits_lost(engine):

@@ -98,7 +98,7 @@ def test_what_is_held_back_is_not_waited_for(engine: Engine, loads: Loads):
 def test_a_paused_job_says_why(engine: Engine, loads: Loads):
     job_id = loads.job(1)
     pause_job(engine, job_id, PauseReason.PERSON)
-    assert said(engine, job_id) == "paused: paused by a person"
+    assert said(engine, job_id) == "paused (somebody paused it)"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.plain_http import AS_OWN_PAGE
 from worker.simulator.server import SimulatorThread
 from worker.store.session import reading
 from worker.store.tables import jobs
-from worker.web.problems import title_of
+from worker.web.http_errors import title_of
 
 CSV = "account_id,connector,api_key\nacme,Northwind Mail,key-acme-5f1c\n"
 ONCE = "expected it once, got it twice or more in one object: which value is meant?"

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from worker.cli.commands import run_again
+from worker.cli.options import run_again
+from worker.domain.options import IfPresent
 from worker.jobs.options import RunOptions
 
 
@@ -9,7 +10,9 @@ def test_a_command_without_options_is_short() -> None:
 
 
 def test_all_that_makes_the_job_what_it_is_is_repeated() -> None:
-    options = RunOptions(connector="North wind", skip_invalid=True, look_first=True, skip_if_present=True)
+    options = RunOptions(
+        connector="North wind", skip_invalid=True, look_first=True, if_present=IfPresent.SKIP
+    )
     assert run_again(Path("my accounts.csv"), options, Path("out.csv")) == (
         "cyclr-bulk run 'my accounts.csv' --connector 'North wind' --results out.csv --skip-invalid --look-first"
         " --if-present skip"

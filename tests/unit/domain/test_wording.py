@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.wording import counted, in_words, listed
+from worker.domain.wording import counted, in_words, listed, sentence
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,11 @@ def test_a_list_says_how_many_it_does_not_name() -> None:
 )
 def test_durations_are_said_in_two_units_at_most(seconds: float, text: str) -> None:
     assert in_words(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("the name is taken", "The name is taken."), ("Refused.", "Refused."), ("Why?", "Why?"), ("  ", "")],
+)
+def test_a_message_becomes_one_sentence(text: str, said: str) -> None:
+    assert sentence(text) == said

@@ -11,7 +11,7 @@ from worker.clock import Moment
 from worker.cyclr.errors import GateClosed, NotStarted, SlotMissed
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
-from worker.installing.judging import Call
+from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
 from worker.installing.permits import CalledOff, ClaimRanOut, GivenBack, NoSlotInTime, Permits, Stopped
 from worker.store.claiming import Standing
 
@@ -84,7 +84,7 @@ class Desk:
     def note_missed(self) -> None:
         self.missed += 1
 
-    async def call(self, call: Call, meanwhile: Callable[[], None] = lambda: None) -> None:
+    async def call(self, call: StepKind | str, meanwhile: Callable[[], None] = lambda: None) -> None:
         permit = await self.permits.next(call)
         meanwhile()
         await permit.ready()
@@ -92,21 +92,21 @@ class Desk:
 
 def test_a_call_starts_at_once_while_its_claim_and_its_job_were_seen_lately() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.8)))
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(1.8)))
     assert desk.permits.is_calling
     assert (desk.begun, desk.seen, desk.prolonged) == (1, 0, 0)
 
 
 def test_the_job_is_asked_for_before_a_call_where_it_was_not_seen_for_long() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.801)))
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(1.801)))
     assert desk.permits.is_calling
     assert (desk.seen, desk.prolonged) == (1, 0)
 
 
 def test_a_claim_serves_while_a_whole_deadline_is_left() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.0)))
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(10.0)))
     assert desk.prolonged == 0
 
 
@@ -114,14 +114,14 @@ def test_no_call_starts_with_less_than_a_deadline_left_of_its_claim() -> None:
     desk = Desk()
     desk.standing = Standing.LOST
     with pytest.raises(Stopped):
-        asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.001)))
+        asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(10.001)))
     assert not desk.permits.is_calling
     assert desk.prolonged == 1
 
 
 def test_a_claim_with_less_than_a_deadline_left_is_prolonged_before_the_call() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.001)))
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(10.001)))
     assert desk.permits.is_calling
     assert desk.prolonged == 1
 
@@ -131,7 +131,7 @@ def test_a_jump_of_either_clock_is_seen(clock: str) -> None:
     desk = Desk()
     desk.standing = Standing.LOST
     with pytest.raises(Stopped):
-        asyncio.run(desk.call("install", lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)))
+        asyncio.run(desk.call(CONNECTOR, lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)))
 
 
 def test_a_wall_clock_that_was_set_back_hides_nothing() -> None:
@@ -143,7 +143,7 @@ def test_a_wall_clock_that_was_set_back_hides_nothing() -> None:
         desk.clock.wall_s -= 3600
 
     with pytest.raises(Stopped):
-        asyncio.run(desk.call("install", sleep_and_set_back))
+        asyncio.run(desk.call(CONNECTOR, sleep_and_set_back))
 
 
 @pytest.mark.parametrize("clock", ["elapsing_s", "wall_s"])
@@ -153,7 +153,7 @@ def test_a_process_that_was_frozen_while_it_waited_for_its_slot_asks_again(clock
     desk.standing = Standing.LOST
     desk.first_slot.meanwhile = lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)
     with pytest.raises(Stopped):
-        asyncio.run(desk.call("install"))
+        asyncio.run(desk.call(CONNECTOR))
     assert not desk.permits.is_calling
 
 
@@ -162,7 +162,7 @@ def test_a_pause_is_heard_by_a_call_that_waited_for_its_slot() -> None:
     desk.standing = Standing.STOPPED
     desk.first_slot.meanwhile = lambda: desk.clock.go_on(1.9)
     with pytest.raises(Stopped):
-        asyncio.run(desk.call("install"))
+        asyncio.run(desk.call(CONNECTOR))
     assert (desk.seen, desk.prolonged) == (1, 0)
 
 
@@ -170,7 +170,7 @@ def test_a_pause_is_heard_by_a_call_that_waited_for_its_slot() -> None:
 def test_a_slot_that_went_by_is_replaced_while_the_claim_holds(failure: Exception) -> None:
     desk = Desk()
     desk.first_slot.failure = failure
-    asyncio.run(desk.call("install"))
+    asyncio.run(desk.call(CONNECTOR))
     assert desk.permits.is_calling
     assert (desk.missed, desk.begun, desk.prolonged) == (1, 1, 0)
 
@@ -179,8 +179,8 @@ def test_the_first_call_needs_no_prolonging_and_each_further_one_does() -> None:
     desk = Desk()
 
     async def three_calls() -> None:
-        for call in ("create_account", "look", "install"):
-            await desk.call(cast(Call, call))
+        for call in (ACCOUNT, "look", CONNECTOR):
+            await desk.call(call)
 
     asyncio.run(three_calls())
     assert desk.prolonged == 2
@@ -192,7 +192,7 @@ def test_a_prolonged_claim_counts_from_when_it_was_asked_for() -> None:
     async def a_look_of_a_whole_deadline_then_an_install() -> None:
         await desk.call("look")
         desk.clock.go_on(DEADLINE_S)
-        await desk.call("install", lambda: desk.clock.go_on(10.0))
+        await desk.call(CONNECTOR, lambda: desk.clock.go_on(10.0))
 
     asyncio.run(a_look_of_a_whole_deadline_then_an_install())
     assert desk.permits.is_calling
@@ -202,18 +202,18 @@ def test_a_prolonged_claim_counts_from_when_it_was_asked_for() -> None:
     ("standing", "call", "error"),
     [
         (Standing.LOST, "look", Stopped),
-        (Standing.LOST, "install", Stopped),
+        (Standing.LOST, CONNECTOR, Stopped),
         (Standing.STOPPED, "look", Stopped),
-        (Standing.STOPPED, "install", Stopped),
-        (Standing.CALLED_OFF, "install", CalledOff),
-        (Standing.CALLED_OFF, "create_account", CalledOff),
+        (Standing.STOPPED, CONNECTOR, Stopped),
+        (Standing.CALLED_OFF, CONNECTOR, CalledOff),
+        (Standing.CALLED_OFF, ACCOUNT, CalledOff),
         (Standing.CALLED_OFF, "connector", CalledOff),
         (Standing.CALLED_OFF, "look", None),
         (Standing.CALLED_OFF, "account", None),
     ],
 )
 def test_a_further_call_is_made_only_while_the_job_wants_it(
-    standing: Standing, call: Call, error: type[GivenBack] | None
+    standing: Standing, call: StepKind | str, error: type[GivenBack] | None
 ) -> None:
     desk = Desk()
 
@@ -234,7 +234,7 @@ def test_nothing_is_begun_once_the_process_is_to_stop() -> None:
     desk = Desk()
     desk.is_stopping = True
     with pytest.raises(Stopped):
-        asyncio.run(desk.call("install"))
+        asyncio.run(desk.call(CONNECTOR))
 
 
 def test_an_item_is_given_back_before_its_claim_ends_where_no_slot_comes() -> None:
@@ -243,7 +243,7 @@ def test_an_item_is_given_back_before_its_claim_ends_where_no_slot_comes() -> No
     async def a_look_and_then_a_closed_gate() -> None:
         await desk.call("look")
         desk.limiter.is_closed = True
-        await desk.call("install")
+        await desk.call(CONNECTOR)
 
     with pytest.raises(NoSlotInTime):
         asyncio.run(a_look_and_then_a_closed_gate())
@@ -257,11 +257,11 @@ def test_giving_back_is_not_tried_again_by_those_who_read_patiently() -> None:
 def test_what_fails_before_a_permit_is_given_is_no_failure_of_the_call() -> None:
     desk = Desk()
     assert desk.permits.call_in_flight == "account"
-    asyncio.run(desk.permits.next("install"))
+    asyncio.run(desk.permits.next(CONNECTOR))
     assert desk.permits.call_in_flight == "account"
 
 
 def test_what_fails_after_it_is_a_failure_of_the_call() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install"))
-    assert desk.permits.call_in_flight == "install"
+    asyncio.run(desk.call(CONNECTOR))
+    assert desk.permits.call_in_flight == CONNECTOR

@@ -213,7 +213,7 @@ def test_each_reason_has_its_message_what_to_do_and_its_key():
     first, second = look.failures
     assert (first.key, first.heading, first.message) == (
         "3f9a0c12",
-        "Cyclr refused the install",
+        "Cyclr refused it for good",
         "The account is suspended.",
     )
     assert (second.heading, second.example_row) == ("the name is taken in the account", 4)

@@ -23,10 +23,10 @@ from worker.web.api.showing import (
     show_job,
     tag_of,
 )
-from worker.web.downloads import attachment, download_name
+from worker.web.files import attachment, download_name
 from worker.web.guards import Reader
+from worker.web.http_errors import HttpError, error_answers
 from worker.web.place import GivenPlace
-from worker.web.problems import Refusal, problems
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {
@@ -40,7 +40,7 @@ RESULT_STATES = (*ItemState, REFUSED)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.get("", operation_id="listJobs", summary="List jobs", responses=problems(400))
+@router.get("", operation_id="listJobs", summary="List jobs", responses=error_answers(400))
 def list_all(
     caller: Reader,
     place: GivenPlace,
@@ -65,7 +65,7 @@ def list_all(
     responses={
         200: {"headers": ETAG},
         304: {"description": "As it was when it had the ETag of If-None-Match.", "headers": ETAG},
-        **problems(404),
+        **error_answers(404),
     },
 )
 async def get(
@@ -92,7 +92,10 @@ async def get(
 
 
 @router.get(
-    "/{job_id}/items", operation_id="listItems", summary="List a job's items", responses=problems(400, 404)
+    "/{job_id}/items",
+    operation_id="listItems",
+    summary="List a job's items",
+    responses=error_answers(400, 404),
 )
 def list_job_items(
     job_id: JobId,
@@ -128,7 +131,7 @@ def list_job_items(
     "/{job_id}/items/{row}",
     operation_id="getItem",
     summary="An item with its attempts",
-    responses=problems(404),
+    responses=error_answers(404),
 )
 def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -> ItemWithAttempts:
     """By the number of its row in the file."""
@@ -137,7 +140,7 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
     engine = place.database.engine
     item = find_item(engine, job_id, row, reference_at=reference_at)
     if item is None:
-        raise Refusal(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
+        raise HttpError(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
     return ItemWithAttempts(**dict(item), history=list_attempts(engine, job_id, row))
 
 
@@ -145,7 +148,7 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
     "/{job_id}/failures",
     operation_id="listFailures",
     summary="Why items failed",
-    responses=problems(400, 404),
+    responses=error_answers(400, 404),
 )
 def list_reasons(
     job_id: JobId, caller: Reader, place: GivenPlace, cursor: Cursor = None, limit: Limit = PAGE
@@ -173,7 +176,7 @@ def list_reasons(
             "headers": FILE_NAME,
             "content": {"text/csv": {"schema": {"type": "string"}}},
         },
-        **problems(404),
+        **error_answers(404),
     },
 )
 def download_results(
@@ -187,7 +190,7 @@ def download_results(
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
         fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
-        raise Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+        raise HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
     job = require_job(place, job_id)
     pieces: Iterator[str] = iter_result_file(
         place.database.engine, job_id, state=state, reason=reason, ways=WAYS

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
-from worker.alarms import ALARMS
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.server_faults import Server, ServerFault
@@ -19,9 +18,10 @@ from worker.store.session import Engine
 from worker.store.sightings import find_seen_ago_s
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
 from worker.store.totals import Totals, read_totals
+from worker.telemetry import ALARMS
 from worker.web.guards import Shown, reader, reader_from
+from worker.web.http_errors import error_answers
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import problems
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cyclr_bulk"
@@ -55,7 +55,7 @@ async def reader_of_figures(
     operation_id="getMetrics",
     summary="Figures for Prometheus",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **error_answers()},
 )
 async def metrics(engine: Annotated[Engine, Depends(reader_of_figures)], place: GivenPlace) -> Response:
     """Of the Cyclr instance that this process is set up for."""

@@ -1,13 +1,12 @@
 """What several addresses take. Texts hold no NUL, which PostgreSQL cannot even compare with."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from fastapi import Form, Path, Query
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.intake.rows import AS_WRITTEN_COLUMNS
-from worker.web.patterns import JOB_ID, NO_NUL, UPLOAD_ID
+from worker.web.faults import JOB_ID, NO_NUL, UPLOAD_ID
 
 LARGEST_ROW = 2_147_483_647
 LARGEST_PAGE = 1_000
@@ -34,8 +33,3 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 FILE_NAME = {
     "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}
 }  # header of an answer that is a file
-
-
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"

@@ -8,16 +8,16 @@ from worker.store.jobs import JobStatus
 from worker.store.listing import find_item, find_job
 from worker.store.tallies import FailurePlace
 from worker.web.api.parameters import LARGEST_ROW
-from worker.web.patterns import FAILURE_PLACE, JOB_ID
+from worker.web.faults import FAILURE_PLACE, JOB_ID
+from worker.web.http_errors import HttpError
 from worker.web.place import Place
-from worker.web.problems import Refusal
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal (404)."""
+    """Raises: HttpError (404)."""
     job = find_job(place.database.engine, job_id)
     if job is None:
-        raise Refusal(404, "unknown_job", f"There is no job {job_id} here.")
+        raise HttpError(404, "unknown_job", f"There is no job {job_id} here.")
     return job
 
 
@@ -26,7 +26,7 @@ def show_job(place: Place, job: JobStatus) -> Job:
 
 
 def require_job_before(place: Place, cursor: str | None) -> str | None:
-    """The id of the last job of the page before. Raises: Refusal (400) where the cursor is none of ours."""
+    """The id of the last job of the page before. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:
         return None
     # A pattern first: PostgreSQL cannot even compare with NUL.
@@ -36,7 +36,7 @@ def require_job_before(place: Place, cursor: str | None) -> str | None:
 
 
 def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
-    """The number of the last row of the page before; 0: none. Raises: Refusal (400) where the cursor is none of ours."""
+    """The number of the last row of the page before; 0: none. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:
         return 0
     row = int(cursor) if re.fullmatch(r"[0-9]{1,10}", cursor) else 0
@@ -46,7 +46,7 @@ def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
 
 
 def require_failures_before(cursor: str | None) -> FailurePlace | None:
-    """The place of the last reason of the page before. Raises: Refusal (400) where the cursor is none of ours."""
+    """The place of the last reason of the page before. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:
         return None
     # Its reason may have more rows by now, or none: the place is good all the same.
@@ -55,9 +55,9 @@ def require_failures_before(cursor: str | None) -> FailurePlace | None:
     return FailurePlace.from_text(cursor)
 
 
-def _wrong_cursor(got: str) -> Refusal:
+def _wrong_cursor(got: str) -> HttpError:
     detail = f"Expected as `cursor` the `next_cursor` of the page before this one, got {got}. Begin with the first page."
-    return Refusal(400, "wrong_cursor", detail)
+    return HttpError(400, "wrong_cursor", detail)
 
 
 def tag_of(job: JobStatus) -> str:

@@ -15,11 +15,11 @@ from worker.web.api.models import RetryDone
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job
 from worker.web.guards import Writer
+from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problems
 
-ANSWERS = problems(403, 404, 409)
+ANSWERS = error_answers(403, 404, 409)
 MOST_ROWS = 2_147_483_647
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], route_class=JsonRoute)
@@ -87,14 +87,14 @@ def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None
 
 
 def require_own_job(place: Place, job_id: str) -> JobStatus:
-    """A job that the workers beside this process would take. Raises: Refusal (404, 409)."""
+    """A job that the workers beside this process would take. Raises: HttpError (404, 409)."""
     job = require_job(place, job_id)
     if job.instance_id != place.database.instance_id:
         detail = f"Job {job_id} is of {job.api_host}, with the client id that it was begun with; this server is of another Cyclr."
-        raise Refusal(409, "other_instance", detail)
+        raise HttpError(409, "other_instance", detail)
     return job
 
 
-def wrong_state(place: Place, job_id: str, deed: str) -> Refusal:
+def wrong_state(place: Place, job_id: str, deed: str) -> HttpError:
     """`deed`: as in "it cannot be paused"."""
-    return Refusal(409, "wrong_state", refusal_in_words(require_job(place, job_id), deed))
+    return HttpError(409, "wrong_state", refusal_in_words(require_job(place, job_id), deed))

@@ -12,16 +12,15 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from worker.domain.options import IfPresent
 from worker.domain.wording import counted
-from worker.intake import FileChanged, Unreadable
-from worker.jobs.errors import Rejected
+from worker.intake import Unreadable
+from worker.intake.findings import Rejected
 from worker.jobs.options import RunOptions
 from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY
 from worker.store.listing import find_job
-from worker.store.loading import LoadLost
-from worker.store.new_rows import UnstorableText
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.models import (
@@ -30,29 +29,22 @@ from worker.web.api.models import (
     to_fault,
     to_validation,
 )
-from worker.web.api.parameters import AsWritten, IfPresent
+from worker.web.api.parameters import AsWritten
+from worker.web.faults import NO_NUL, VISIBLE_ASCII, known_name
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
 from worker.web.handing_in import (
-    BegunOtherwise,
     Deed,
     GivenHandingIn,
     HandingIn,
-    LoadInTheWay,
-    NothingToInstall,
     Started,
-    Stopping,
-    TooBusy,
-    TooManyRows,
     require_installable,
 )
-from worker.web.json_items import MOST_ITEMS, JobBody
-from worker.web.names import known_name
-from worker.web.patterns import NO_NUL, VISIBLE_ASCII
+from worker.web.http_errors import HttpError, error_answers
+from worker.web.json_items import JobBody
+from worker.web.json_reader import MOST_ITEMS
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problems
-from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines
-from worker.web.waiting import UploadGone
+from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
 SHOWN_PROBLEMS = 1_000
 LISTS = ("as_written",)  # options that are lists
@@ -67,7 +59,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Name = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 
 
-class Options(BaseModel):
+class NewJobOptions(BaseModel):
     """How a job is to run. As JSON, as fields of a form beside the file, or as parameters of the address."""
 
     model_config = ConfigDict(extra="forbid")
@@ -99,17 +91,18 @@ class Options(BaseModel):
             connector=self.connector,
             skip_invalid=self.skip_invalid,
             look_first=self.look_first,
-            skip_if_present=self.if_present is IfPresent.SKIP,
+            if_present=self.if_present,
             first=self.first,
             as_written=frozenset(self.as_written),
         )
 
 
-class NewJob(BaseModel):
+class NewJobItems(BaseModel):
     """Items as a list: each is a row of a file, its column names with their values."""
 
     model_config = ConfigDict(
         extra="forbid",
+        title="NewJob",
         json_schema_extra={
             "examples": [
                 {
@@ -123,7 +116,7 @@ class NewJob(BaseModel):
         },
     )
 
-    options: Options = Field(default_factory=Options)
+    options: NewJobOptions = Field(default_factory=NewJobOptions)
     items: list[dict[Annotated[str, Field(max_length=200)], str | None]] = Field(
         min_length=1,
         max_length=MOST_ITEMS,
@@ -133,10 +126,10 @@ class NewJob(BaseModel):
 
 
 class _ListOptions(BaseModel):
-    options: Options
+    options: NewJobOptions
 
 
-class NewJobForm(Options):
+class NewJobForm(NewJobOptions):
     """A file, and the options as fields beside it. A list may be one field with commas, or several fields."""
 
     file: bytes = Field(
@@ -145,7 +138,7 @@ class NewJobForm(Options):
     )
 
 
-class Asked(Options):
+class Asked(NewJobOptions):
     """The parameters of the address."""
 
     validate_only: bool = Field(False, description="All checks, and nothing is created.")
@@ -156,7 +149,7 @@ class Received:
     """A request that has come whole. `hash`: of all that it asks for. `is_list`: it named items, and was no file."""
 
     upload: Upload
-    options: Options
+    options: NewJobOptions
     hash: str
     is_list: bool
 
@@ -182,7 +175,7 @@ class Received:
             "model": Submitted,
             "headers": LOCATION,
         },
-        **problems(400, 403, 409, 413, 415),
+        **error_answers(400, 403, 409, 413, 415),
     },
     openapi_extra={
         "requestBody": {
@@ -229,13 +222,18 @@ async def submit(
         with _problems_in_words():
             if asked.validate_only:
                 response.status_code = 200
-                return await _validate(place, handing_in, received)
+                options = received.to_run_options()
+                checked = await handing_in.check(received.upload, options).wait()
+                require_installable(checked, options)
+                return to_validation(checked)
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        now, found = place.clock.now(), started.found
+        now = place.clock.now()
         job = await run_in_threadpool(view_job_with_warnings, place.database.engine, started.job, now)
-        return job if found is None else Submitted(**dict(job), comments=found.comments, empty=found.empty)
+        if not started.is_new:
+            return job
+        return Submitted(**dict(job), comments=started.comments, empty=started.empty)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 
@@ -260,17 +258,18 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
         form = await receive_form(waiting, request, api_key_id=key_id, lists=LISTS)
         try:
             options = _to_options(given | _given_by_form(form.fields))
-        except Refusal:
+        except HttpError:
             await run_in_threadpool(waiting.delete, form.upload.id)
             raise
     else:
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {'another type' if kind else 'no Content-Type'}."
-        raise Refusal(415, "unsupported_media_type", detail)
-    return Received(form.upload, options, _hash(form, options), is_list=kind == JSON)
+        raise HttpError(415, "unsupported_media_type", detail)
+    asked_for = hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
+    return Received(form.upload, options, asked_for, is_list=kind == JSON)
 
 
 def _require_each_once(request: Request) -> None:
-    """Of a parameter that is there twice only the last would count, and nobody would know. Raises: Refusal (422)."""
+    """Of a parameter that is there twice only the last would count, and nobody would know. Raises: HttpError (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
     faults = [
         Fault(
@@ -293,10 +292,6 @@ def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
     return given
 
 
-def _hash(form: Form, options: Options) -> str:
-    return hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
-
-
 def faults_of_options(options: Any) -> list[Fault]:
     """What is wrong with the options beside a list of items."""
     try:
@@ -306,28 +301,17 @@ def faults_of_options(options: Any) -> list[Fault]:
     return []
 
 
-def _to_options(given: Mapping[str, Any]) -> Options:
+def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
     try:
-        return Options.model_validate(given)
+        return NewJobOptions.model_validate(given)
     except ValidationError as error:
-        raise _invalid(error) from None
+        faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
+        raise _not_as_expected(faults, error.error_count()) from None
 
 
-def _invalid(error: ValidationError) -> Refusal:
-    faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
-    return _not_as_expected(faults, error.error_count())
-
-
-def _not_as_expected(faults: Sequence[Fault], count: int) -> Refusal:
+def _not_as_expected(faults: Sequence[Fault], count: int) -> HttpError:
     detail = "The request is not as expected."
-    return Refusal(422, "invalid_request", detail, errors=faults, error_count=count)
-
-
-async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
-    options = received.to_run_options()
-    checked = await handing_in.check(received.upload, options).wait()
-    require_installable(checked, options)
-    return to_validation(checked)
+    return HttpError(422, "invalid_request", detail, errors=faults, error_count=count)
 
 
 async def _start(
@@ -342,17 +326,17 @@ async def _start(
     match known.state:
         case "other":
             detail = "This Idempotency-Key came with another request before: use a new one for each."
-            raise Refusal(422, "idempotency_key_reused", detail)
+            raise HttpError(422, "idempotency_key_reused", detail)
         case "busy":
             detail = "The request with this Idempotency-Key is still being worked on."
-            raise Refusal(409, "still_running", detail, headers={"Retry-After": "5"})
+            raise HttpError(409, "still_running", detail, headers={"Retry-After": "5"})
         case "done":
             job = await run_in_threadpool(find_job, engine, known.job_id or "")
             if job is None:
-                raise Refusal(
+                raise HttpError(
                     409, "job_forgotten", f"Job {known.job_id} of this Idempotency-Key was forgotten."
                 )
-            return Started(job, found=None)
+            return Started(job, is_new=False)
     try:
         deed = handing_in.start(received.upload, options, api_key_id=caller.key_id)
         started = await _prolonging(place, known_as, deed)
@@ -376,27 +360,11 @@ async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]
 
 @contextmanager
 def _problems_in_words() -> Iterator[None]:
-    """What the check and the load raise, as an answer."""
+    """What is wrong with the file, as an answer."""
     try:
         yield
     except (Unreadable, Rejected) as error:
         problems_, count = error.problems, getattr(error, "count", len(error.problems))
         detail = f"{counted(count, 'problem')}. Nothing was created."
         faults = [to_fault(problem) for problem in problems_[:SHOWN_PROBLEMS]]
-        raise Refusal(422, "problems_in_file", detail, errors=faults, error_count=count) from None
-    except TooManyRows as error:
-        raise Refusal(413, "too_many_rows", _sentence(error)) from None
-    except (NothingToInstall, UnstorableText) as error:
-        raise Refusal(422, "nothing_to_install", _sentence(error)) from None
-    except BegunOtherwise as error:
-        raise Refusal(409, "begun_otherwise", _sentence(error)) from None
-    except (FileChanged, LoadInTheWay, LoadLost, UploadGone, Stopping) as error:
-        raise Refusal(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
-    except TooBusy:
-        detail = "Too many files are being checked just now. Try again in a moment."
-        raise Refusal(503, "too_busy", detail, headers={"Retry-After": "30"}) from None
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error.strerror) if isinstance(error, UploadGone) else str(error)
-    return f"{text[:1].upper()}{text[1:]}."
+        raise HttpError(422, "problems_in_file", detail, errors=faults, error_count=count) from None

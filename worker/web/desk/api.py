@@ -8,8 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.jobs.authorising import AuthorisationLinks
-from worker.jobs.mail_merge import iter_mail_merge
+from worker.jobs.authorising import AuthorisationLinks, iter_mail_merge
 from worker.store.asking import begin_round
 from worker.store.desks import (
     Desk,
@@ -25,11 +24,11 @@ from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
 from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
-from worker.web.downloads import attachment, download_name
+from worker.web.files import attachment, download_name
 from worker.web.guards import Reader, Writer
+from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_bodies import JsonRoute
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problems
 
 DAYS, MOST_DAYS = 14, 90
 CSV = "text/csv; charset=utf-8"
@@ -78,7 +77,7 @@ class LinksWanted(BaseModel):
     "",
     operation_id="listAuthorisations",
     summary="Who has authorised, and who has still to",
-    responses=problems(400, 404, 409),
+    responses=error_answers(400, 404, 409),
 )
 def list_authorisations(
     job_id: JobId,
@@ -103,7 +102,7 @@ def list_authorisations(
     "",
     operation_id="makeLinks",
     summary="Make links, or let them hold longer",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
@@ -122,7 +121,7 @@ def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) 
     response_class=StreamingResponse,
     responses={
         200: {"headers": FILE_NAME, "content": {"text/csv": {"schema": {"type": "string"}}}},
-        **problems(403, 404, 409),
+        **error_answers(403, 404, 409),
     },
 )
 def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
@@ -135,7 +134,7 @@ def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     operation_id="withdrawLinks",
     status_code=204,
     summary="Withdraw all links",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     """No link of the job holds any more. A second call changes nothing."""
@@ -148,7 +147,7 @@ def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     operation_id="askForAuthorisations",
     status_code=202,
     summary="Ask Cyclr who has authorised",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
@@ -164,7 +163,7 @@ def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     operation_id="withdrawLink",
     status_code=204,
     summary="Withdraw one link",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link of this row holds no more, and none is made for it until it is renewed."""
@@ -178,7 +177,7 @@ def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlac
     operation_id="renewLink",
     status_code=204,
     summary="Give a row whose link was withdrawn another one",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def renew_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link that was withdrawn stays dead."""
@@ -188,7 +187,7 @@ def renew_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) 
 
 
 def mail_merge(place: Place, job_id: str) -> Response:
-    """The file of all links of the job. Raises: Refusal."""
+    """The file of all links of the job. Raises: HttpError."""
     job = require_own_job(place, job_id)
     links, desk = require_links(place), require_desk(place, job_id)
     rows = iter_mail_merge(desk, links.iter_links(desk), delimiter=job.delimiter)
@@ -196,19 +195,19 @@ def mail_merge(place: Place, job_id: str) -> Response:
 
 
 def require_desk(place: Place, job_id: str) -> Desk:
-    """Raises: Refusal (409) where the job has no links that hold."""
+    """Raises: HttpError (409) where the job has no links that hold."""
     desk = find_desk(place.database.engine, job_id)
     if desk is None or not desk.holds:
         raise no_links(job_id)
     return desk
 
 
-def no_links(job_id: str) -> Refusal:
-    return Refusal(409, "no_links", f"Job {job_id} has no links that hold: make them first.")
+def no_links(job_id: str) -> HttpError:
+    return HttpError(409, "no_links", f"Job {job_id} has no links that hold: make them first.")
 
 
-def no_such_row(job_id: str, row: int) -> Refusal:
-    return Refusal(404, "unknown_row", f"Row {row} of job {job_id} does not wait for a customer.")
+def no_such_row(job_id: str, row: int) -> HttpError:
+    return HttpError(404, "unknown_row", f"Row {row} of job {job_id} does not wait for a customer.")
 
 
 def _to_authorisations(

@@ -13,9 +13,9 @@ from worker.store.readiness import is_database_away
 from worker.web.desk.offering import find_links
 from worker.web.desk.words import AWAY, DONE, FRONT, CustomerPage, error_in_words, page_of
 from worker.web.guards import find_page_caller
+from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import render
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal
 
 CUSTOMERS = "/authorise"  # where their links lead, and `/authorised` with it
 RETRY_AFTER_S = {429: "600", 503: "60"}
@@ -76,11 +76,11 @@ def is_customers_path(path: str) -> bool:
     return lowered.startswith(CUSTOMERS) or (lowered != "/" and CUSTOMERS.startswith(lowered))
 
 
-def customers_error_page(request: Request, refusal: Refusal) -> Response:
+def customers_error_page(request: Request, error: HttpError) -> Response:
     """An error in a customer's words."""
     place: Place = request.app.state.place
-    page = replace(error_in_words(refusal.status), status=refusal.status)
-    return _shown(request, place, page, refusal.headers)
+    page = replace(error_in_words(error.status_code), status=error.status_code)
+    return _shown(request, place, page, error.headers)
 
 
 async def _answer(

@@ -5,8 +5,8 @@ from worker.settings import CyclrSettings, parse_sealing_keys
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
 from worker.store.signing import Signer
+from worker.web.http_errors import HttpError
 from worker.web.place import Place
-from worker.web.problems import Refusal
 
 
 def find_links(place: Place) -> AuthorisationLinks | None:
@@ -21,22 +21,22 @@ def find_links(place: Place) -> AuthorisationLinks | None:
 
 
 def require_links(place: Place) -> AuthorisationLinks:
-    """Raises: Refusal (409), naming the settings that are missing."""
+    """Raises: HttpError (409), naming the settings that are missing."""
     links = find_links(place)
     if links is None:
         missing = "; ".join(place.settings.missing_for_desk())
-        raise Refusal(409, "desk_not_set_up", f"Links for customers need settings. {missing}.")
+        raise HttpError(409, "desk_not_set_up", f"Links for customers need settings. {missing}.")
     return links
 
 
 def require_own_job(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal: 404 where there is no such job, 409 where it is for another Cyclr than this process calls."""
+    """Raises: HttpError: 404 where there is no such job, 409 where it is for another Cyclr than this process calls."""
     job = find_job(place.database.engine, job_id)
     if job is None:
-        raise Refusal(404, "unknown_job", f"There is no job {job_id[:40]} here.")
+        raise HttpError(404, "unknown_job", f"There is no job {job_id[:40]} here.")
     if job.instance_id != place.database.instance_id:
         detail = f"Job {job_id} is for another Cyclr than the one that this server works for."
-        raise Refusal(409, "other_instance", detail)
+        raise HttpError(409, "other_instance", detail)
     return job
 
 

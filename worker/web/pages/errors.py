@@ -5,8 +5,8 @@ import re
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
+from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import render
-from worker.web.problems import Refusal
 
 BELOW_A_JOB = re.compile(r"(/jobs/\d{6}-[a-z0-9]{6})/")
 HEADINGS = {
@@ -20,22 +20,22 @@ HEADINGS = {
 }
 
 
-def error_page(request: Request, refusal: Refusal) -> Response:
+def error_page(request: Request, error: HttpError) -> Response:
     """A page that says it in words, and leads back to where it came from; where the answer is to look elsewhere, the
     way there.
     """
-    status, headers = refusal.status, refusal.headers
+    status, headers = error.status_code, dict(error.headers or {})
     if 300 <= status < 400:
         return RedirectResponse(headers["Location"], status_code=status)
     heading = HEADINGS.get(status, "That did not work")
-    back, label = _way_back(request.scope["path"], refusal.code)
+    back, label = _way_back(request.scope["path"], error.code)
     return render(
         request,
         "pages/error.html",
         status=status,
         headers=headers,
         heading=heading,
-        detail=refusal.detail,
+        detail=error.detail,
         back=back,
         back_label=label,
     )

@@ -7,21 +7,21 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.domain import words
 from worker.domain.rows import NOT_EXPORTED
-from worker.domain.states import Code, ItemState, JobState
-from worker.domain.wording import in_words
+from worker.domain.states import ItemState, JobState
+from worker.domain.wording import in_words, sentence
 from worker.store.connectors import JobConnector, get_connector
 from worker.store.jobs import JobStatus, find_stored_item
 from worker.store.listing import AttemptMade, Item, find_item, list_attempts
 from worker.web.api.parameters import JobId, RowNumber
 from worker.web.guards import PageReader
-from worker.web.pages import words
+from worker.web.http_errors import HttpError
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import can_be_retried
 from worker.web.pages.rendering import render, with_names
 from worker.web.place import GivenPlace
-from worker.web.problems import Refusal
 
 router = APIRouter()
 
@@ -67,7 +67,7 @@ def item_page(
     job = require_job(place, job_id)
     item, asked = find_item(engine, job_id, row_number), find_stored_item(engine, job_id, row_number)
     if item is None or asked is None:
-        raise Refusal(
+        raise HttpError(
             404, "unknown_item", f"Job {job_id} has no row {row_number}; rows count as in the file."
         )
     facts = list(_facts(job, item, get_connector(engine, asked.connector_id), asked.cells))
@@ -84,7 +84,7 @@ def item_page(
 
 
 def _view(job: JobStatus, item: Item, facts: Sequence[Fact], attempts: Sequence[AttemptMade]) -> ItemView:
-    name, label = words.item_state(item)
+    name, label = item.state_in_words
     kind, headline, next_step = _verdict(job, item)
     return ItemView(
         row_number=item.row,
@@ -113,13 +113,20 @@ def _verdict(job: JobStatus, item: Item) -> tuple[str, str, str]:
     match item.state:
         case ItemState.INSTALLED:
             kind = "" if item.is_authenticated is False else "good"
-            headline = f"{words.OUTCOMES.get(item.outcome or '', 'Installed')}."
-            return kind, headline, _after_install(item)
+            how, *more = words.installed(
+                item.outcome,
+                differs=item.differs or (),
+                is_authenticated=item.is_authenticated,
+                to_authorise=item.to_authorise,
+            )
+            # What stands beside an installed row: the connector is there under another Name.
+            more += [item.message or ""] if item.code else []
+            return kind, sentence(how), " ".join(map(sentence, more)) or "There is nothing to do."
         case ItemState.FAILED:
-            reason = words.reason(item.code)
-            message = words.sentence(item.message) if item.message else ""
+            reason = words.of_code(item.code)
+            message = sentence(item.message) if item.message else ""
             advice = with_names(f"{{}} {reason.advice}", message) if message else reason.advice
-            return "bad", f"Failed: {reason.heading}.", advice
+            return "bad", f"Failed: {reason.title}.", advice
         case ItemState.CANCELLED:
             return (
                 "",
@@ -129,7 +136,7 @@ def _verdict(job: JobStatus, item: Item) -> tuple[str, str, str]:
         case ItemState.RUNNING:
             return "", "In hand of a worker just now.", "Load the page again in a moment."
     if job.state is JobState.PAUSED:
-        pause = words.sentence(words.pause_in_words(job) or "")
+        pause = sentence(words.PAUSES[job.pause_reason].title) if job.pause_reason else ""
         return "warn", "It waits, since the job is paused.", f"{pause} It goes on when the job is resumed."
     if item.is_held:
         return "", "Held back.", "Only the first rows of the file were to be installed."
@@ -137,24 +144,9 @@ def _verdict(job: JobStatus, item: Item) -> tuple[str, str, str]:
         return (
             "warn",
             "It is tried again by itself.",
-            f"{words.sentence(item.message or '')} There is nothing to do.".strip(),
+            f"{sentence(item.message or '')} There is nothing to do.".strip(),
         )
     return "", "It waits for its turn.", "There is nothing to do."
-
-
-def _after_install(item: Item) -> str:
-    parts = []
-    if item.to_authorise:
-        parts.append("The customer has still to authorise it at Cyclr.")
-    elif item.is_authenticated is False:
-        parts.append("It waits for its credential: give it one at Cyclr.")
-    if item.differs:
-        parts.append(
-            f"At Cyclr these differ from the row, and were left as they are: {', '.join(item.differs)}."
-        )
-    if item.code == Code.PRESENT_UNDER_OTHER_NAME:
-        parts.append(words.sentence(item.message or ""))
-    return " ".join(parts) or "There is nothing to do."
 
 
 def _facts(job: JobStatus, item: Item, connector: JobConnector, cells: Sequence[str]) -> Iterator[Fact]:
@@ -190,8 +182,8 @@ _THEN = {
 
 def _step(attempt: AttemptMade) -> Step:
     kind, heading = _VERDICTS.get(attempt.verdict, ("", attempt.verdict))
-    said = words.sentence(attempt.reason) if attempt.reason else ""
-    details = [f"while {words.CALLS.get(attempt.call, attempt.call)}"]
+    said = sentence(attempt.reason) if attempt.reason else ""
+    details = [words.CALLS.get(attempt.call, attempt.call).removeprefix("the ")]
     details += [f"Cyclr answered {attempt.http_status}"] if attempt.http_status else []
     details.append(f"took {_seconds(attempt.took_s)}")
     text = f"{said} {_THEN.get(attempt.verdict, '')}".strip()

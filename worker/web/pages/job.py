@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState
-from worker.domain.wording import in_words
+from worker.domain.wording import in_words, sentence
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import how_it_goes, is_ending
 from worker.store.connectors import asks_customers
@@ -19,14 +19,13 @@ from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.guards import PageReader
-from worker.web.pages import words
+from worker.web.http_errors import HttpError
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.notices import find_notice, shown_once
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import AskedRows, rows_of
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal
 
 router = APIRouter()
 
@@ -74,15 +73,15 @@ def rows_part(
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal (404)."""
+    """Raises: HttpError (404)."""
     job = find_job(place.database.engine, job_id)
     if job is None:
-        raise Refusal(404, "unknown_job", f"There is no job {job_id[:40]} here.")
+        raise HttpError(404, "unknown_job", f"There is no job {job_id[:40]} here.")
     return job
 
 
 async def look_at(place: Place, job_id: str) -> JobShown:
-    """The job as it stands now, at constant cost. Raises: Refusal (404)."""
+    """The job as it stands now, at constant cost. Raises: HttpError (404)."""
     look = await asyncio.to_thread(_look, place, job_id)
     if look.job.state is JobState.RUNNING and look.other_host is None:
         look.calls, look.calls_note = await _calls(place)
@@ -108,7 +107,7 @@ def _look(place: Place, job_id: str) -> JobShown:
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )
     if step is not None and look.stands_still:
-        look.why = words.sentence(why_it_waits(job, step))
+        look.why = sentence(why_it_waits(job, step))
     return look
 
 

@@ -11,33 +11,22 @@ from markupsafe import Markup
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
-from worker.intake import FileChanged, Unreadable, template
+from worker.intake import Unreadable, template
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.errors import Rejected
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import find_unfinished
-from worker.store.loading import LoadLost
+from worker.jobs.options import RunOptions, find_unfinished
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
-from worker.web.downloads import attachment
+from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
-from worker.web.handing_in import (
-    BegunOtherwise,
-    Deed,
-    GivenHandingIn,
-    HandingIn,
-    LoadInTheWay,
-    Started,
-    Stopping,
-    TooManyRows,
-)
+from worker.web.handing_in import Deed, GivenHandingIn, HandingIn, Started
+from worker.web.http_errors import HttpError, to_http_error
 from worker.web.pages.checks import Check, failed_check, finished_check, refused_check, running_check
 from worker.web.pages.notices import tell_there
 from worker.web.pages.rendering import render
 from worker.web.pages.steering import to_count
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, to_refusal
 from worker.web.receiving import receive_form
 
 WAITS_S = 0.5  # so long a click waits for what it began; then it is shown as it goes on
@@ -68,9 +57,9 @@ async def upload_file(request: Request, caller: PageUploader, place: GivenPlace)
 
     try:
         form = await receive_form(place.waiting, request, api_key_id=caller.key_id, check_fields=check_fields)
-    except Refusal as refusal:
+    except HttpError as error:
         return await asyncio.to_thread(
-            _new_job, request, place, caller, status=refusal.status, fault=refusal.detail
+            _new_job, request, place, caller, status=error.status_code, fault=error.detail
         )
     return RedirectResponse(f"/uploads/{form.upload.id}", status_code=303)
 
@@ -92,10 +81,10 @@ async def template_file(connector: PageText, caller: PageWriter, place: GivenPla
     client, limiter = await place.cyclr()
     account_id = await first_account(client, limiter.one)
     if account_id is None:
-        raise Refusal(409, "no_account", NO_ACCOUNT)
+        raise HttpError(409, "no_account", NO_ACCOUNT)
     found = await resolve(client, limiter.one, account_id, ConnectorRef(connector.strip()))
     if not isinstance(found, Connector):
-        raise Refusal(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
+        raise HttpError(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
     headers = attachment(f"{found.name}.csv")
     return PlainTextResponse(template(found), media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -200,20 +189,13 @@ async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: R
     except (Unreadable, Rejected) as refused:
         return refused_check(refused)
     except Exception as error:  # noqa: BLE001 - what it is, is said where errors become words
-        return failed_check(why(error))
+        return failed_check(to_http_error(error).detail)
 
 
 def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     database = place.database
     unfinished = find_unfinished(database.engine, database.instance_id, checked.source.content_hash, options)
     return finished_check(checked, unfinished=unfinished.job if unfinished else None)
-
-
-def why(error: BaseException) -> str:
-    """In words for people: never what nobody foresaw, whose text may hold anything."""
-    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged | LoadInTheWay | LoadLost):
-        return str(error)
-    return to_refusal(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 
 def why_not_started(start: Deed[Started]) -> str:
@@ -223,15 +205,15 @@ def why_not_started(start: Deed[Started]) -> str:
     if isinstance(error, Rejected):
         first = f", the first: {error.problems[0]}" if error.problems else ""
         return f"{counted(error.count, 'row')} cannot be installed any more since the check{first}. Drop the file again."
-    return why(error)
+    return to_http_error(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 
 def _find_upload(place: Place, upload_id: str, key_id: str) -> Upload:
-    """Raises: Refusal (404)."""
+    """Raises: HttpError (404)."""
     upload = place.waiting.find(upload_id, api_key_id=key_id)
     if upload is None:
         detail = "This file is no longer kept: it was started or discarded, or it waited for an hour. Drop it again."
-        raise Refusal(404, "unknown_upload", detail)
+        raise HttpError(404, "unknown_upload", detail)
     return upload
 
 

@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worker.domain.wording import counted
+from worker.web.files import address_of
 from worker.web.guards import FORM_TOKEN, form_token
-from worker.web.statics import address_of
 
 INDENTATION = re.compile(r"\n\s+")  # a fifth of what is sent; no template has a text that keeps its spaces
 TEMPLATES = Path(__file__).parents[1] / "templates"

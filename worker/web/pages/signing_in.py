@@ -17,8 +17,8 @@ from worker.web.guards import (
     require_own_form,
     session_cookie,
 )
+from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import render
-from worker.web.problems import Refusal
 
 router = APIRouter()
 
@@ -48,14 +48,14 @@ async def sign_in(
     """Begins a session: 303 to where the person wanted to go, or the form again with what is wrong."""
     try:
         caller = await caller_of_key(request, key.strip())
-    except Refusal as refusal:
+    except HttpError as error:
         return render(
             request,
             "pages/sign_in.html",
-            status=refusal.status,
+            status=error.status_code,
             then=_own_path(then),
             why=None,
-            fault=refusal.detail,
+            fault=error.detail,
             asks_again=False,
         )
     access, before = access_of(request), session_cookie(request)

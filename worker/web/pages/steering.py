@@ -11,21 +11,20 @@ from fastapi.responses import Response
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState, PauseReason
-from worker.domain.wording import counted, in_words
-from worker.jobs.standing import is_ending, refusal_in_words
+from worker.domain.wording import counted, in_words, sentence
+from worker.jobs.standing import is_ending, refusal_in_words, state_in_words
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
 from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
 from worker.web.guards import PageWriter
-from worker.web.pages import words
+from worker.web.http_errors import HttpError
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.notices import go_and_tell
 from worker.web.pages.rendering import render, with_names
 from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -153,9 +152,9 @@ def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
     item = find_item(place.database.engine, job.id, row)
     if item is None:
         return f"Job {job.id} has no row {row:,}."
-    how = f"Account {{}}, {words.item_state(item)[1]}"
+    how = f"Account {{}}, {item.state_in_words[1]}"
     if item.state == ItemState.FAILED and item.message:
-        return with_names(f"{how}: {{}}", item.account_id, words.sentence(item.message))
+        return with_names(f"{how}: {{}}", item.account_id, sentence(item.message))
     return with_names(f"{how}.", item.account_id)
 
 
@@ -164,7 +163,7 @@ def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
         group = find_failure(place.database.engine, job.id, reason)
         if group is None:
             return "No row has failed for this reason any more."
-        return with_names(f"{counted(group.count, 'failed row')}: {{}}", words.sentence(group.message))
+        return with_names(f"{counted(group.count, 'failed row')}: {{}}", sentence(group.message))
     rows = counted(job.failed, "failed row")
     return f"{rows} and {counted(job.cancelled, 'cancelled row')}." if job.cancelled else f"{rows}."
 
@@ -200,9 +199,7 @@ def _ask(
 ) -> Response:
     can = job.state in states and not is_ending(job)
     sentences = (
-        question.sentences
-        if can
-        else [f"The job is {words.state_in_words(job)}, so this cannot be done now."]
+        question.sentences if can else [f"The job is {state_in_words(job)}, so this cannot be done now."]
     )
     return render(
         request,
@@ -221,26 +218,26 @@ def _ask(
 
 
 def _steerable(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal, where there is no such job, or where the workers here are of another Cyclr."""
+    """Raises: HttpError, where there is no such job, or where the workers here are of another Cyclr."""
     job = require_job(place, job_id)
     host = other_host(job, place)
     if host is not None:
         detail = f"Job {job_id} is for Cyclr at {host}, and this server works for {place.settings.api_host}."
-        raise Refusal(409, "other_instance", detail)
+        raise HttpError(409, "other_instance", detail)
     return job
 
 
-def _wrong_state(place: Place, job: JobStatus, deed: str) -> Refusal:
+def _wrong_state(place: Place, job: JobStatus, deed: str) -> HttpError:
     detail = f"{refusal_in_words(require_job(place, job.id), deed)} Nothing was changed."
-    return Refusal(409, "wrong_state", detail)
+    return HttpError(409, "wrong_state", detail)
 
 
 def to_count(text: str) -> int | None:
-    """None: all. Raises: Refusal."""
+    """None: all. Raises: HttpError."""
     if not text.strip():
         return None
     if not re.fullmatch(r"0*[1-9][0-9]{0,6}", text.strip(), re.ASCII):
-        raise Refusal(
+        raise HttpError(
             422, "invalid_request", "How many rows: expected a whole number above 0, got something else."
         )
     return int(text)

@@ -13,14 +13,17 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.alarms import ALARMS
 from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.intake import FileChanged
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.views import Fault
 from worker.store.faults import database_fault
+from worker.store.loading import LoadLost
+from worker.store.new_rows import UnstorableText
 from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
-from worker.telemetry import get_logger, where_it_was
+from worker.telemetry import ALARMS, get_logger, where_it_was
 from worker.web.faults import to_fault
+from worker.web.waiting import UploadGone
 
 MEDIA_TYPE = "application/problem+json"
 FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/version", "/metrics")
@@ -55,16 +58,16 @@ TITLES = {
 }
 
 # Of a request that is not carried out: the page that says so.
-ErrorPage = Callable[[Request, "Refusal"], Response]
+ErrorPage = Callable[[Request, "HttpError"], Response]
 _PHRASES = frozenset(status.phrase for status in HTTPStatus)  # what an error without words of its own says
 
 log = get_logger()
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """Why a request was not carried out: RFC 9457."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", title="Problem")
 
     type: str = Field("about:blank", examples=["about:blank"])
     title: str = Field(examples=["Unprocessable Content"])
@@ -75,7 +78,7 @@ class Problem(BaseModel):
     error_count: int | None = Field(None, description="Of all, where there are more than `errors` holds.")
 
 
-class Refusal(Exception):
+class HttpError(HTTPException):
     """A request that is not carried out. `code`: stable, for programs; `detail`: for people."""
 
     def __init__(
@@ -88,19 +91,16 @@ class Refusal(Exception):
         error_count: int | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.status = status
+        super().__init__(status, detail, headers)
         self.code = code
-        self.detail = detail
         self.errors = tuple(errors)
         self.error_count = len(self.errors) if error_count is None else error_count
-        self.headers = headers or {}
 
 
-def add_error_answers(app: FastAPI, error_page: ErrorPage) -> None:
+def answer_errors(app: FastAPI, error_page: ErrorPage) -> None:
     """Every error of a route gets its answer here; one that nobody foresaw is a 500 that says nothing of it."""
     app.state.error_page = error_page
-    for kind in (Refusal, HTTPException, RequestValidationError, CyclrError, DatabaseAway):
+    for kind in (HTTPException, RequestValidationError, CyclrError, DatabaseAway):
         app.add_exception_handler(kind, answer_error)
     app.add_middleware(UnforeseenErrors)
 
@@ -130,33 +130,42 @@ class UnforeseenErrors:
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """What is sent for this error: a problem to a program, a page to a person."""
-    if isinstance(error, HTTPException) and error.status_code == 404 and (shorter := _without_slash(request)):
+    path = request.scope["path"]
+    status = None  # of an error that is the framework's
+    if isinstance(error, HTTPException) and not isinstance(error, HttpError):
+        status = error.status_code
+    if status == 404 and (shorter := _without_slash(request)):
         return Response(status_code=307, headers={"Location": shorter})
-    if _is_of_path(error) and not request.scope["path"].startswith(FOR_PROGRAMS):
+    if _is_of_path(error) and not path.startswith(FOR_PROGRAMS):
         error = HTTPException(404)  # a page's address is typed by people, or cut by a mail program
-    refusal = _wrong_method(request) if _is_wrong_method(error) else to_refusal(error)
-    if (fault := database_fault(error)) is not None and refusal.code == "database_away":
+    answered = _wrong_method(request) if status == 405 else to_http_error(error)
+    if (fault := database_fault(error)) is not None and answered.code == "database_away":
         ALARMS.failed(fault, "answering a request")
-    if refusal.status == 500:
-        where = where_it_was(error)
-        log.error("request_failed", path=_route(request), error=type(error).__name__, where=where)
-    if request.scope["path"].startswith(FOR_PROGRAMS):
-        return problem_answer(refusal)
-    answer: Response = request.app.state.error_page(request, refusal)
+    if answered.status_code == 500:
+        # The route's pattern: an address may hold what is nobody's business.
+        route = str(getattr(request.scope.get("route"), "path", "(none)"))
+        log.error("request_failed", path=route, error=type(error).__name__, where=where_it_was(error))
+    if path.startswith(FOR_PROGRAMS):
+        return problem_answer(answered)
+    answer: Response = request.app.state.error_page(request, answered)
     return answer
 
 
-def to_refusal(error: Exception) -> Refusal:
+def to_http_error(error: Exception) -> HttpError:
     """What is answered to this error."""
     match error:
-        case Refusal():
+        case HttpError():
             return error
         case RequestValidationError():
             faults = [to_fault(each) for each in error.errors()]
-            return Refusal(422, "invalid_request", "The request is not as expected.", errors=faults)
-        case HTTPException():
-            headers = dict(error.headers or {})
-            return Refusal(error.status_code, _code(error.status_code), _detail(error), headers=headers)
+            return HttpError(422, "invalid_request", "The request is not as expected.", errors=faults)
+        case HTTPException(status_code=status):
+            return HttpError(status, _code(status), _detail(error), headers=dict(error.headers or {}))
+        case UnstorableText():
+            return HttpError(422, "nothing_to_install", f"{_capital(str(error))}.")
+        case FileChanged() | LoadLost() | UploadGone():
+            told = str(error.strerror) if isinstance(error, UploadGone) else str(error)
+            return HttpError(503, "try_again", f"{_capital(told)}.", headers={"Retry-After": "5"})
         case LimiterAway():
             return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
         case CyclrError():
@@ -164,30 +173,27 @@ def to_refusal(error: Exception) -> Refusal:
     if isinstance(error, TakesNoWrites) or takes_no_writes(error):
         return _busy("database_away", "The database takes no writes.")
     if isinstance(error, DatabaseAway) or is_database_away(error):
-        return _busy("database_away", _database_in_words(error))
-    return Refusal(500, "internal_error", "Something went wrong here; the server's log names it.")
+        fault = database_fault(error)
+        return _busy("database_away", f"{fault.in_public}." if fault else "The database does not answer.")
+    return HttpError(500, "internal_error", "Something went wrong here; the server's log names it.")
 
 
-def problem_answer(refusal: Refusal) -> JSONResponse:
-    problem = Problem(
+def problem_answer(error: HttpError) -> JSONResponse:
+    problem = ProblemDetails(
         type="about:blank",
-        title=title_of(refusal.status),
-        status=refusal.status,
-        detail=refusal.detail,
-        code=refusal.code,
-        errors=list(refusal.errors) or None,
-        error_count=refusal.error_count or None,
+        title=title_of(error.status_code),
+        status=error.status_code,
+        detail=error.detail,
+        code=error.code,
+        errors=list(error.errors) or None,
+        error_count=error.error_count or None,
     )
     return JSONResponse(
         problem.model_dump(mode="json", exclude_none=True),
-        status_code=refusal.status,
-        headers=refusal.headers,
+        status_code=error.status_code,
+        headers=error.headers,
         media_type=MEDIA_TYPE,
     )
-
-
-def _busy(code: str, detail: str) -> Refusal:
-    return Refusal(503, code, f"{detail} Try again in a moment.", headers={"Retry-After": "5"})
 
 
 def title_of(status: int) -> str:
@@ -195,9 +201,12 @@ def title_of(status: int) -> str:
     return TITLES.get(status, "Error")
 
 
-def _database_in_words(error: Exception) -> str:
-    fault = database_fault(error)
-    return f"{fault.in_public}." if fault else "The database does not answer."
+def _busy(code: str, detail: str) -> HttpError:
+    return HttpError(503, code, f"{detail} Try again in a moment.", headers={"Retry-After": "5"})
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _code(status: int) -> str:
@@ -217,16 +226,12 @@ def _is_of_path(error: Exception) -> bool:
     )
 
 
-def _is_wrong_method(error: Exception) -> bool:
-    return isinstance(error, HTTPException) and error.status_code == 405
-
-
-def _wrong_method(request: Request) -> Refusal:
+def _wrong_method(request: Request) -> HttpError:
     """An address may be that of several routes, each with its methods: all of them are named."""
     taken = [method for method in METHODS if _takes(request, method)] or ["GET", "HEAD"]  # those of a file
     given = request.method if request.method in METHODS else "another method"
     detail = f"This address takes {' and '.join(taken)}, not {given}."
-    return Refusal(405, _code(405), detail, headers={"Allow": ", ".join(taken)})
+    return HttpError(405, _code(405), detail, headers={"Allow": ", ".join(taken)})
 
 
 def _takes(request: Request, method: str, **other: str) -> bool:
@@ -247,11 +252,6 @@ def _without_slash(request: Request) -> str | None:
     return quote(shorter) + (f"?{query}" if query else "")
 
 
-def _route(request: Request) -> str:
-    """The route's pattern: an address may hold what is nobody's business."""
-    return str(getattr(request.scope.get("route"), "path", "(none)"))
-
-
 _RETRY_AFTER = {
     "Retry-After": {"description": "Try again after so many seconds.", "schema": {"type": "integer"}}
 }
@@ -268,7 +268,7 @@ _HEADERS: dict[int, dict[str, Any]] = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with a problem of these statuses; 401, 422, 429 and 503 always are."""
     return {
         status: {

@@ -1,11 +1,15 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and how they are typed once more."""
 
+import shlex
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from worker.domain.options import IfPresent
+from worker.domain.states import Code
+from worker.jobs.options import RunOptions
 
 FileArgument = Annotated[
     Path,
@@ -36,6 +40,20 @@ LookFirstOption = Annotated[
 ]
 
 
+CodesOption = Annotated[
+    list[Code] | None,
+    typer.Option("--code", metavar="CODE", help="Only rows with this code; may be repeated."),
+]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Only rows that failed for this reason; `failures` and `status` name its key.",
+        show_default=False,
+    ),
+]
+
+
 def known_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
     """The same. Raises: BadParameter where one cannot be taken as written."""
     if columns:
@@ -61,14 +79,34 @@ AsWrittenOption = Annotated[
 ]
 
 
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
-
-
 IfPresentOption = Annotated[
     IfPresent,
     typer.Option(help="What to do where the same connector is there under another Name. `skip` looks first."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+STDIN = Path("-")  # the rows come through a pipe
+
+
+def run_again(file: Path, options: RunOptions, results: Path | None = None) -> str:
+    """The command that goes on with the same job: the same options, all of its rows. `file`: as a person types it."""
+    words = ["cyclr-bulk", "run", file_argument(file)]
+    words += ["--connector", options.connector] if options.connector else []
+    words += ["--yes"] if file == STDIN else []  # nobody can be asked there
+    words += ["--results", str(results)] if results else []
+    words += ["--skip-invalid"] if options.skip_invalid else []
+    words += ["--look-first"] if options.look_first else []
+    words += ["--if-present", "skip"] if options.if_present is IfPresent.SKIP else []
+    words += [word for column in sorted(options.as_written) for word in ("--as-written", column)]
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: object) -> str:
+    """The word as it is typed in a shell."""
+    return shlex.quote(str(word))
+
+
+def file_argument(file: Path) -> str:
+    """The path so that no command takes it for an option; `-` stays what comes through a pipe."""
+    return f"./{file}" if str(file).startswith("-") and file != STDIN else str(file)

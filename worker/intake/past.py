@@ -1,19 +1,46 @@
-"""Whether a row of a result file is still the row that it says it is.
+"""What intake asks of our own past, and whether a row of a result file is still the row that it says it is.
 
 `_job` and `_row` lead to a stored credential. A spreadsheet turns ids into numbers, sorts one column without the others,
 copies rows and counts on; so what they lead to is compared with the row before anything of it is used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.rows import AUTH_COLUMNS, Problem, Row, StoredRow
 from worker.domain.targets import fold
 from worker.intake.columns import Header
-from worker.intake.memory import KnownTarget, StoredAt
 from worker.intake.rows import Options, is_free, withheld_columns
 from worker.intake.survey import Survey, stored_key
+
+StoredAt = tuple[str, int]  # the job id and the row number of an item
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTarget:
+    """A target that an item had before. `live`: queued or running now; `installed`: that is how it ended;
+    `tried`: ended otherwise, or however it ended in a job that is deleted. `job_id`, `row_number`: the item; empty and 0 then.
+    """
+
+    state: Literal["live", "installed", "tried"]
+    job_id: str
+    row_number: int
+
+
+class Memory(Protocol):
+    """The database, as far as intake needs it. Asked for about 1,000 rows at a time."""
+
+    def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
+        """Target key -> what is known of it; a key that is not known is left out."""
+
+    def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
+        """The items; None for a row that was refused at intake, of which nothing is stored, but if it referred to an item
+        itself: that item without its secrets then. One that is not known is left out."""
+
+    def namesakes(self, targets: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
+        """(job id, target key) -> the row of that job which has this target; left out where none has."""
 
 
 def connector_key(ref: ConnectorRef) -> str:
