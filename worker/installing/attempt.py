@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from worker.cyclr.client import Blame, CyclrClient
@@ -47,7 +48,7 @@ class Ended(Exception):
 
 
 class Attempt:
-    """`room`: for so many attempts at a time. `note_account`: told whether this one made the account, once it exists."""
+    """`room`: for so many attempts at a time. `notes`: what is done and sent of the item by now."""
 
     def __init__(
         self,
@@ -59,7 +60,6 @@ class Attempt:
         *,
         room: asyncio.Semaphore,
         is_outage: Callable[[], bool],
-        note_account: Callable[[bool], None],
         rng: random.Random,
     ) -> None:
         self.item = item
@@ -69,7 +69,7 @@ class Attempt:
         self._rules = rules
         self._room = room
         self._is_outage = is_outage
-        self._note_account = note_account
+        self.notes = item.notes
         self._rng = rng
         self._may_be_there = item.must_look
         self._is_name_in_use = False
@@ -138,7 +138,7 @@ class Attempt:
     async def _ensure_account(self, *, may_create: bool) -> bool:
         """Whether the account is surely empty: it was created just now, or does not exist and may not be created."""
         item = self.item
-        if item.account is None or item.account_exists:
+        if item.account is None or self.notes.account_exists:
             return False
         if not may_create:
             return not await self._account_exists()
@@ -149,7 +149,12 @@ class Attempt:
             return await self._client.create_account(permit, item.account_id, account)
 
         is_new = await self._with_a_good_token(create)
-        self._note_account(is_new)
+        self.notes = replace(
+            self.notes,
+            account_exists=True,
+            account_created=self.notes.account_created or is_new,
+            steps_done=(*self.notes.steps_done, ACCOUNT.name),
+        )
         return is_new
 
     async def _connector(self, *, for_install: bool) -> JobConnector:

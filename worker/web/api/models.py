@@ -16,7 +16,6 @@ from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
 from worker.web.faults import Fault
-from worker.web.handing_in import Found
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
@@ -302,10 +301,6 @@ def to_job(
 
 def to_job_with_warnings(job: Job, warnings: Sequence[Warning_]) -> JobWithWarnings:
     return JobWithWarnings(**job.model_dump(), warnings=[to_fault(warning) for warning in warnings])
-
-
-def to_submitted(job: JobWithWarnings, found: Found) -> Submitted:
-    return Submitted(**job.model_dump(), comments=found.comments, empty=found.empty)
 
 
 def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:
