@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import LimiterState
 from worker.domain.server_faults import Server, ServerFault
 from worker.redis_faults import kind_of, redis_server_fault
 from worker.store.faults import database_fault

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import LimiterState
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState, PauseReason

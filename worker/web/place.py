@@ -15,8 +15,7 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import CyclrError
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
-from worker.cyclr.slots import LimiterState
-from worker.domain.pace import Pace
+from worker.domain.pace import LimiterState, Pace
 from worker.domain.server_faults import ServerFault
 from worker.jobs.away import ask_limiter
 from worker.settings import CyclrSettings, InvalidSettings
