@@ -106,7 +106,7 @@ def test_a_job_that_runs_with_its_pace_its_rows_in_hand_and_why_rows_failed(face
         faces.engine,
         *((item, Installed(Outcome.CREATED, item.id, True)) for item in others[:9]),
         (others[9], GiveUp(Code.REFUSED, "no credit", 403)),
-        (others[10], RetryAt(300.0, Code.OUTAGE, "Cyclr answered 503", 503)),
+        (others[10], RetryAt(300.0, Code.THROTTLED, "Cyclr asked for fewer calls", 429)),
     )
     job = in_full(faces, job_id)
     assert (job["installed"], job["failed"], job["retrying"], job["in_hand"], job["left"]) == (9, 1, 1, 1, 15)
