@@ -83,7 +83,8 @@ def _once(job: Job) -> None:
     assert isinstance(items, list)
     assert len(items) == TAKEN, f"{len(items)} claimed"
     group = [
-        Settlement(item, Installed(Outcome.CREATED, item.id, True), now, 0.05, "install") for item in items
+        Settlement(item, Installed(Outcome.CREATED, item.id, True), item.notes, now, 0.05, "install")
+        for item in items
     ]
     job.time("settle", lambda: settle(job.engine, group, pause_above_percent=100))
     job.time("progress", lambda: get_job(job.engine, job.id))

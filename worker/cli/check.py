@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from worker.cli.asking import ask
-from worker.cli.commands import run_again
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
-from worker.cli.given_settings import read_settings
+from worker.cli.options import AsWrittenOption, ConnectorOption, FileArgument, run_again
 from worker.cli.piped import as_typed, opened_source
 from worker.cli.progress import Activity
 from worker.cli.report import (
@@ -23,7 +22,7 @@ from worker.cli.report import (
     warning_lines,
 )
 from worker.cli.session import Session
-from worker.cli.workplace import Workplace
+from worker.cli.workplace import Workplace, ask, read_settings
 from worker.domain.wording import counted
 from worker.intake import Options, Source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
@@ -33,8 +32,30 @@ from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.listing import find_job
 from worker.store.readiness import lost_database_in_words
 
+app = typer.Typer(rich_markup_mode=None)
+EXAMPLES = """\b
+Examples:
+  cyclr-bulk check accounts.csv
+  cyclr-bulk check accounts.csv --connector Mailchimp
+  cyclr-bulk check accounts.csv --as-written account_id
 
-def check_command(file: Path, options: RunOptions) -> None:
+\b
+Exit codes:
+  0  it can run
+  2  the file or a setting is wrong, or Cyclr cannot be asked"""
+
+
+@app.command("check", epilog=EXAMPLES)
+def check_command(
+    file: FileArgument,
+    connector: ConnectorOption = None,
+    look_first: Annotated[
+        bool, typer.Option("--look-first", help="Count with a look before every install.")
+    ] = False,
+    as_written: AsWrittenOption = None,
+) -> None:
+    """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
+    options = RunOptions(connector=connector, look_first=look_first, as_written=frozenset(as_written or ()))
     with (
         failures_in_words(nothing_done="Nothing was changed.", problems_to=tell),
         opened_source(file) as source,

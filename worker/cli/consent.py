@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 
 from worker.cli.exits import say
-from worker.cli.visible import visible_line
+from worker.cli.streams import visible_line
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 PROMPT = "[y/N]: "

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from worker.cli.check import check, show_check
 from worker.cli.exits import ALL_INSTALLED, say
-from worker.cli.outcome import conclude_run
-from worker.cli.result_path import ResultPath
+from worker.cli.outcome import ResultPath, conclude_run
 from worker.cli.run import load
 from worker.cli.session import Session
 from worker.cli.watching import see_through

@@ -1,5 +1,6 @@
 """Exit codes, and how a failure is said to a person."""
 
+import gc
 import json
 import signal
 import sys
@@ -11,9 +12,7 @@ from typing import Any, TextIO
 
 import typer
 
-from worker.cli.loading import end_loading
-from worker.cli.streams import is_output_cut
-from worker.cli.visible import visible, visible_line
+from worker.cli.streams import is_output_cut, visible, visible_line
 from worker.domain.failures import ToldFailure
 
 ALL_INSTALLED = 0
@@ -130,3 +129,10 @@ def as_interrupts() -> Iterator[None]:
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
+
+
+def end_loading() -> None:
+    """The garbage collector, which `main` let rest, goes on. What is loaded stays, so nobody looks through it from here on."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

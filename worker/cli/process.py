@@ -1,16 +1,30 @@
-"""A process of a deployment, which nobody may be looking at: all that it says are lines of its log."""
+"""The processes of a deployment, which nobody may be looking at: the sweep, and what each says in its log."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, as_interrupts
-from worker.cli.loading import end_loading
+from worker.bootstrap.starting import Starting
+from worker.cli.exits import (
+    NOTHING_DONE,
+    as_interrupts,
+    end_loading,
+)
+from worker.cli.workplace import Deployment
+from worker.clock import Clock
 from worker.domain.failures import ToldFailure
 from worker.settings import CyclrSettings, load_settings
+from worker.store.faults import note_database_failure, note_database_success
+from worker.sweeping import SWEEP_EVERY_S, SWEEPING, SweepRules, sweep
 from worker.telemetry import configure_logging, get_logger, say_cannot_start, take_over_process
 
+SWEEP_EXAMPLES = """\b
+Example:
+  cyclr-bulk sweep"""
+
+app = typer.Typer(rich_markup_mode=None)
 log = get_logger()
 
 
@@ -42,3 +56,39 @@ def log_doubts(doubts: tuple[str, ...]) -> None:
     """What is doubtful about the settings."""
     for doubt in doubts:
         log.warning("settings_doubted", doubt=doubt)
+
+
+@app.command("sweep", epilog=SWEEP_EXAMPLES)
+def sweep_command() -> None:
+    """Every two seconds: take back what lost workers held, ring for what is due, finish jobs. Two may run at once."""
+    # A signal ends it at once, since every step of a sweep is a transaction of its own.
+    with told_in_the_log("sweep", "sweep_ended"):
+        settings = read_process_settings()
+        deployment = Deployment(settings)
+        starting = Starting(deployment.database.engine, deployment.redis_url)
+        try:
+            log.info("sweep_started", every_s=SWEEP_EVERY_S, api_host=settings.api_host)
+            while True:
+                if not starting.is_done:
+                    starting.look()
+                _sweep_once(deployment, is_possible=starting.has_database)
+        finally:
+            deployment.database.engine.dispose()
+
+
+def _sweep_once(deployment: Deployment, *, is_possible: bool) -> None:
+    """One sweep, and the rest of its two seconds."""
+    clock = Clock()
+    began = clock.moment()
+    try:
+        if is_possible:
+            sweep(
+                deployment.database.engine,
+                deployment.database.instance_id,
+                SweepRules.of(deployment.settings),
+                deployment.ring,
+            )
+            note_database_success(SWEEPING)
+    except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
+        note_database_failure(error, SWEEPING)
+    time.sleep(max(0.0, SWEEP_EVERY_S - clock.since(began)))

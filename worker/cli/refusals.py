@@ -12,9 +12,7 @@ WHAT_THEN = {
     JobState.COMPLETED: "Nothing is left to do; `cyclr-bulk retry {id}` tries its failed rows again.",
     JobState.CANCELLED: "`cyclr-bulk retry {id}` tries its failed and cancelled rows again.",
 }
-STILL_ENDING = (
-    "Its last rows are still being cancelled or looked for; `cyclr-bulk watch {id}` tells when they are."
-)
+STILL_ENDING = "`cyclr-bulk watch {id}` tells when it has ended."
 
 
 class JobRefusal(ToldFailure):

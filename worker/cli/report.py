@@ -4,14 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words, listed
-from worker.jobs.standing import done_in_words
+from worker.jobs.standing import done_in_words, state_in_words
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 
 if TYPE_CHECKING:
     from worker.jobs.checking import Checked
+
+
+from worker.store.tallies import FailureGroup
 
 SHOWN_PROBLEMS = 1_000
 SHOWN_WARNINGS = 1_000
@@ -57,7 +60,7 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
     for job, count in jobs[:SHOWN_JOBS]:
         are = "is" if count == 1 else "are"
         yield f"{counted(count, 'row')} of this file {are} still to be done by job {job.id} of {job.source_name},"
-        yield f"{job.final:,} of {counted(job.total, 'row')} done ({_state(job)})."
+        yield f"{job.final:,} of {counted(job.total, 'row')} done, {state_in_words(job)}."
         text, command = WHILE_IT_LASTS.get(job.state, WHILE_IT_LASTS[JobState.RUNNING])
         yield text.format(again=again)
         yield f"  cyclr-bulk {command} {job.id}"
@@ -127,11 +130,7 @@ def standing(job: JobStatus) -> str:
 def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:
     """Jobs that are not this command's business; their rows are in the way of the same rows in other files."""
     for job in jobs:
-        yield f"Left alone: {standing(job)} ({_state(job)})."
-
-
-def _state(job: JobStatus) -> str:
-    return f"paused: {PAUSE_MESSAGES[job.pause_reason]}" if job.pause_reason else job.state
+        yield f"Left alone: {standing(job)}, {state_in_words(job)}."
 
 
 def home_lines(settings: CyclrSettings) -> Iterator[str]:
@@ -157,3 +156,25 @@ def counts_line(job: JobStatus) -> str:
     )
     parts = [installed, f"{job.failed:,} failed", *(f"{count:,} {what}" for count, what in others if count)]
     return ", ".join(parts) + "."
+
+
+SHOWN_GROUPS = 20
+
+
+def failure_lines(groups: Sequence[FailureGroup], failed: int, job_id: str) -> Iterator[str]:
+    """`failed`: all failed rows of the job; those of no group that is shown are counted in the last line."""
+    if not groups:
+        return
+    yield "Failed, by reason:"
+    for group in groups[:SHOWN_GROUPS]:
+        yield failure_line(group)
+    rest = failed - sum(group.count for group in groups[:SHOWN_GROUPS])
+    if rest > 0:
+        yield f"  {rest:>7,}  for other reasons: cyclr-bulk failures {job_id}"
+
+
+def failure_line(group: FailureGroup) -> str:
+    """How many rows, the key of the reason, the code, what is the same in their messages."""
+    others = group.count - 1
+    rows = f"row {group.example_row}" + (f" and {others:,} more" if others else "")
+    return f"  {group.count:>7,}  {group.reason}  {group.code}: {group.message} ({rows})"

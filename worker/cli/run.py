@@ -1,12 +1,15 @@
-"""`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped."""
+"""`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped.
+
+`cyclr-bulk submit`: check, ask, hand the file to the workers of a deployment.
+"""
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
-from worker.cli.commands import run_again
 from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import (
     ALL_INSTALLED,
@@ -18,16 +21,28 @@ from worker.cli.exits import (
     say_all,
     tell,
 )
-from worker.cli.outcome import conclude_run
+from worker.cli.options import (
+    AsWrittenOption,
+    ConnectorOption,
+    FileArgument,
+    FirstOption,
+    IfPresentOption,
+    LookFirstOption,
+    SkipInvalidOption,
+    YesOption,
+    run_again,
+)
+from worker.cli.outcome import ResultPath, conclude_run
 from worker.cli.piped import as_typed, is_piped, known_as, opened_source
 from worker.cli.progress import Activity
 from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
-from worker.cli.result_path import ResultPath
 from worker.cli.session import Session
 from worker.cli.watching import see_through
-from worker.cli.workplace import Workplace
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.cli.workplace import Deployment, Workplace, open_deployment
+from worker.domain.options import IfPresent
+from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
+from worker.domain.words import PAUSES
 from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
@@ -40,21 +55,77 @@ from worker.store.meeting import LOADER_SILENT_S, OtherLoad
 from worker.store.readiness import lost_database_in_words
 
 SAID_AFTER_S = 3.0
+RUN_EXAMPLES = """\b
+Examples:
+  cyclr-bulk run accounts.csv --first 5
+  cyclr-bulk run accounts.csv --connector Mailchimp --yes
+  cyclr-bulk run accounts.csv --as-written account_id
+  cyclr-bulk run accounts.results.csv     the rows that failed, once more
+
+\b
+Exit codes:
+  0  all rows are installed; some may wait for the customer's authorisation
+  1  some rows failed or were refused
+  2  the file, a setting or the usage is wrong: nothing was installed
+  3  stopped before the end, or declined; run it again to go on"""
+SUBMIT_EXAMPLES = """\b
+Examples:
+  cyclr-bulk submit accounts.csv
+  cyclr-bulk submit accounts.csv --as-written account_id
+  JOB=$(cyclr-bulk submit accounts.csv --yes) && cyclr-bulk watch $JOB
+
+\b
+Exit codes:
+  0  submitted, now or before; its id is on stdout
+  2  the file, a setting or the usage is wrong: nothing was submitted
+  3  declined"""
+
+app = typer.Typer(rich_markup_mode=None)
 
 
-def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sure: bool) -> None:
+@app.command("run", epilog=RUN_EXAMPLES)
+def run_command(
+    file: FileArgument,
+    connector: ConnectorOption = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT.csv",
+            help="Where the result file goes. An earlier result file there is replaced. Default: beside FILE,"
+            " named NAME.results.csv.",
+        ),
+    ] = None,
+    first: FirstOption = None,
+    skip_invalid: SkipInvalidOption = False,
+    look_first: LookFirstOption = False,
+    if_present: IfPresentOption = IfPresent.INSTALL,
+    as_written: AsWrittenOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
+
+    Run it again after any interruption: it goes on where it was.
+    """
+    options = RunOptions(
+        connector=connector,
+        skip_invalid=skip_invalid,
+        look_first=look_first,
+        if_present=if_present,
+        first=first,
+        as_written=frozenset(as_written or ()),
+    )
     with ExitStack() as stack:
         with failures_in_words():
             if is_piped(file):
-                require_an_answer(is_sure=is_sure)  # at once: what is read from a pipe then is lost
+                require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
             source = stack.enter_context(opened_source(file))
             result_path = ResultPath(known_as(file), results)
             settings = settings_or_offline_check(source, options)
-            require_an_answer(is_sure=is_sure)
+            require_an_answer(is_sure=yes)
             say_all(home_lines(settings))
             session = stack.enter_context(Session(settings, needs_workers=True))
             with lost_database_in_words(session.database.engine):
-                job_id = _prepare(stack, session, source, file, options, is_sure=is_sure)
+                job_id = _prepare(stack, session, source, file, options, is_sure=yes)
         with (
             failures_in_words(
                 nothing_done=f"Job {job_id} is kept: run the same file again to go on.", code=STOPPED
@@ -178,7 +249,7 @@ def _go_on(stack: ExitStack, session: Session, job: JobStatus, options: RunOptio
         say(f"Another command is installing this file ({standing(job)}). Watching it.")
         stack.enter_context(session.watch(job.id))
         return
-    why = f" It stopped because {PAUSE_MESSAGES[job.pause_reason]}." if job.pause_reason else ""
+    why = f" It stopped because {PAUSES[job.pause_reason].title}." if job.pause_reason else ""
     more = f" with the next {counted(options.first, 'row')}" if options.first and job.held else ""
     agree(f"Go on{more} at {session.settings.api_host}? This is {standing(job)}.{why}", is_sure=is_sure)
     stack.enter_context(session.watch(job.id))
@@ -228,3 +299,81 @@ def load(stack: ExitStack, place: Workplace, checked: Checked, options: RunOptio
         )
     place.ring()
     return job_id
+
+
+@app.command("submit", epilog=SUBMIT_EXAMPLES)
+def submit_command(
+    file: FileArgument,
+    connector: ConnectorOption = None,
+    first: FirstOption = None,
+    skip_invalid: SkipInvalidOption = False,
+    look_first: LookFirstOption = False,
+    if_present: IfPresentOption = IfPresent.INSTALL,
+    as_written: AsWrittenOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Check FILE, ask, and hand it to the workers of the deployment that DATABASE_URL and REDIS_URL name.
+
+    The job's id is printed on stdout, all else on stderr. The same file submitted again is the same job until it ends.
+    """
+    options = RunOptions(
+        connector=connector,
+        skip_invalid=skip_invalid,
+        look_first=look_first,
+        if_present=if_present,
+        first=first,
+        as_written=frozenset(as_written or ()),
+    )
+    with failures_in_words(), ExitStack() as stack:
+        if is_piped(file):
+            require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
+        source = stack.enter_context(opened_source(file))
+        settings = settings_or_offline_check(source, options, needs_deployment=True)
+        require_an_answer(is_sure=yes)
+        deployment = open_deployment(stack, settings)
+        begun = _find_begun(deployment, source, options)
+        if begun is not None:
+            raise typer.Exit(_submitted_before(begun, options))
+        job_id = _submit(stack, deployment, source, options, is_sure=yes)
+        tell(job_id)
+        say(f"Submitted. Watch it with `cyclr-bulk watch {job_id}`.")
+
+
+def _find_begun(deployment: Deployment, source: Source, options: RunOptions) -> Unfinished | None:
+    database = deployment.database
+    return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
+
+
+def _submit(
+    stack: ExitStack, deployment: Deployment, source: Source, options: RunOptions, *, is_sure: bool
+) -> str:
+    checked = check(deployment, source, options)
+    # Somebody else may have submitted this very file meanwhile.
+    if checked.live and (begun := _find_begun(deployment, source, options)) is not None:
+        raise typer.Exit(_submitted_before(begun, options))
+    show_check(checked, to=say)
+    require_installable(deployment, checked, options)
+    agree(question(checked, options, deployment.settings), is_sure=is_sure)
+    try:
+        return load(stack, deployment, checked, options)
+    except Rejected:
+        begun = _find_begun(deployment, source, options)
+        if begun is None:
+            raise
+    raise typer.Exit(_submitted_before(begun, options))
+
+
+def _submitted_before(unfinished: Unfinished, options: RunOptions) -> int:
+    """The same file once more: its job goes on if it is running, whoever submits again after a lost connection."""
+    job = unfinished.job
+    if not unfinished.has_options(options):
+        say(f"This file was submitted with other options: {standing(job)}. Nothing was installed.")
+        say(f"To begin anew, end that job first: `cyclr-bulk cancel {job.id}`.")
+        return NOTHING_DONE
+    if job.state is JobState.PAUSED:
+        say(f"This file was submitted before, and paused: {standing(job)}. Nothing was changed.")
+        say(f"Let it go on with `cyclr-bulk resume {job.id}`, or end it with `cyclr-bulk cancel {job.id}`.")
+        return NOTHING_DONE
+    tell(job.id)
+    say(f"This file was submitted before: {standing(job)}. Watch it with `cyclr-bulk watch {job.id}`.")
+    return ALL_INSTALLED

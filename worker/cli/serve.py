@@ -5,13 +5,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from typing import Annotated
+
+import typer
 
 from worker.bootstrap.starting import Starting
 from worker.cli.exits import failures_in_words, say, tell
-from worker.cli.given_settings import say_doubts
 from worker.cli.process import log_doubts, told_in_the_log
 from worker.cli.session import Session
-from worker.cli.workplace import Deployment
+from worker.cli.workplace import Deployment, say_doubts
 from worker.clock import Clock
 from worker.domain.failures import ToldFailure
 from worker.domain.states import JobState
@@ -34,10 +36,33 @@ PROCESS = "web process"
 ENDED = "web_ended"
 NO_KEY = "There is no API key yet. Make one with `cyclr-bulk api-keys create NAME --scope write`."
 
+SERVE_EXAMPLES = """\b
+Examples:
+  cyclr-bulk serve
+  cyclr-bulk serve --port 9000"""
+
+app = typer.Typer(rich_markup_mode=None)
 log = get_logger()
 
 
-def serve_command(host: str | None, port: int) -> None:
+@app.command("serve", epilog=SERVE_EXAMPLES)
+def serve_command(
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where it listens. Default: this machine only; in a deployment every address.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, metavar="P", envvar="PORT", help="0: any free one.")
+    ] = 8080,
+) -> None:
+    """Serve the HTTP API and the dashboard until it is stopped.
+
+    Of the deployment that DATABASE_URL names; else of the home, with its Valkey and its workers beside it.
+    """
     try:
         settings = load_settings(needs_cyclr=True, needs_deployment=None)
     except InvalidSettings as invalid:

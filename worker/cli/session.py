@@ -12,7 +12,6 @@ from worker.bootstrap.cyclr import make_limiter, open_cyclr
 from worker.bootstrap.database import open_database
 from worker.cli.announcing import Announcing
 from worker.cli.exits import say
-from worker.cli.home_services import start_services
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
@@ -21,7 +20,7 @@ from worker.cyclr.limiter_rule import Rule
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binary
 from worker.embedded.processes import limit_log, open_log
-from worker.embedded.services import LOG_LIMIT_BYTES
+from worker.embedded.services import LOG_LIMIT_BYTES, start_services
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
 from worker.store.faults import note_database_failure, note_database_success

@@ -1,4 +1,4 @@
-"""`cyclr-bulk jobs`, `status`, `items` and `results`: what there is and how it stands, for people and for programs."""
+"""`cyclr-bulk jobs`, `status`, `items`, `failures` and `results`: what there is and how it stands, for people and for programs."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -6,21 +6,23 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
-from worker.cli.failures import failure_line, failure_lines
-from worker.cli.report import WAYS, counts_line
-from worker.cli.result_path import require_result_path
-from worker.cli.watching import what_holds_back
+from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
+from worker.cli.outcome import require_result_path
+from worker.cli.report import WAYS, counts_line, failure_line, failure_lines
 from worker.cli.workplace import Place, opened_place, require_job, require_reason
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
-from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
-from worker.domain.wording import counted, in_words
+from worker.domain.states import ItemState
+from worker.domain.wording import counted, in_words, rate
+from worker.domain.words import PAUSES
 from worker.intake.columns import find_position
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.results import write_result_file
@@ -33,6 +35,31 @@ from worker.store.tallies import FailureGroup, FailurePlace, list_failures
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
 NOTHING_CHANGED = "Nothing was changed."
+JOBS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk jobs
+  cyclr-bulk jobs --json"""
+STATUS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk status 261121-k3x9qd
+  cyclr-bulk status 261121-k3x9qd --json"""
+ITEMS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk items 261121-k3x9qd --state failed
+  cyclr-bulk items 261121-k3x9qd --reason 3f9a0c12
+  cyclr-bulk items 261121-k3x9qd --code refused --json
+  cyclr-bulk items 261121-k3x9qd --account acme"""
+FAILURES_EXAMPLES = """\b
+Examples:
+  cyclr-bulk failures 261121-k3x9qd
+  cyclr-bulk failures 261121-k3x9qd --json"""
+RESULTS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk results 261121-k3x9qd -o accounts.results.csv
+  cyclr-bulk results 261121-k3x9qd --reason 3f9a0c12 -o suspended.csv"""
+
+app = typer.Typer(rich_markup_mode=None)
+LinesOption = Annotated[bool, typer.Option("--json", help="A JSON object on each line, for programs.")]
 COUNTERS = (
     "total",
     "installed",
@@ -47,7 +74,9 @@ COUNTERS = (
 )
 
 
-def jobs_command(*, as_json: bool) -> None:
+@app.command("jobs", epilog=JOBS_EXAMPLES)
+def jobs_command(as_json: JsonOption = False) -> None:
+    """List the unfinished jobs, then the last 20 that have ended."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         jobs = list_jobs(place.database.engine, ended=LAST_ENDED)
         hosts = list_api_hosts(place.database.engine)
@@ -61,7 +90,9 @@ def jobs_command(*, as_json: bool) -> None:
             say("There are no jobs here yet.")
 
 
-def status_command(job_id: str, *, as_json: bool) -> None:
+@app.command("status", epilog=STATUS_EXAMPLES)
+def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Say how JOB stands: counters, pace, what holds the calls back, why it is paused, failures by reason, what its check warned of."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         engine = place.database.engine
         job = require_job(place, job_id)
@@ -92,15 +123,18 @@ def status_command(job_id: str, *, as_json: bool) -> None:
         require_whole_output()
 
 
+@app.command("items", epilog=ITEMS_EXAMPLES)
 def items_command(
-    job_id: str,
-    *,
-    state: ItemState | None,
-    codes: Sequence[Code],
-    account_id: str | None,
-    reason: str | None,
-    as_json: bool,
+    job_id: JobArgument,
+    state: Annotated[ItemState | None, typer.Option(help="Only rows in this state.")] = None,
+    code: CodesOption = None,
+    account: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only rows of this account.", show_default=False)
+    ] = None,
+    reason: ReasonOption = None,
+    as_json: LinesOption = False,
 ) -> None:
+    """List the rows of JOB, in the order of the file."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
@@ -109,8 +143,8 @@ def items_command(
             place.database.engine,
             job_id,
             state=state,
-            codes=codes,
-            account_id=account_id,
+            codes=code or (),
+            account_id=account,
             reason=reason,
             reference_at=find_position(job.columns, "reference"),
         ):
@@ -123,7 +157,9 @@ def items_command(
         say(f"{counted(found, 'item')}.")
 
 
-def failures_command(job_id: str, *, as_json: bool) -> None:
+@app.command("failures", epilog=FAILURES_EXAMPLES)
+def failures_command(job_id: JobArgument, as_json: LinesOption = False) -> None:
+    """List all reasons for which rows of JOB failed, the most frequent first: how many, the key of the reason, its message."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         for group in _iter_failures(place, job_id):
@@ -141,16 +177,31 @@ def _iter_failures(place: Place, job_id: str) -> Iterator[FailureGroup]:
         after = FailurePlace.of(groups[-1])
 
 
-def results_command(job_id: str, path: Path, *, reason: str | None) -> None:
+@app.command("results", epilog=RESULTS_EXAMPLES)
+def results_command(
+    job_id: JobArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where it goes. An earlier result file there is replaced.",
+            show_default=False,
+        ),
+    ],
+    reason: ReasonOption = None,
+) -> None:
+    """Write the result file of JOB as it stands now: one line for every row of its file, or for those of one reason."""
     with (
         failures_in_words(nothing_done="No result file was written."),
         opened_place(only_shows=True) as place,
     ):
         require_job(place, job_id)
         require_reason(place, job_id, reason)
-        require_result_path(path)
-        count = write_result_file(place.database.engine, job_id, path, reason=reason, ways=WAYS)
-    tell(f"{counted(count, 'row')} written to {path}")
+        require_result_path(out)
+        count = write_result_file(place.database.engine, job_id, out, reason=reason, ways=WAYS)
+    tell(f"{counted(count, 'row')} written to {out}")
 
 
 def _job_line(job: JobStatus) -> str:
@@ -185,13 +236,13 @@ def _status_lines(
 
 
 def _pace_line(job: JobStatus, going: Going, worked_s: float) -> str:
-    per_second = round(going.rows_per_second, 1)
-    if not per_second:
+    if not going.rows_per_second:
         return ""
+    rows = f"{rate(going.rows_per_second)} rows/s"
     if job.finished_at is not None:
-        return f"{per_second:g} rows/s, in {in_words(worked_s)} of work"
+        return f"{rows}, in {in_words(worked_s)} of work"
     left = "" if going.seconds_left is None else f", about {in_words(going.seconds_left)} left"
-    return f"{per_second:g} rows/s in the last half minute{left}"
+    return f"{rows} in the last half minute{left}"
 
 
 def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str]:
@@ -216,10 +267,8 @@ def _until(job: JobStatus) -> str:
 
 def _limiter_line(state: LimiterState | ServerFault) -> str:
     if isinstance(state, ServerFault):
-        return f"{state}, so nobody calls"
-    note = what_holds_back(state)
-    rate = f"{state.rate_per_second:g} of {state.pace}"
-    return f"{rate}; {note}" if note else rate
+        return nobody_calls(state)
+    return state.holds_back or f"at most {state.pace}"
 
 
 def _limiter_state(place: Place, instance_id: str) -> LimiterState | ServerFault | None:
@@ -245,7 +294,7 @@ def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
         "id": job.id,
         "state": job.state,
         "pause_reason": job.pause_reason,
-        "pause_message": PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
+        "pause_message": PAUSES[job.pause_reason].title if job.pause_reason else None,
         "source_name": job.source_name,
         "api_host": hosts[job.instance_id],
         **{name: getattr(job, name) for name in COUNTERS},

@@ -5,15 +5,16 @@ In a deployment its workers see to what follows. In a home, `resume` and `retry`
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Annotated
 
 import typer
 
 from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say
+from worker.cli.options import CodesOption, JobArgument, ReasonOption, YesOption
 from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
 from worker.cli.report import standing
-from worker.cli.watch import say_end
-from worker.cli.watching import see_through
+from worker.cli.watching import say_end, see_through
 from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job, require_reason
 from worker.domain.states import Code, JobState, PauseReason
 from worker.domain.wording import counted
@@ -25,10 +26,37 @@ from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job
 from worker.sweeping import SweepRules, sweep
 
+app = typer.Typer(rich_markup_mode=None)
 NOTHING_CHANGED = "Nothing was changed."
+EXIT_CODES = """
+
+\b
+Exit codes:
+  0  done
+  2  not in this state, or no such job: nothing was changed"""
+PAUSE_EXAMPLES = f"""\b
+Example:
+  cyclr-bulk pause 261121-k3x9qd{EXIT_CODES}"""
+RESUME_EXAMPLES = f"""\b
+Examples:
+  cyclr-bulk resume 261121-k3x9qd
+  cyclr-bulk resume 261121-k3x9qd --first 100{EXIT_CODES}"""
+CANCEL_EXAMPLES = f"""\b
+Example:
+  cyclr-bulk cancel 261121-k3x9qd{EXIT_CODES}"""
+RETRY_EXAMPLES = f"""\b
+Examples:
+  cyclr-bulk retry 261121-k3x9qd
+  cyclr-bulk retry 261121-k3x9qd --reason 3f9a0c12
+  cyclr-bulk retry 261121-k3x9qd --code unreachable --code no_answer{EXIT_CODES}"""
+FORGET_EXAMPLES = f"""\b
+Example:
+  cyclr-bulk forget 261121-k3x9qd{EXIT_CODES}"""
 
 
-def pause_command(job_id: str) -> None:
+@app.command("pause", epilog=PAUSE_EXAMPLES)
+def pause_command(job_id: JobArgument) -> None:
+    """Let JOB rest: calls in flight are waited for, no new one starts."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         engine = place.database.engine
         job = require_job(place, job_id)
@@ -41,7 +69,17 @@ def pause_command(job_id: str) -> None:
         say(f"It goes on with `cyclr-bulk resume {job_id}`.")
 
 
-def resume_command(job_id: str, *, first: int | None) -> None:
+@app.command("resume", epilog=RESUME_EXAMPLES)
+def resume_command(
+    job_id: JobArgument,
+    first: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Of the rows that --first holds back, let N go.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Let a paused JOB go on. In a deployment its workers see to it; in a home this command brings workers and stays."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
         if isinstance(place, Deployment):
@@ -52,7 +90,9 @@ def resume_command(job_id: str, *, first: int | None) -> None:
     _see_through_here(job, lambda engine: _resume(engine, job_id, first))
 
 
-def cancel_command(job_id: str) -> None:
+@app.command("cancel", epilog=CANCEL_EXAMPLES)
+def cancel_command(job_id: JobArgument) -> None:
+    """End JOB: rows that were not sent are cancelled, those in flight are settled. What is installed stays in Cyclr."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         require_job(place, job_id)
         if not cancel_job(place.database.engine, job_id):
@@ -80,7 +120,13 @@ def _shown_if_it_can_be(engine: Engine, done: str = "") -> Iterator[None]:
         say(f"How it stands cannot be told now: {error}")
 
 
-def retry_command(job_id: str, codes: Sequence[Code], *, reason: str | None) -> None:
+@app.command("retry", epilog=RETRY_EXAMPLES)
+def retry_command(job_id: JobArgument, code: CodesOption = None, reason: ReasonOption = None) -> None:
+    """Try the failed and cancelled rows of JOB again, or the failed ones with these codes or of one reason.
+
+    Each account is looked into first. Rows whose credentials are no longer kept are left out.
+    """
+    codes = code or ()
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
@@ -94,14 +140,16 @@ def retry_command(job_id: str, codes: Sequence[Code], *, reason: str | None) -> 
     _see_through_here(job, lambda engine: _retry(engine, job_id, codes, reason))
 
 
-def forget_command(job_id: str, *, is_sure: bool) -> None:
+@app.command("forget", epilog=FORGET_EXAMPLES)
+def forget_command(job_id: JobArgument, yes: YesOption = False) -> None:
+    """Delete all data of a JOB that has ended. What it installed stays in Cyclr; a later file looks for it first."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
         question = (
             f"Forget {standing(job)}? Its rows, results and kept credentials are deleted here; what it installed"
             " stays in Cyclr. Only a hash of each account and name is kept, so that a later file looks first."
         )
-        _require_consent(question, is_sure=is_sure)
+        _require_consent(question, is_sure=yes)
         with _wrong_state_in_words(place.database.engine, "forgotten"):
             forget_job(place.database.engine, job_id)
         say(f"Forgotten: job {job_id}.")

@@ -9,16 +9,28 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from worker.bootstrap.database import Database, open_database
 from worker.cli.exits import say
-from worker.cli.given_settings import read_settings
 from worker.cli.refusals import UnknownJob, UnknownReason
 from worker.clock import Clock
+from worker.cyclr.errors import (
+    Busy,
+    CredentialsRefused,
+    CyclrError,
+    NeverSent,
+    NotFound,
+    OutcomeUnknown,
+    Redirected,
+    Refused,
+    Throttled,
+    Unauthorised,
+)
+from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server
 from worker.embedded import Home
-from worker.settings import CyclrSettings
+from worker.settings import CyclrSettings, InvalidSettings, load_settings
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
 from worker.store.readiness import (
@@ -35,6 +47,7 @@ if TYPE_CHECKING:
     from worker.cyclr.client import CyclrClient
     from worker.cyclr.limiter import Limiter
     from worker.tickets import Doorbell
+
 
 TELL_AFTER_S = 3.0
 
@@ -225,3 +238,51 @@ def require_reason(place: Place, job_id: str, reason: str | None) -> None:
     """Raises: UnknownReason, where rows of one reason are asked for and none failed for it."""
     if reason is not None and find_failure(place.database.engine, job_id, reason) is None:
         raise UnknownReason(job_id, reason)
+
+
+WHAT_TO_DO: dict[type[CyclrError], str] = {
+    CredentialsRefused: "Check both in Cyclr's console, and that they belong to the region of CYCLR_API_URL.",
+    NeverSent: "Check CYCLR_API_URL and the network.",
+    Redirected: "Give the API domain of your instance, such as https://api.cyclr.com, not the console's.",
+    Unauthorised: "Check the account and that the client id may act for it.",
+    NotFound: "Check the account id.",
+    Refused: "Check that the client id may do this, and that Cyclr accepts calls from this network.",
+    Throttled: "Try again in a minute, or lower CYCLR_CALLS_PER_SECOND.",
+    Busy: "Try again in a minute.",
+    OutcomeUnknown: "Check CYCLR_API_URL; if it is right, try again, or look at Cyclr's status page.",
+}
+
+
+class NotAnswered(ToldFailure):
+    """Cyclr was asked and did not answer as it should. `host`: who was asked."""
+
+    def __init__(self, host: str, error: CyclrError) -> None:
+        self.host = host
+        self.error = error
+        hint = WHAT_TO_DO.get(type(error), "Try again.")
+        super().__init__(f"{host}: {error}. {hint}")
+
+
+def ask(place: Workplace, question: "Callable[[CyclrClient, Limiter], Awaitable[T]]") -> T:
+    """The answer. Raises: NotAnswered."""
+    try:
+        return place.ask(question)
+    except CyclrError as error:
+        raise NotAnswered(place.settings.api_host, error) from None
+
+
+def read_settings(**needs: Any) -> CyclrSettings:
+    """As `load_settings`. Raises: InvalidSettings."""
+    try:
+        settings = load_settings(**needs)
+    except InvalidSettings as error:
+        say_doubts(error.doubts)
+        raise
+    say_doubts(settings.doubts)
+    return settings
+
+
+def say_doubts(doubts: tuple[str, ...]) -> None:
+    """To a person."""
+    for doubt in doubts:
+        say(f"warning: {doubt}")

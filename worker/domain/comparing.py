@@ -26,11 +26,3 @@ def differences(
     if description is not None and (found.description or "") != description:
         differing.append("description")
     return tuple(differing)
-
-
-def already_installed(differing: tuple[str, ...]) -> str:
-    """The sentence for people."""
-    if not differing:
-        return "already installed"
-    verb = "differs and was" if len(differing) == 1 else "differ and were"
-    return f"already installed; {', '.join(differing)} {verb} not changed"

@@ -38,3 +38,21 @@ CONNECTOR = StepKind(
     may_be="may be installed",
     undone="not installed",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is known to be done of an item, and what may have been sent: written with every verdict, whatever it is, and
+    before each further call.
+
+    `steps_done`: names of steps. `sent`: the step whose call may have gone out and was not answered; None: there is none.
+    `highest_id`: of the account's connectors when none of this item's was among them, before that call; 0 in an account that
+    this item made; None: nobody has looked. `account_connector_id`: of what was done.
+    """
+
+    account_exists: bool = False
+    account_created: bool = False
+    steps_done: tuple[str, ...] = ()
+    sent: str | None = None
+    highest_id: int | None = None
+    account_connector_id: int | None = None

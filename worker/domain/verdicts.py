@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from worker.domain.states import Code, Outcome, PauseReason
 from worker.domain.steps import StepKind
 
-WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
-WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 LONGEST_BACKOFF_S = 300.0
 LARGEST_STORABLE_ID = 2**63 - 1
 
@@ -103,7 +101,7 @@ def conclude(
         message = f"{step.undone}, and no {step.noun.removeprefix('the ')} was sent, in {count} attempts: {verdict.reason}"
         return GiveUp(Code.UNREACHABLE, message, verdict.http_status, can_retry_help=True)
     if count >= 2 * max_attempts:
-        message = f"{step.may_be}, and no look at the account succeeded in {count} attempts: {verdict.reason}; look there before you retry"
+        message = f"{step.may_be}, and no look at the account succeeded in {count} attempts: {verdict.reason}"
         return GiveUp(
             Code.OUTCOME_UNKNOWN, message, verdict.http_status, can_retry_help=True, is_absent=False
         )

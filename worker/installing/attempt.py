@@ -3,12 +3,13 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import CyclrError, NameInUse, NotFound, OutcomeUnknown, Unauthorised
 from worker.cyclr.looks import look
-from worker.domain.comparing import already_installed, differences
+from worker.domain.comparing import differences
 from worker.domain.connectors import AccountConnector
 from worker.domain.options import IfPresent
 from worker.domain.rows import auth_value, properties
@@ -16,8 +17,6 @@ from worker.domain.states import Code, Outcome, PauseReason
 from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
 from worker.domain.targets import fold
 from worker.domain.verdicts import (
-    WAITS_FOR_CREDENTIAL,
-    WAITS_FOR_CUSTOMER,
     CalledOff,
     GiveUp,
     Installed,
@@ -28,6 +27,7 @@ from worker.domain.verdicts import (
     conclude,
     is_look_only,
 )
+from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
 from worker.installing.judging import Rules, judge
 from worker.installing.permits import GivenBack, NoRoom, Permit, Permits
 from worker.installing.releases import Fate, Releases
@@ -48,7 +48,7 @@ class Ended(Exception):
 
 
 class Attempt:
-    """`room`: for so many attempts at a time. `note_account`: told whether this one made the account, once it exists."""
+    """`room`: for so many attempts at a time. `notes`: what is done and sent of the item by now."""
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class Attempt:
         *,
         room: asyncio.Semaphore,
         is_outage: Callable[[], bool],
-        note_account: Callable[[bool], None],
         rng: random.Random,
     ) -> None:
         self.item = item
@@ -70,7 +69,7 @@ class Attempt:
         self._rules = rules
         self._room = room
         self._is_outage = is_outage
-        self._note_account = note_account
+        self.notes = item.notes
         self._rng = rng
         self._may_be_there = item.must_look
         self._is_name_in_use = False
@@ -139,7 +138,7 @@ class Attempt:
     async def _ensure_account(self, *, may_create: bool) -> bool:
         """Whether the account is surely empty: it was created just now, or does not exist and may not be created."""
         item = self.item
-        if item.account is None or item.account_exists:
+        if item.account is None or self.notes.account_exists:
             return False
         if not may_create:
             return not await self._account_exists()
@@ -150,7 +149,12 @@ class Attempt:
             return await self._client.create_account(permit, item.account_id, account)
 
         is_new = await self._with_a_good_token(create)
-        self._note_account(is_new)
+        self.notes = replace(
+            self.notes,
+            account_exists=True,
+            account_created=self.notes.account_created or is_new,
+            steps_done=(*self.notes.steps_done, ACCOUNT.name),
+        )
         return is_new
 
     async def _connector(self, *, for_install: bool) -> JobConnector:

@@ -7,16 +7,10 @@ from worker.cyclr import errors
 from worker.domain.states import Code, PauseReason
 from worker.domain.steps import StepKind
 from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, backoff_s
+from worker.domain.words import READS
 from worker.store.claiming import ClaimedItem
 
 WITHOUT_RETRY_AFTER_S = 1.0
-
-# The calls that change nothing.
-READS = {
-    "look": "the look at what the account has installed",
-    "account": "the question whether the account exists",
-    "connector": "the look at the catalogue",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +105,6 @@ def _after_refusal(
         return GiveUp(Code.REFUSED, error.message, error.status)
     message = f"Cyclr refused {_noun(call)}: {error.message}"
     if may_be_there is not None:
-        message = f"{may_be_there.may_be}: {message}; look there before you retry"
+        message = f"{may_be_there.may_be}: {message}"
         return GiveUp(Code.OUTCOME_UNKNOWN, message, error.status, is_absent=False)
     return GiveUp(Code.REFUSED, message, error.status)

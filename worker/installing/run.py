@@ -62,23 +62,16 @@ class _InHand:
         self.task: asyncio.Task[None]
         self.has_begun = False  # the task, which is cancelled only then: its item would be forgotten before
         self._run = run
-        self._account_exists = item.account_exists
-        self._account_created = False
 
     @property
     def is_between_calls(self) -> bool:
         return self.has_begun and not self.attempt.permits.is_calling
 
     async def prolong(self) -> tuple[Moment, Standing]:
-        return await self._run.holding.ask(Hold(self.item, self._account_exists, self._account_created))
+        return await self._run.holding.ask(Hold(self.item, self.attempt.notes))
 
     async def see(self) -> tuple[Moment, Standing]:
         return await self._run.seeing.ask(self.item.job_id)
-
-    def note_account(self, is_new: bool) -> None:
-        """What was done for good, to be written with the next prolonging."""
-        self._account_exists = True
-        self._account_created = self._account_created or is_new
 
     def note_begun(self) -> None:
         self._run.note_begun(self.item.id)
@@ -268,7 +261,6 @@ class InstallRun:
             self._rules,
             room=self._room,
             is_outage=self._limiter.is_outage,
-            note_account=hand.note_account,
             rng=self._rng,
         )
         hand.task = asyncio.create_task(self._attend(hand))
@@ -290,7 +282,15 @@ class InstallRun:
             self._window.note_ended(_now())
         took_s, permits = self._clock.since(began), hand.attempt.permits
         self._settler.add(
-            Settlement(item, verdict, started_at, took_s, name_of(permits.last_call), tuple(permits.calls))
+            Settlement(
+                item,
+                verdict,
+                hand.attempt.notes,
+                started_at,
+                took_s,
+                name_of(permits.last_call),
+                tuple(permits.calls),
+            )
         )
 
     def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:

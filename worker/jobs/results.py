@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.domain.rows import NO_WAYS, Problem, Ways
-from worker.domain.states import ItemState
+from worker.domain.states import Code, ItemState
 from worker.intake import ResultRow, iter_result_lines, write_results
 from worker.store.jobs import find_item, get_job, iter_results
 from worker.store.session import Engine
@@ -102,7 +102,7 @@ def _unloaded(engine: Engine, row: Any, ways: Ways) -> ResultRow:
     problems = [Problem(None, p["column"], p["reason"], way=p.get("way")) for p in row.problems]
     message = "; ".join(str(problem.told(ways)) for problem in problems)
     return ResultRow(
-        cells, row.job_id, str(row.row_number), REFUSED, code="refused_at_intake", message=message
+        cells, row.job_id, str(row.row_number), REFUSED, code=Code.REFUSED_AT_INTAKE, message=message
     )
 
 

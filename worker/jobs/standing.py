@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain import words
+from worker.domain.pace import NextStep
+from worker.domain.states import JobState
 from worker.domain.wording import counted
 from worker.store.jobs import JobStatus
-from worker.store.next_step import NextStep, find_next_step
+from worker.store.next_step import find_next_step
 from worker.store.session import Engine
 from worker.store.tallies import PacePoint, list_pace
 
@@ -18,12 +20,8 @@ LEAST_ENDED = 5
 
 
 def state_in_words(job: JobStatus) -> str:
-    """`running`, `paused (paused by a person)`, `cancelled, and not all of its rows are`."""
-    if job.pause_reason is not None:
-        return f"paused ({PAUSE_MESSAGES[job.pause_reason]})"
-    if is_ending(job):
-        return "cancelled, and some of its rows are not final yet"
-    return job.state
+    """`running`, `paused (somebody paused it)`."""
+    return words.job_state_and_why(job.state, job.pause_reason, is_ending=is_ending(job))
 
 
 def done_in_words(job: JobStatus) -> str:

@@ -8,16 +8,30 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Connection,
+    Engine,
+    Row,
+    String,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
 from worker.clock import Moment
 from worker.domain.options import JobOptions
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
+from worker.domain.steps import Notes
 from worker.store import due
+from worker.store.bulk import UpdateOfMany
 from worker.store.sealing import Sealer
 from worker.store.session import db_now, glancing, reading, writing
-from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, items, jobs
+from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, UtcDateTime, items, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +39,7 @@ class ClaimedItem:
     """An item in hand, with all that an attempt needs. Holds secrets: never log or store it.
 
     `secrets`: column -> value as in `Row`; None when the sealed data cannot be opened.
-    `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
+    `notes`: what earlier attempts have done and sent. `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
     so its process must take nothing else until it has settled.
     """
 
@@ -40,7 +54,7 @@ class ClaimedItem:
     authentication_id: str | None
     description: str | None
     account: NewAccount | None
-    account_exists: bool
+    notes: Notes
     must_look: bool
     maybe_sent: bool
     attempts: int
@@ -144,7 +158,7 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         authentication_id=row.authentication_id,
         description=row.description,
         account=account,
-        account_exists=row.account_exists,
+        notes=_read_notes(row),
         must_look=row.must_look,
         maybe_sent=row.maybe_sent,
         attempts=row.attempts,
@@ -155,15 +169,62 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
     )
 
 
+# How notes are kept.
+NOTED: Mapping[str, Any] = {
+    "account_exists": Boolean(),
+    "account_created": Boolean(),
+    "steps_done": JSON(none_as_null=True),
+    "sent": String(),
+    "seen": JSON(none_as_null=True),
+    "account_connector_id": BigInteger(),
+}
+
+
+def write_notes(notes: Notes) -> dict[str, Any]:
+    """The values of the columns of `NOTED`."""
+    return {
+        "account_exists": notes.account_exists,
+        "account_created": notes.account_created,
+        "steps_done": list(notes.steps_done) or None,
+        "sent": notes.sent,
+        "seen": None if notes.highest_id is None else {"highest_id": notes.highest_id},
+        "account_connector_id": notes.account_connector_id,
+    }
+
+
+def set_noted(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of these columns. That the account exists is never taken back."""
+    kept = {name: or_(items.c[name], given[name]) for name in ("account_exists", "account_created")}
+    return {name: given[name] for name in NOTED} | kept
+
+
+def _read_notes(row: Row[Any]) -> Notes:
+    return Notes(
+        account_exists=row.account_exists,
+        account_created=row.account_created,
+        steps_done=tuple(row.steps_done or ()),
+        sent=row.sent,
+        highest_id=(row.seen or {}).get("highest_id"),
+        account_connector_id=row.account_connector_id,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An item to be held on to. `account_exists`, `account_created`: what is done for good; written on the item,
-    never taken back.
-    """
+    """An item to be held on to, and what is noted of it."""
 
     item: ClaimedItem
-    account_exists: bool = False
-    account_created: bool = False
+    notes: Notes
+
+
+def _make_prolonging(given: Mapping[str, Any]) -> Any:
+    mine = update(items).where(items.c.id == given["id"], items.c.claim_id == given["claim_id"])
+    return mine.values(claim_until=given["until"], **set_noted(given))
+
+
+_PROLONG = UpdateOfMany(
+    {"id": BigInteger(), "claim_id": String(), "until": UtcDateTime(), **NOTED}, _make_prolonging
+)
 
 
 def prolong(
@@ -189,16 +250,13 @@ def prolong(
         mine = [hold for hold in holds if _key(hold.item) in held]
         asked_at = moment()
         until = db_now(connection) + timedelta(seconds=claim_s)
-        by_change: dict[tuple[bool, bool], list[int]] = {}
-        for hold in mine:
-            by_change.setdefault((hold.account_exists, hold.account_created), []).append(hold.item.id)
-        for (exists, created), item_ids in by_change.items():
-            values: dict[str, Any] = {"claim_until": until}
-            if exists:
-                values["account_exists"] = True
-            if created:
-                values["account_created"] = True
-            connection.execute(update(items).where(items.c.id.in_(item_ids)).values(values))
+        _PROLONG.run(
+            connection,
+            [
+                {"id": hold.item.id, "claim_id": hold.item.claim_id, "until": until} | write_notes(hold.notes)
+                for hold in mine
+            ],
+        )
         standings = _standings(connection, {hold.item.job_id for hold in mine})
         return asked_at, [
             standings[hold.item.job_id] if _key(hold.item) in held else Standing.LOST for hold in holds

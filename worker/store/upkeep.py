@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
+from worker.domain.words import CODES
+from worker.store.endings import Ended, end_jobs, lock_jobs
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
-from worker.store.settling import advance_jobs, lock_jobs
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
     IS_KEPT,
@@ -23,9 +24,6 @@ from worker.store.tables import (
 from worker.store.tallies import FAILURE_COLUMNS, Failure, add_failures, add_pace, to_failure
 
 PIECE = 1_000
-WORKER_LOST_MESSAGE = (
-    "may be installed: three workers died while they held this row; look at the account before you retry"
-)
 
 
 def rescue(engine: Engine, *, due_in_s: float) -> int:
@@ -68,7 +66,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "state": ItemState.QUEUED,
                 "due_at": due_at,
                 "code": Code.RESCUED,
-                "message": "its worker was lost",
+                "message": CODES[Code.RESCUED].title,
             }
             _update(connection, back, may_have_been_sent | queued)
         if dead:
@@ -76,7 +74,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "state": ItemState.FAILED,
                 "tried": True,
                 "code": Code.WORKER_LOST,
-                "message": WORKER_LOST_MESSAGE,
+                "message": CODES[Code.WORKER_LOST].title,
                 "http_status": None,
                 "can_retry_help": False,
                 "reason": _to_failure(dead[0]).reason,
@@ -118,7 +116,7 @@ def _to_failure(row: Any) -> Failure:
         row.row_number,
         row.account_id,
         code=Code.WORKER_LOST,
-        message=WORKER_LOST_MESSAGE,
+        message=CODES[Code.WORKER_LOST].title,
         http_status=None,
         can_retry_help=False,
     )
@@ -146,10 +144,10 @@ def name_reasons(engine: Engine) -> int:
     return writing(engine, work)
 
 
-def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
-    """Complete or pause every job whose counters say so. Usually the settle has done it already."""
+def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[Ended]:
+    """Complete or pause every job whose counters say so; which. Usually the settle has done it already."""
 
-    def work(connection: Connection) -> None:
+    def work(connection: Connection) -> list[Ended]:
         unfinished = (
             select(jobs.c.id)
             .where(
@@ -161,9 +159,9 @@ def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
             .with_for_update(skip_locked=True, key_share=True)
         )
         ids = list(connection.execute(unfinished).scalars())
-        advance_jobs(connection, ids, db_now(connection), pause_above_percent)
+        return end_jobs(connection, ids, db_now(connection), pause_above_percent)
 
-    writing(engine, work)
+    return writing(engine, work)
 
 
 def cancel_queued(engine: Engine) -> int:

@@ -16,7 +16,8 @@ files.py        files for browsers
 receiving.py    a body becomes a waiting upload
 waiting.py      where uploads wait
 handing_in.py   a waiting upload becomes a job
-json_bodies.py  a body of JSON, json_items.py a list of items in one
+json_bodies.py  a body of JSON
+json_items.py   a list of items in one, json_reader.py its text
 
 api/  pages/  desk/
 """

@@ -14,11 +14,15 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.intake import FileChanged
 from worker.jobs.away import why_nobody_calls
 from worker.store.faults import database_fault
+from worker.store.loading import LoadLost
+from worker.store.new_rows import UnstorableText
 from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
 from worker.telemetry import ALARMS, get_logger, where_it_was
 from worker.web.faults import Fault, to_fault
+from worker.web.waiting import UploadGone
 
 MEDIA_TYPE = "application/problem+json"
 FOR_PROGRAMS = ("/v1", "/healthz", "/readyz", "/version", "/metrics")
@@ -156,6 +160,11 @@ def to_http_error(error: Exception) -> HttpError:
             return HttpError(422, "invalid_request", "The request is not as expected.", errors=faults)
         case HTTPException(status_code=status):
             return HttpError(status, _code(status), _detail(error), headers=dict(error.headers or {}))
+        case UnstorableText():
+            return HttpError(422, "nothing_to_install", f"{_capital(str(error))}.")
+        case FileChanged() | LoadLost() | UploadGone():
+            told = str(error.strerror) if isinstance(error, UploadGone) else str(error)
+            return HttpError(503, "try_again", f"{_capital(told)}.", headers={"Retry-After": "5"})
         case LimiterAway():
             return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
         case CyclrError():
@@ -193,6 +202,10 @@ def title_of(status: int) -> str:
 
 def _busy(code: str, detail: str) -> HttpError:
     return HttpError(503, code, f"{detail} Try again in a moment.", headers={"Retry-After": "5"})
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _code(status: int) -> str:

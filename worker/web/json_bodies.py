@@ -1,7 +1,7 @@
 """A body of JSON, read so that nothing of it goes missing: of a key that is there twice, a parser keeps the last one alone."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastapi import Request
@@ -24,21 +24,21 @@ def parse_json(body: bytes) -> Any:
     def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
-            doubled[id(made)] = _doubled(pairs)
+            doubled[id(made)] = doubled_keys(pairs)
             kept.append(made)
         return made
 
     try:
         # A byte order mark is no part of JSON, and some programs write one.
-        parsed = json.loads(body.decode("utf-8-sig"), object_pairs_hook=to_object, parse_constant=_refuse)
+        parsed = json.loads(body.decode("utf-8-sig"), object_pairs_hook=to_object, parse_constant=no_constant)
     except json.JSONDecodeError as error:
         raise no_json(f"at line {error.lineno:,}, character {error.colno:,} it is not JSON") from None
     except UnicodeDecodeError:
         raise no_json("it is not UTF-8") from None
     except RecursionError:
         raise no_json("it is nested too deeply") from None
-    except ValueError as error:
-        raise no_json(str(error) if isinstance(error, _NoNumber) else "a number in it is too long") from None
+    except ValueError:
+        raise no_json("a number in it is too long") from None
     if doubled:
         faults = list(_faults(parsed, doubled))
         detail = "An object of the JSON has a key twice, so that nobody can tell which value is meant."
@@ -66,12 +66,9 @@ class JsonRoute(APIRoute):
         return check_and_handle
 
 
-class _NoNumber(ValueError):
-    """Python takes NaN and Infinity, JSON does not."""
-
-
-def _refuse(constant: str) -> Any:
-    raise _NoNumber(f"{constant} is no number of JSON")
+def no_constant(constant: str) -> Any:
+    """Python takes NaN and Infinity, JSON does not. Raises: HttpError (422)."""
+    raise no_json(f"{constant} is no number of JSON")
 
 
 def no_json(why: str) -> HttpError:
@@ -80,7 +77,7 @@ def no_json(why: str) -> HttpError:
     return HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 
-def _doubled(pairs: list[tuple[str, Any]]) -> list[str]:
+def doubled_keys(pairs: Iterable[tuple[str, Any]]) -> list[str]:
     seen: set[str] = set()
     return list(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
 

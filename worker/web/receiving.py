@@ -31,7 +31,7 @@ UNNAMED = "upload.csv"
 
 
 @dataclass
-class Form:
+class ReceivedFile:
     """A file and what came with it. `content_hash`: SHA-256 of the file, in hex. `fields`: those beside it, by name."""
 
     upload: Upload
@@ -41,7 +41,7 @@ class Form:
 
 async def receive_file(
     waiting: WaitingUploads, request: Request, *, api_key_id: str, source_name: str
-) -> Form:
+) -> ReceivedFile:
     """The body, which is the file. Raises: HttpError (400, 413)."""
     _require_announced_size(request, MOST_UPLOAD_BYTES)
     async with _Receiving(waiting, api_key_id) as receiving:
@@ -58,7 +58,7 @@ async def receive_form(
     api_key_id: str,
     check_fields: Callable[[dict[str, str]], None] = lambda _fields: None,
     lists: Collection[str] = (),
-) -> Form:
+) -> ReceivedFile:
     """A `multipart/form-data` body with one file.
 
     `check_fields`: gets the fields that come before the file, before anything of the file is kept; all of them where no file
@@ -85,7 +85,7 @@ async def receive_form(
 
 async def receive_lines(
     waiting: WaitingUploads, lines: Iterable[bytes], *, api_key_id: str, source_name: str
-) -> Form:
+) -> ReceivedFile:
     """A file that is made here, its lines in a thread."""
     async with _Receiving(waiting, api_key_id) as receiving:
         await receiving.begin(source_name)
@@ -171,13 +171,13 @@ class _Receiving:
         if len(self._batch) >= BATCH_BYTES:
             await self._flush()
 
-    async def finish(self) -> Form:
+    async def finish(self) -> ReceivedFile:
         if self._writer is None:
             raise HttpError(400, "no_file", "Expected a file in the field `file`, got none.")
         await self._flush()
         upload = await run_in_threadpool(self._writer.finish)
         self._is_finished = True
-        return Form(upload, self._digest.hexdigest())
+        return ReceivedFile(upload, self._digest.hexdigest())
 
     async def _flush(self) -> None:
         assert self._writer is not None
@@ -262,7 +262,10 @@ class _FormReader:
         elif self._count >= MOST_FIELDS:
             raise _too_many_fields()
         elif self._part.name in self._raw and self._part.name not in self._lists:
-            raise _doubled_field(self._part.name)
+            fault = Fault(
+                column=known_name(self._part.name), message="expected it once, got it twice or more"
+            )
+            raise HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
         else:
             self._count += 1
             before = self._raw.get(self._part.name)
@@ -320,11 +323,6 @@ def _boundary(request: Request) -> bytes:
 
 def _unreadable_form() -> HttpError:
     return HttpError(400, "unreadable_form", "The form cannot be read: expected multipart/form-data, whole.")
-
-
-def _doubled_field(name: str) -> HttpError:
-    fault = Fault(column=known_name(name), message="expected it once, got it twice or more")
-    return HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
 
 
 def _too_many_fields() -> HttpError:

@@ -114,7 +114,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     job_id = desk.results("out.csv")[0]["_job"]
     assert said.err.splitlines()[-3:] == [
         f"Job {job_id} is paused: the first rows asked for are done. 2 rows are left.",
-        "Go on with:",
+        "Look at what became of them; for the rest, resume it:",
         "  cyclr-bulk run accounts.csv --results out.csv",
     ]
     assert sorted(desk.installs()) == ["acme", "globex"]
@@ -139,7 +139,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     assert edited.code == 2
     ways_on = [
         f"1 row of this file is still to be done by job {job_id} of accounts.csv,",
-        "2 of 4 rows done (paused: the first rows asked for are done).",
+        "2 of 4 rows done, paused (the first rows asked for are done).",
         "Let it go on to its end, then check this file again:",
         f"  cyclr-bulk resume {job_id}",
         "Or end it, then check this file again (nothing is installed twice):",
@@ -226,7 +226,7 @@ def test_stops_where_too_many_rows_fail_and_merges_their_reasons(desk: Desk) -> 
     ]
     assert f"Job {job_id} is paused: too many of the rows tried so far have failed." in said.err
     assert said.err.endswith(
-        "Look at the reasons above, mend at Cyclr what they name, then go on:\n  cyclr-bulk run accounts.csv\n"
+        "Read why they failed and mend what that names, then resume it:\n  cyclr-bulk run accounts.csv\n"
     )
 
 

@@ -65,7 +65,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     assert status[0].endswith(f"{fleet.simulator.base_url.removeprefix('http://')}: completed")
     assert status[1] == "  11 installed, 1 failed."
     assert status[-3:] == [
-        "  calls:     200 of 200 calls/s",
+        "  calls:     at most 200 calls/s",
         "Failed, by reason:",
         "        1  2686b8fc  refused: suspended (row 5)",
     ]
@@ -152,14 +152,14 @@ def test_a_paused_job_sends_nothing_until_it_is_resumed(fleet: Fleet) -> None:
     assert (again.code, again.out, again.err) == (
         2,
         "",
-        f"Job {job_id} cannot be paused: it is paused (paused by a person). It goes on with"
+        f"Job {job_id} cannot be paused: it is paused (somebody paused it). It goes on with"
         f" `cyclr-bulk resume {job_id}`, and ends with `cyclr-bulk cancel {job_id}`.\nNothing was changed.\n",
     )
     eventually(lambda: "running" not in fleet.states(job_id), "what was in hand is settled or given back")
-    assert "paused (paused by a person)" in fleet.say("status", job_id).out
+    assert "paused (somebody paused it)" in fleet.say("status", job_id).out
     watched = fleet.say("watch", job_id)
     assert watched.code == 3
-    assert f"Job {job_id} is paused: paused by a person." in watched.err
+    assert f"Job {job_id} is paused: somebody paused it." in watched.err
     assert fleet.say("resume", job_id).code == 0
     resumed_at = time.time()
     assert fleet.say("watch", job_id).code == 0

@@ -22,7 +22,8 @@ from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link
 from worker.domain.scopes import Scope
 from worker.domain.states import Outcome
-from worker.domain.verdicts import WAITS_FOR_CUSTOMER, Installed
+from worker.domain.verdicts import Installed
+from worker.domain.words import WAITS_FOR_CUSTOMER
 from worker.jobs.authorising import PURPOSE
 from worker.settings import load_settings
 from worker.simulator.catalogue import method
@@ -131,7 +132,7 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
         pytest.MonkeyPatch.context() as patch,
     ):
         # Cyclr is asked step by step: a test need not wait two seconds for the next one.
-        patch.setattr("worker.web.desk.asking.STEP_S", 0.2)
+        patch.setattr("worker.web.app.STEP_S", 0.2)
         settings = load_settings(
             env_file=None,
             **{

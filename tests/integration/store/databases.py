@@ -257,14 +257,18 @@ def take(
     return taken
 
 
-def hold(engine: Engine, item: ClaimedItem, *, claim_s: float, **done: bool) -> Standing:
-    """Prolong the claim of one item. `done`: what was done for good."""
-    _, [standing] = prolong(engine, [Hold(item, **done)], claim_s=claim_s, moment=Clock().moment)
+def hold(engine: Engine, item: ClaimedItem, *, claim_s: float, **noted: Any) -> Standing:
+    """Prolong the claim of one item. `noted`: what is done and sent by now."""
+    _, [standing] = prolong(
+        engine, [Hold(item, replace(item.notes, **noted))], claim_s=claim_s, moment=Clock().moment
+    )
     return standing
 
 
-def settlement(item: ClaimedItem, verdict: Verdict) -> Settlement:
-    return Settlement(item, verdict, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 0.5, "install")
+def settlement(item: ClaimedItem, verdict: Verdict, **noted: Any) -> Settlement:
+    return Settlement(
+        item, verdict, replace(item.notes, **noted), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 0.5, "install"
+    )
 
 
 def end(engine: Engine, *pairs: tuple[ClaimedItem, Verdict], pause_above_percent: float = NEVER) -> int:

@@ -49,7 +49,12 @@ def test_a_claimed_item_carries_all_that_an_attempt_needs(engine: Engine, loads:
     assert item.secrets == {"api_key": "secret-14"}
     assert item.account == NewAccount("Ann", "the customer", "Europe/Paris")
     assert (item.authentication_id, item.description) == ("m1", "for Ann")
-    assert (item.account_exists, item.must_look, item.maybe_sent, item.attempts) == (True, True, False, 0)
+    assert (item.notes.account_exists, item.must_look, item.maybe_sent, item.attempts) == (
+        True,
+        True,
+        False,
+        0,
+    )
     assert item.options == JobOptions(look_first=True, if_present=IfPresent.SKIP)
     assert (item.is_called_off, item.is_alone) == (False, False)
     stored = item_row(engine, item.id)

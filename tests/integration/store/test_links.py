@@ -23,7 +23,8 @@ from tests.integration.store.test_cost import analyse, assert_only_indexes_are_u
 from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link, LinkState
 from worker.domain.states import Outcome
-from worker.domain.verdicts import WAITS_FOR_CUSTOMER, Installed
+from worker.domain.verdicts import Installed
+from worker.domain.words import WAITS_FOR_CUSTOMER
 from worker.store.asking import (
     ASK_AFTER_S,
     ask_again,

@@ -274,7 +274,7 @@ def test_a_job_is_paused_resumed_and_cancelled(site: Site, client: httpx.Client)
     assert (paused["state"], paused["pause_reason"], paused["pause_message"]) == (
         "paused",
         "person",
-        "paused by a person",
+        "somebody paused it",
     )
     resumed = client.post(f"/v1/jobs/{job_id}/resume", json={"first": 2}).json()
     assert (resumed["state"], resumed["held"]) == ("running", 1)

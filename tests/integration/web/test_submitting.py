@@ -21,7 +21,7 @@ from worker.simulator.server import SimulatorThread
 from worker.store.session import reading
 from worker.store.tables import idempotency_keys, items, jobs, upload_pieces, uploads
 from worker.web import handing_in
-from worker.web.api.submitting import Options
+from worker.web.api.submitting import NewJobOptions
 
 CSV = (
     "account_id,connector,api_key\nacme,Northwind Mail,key-acme-5f1c\nglobex,Northwind Mail,key-globex-77ab\n"
@@ -286,7 +286,7 @@ def test_an_unfinished_job_is_the_same_whatever_is_taken_as_written_now(client: 
 
 
 def test_options_of_a_request_become_those_of_a_run():
-    asked = Options(connector=MAIL, first=5, if_present="skip", as_written=["account_id"])
+    asked = NewJobOptions(connector=MAIL, first=5, if_present="skip", as_written=["account_id"])
     assert asked.to_run_options() == RunOptions(
         connector=MAIL, first=5, if_present=IfPresent.SKIP, as_written=frozenset({"account_id"})
     )

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from worker.cli.commands import run_again
+from worker.cli.options import run_again
 from worker.domain.options import IfPresent
 from worker.jobs.options import RunOptions
 

@@ -1,4 +1,4 @@
-from worker.cli.failures import failure_lines
+from worker.cli.report import failure_lines
 from worker.store.tallies import FailureGroup
 
 JOB_ID = "261121-k3x9qd"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from worker.domain.options import JobOptions
+from worker.domain.steps import Notes
 from worker.store.claiming import ClaimedItem
 
 
@@ -19,7 +20,7 @@ def claimed_item(**fields: Any) -> ClaimedItem:
         "authentication_id": None,
         "description": None,
         "account": None,
-        "account_exists": True,
+        "notes": Notes(account_exists=True),
         "must_look": False,
         "maybe_sent": False,
         "attempts": 0,

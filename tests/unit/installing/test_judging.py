@@ -184,6 +184,5 @@ def test_each_step_is_spoken_of_by_its_own_name() -> None:
     refused = judged(errors.Refused(403, "No."), "look", may_be_there=CREDENTIAL)
     assert isinstance(refused, GiveUp)
     assert refused.message == (
-        "the credential may have been changed: Cyclr refused the look at what the account has installed: No.; "
-        "look there before you retry"
+        "the credential may have been changed: Cyclr refused the look at what the account has installed: No."
     )

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel
 
-from worker.web.api.submitting import NewJob, NewJobForm
+from worker.web.api.submitting import NewJobForm, NewJobItems
 from worker.web.files import address_of
 from worker.web.http_errors import ProblemDetails
 from worker.web.middleware import POLICY
@@ -16,7 +16,7 @@ router = APIRouter(include_in_schema=False)
 REF = "#/components/schemas/{model}"
 NAMED_ONLY: tuple[type[BaseModel], ...] = (
     ProblemDetails,
-    NewJob,
+    NewJobItems,
     NewJobForm,
 )  # no route returns or takes these by itself
 DESCRIPTION = (

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.server_faults import ServerFault
-from worker.domain.states import PAUSE_MESSAGES, ItemState, JobState, PauseReason
+from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.words import PAUSES
 from worker.jobs.checking import Checked
 from worker.jobs.standing import Going
 from worker.store.jobs import JobStatus
 from worker.store.tallies import FailureGroup
 from worker.web.faults import Fault
-from worker.web.handing_in import Found
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
@@ -274,7 +274,7 @@ def to_job(
         id=job.id,
         state=job.state,
         pause_reason=job.pause_reason,
-        pause_message=PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
+        pause_message=PAUSES[job.pause_reason].title if job.pause_reason else None,
         source_name=job.source_name,
         api_host=api_host,
         handed_in_by=handed_in_by,
@@ -301,10 +301,6 @@ def to_job(
 
 def to_job_with_warnings(job: Job, warnings: Sequence[Warning_]) -> JobWithWarnings:
     return JobWithWarnings(**job.model_dump(), warnings=[to_fault(warning) for warning in warnings])
-
-
-def to_submitted(job: JobWithWarnings, found: Found) -> Submitted:
-    return Submitted(**job.model_dump(), comments=found.comments, empty=found.empty)
 
 
 def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:

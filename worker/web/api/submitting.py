@@ -14,14 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.domain.options import IfPresent
 from worker.domain.wording import counted
-from worker.intake import FileChanged, Unreadable
+from worker.intake import Unreadable
 from worker.intake.findings import Rejected
 from worker.jobs.options import RunOptions
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY
 from worker.store.listing import find_job
-from worker.store.loading import LoadLost
-from worker.store.new_rows import UnstorableText
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.models import (
@@ -29,7 +27,6 @@ from worker.web.api.models import (
     Submitted,
     Validation,
     to_fault,
-    to_submitted,
     to_validation,
 )
 from worker.web.api.parameters import AsWritten
@@ -38,23 +35,17 @@ from worker.web.faults import NO_NUL, VISIBLE_ASCII, Fault, known_name
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import Writer
 from worker.web.handing_in import (
-    BegunOtherwise,
     Deed,
     GivenHandingIn,
     HandingIn,
-    LoadInTheWay,
-    NothingToInstall,
     Started,
-    Stopping,
-    TooBusy,
-    TooManyRows,
     require_installable,
 )
 from worker.web.http_errors import HttpError, error_answers
-from worker.web.json_items import MOST_ITEMS, JobBody
+from worker.web.json_items import JobBody
+from worker.web.json_reader import MOST_ITEMS
 from worker.web.place import GivenPlace, Place
-from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines
-from worker.web.waiting import UploadGone
+from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
 SHOWN_PROBLEMS = 1_000
 LISTS = ("as_written",)  # options that are lists
@@ -69,7 +60,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Name = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 
 
-class Options(BaseModel):
+class NewJobOptions(BaseModel):
     """How a job is to run. As JSON, as fields of a form beside the file, or as parameters of the address."""
 
     model_config = ConfigDict(extra="forbid")
@@ -107,11 +98,12 @@ class Options(BaseModel):
         )
 
 
-class NewJob(BaseModel):
+class NewJobItems(BaseModel):
     """Items as a list: each is a row of a file, its column names with their values."""
 
     model_config = ConfigDict(
         extra="forbid",
+        title="NewJob",
         json_schema_extra={
             "examples": [
                 {
@@ -125,7 +117,7 @@ class NewJob(BaseModel):
         },
     )
 
-    options: Options = Field(default_factory=Options)
+    options: NewJobOptions = Field(default_factory=NewJobOptions)
     items: list[dict[Annotated[str, Field(max_length=200)], str | None]] = Field(
         min_length=1,
         max_length=MOST_ITEMS,
@@ -135,10 +127,10 @@ class NewJob(BaseModel):
 
 
 class _ListOptions(BaseModel):
-    options: Options
+    options: NewJobOptions
 
 
-class NewJobForm(Options):
+class NewJobForm(NewJobOptions):
     """A file, and the options as fields beside it. A list may be one field with commas, or several fields."""
 
     file: bytes = Field(
@@ -147,7 +139,7 @@ class NewJobForm(Options):
     )
 
 
-class Asked(Options):
+class Asked(NewJobOptions):
     """The parameters of the address."""
 
     validate_only: bool = Field(False, description="All checks, and nothing is created.")
@@ -158,7 +150,7 @@ class Received:
     """A request that has come whole. `hash`: of all that it asks for. `is_list`: it named items, and was no file."""
 
     upload: Upload
-    options: Options
+    options: NewJobOptions
     hash: str
     is_list: bool
 
@@ -231,12 +223,17 @@ async def submit(
         with _problems_in_words():
             if asked.validate_only:
                 response.status_code = 200
-                return await _validate(place, handing_in, received)
+                options = received.to_run_options()
+                checked = await handing_in.check(received.upload, options).wait()
+                require_installable(checked, options)
+                return to_validation(checked)
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
         job = await run_in_threadpool(show_job_with_warnings, place, started.job)
-        return job if started.found is None else to_submitted(job, started.found)
+        if not started.is_new:
+            return job
+        return Submitted(**job.model_dump(), comments=started.comments, empty=started.empty)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 
@@ -267,7 +264,8 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
     else:
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {'another type' if kind else 'no Content-Type'}."
         raise HttpError(415, "unsupported_media_type", detail)
-    return Received(form.upload, options, _hash(form, options), is_list=kind == JSON)
+    asked_for = hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
+    return Received(form.upload, options, asked_for, is_list=kind == JSON)
 
 
 def _require_each_once(request: Request) -> None:
@@ -294,10 +292,6 @@ def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
     return given
 
 
-def _hash(form: Form, options: Options) -> str:
-    return hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
-
-
 def faults_of_options(options: Any) -> list[Fault]:
     """What is wrong with the options beside a list of items."""
     try:
@@ -307,28 +301,17 @@ def faults_of_options(options: Any) -> list[Fault]:
     return []
 
 
-def _to_options(given: Mapping[str, Any]) -> Options:
+def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
     try:
-        return Options.model_validate(given)
+        return NewJobOptions.model_validate(given)
     except ValidationError as error:
-        raise _invalid(error) from None
-
-
-def _invalid(error: ValidationError) -> HttpError:
-    faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
-    return _not_as_expected(faults, error.error_count())
+        faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
+        raise _not_as_expected(faults, error.error_count()) from None
 
 
 def _not_as_expected(faults: Sequence[Fault], count: int) -> HttpError:
     detail = "The request is not as expected."
     return HttpError(422, "invalid_request", detail, errors=faults, error_count=count)
-
-
-async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
-    options = received.to_run_options()
-    checked = await handing_in.check(received.upload, options).wait()
-    require_installable(checked, options)
-    return to_validation(checked)
 
 
 async def _start(
@@ -353,7 +336,7 @@ async def _start(
                 raise HttpError(
                     409, "job_forgotten", f"Job {known.job_id} of this Idempotency-Key was forgotten."
                 )
-            return Started(job, found=None)
+            return Started(job, is_new=False)
     try:
         deed = handing_in.start(received.upload, options, api_key_id=caller.key_id)
         started = await _prolonging(place, known_as, deed)
@@ -377,7 +360,7 @@ async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]
 
 @contextmanager
 def _problems_in_words() -> Iterator[None]:
-    """What the check and the load raise, as an answer."""
+    """What is wrong with the file, as an answer."""
     try:
         yield
     except (Unreadable, Rejected) as error:
@@ -385,19 +368,3 @@ def _problems_in_words() -> Iterator[None]:
         detail = f"{counted(count, 'problem')}. Nothing was created."
         faults = [to_fault(problem) for problem in problems_[:SHOWN_PROBLEMS]]
         raise HttpError(422, "problems_in_file", detail, errors=faults, error_count=count) from None
-    except TooManyRows as error:
-        raise HttpError(413, "too_many_rows", _sentence(error)) from None
-    except (NothingToInstall, UnstorableText) as error:
-        raise HttpError(422, "nothing_to_install", _sentence(error)) from None
-    except BegunOtherwise as error:
-        raise HttpError(409, "begun_otherwise", _sentence(error)) from None
-    except (FileChanged, LoadInTheWay, LoadLost, UploadGone, Stopping) as error:
-        raise HttpError(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
-    except TooBusy:
-        detail = "Too many files are being checked just now. Try again in a moment."
-        raise HttpError(503, "too_busy", detail, headers={"Retry-After": "30"}) from None
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error.strerror) if isinstance(error, UploadGone) else str(error)
-    return f"{text[:1].upper()}{text[1:]}."

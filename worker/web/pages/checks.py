@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_, Way, Ways
-from worker.domain.wording import counted, in_words, listed
+from worker.domain.wording import counted, in_words, listed, sentence
 from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
 from worker.intake.findings import Rejected
 from worker.intake.rows import read_row
 from worker.jobs.checking import Checked
 from worker.store.jobs import JobStatus
-from worker.web.pages import words
 
 SHOWN_ROWS = 5
 SHOWN_PROBLEMS = 200
@@ -120,7 +119,7 @@ def refused_check(error: Unreadable | Rejected) -> Check:
 
 def failed_check(why: str) -> Check:
     """A check that came to no result; it may be made once more."""
-    text = f"{words.sentence(why)} Nothing was installed."
+    text = f"{sentence(why)} Nothing was installed."
     return Check(verdict=Verdict("bad", "The file could not be checked.", text), is_failed=True)
 
 

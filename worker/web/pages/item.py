@@ -8,9 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.domain import words
 from worker.domain.rows import NOT_EXPORTED
-from worker.domain.states import Code, ItemState, JobState
-from worker.domain.wording import in_words
+from worker.domain.states import ItemState, JobState
+from worker.domain.wording import in_words, sentence
 from worker.store.connectors import JobConnector, get_connector
 from worker.store.jobs import JobStatus, find_item
 from worker.store.listing import list_attempts
@@ -18,7 +19,6 @@ from worker.store.new_rows import HELD_UNTIL
 from worker.web.api.parameters import JobId, RowNumber
 from worker.web.guards import PageReader
 from worker.web.http_errors import HttpError
-from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import can_be_retried
@@ -118,13 +118,20 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
     match item.state:
         case ItemState.INSTALLED:
             kind = "" if item.is_authenticated is False else "good"
-            headline = f"{words.OUTCOMES.get(item.outcome, 'Installed')}."
-            return kind, headline, _after_install(item, to_authorise=to_authorise)
+            how, *more = words.installed(
+                item.outcome,
+                differs=item.differs or (),
+                is_authenticated=item.is_authenticated,
+                to_authorise=to_authorise,
+            )
+            # What stands beside an installed row: the connector is there under another Name.
+            more += [item.message] if item.code else []
+            return kind, sentence(how), " ".join(map(sentence, more)) or "There is nothing to do."
         case ItemState.FAILED:
-            reason = words.reason(item.code)
-            message = words.sentence(item.message) if item.message else ""
+            reason = words.of_code(item.code)
+            message = sentence(item.message) if item.message else ""
             advice = with_names(f"{{}} {reason.advice}", message) if message else reason.advice
-            return "bad", f"Failed: {reason.heading}.", advice
+            return "bad", f"Failed: {reason.title}.", advice
         case ItemState.CANCELLED:
             return (
                 "",
@@ -134,7 +141,7 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
         case ItemState.RUNNING:
             return "", "In hand of a worker just now.", "Load the page again in a moment."
     if job.state is JobState.PAUSED:
-        pause = words.sentence(words.pause_in_words(job) or "")
+        pause = sentence(words.PAUSES[job.pause_reason].title) if job.pause_reason else ""
         return "warn", "It waits, since the job is paused.", f"{pause} It goes on when the job is resumed."
     if is_held:
         return "", "Held back.", "Only the first rows of the file were to be installed."
@@ -142,24 +149,9 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
         return (
             "warn",
             "It is tried again by itself.",
-            f"{words.sentence(item.message or '')} There is nothing to do.".strip(),
+            f"{sentence(item.message or '')} There is nothing to do.".strip(),
         )
     return "", "It waits for its turn.", "There is nothing to do."
-
-
-def _after_install(item: Any, *, to_authorise: bool) -> str:
-    parts = []
-    if to_authorise:
-        parts.append("The customer has still to authorise it at Cyclr.")
-    elif item.is_authenticated is False:
-        parts.append("It waits for its credential: give it one at Cyclr.")
-    if item.differs:
-        parts.append(
-            f"At Cyclr these differ from the row, and were left as they are: {', '.join(item.differs)}."
-        )
-    if item.code == Code.PRESENT_UNDER_OTHER_NAME:
-        parts.append(words.sentence(item.message))
-    return " ".join(parts) or "There is nothing to do."
 
 
 def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[Fact]:
@@ -195,8 +187,8 @@ _THEN = {
 
 def _step(attempt: Any) -> Step:
     kind, heading = _VERDICTS.get(attempt.verdict, ("", attempt.verdict))
-    said = words.sentence(attempt.reason) if attempt.reason else ""
-    details = [f"while {words.CALLS.get(attempt.call, attempt.call)}"]
+    said = sentence(attempt.reason) if attempt.reason else ""
+    details = [words.CALLS.get(attempt.call, attempt.call).removeprefix("the ")]
     details += [f"Cyclr answered {attempt.http_status}"] if attempt.http_status else []
     details.append(f"took {_seconds(attempt.took_s)}")
     text = f"{said} {_THEN.get(attempt.verdict, '')}".strip()

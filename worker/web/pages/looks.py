@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from worker.domain import words
 from worker.domain.states import JobState
-from worker.domain.wording import counted, in_words
+from worker.domain.wording import counted, in_words, rate, sentence
 from worker.jobs import standing
 from worker.jobs.standing import Going, is_ending
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureGroup, PacePoint
-from worker.web.pages import words
 
 STANDS_STILL_AFTER = timedelta(seconds=5)
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
@@ -56,9 +56,9 @@ class ReasonShown:
 
     @classmethod
     def of(cls, group: FailureGroup) -> "ReasonShown":
-        about = words.reason(group.code)
-        message = words.sentence(group.message)
-        return cls(group.reason, about.heading, about.advice, message, group.count, group.example_row)
+        about = words.of_code(group.code)
+        message = sentence(group.message)
+        return cls(group.reason, about.title, about.advice, message, group.count, group.example_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Look:
 
     @property
     def state_in_words(self) -> str:
-        return words.state_in_words(self.job)
+        return words.job_state(self.job.state, is_ending=is_ending(self.job))
 
     @property
     def badge(self) -> tuple[str, str]:
@@ -140,8 +140,8 @@ class Look:
 
     @property
     def summary(self) -> str:
-        pause = words.pause_in_words(self.job)
-        return f"{standing.done_in_words(self.job)}{f' · {pause}' if pause else ''}"
+        done, reason = standing.done_in_words(self.job), self.job.pause_reason
+        return f"{done} · {words.PAUSES[reason].title}" if reason else done
 
     @property
     def not_well(self) -> list[Part]:
@@ -158,8 +158,8 @@ class Look:
 
     @property
     def rate(self) -> str:
-        rate = self.going.rows_per_second
-        return f"{rate:,.1f}/s" if rate else "–"
+        per_second = self.going.rows_per_second
+        return f"{rate(per_second)}/s" if per_second else "–"
 
     @property
     def rate_note(self) -> str:
@@ -186,8 +186,8 @@ class Look:
     def advice(self) -> Advice | None:
         job = self.job
         if job.pause_reason is not None:
-            heading = words.sentence(words.pause_in_words(job) or "")
-            return Advice("warn", heading, words.PAUSE_ADVICE[job.pause_reason])
+            pause = words.PAUSES[job.pause_reason]
+            return Advice("warn", sentence(pause.title), pause.advice)
         if job.state is JobState.LOADING:
             return Advice("", "The rows are being written.", "It begins when all of them are.")
         if is_ending(job):

@@ -11,26 +11,16 @@ from markupsafe import Markup
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
-from worker.intake import FileChanged, Unreadable, template
+from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.options import RunOptions, find_unfinished
-from worker.store.loading import LoadLost
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
 from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
-from worker.web.handing_in import (
-    BegunOtherwise,
-    Deed,
-    GivenHandingIn,
-    HandingIn,
-    LoadInTheWay,
-    Started,
-    Stopping,
-    TooManyRows,
-)
+from worker.web.handing_in import Deed, GivenHandingIn, HandingIn, Started
 from worker.web.http_errors import HttpError, to_http_error
 from worker.web.pages.checks import Check, failed_check, finished_check, refused_check, running_check
 from worker.web.pages.notices import tell_there
@@ -199,20 +189,13 @@ async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: R
     except (Unreadable, Rejected) as refused:
         return refused_check(refused)
     except Exception as error:  # noqa: BLE001 - what it is, is said where errors become words
-        return failed_check(why(error))
+        return failed_check(to_http_error(error).detail)
 
 
 def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     database = place.database
     unfinished = find_unfinished(database.engine, database.instance_id, checked.source.content_hash, options)
     return finished_check(checked, unfinished=unfinished.job if unfinished else None)
-
-
-def why(error: BaseException) -> str:
-    """In words for people: never what nobody foresaw, whose text may hold anything."""
-    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged | LoadInTheWay | LoadLost):
-        return str(error)
-    return to_http_error(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 
 def why_not_started(start: Deed[Started]) -> str:
@@ -222,7 +205,7 @@ def why_not_started(start: Deed[Started]) -> str:
     if isinstance(error, Rejected):
         first = f", the first: {error.problems[0]}" if error.problems else ""
         return f"{counted(error.count, 'row')} cannot be installed any more since the check{first}. Drop the file again."
-    return why(error)
+    return to_http_error(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 
 def _find_upload(place: Place, upload_id: str, key_id: str) -> Upload:

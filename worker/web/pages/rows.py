@@ -8,16 +8,15 @@ from urllib.parse import urlencode
 
 from fastapi import Depends
 
+from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
-from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
 from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
 from worker.store.listing import Beginnings, ItemFilter, SearchedItems, search_items
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import PageText
-from worker.web.pages import words
 from worker.web.pages.looks import ReasonShown
 from worker.web.place import Place
 
@@ -174,10 +173,14 @@ def to_row(item: Any) -> RowView:
 
 def _what(item: Any) -> str:
     if item.state == ItemState.INSTALLED:
-        parts = [words.OUTCOMES.get(item.outcome, "Installed")]
-        if item.is_authenticated is False:
-            parts.append(WAITS_FOR_CUSTOMER if item.to_authorise else WAITS_FOR_CREDENTIAL)
-        return "; ".join(parts)
+        return "; ".join(
+            words.installed(
+                item.outcome,
+                differs=item.differs or (),
+                is_authenticated=item.is_authenticated,
+                to_authorise=item.to_authorise,
+            )
+        )
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""
     return ""

@@ -11,8 +11,8 @@ from fastapi.responses import Response
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState, PauseReason
-from worker.domain.wording import counted, in_words
-from worker.jobs.standing import is_ending, refusal_in_words
+from worker.domain.wording import counted, in_words, sentence
+from worker.jobs.standing import is_ending, refusal_in_words, state_in_words
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
 from worker.store.listing import ItemFilter, list_items
 from worker.store.steering import WrongState, retry_job
@@ -20,7 +20,6 @@ from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
 from worker.web.guards import PageWriter
 from worker.web.http_errors import HttpError
-from worker.web.pages import words
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.notices import go_and_tell
@@ -157,7 +156,7 @@ def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
     item = found[0]
     how = f"Account {{}}, {to_row(item).state_in_words}"
     if item.state == ItemState.FAILED and item.message:
-        return with_names(f"{how}: {{}}", item.account_id, words.sentence(item.message))
+        return with_names(f"{how}: {{}}", item.account_id, sentence(item.message))
     return with_names(f"{how}.", item.account_id)
 
 
@@ -166,7 +165,7 @@ def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
         group = find_failure(place.database.engine, job.id, reason)
         if group is None:
             return "No row has failed for this reason any more."
-        return with_names(f"{counted(group.count, 'failed row')}: {{}}", words.sentence(group.message))
+        return with_names(f"{counted(group.count, 'failed row')}: {{}}", sentence(group.message))
     rows = counted(job.failed, "failed row")
     return f"{rows} and {counted(job.cancelled, 'cancelled row')}." if job.cancelled else f"{rows}."
 
@@ -202,9 +201,7 @@ def _ask(
 ) -> Response:
     can = job.state in states and not is_ending(job)
     sentences = (
-        question.sentences
-        if can
-        else [f"The job is {words.state_in_words(job)}, so this cannot be done now."]
+        question.sentences if can else [f"The job is {state_in_words(job)}, so this cannot be done now."]
     )
     return render(
         request,

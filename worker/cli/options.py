@@ -1,5 +1,6 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and how they are typed once more."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,8 @@ from typing import Annotated
 import typer
 
 from worker.domain.options import IfPresent
+from worker.domain.states import Code
+from worker.jobs.options import RunOptions
 
 FileArgument = Annotated[
     Path,
@@ -34,6 +37,20 @@ SkipInvalidOption = Annotated[
 LookFirstOption = Annotated[
     bool,
     typer.Option("--look-first", help="Look into each account before the install. Doubles the calls."),
+]
+
+
+CodesOption = Annotated[
+    list[Code] | None,
+    typer.Option("--code", metavar="CODE", help="Only rows with this code; may be repeated."),
+]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Only rows that failed for this reason; `failures` and `status` name its key.",
+        show_default=False,
+    ),
 ]
 
 
@@ -68,3 +85,28 @@ IfPresentOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+STDIN = Path("-")  # the rows come through a pipe
+
+
+def run_again(file: Path, options: RunOptions, results: Path | None = None) -> str:
+    """The command that goes on with the same job: the same options, all of its rows. `file`: as a person types it."""
+    words = ["cyclr-bulk", "run", file_argument(file)]
+    words += ["--connector", options.connector] if options.connector else []
+    words += ["--yes"] if file == STDIN else []  # nobody can be asked there
+    words += ["--results", str(results)] if results else []
+    words += ["--skip-invalid"] if options.skip_invalid else []
+    words += ["--look-first"] if options.look_first else []
+    words += ["--if-present", "skip"] if options.if_present is IfPresent.SKIP else []
+    words += [word for column in sorted(options.as_written) for word in ("--as-written", column)]
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: object) -> str:
+    """The word as it is typed in a shell."""
+    return shlex.quote(str(word))
+
+
+def file_argument(file: Path) -> str:
+    """The path so that no command takes it for an option; `-` stays what comes through a pipe."""
+    return f"./{file}" if str(file).startswith("-") and file != STDIN else str(file)
