@@ -101,7 +101,7 @@ def test_queued_items_of_a_cancelled_job_are_cancelled_unless_they_may_have_been
     assert cancel_queued(engine) == 3
     assert cancel_queued(engine) == 0
     assert [row.state for row in rows_of(engine, job_id)] == ["cancelled", "queued", "cancelled", "cancelled"]
-    assert {row.message for row in rows_of(engine, job_id)} == {"cancelled", None}
+    assert {row.message for row in rows_of(engine, job_id)} == {"cancelled; nothing was sent", None}
     assert [row.state for row in rows_of(engine, other)] == ["queued", "queued"]
     assert get_job(engine, job_id).cancelled == 3
     assert_counters_hold(engine)
