@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from worker.store.uploads import Upload
 from worker.web.faults import Fault, known_name
-from worker.web.http_errors import HttpError
+from worker.web.http_errors import HttpError, invalid_request
 from worker.web.waiting import UploadWriter, WaitingUploads
 
 MOST_UPLOAD_BYTES = 1_000_000_000
@@ -265,7 +265,7 @@ class _FormReader:
             fault = Fault(
                 column=known_name(self._part.name), message="expected it once, got it twice or more"
             )
-            raise HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
+            raise invalid_request(fault)
         else:
             self._count += 1
             before = self._raw.get(self._part.name)
