@@ -20,7 +20,7 @@ from worker.domain.states import Code, JobState, PauseReason
 from worker.domain.wording import counted
 from worker.settings import load_settings
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
-from worker.store.listing import find_job, list_api_hosts
+from worker.store.listing import find_job
 from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job
@@ -209,7 +209,7 @@ def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
             session = stack.enter_context(Session(settings, needs_workers=True))
             engine = session.database.engine
             if job.instance_id != session.database.instance_id:
-                raise OtherInstance(job, list_api_hosts(engine)[job.instance_id])
+                raise OtherInstance(job)
             stack.enter_context(session.watch(job.id))
             change(engine)
             session.ring()

@@ -8,7 +8,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from worker.web.faults import FIRST_ROW, Fault, known_name
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW, known_name
 from worker.web.http_errors import HttpError, invalid_request
 
 SHOWN_FAULTS = 1_000

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
-from worker.web.faults import FIRST_ROW, MOST_SHOWN, UNKNOWN, Fault, known_name, to_fault
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW, MOST_SHOWN, UNKNOWN, known_name, to_fault
 from worker.web.http_errors import HttpError
 from worker.web.json_bodies import SHOWN_FAULTS, TWICE
 from worker.web.json_reader import LONGEST_KEY, Enough, JsonObject, ListItem, ListOptions, Reader
