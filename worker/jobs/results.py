@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.domain.rows import NO_WAYS, Problem, Ways
 from worker.domain.states import Code, ItemState
+from worker.domain.words import with_advice
 from worker.intake import ResultRow, iter_result_lines, write_results
 from worker.store.jobs import find_stored_item, get_job, iter_results
 from worker.store.session import Engine
@@ -82,7 +83,7 @@ def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
         state=item.state,
         outcome=item.outcome or "",
         code=item.code or "",
-        message=item.message or "",
+        message=with_advice(item.state, item.code, item.message),
         account_connector_id=_text(item.account_connector_id),
         attempts=str(item.attempts),
         authenticated=_yes_no(item.is_authenticated) if is_installed else "",

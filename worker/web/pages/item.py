@@ -128,11 +128,7 @@ def _verdict(job: JobStatus, item: Item) -> tuple[str, str, str]:
             advice = with_names(f"{{}} {reason.advice}", message) if message else reason.advice
             return "bad", f"Failed: {reason.title}.", advice
         case ItemState.CANCELLED:
-            return (
-                "",
-                "Cancelled before it was installed.",
-                "Retry it to install it after all.",
-            )
+            return "", sentence(item.message or item.state), words.advice(item.state, item.code) or ""
         case ItemState.RUNNING:
             return "", "In hand of a worker just now.", "Load the page again in a moment."
         case ItemState.HELD if job.state is not JobState.PAUSED:

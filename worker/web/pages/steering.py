@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState, PauseReason
 from worker.domain.wording import counted, in_words, sentence
@@ -54,9 +55,7 @@ def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenP
         " somebody resumes the job."
     ]
     if in_hand:
-        sentences.append(
-            f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
-        )
+        sentences.append(words.pausing(in_hand))
     question = Question(f"/jobs/{job_id}/pause", with_names("Pause {}?", job.source_name), sentences, "Pause")
     return _ask(request, job, question, {JobState.RUNNING})
 
