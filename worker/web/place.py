@@ -2,21 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, suppress
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from worker.bootstrap.cyclr import open_cyclr
+from worker.bootstrap.cyclr import make_limiter, open_cyclr
 from worker.bootstrap.database import Database
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import CyclrError
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
-from worker.domain.pace import Pace
-from worker.settings import CyclrSettings
+from worker.domain.pace import LimiterState, Pace
+from worker.domain.server_faults import ServerFault
+from worker.jobs.away import ask_limiter
+from worker.settings import CyclrSettings, InvalidSettings
 from worker.tickets import count_tickets
 from worker.web.receiving import Bodies
 from worker.web.waiting import WaitingUploads
@@ -68,6 +70,23 @@ class Place:
                 opening = open_cyclr(self.settings, self.database.engine, clock=self.clock, broker=broker)
                 self._opened = (broker, *await self._stack.enter_async_context(opening))
             return self._opened[1], self._opened[2]
+
+    async def limiter_state(self, instance_id: str) -> LimiterState | ServerFault | None:
+        """How the limiter of this instance stands, or why nobody may call; None: there is none here. As above."""
+        if instance_id == self.database.instance_id:
+            try:
+                _, limiter = await self.cyclr()
+            except (CyclrError, InvalidSettings):
+                return None
+            return await ask_limiter(limiter)
+        broker = self.broker()
+        if isinstance(broker, Rule):
+            return None
+        other = make_limiter(
+            self.settings, self.database.engine, clock=self.clock, broker=broker, instance_id=instance_id
+        )
+        async with aclosing(other):
+            return await ask_limiter(other)
 
     async def pace(self) -> Pace:
         """How fast Cyclr is called; as this process was set to where nobody can be asked. On the server's event loop only."""
