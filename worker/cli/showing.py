@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.outcome import require_result_path
+from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, counts_line, failure_line, failure_lines
 from worker.cli.watching import what_holds_back
-from worker.cli.workplace import Place, opened_place, require_job, require_reason
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.slots import LimiterState

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.store.faults import note_database_failure, note_database_success
 from worker.web import api, desk, files, pages
 from worker.web.access import Access
@@ -23,7 +24,7 @@ from worker.web.handing_in import HandingIn
 from worker.web.http_errors import HttpError, answer_errors
 from worker.web.middleware import Admission, Compression, Hosts, SecurityHeaders
 from worker.web.pages.errors import error_page
-from worker.web.place import Place
+from worker.web.waiting import WaitingUploads
 
 CLEAN_EVERY_S = 60.0
 CLEANING = "deleting old uploads"
@@ -77,7 +78,7 @@ def furnish(app: FastAPI, place: Place) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     place: Place = app.state.place
-    cleaning = asyncio.create_task(_delete_expired_uploads(place))
+    cleaning = asyncio.create_task(_delete_expired_uploads(app.state.handing_in.waiting))
     try:
         async with asking(place):
             yield
@@ -87,11 +88,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await place.aclose()
 
 
-async def _delete_expired_uploads(place: Place) -> None:
+async def _delete_expired_uploads(waiting: WaitingUploads) -> None:
     """Beside the sweep, since files of a home are known here only."""
     while True:
         try:
-            await run_in_threadpool(place.waiting.delete_expired)
+            await run_in_threadpool(waiting.delete_expired)
         except Exception as error:  # noqa: BLE001 - what was not deleted is deleted a minute later
             note_database_failure(error, CLEANING)
         else:

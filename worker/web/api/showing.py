@@ -3,6 +3,7 @@
 import hashlib
 import re
 
+from worker.bootstrap.place import Place
 from worker.jobs.standing import read_going
 from worker.store.api_keys import list_keys
 from worker.store.jobs import JobStatus, list_warnings
@@ -12,7 +13,6 @@ from worker.web.api.models import Job, JobWithWarnings, to_job, to_job_with_warn
 from worker.web.api.parameters import LARGEST_ROW
 from worker.web.faults import FAILURE_PLACE, JOB_ID
 from worker.web.http_errors import HttpError
-from worker.web.place import Place
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:

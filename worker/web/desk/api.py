@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.bootstrap.place import Place
 from worker.jobs.authorising import AuthorisationLinks, iter_mail_merge
 from worker.store.asking import begin_round
 from worker.store.desks import (
@@ -25,10 +26,9 @@ from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, Row
 from worker.web.api.showing import require_row_before
 from worker.web.desk.offering import find_links, require_links, require_own_job
 from worker.web.files import attachment, download_name
-from worker.web.guards import Reader, Writer
+from worker.web.guards import GivenPlace, Reader, Writer
 from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_bodies import JsonRoute
-from worker.web.place import GivenPlace, Place
 
 DAYS, MOST_DAYS = 14, 90
 CSV = "text/csv; charset=utf-8"

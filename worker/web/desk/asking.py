@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from worker.bootstrap.place import Place
 from worker.jobs.asking import STEP_S, Asking
 from worker.store.faults import note_database_failure, note_database_success
-from worker.web.place import Place
 
 ASKING = "asking who has authorised"
 

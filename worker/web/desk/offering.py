@@ -1,12 +1,12 @@
 """What the desk needs of its place: its links, where the settings say how."""
 
+from worker.bootstrap.place import Place
 from worker.jobs.authorising import PURPOSE, Addresses, AuthorisationLinks
 from worker.settings import CyclrSettings, parse_sealing_keys
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
 from worker.store.signing import Signer
 from worker.web.http_errors import HttpError
-from worker.web.place import Place
 
 
 def find_links(place: Place) -> AuthorisationLinks | None:

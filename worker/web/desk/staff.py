@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.domain.wording import counted
 from worker.store.asking import begin_round
 from worker.store.desks import (
@@ -24,10 +25,9 @@ from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text
 from worker.web.desk.api import DAYS, MOST_DAYS, mail_merge, no_links, no_such_row
 from worker.web.desk.offering import find_links, require_links, require_own_job
-from worker.web.guards import PageReader, PageWriter
+from worker.web.guards import GivenPlace, PageReader, PageWriter
 from worker.web.pages.notices import find_notice, go_and_tell, shown_once
 from worker.web.pages.rendering import render, with_names
-from worker.web.place import GivenPlace, Place
 
 PAGE = 50
 WAITING, AUTHORISED = "waiting", "authorised"

@@ -6,6 +6,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.cyclr.slots import LimiterState
 from worker.domain.states import JobState
@@ -18,14 +19,13 @@ from worker.store.listing import find_job
 from worker.store.next_step import find_next_step, why_it_waits
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
 from worker.web.pages.looks import SHOWN_REASONS, Look, PaceKnown
 from worker.web.pages.notices import find_notice, shown_once
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import AskedRows, rows_of
-from worker.web.place import GivenPlace, Place
 
 router = APIRouter()
 

@@ -6,15 +6,15 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.domain.states import JobState
 from worker.store.api_keys import list_keys
 from worker.store.jobs import JobStatus
 from worker.store.listing import JobCounter, list_api_hosts, list_job_page
 from worker.web.api.parameters import PageText
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.looks import Look
 from worker.web.pages.rendering import render
-from worker.web.place import GivenPlace, Place
 
 PAGE = 25
 COMMAND = "the command line"
