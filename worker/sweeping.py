@@ -7,6 +7,7 @@ from typing import Self
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_abandoned_loads, delete_forgotten
 from worker.store.claiming import count_due
+from worker.store.endings import log_ended
 from worker.store.idempotency import delete_old_requests
 from worker.store.session import Engine
 from worker.store.steering import forget_old_jobs
@@ -60,7 +61,7 @@ def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[]
     delete_expired_uploads(engine)
     delete_old_requests(engine)
     delete_old_sessions(engine)
-    finish_jobs(engine, pause_above_percent=rules.pause_above_percent)
+    log_ended(finish_jobs(engine, pause_above_percent=rules.pause_above_percent))
     if count_due(engine, instance_id, limit=1):
         ring()
 

@@ -16,14 +16,13 @@ from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOptio
 from worker.cli.outcome import require_result_path
 from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, counts_line, failure_line, failure_lines
-from worker.cli.watching import what_holds_back
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import ItemState
-from worker.domain.wording import counted, in_words
+from worker.domain.wording import counted, in_words, rate
 from worker.domain.words import PAUSES
 from worker.intake.columns import find_position
 from worker.jobs.away import why_nobody_calls
@@ -238,13 +237,13 @@ def _status_lines(
 
 
 def _pace_line(job: JobStatus, going: Going, worked_s: float) -> str:
-    per_second = round(going.rows_per_second, 1)
-    if not per_second:
+    if not going.rows_per_second:
         return ""
+    rows = f"{rate(going.rows_per_second)} rows/s"
     if job.finished_at is not None:
-        return f"{per_second:g} rows/s, in {in_words(worked_s)} of work"
+        return f"{rows}, in {in_words(worked_s)} of work"
     left = "" if going.seconds_left is None else f", about {in_words(going.seconds_left)} left"
-    return f"{per_second:g} rows/s in the last half minute{left}"
+    return f"{rows} in the last half minute{left}"
 
 
 def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str]:
@@ -269,10 +268,8 @@ def _until(job: JobStatus) -> str:
 
 def _limiter_line(state: LimiterState | ServerFault) -> str:
     if isinstance(state, ServerFault):
-        return f"{state}, so nobody calls"
-    note = what_holds_back(state)
-    rate = f"{state.rate_per_second:g} of {state.pace}"
-    return f"{rate}; {note}" if note else rate
+        return nobody_calls(state)
+    return state.holds_back or f"at most {state.pace}"
 
 
 def _limiter_state(place: Place, instance_id: str) -> LimiterState | ServerFault | None:

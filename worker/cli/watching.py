@@ -13,13 +13,13 @@ from worker.cli.exits import say
 from worker.cli.progress import open_display
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import Going, read_going
 from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
-from worker.store.next_step import find_next_step, why_it_waits
+from worker.store.next_step import find_next_step
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
@@ -141,12 +141,13 @@ class Standstill:
             self._read_at = self._clock.moment()
             began_ago_s = self._find_workers_began_ago_s()
             step = find_next_step(self._engine, job, workers_began_ago_s=began_ago_s)
-            self._text = why_it_waits(job, step)
+            self._text = why_it_waits(job.state, step)
         return self._text
 
 
 class LimiterNote:
-    """What the shared limiter has to say to a person: a closed gate, a lowered rate, an outage, another one's limit."""
+    """What the shared limiter has to say to a person who knows the settings: a closed gate, a lowered rate, an outage, another
+    one's limit; nothing where all is as they say."""
 
     READ_EVERY_S = 1.0
 
@@ -178,35 +179,20 @@ class LimiterNote:
             return self._runner.run(self._describe())
         except LimiterAway as away:
             self._forget()  # a new owner of the home has a new one
-            return f"waiting for the limiter: {why_nobody_calls(away)}"
+            return nobody_calls(why_nobody_calls(away))
 
     async def _describe(self) -> str:
         if self._limiter is None:
             self._limiter = self._open_limiter()
         if self._limiter is None:
             return ""
-        return limiter_note(await self._limiter.state())
+        state = await self._limiter.state()
+        return state.holds_back or ("" if state.pace.is_own else f"at {state.pace}")
 
     def _forget(self) -> None:
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
             self._runner.run(limiter.aclose())
-
-
-def limiter_note(state: LimiterState) -> str:
-    """What a person who knows the settings would not expect; nothing where all is as they say."""
-    return what_holds_back(state) or ("" if state.pace.is_own else f"at {state.pace}")
-
-
-def what_holds_back(state: LimiterState) -> str:
-    """Why fewer calls are made just now than the limit allows; nothing where it is used in full."""
-    if state.outage_level:
-        return f"{state.outage or 'Cyclr does not answer'}, trying again in {max(1, round(state.gate_closed_for_s))} s"
-    if state.gate_closed_for_s > 0:
-        return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
-    if state.rate_per_second < 0.98 * state.pace.per_second:
-        return f"slowed to {round(state.rate_per_second, 1):g} calls/s for a while, as Cyclr asked"
-    return ""
 
 
 @app.command("watch", epilog=WATCH_EXAMPLES)
@@ -266,7 +252,9 @@ def _look(
     except TakesNoWrites:
         display.show(job, Going(), "the database takes no writes")
     except DatabaseAway as away:
-        display.show(job, Going(), f"waiting for the database: {database_fault(away) or away}")
+        fault = database_fault(away)
+        text = f"{fault}, so nothing is claimed or written" if fault else str(away)
+        display.show(job, Going(), text)
     return job
 
 

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select
 from worker.domain.options import JobOptions
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
+from worker.store.endings import pause, rest
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
-from worker.store.settling import pause
 from worker.store.tables import (
     IS_FAILED,
     IS_FORGOTTEN,
@@ -26,7 +26,6 @@ from worker.store.tables import (
     jobs,
     unloaded_rows,
 )
-from worker.store.working import resting, working
 
 PAGE = 1_000
 RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
@@ -209,7 +208,8 @@ def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
             "pause_reason": None,
             "failed_at_start": jobs.c.failed,
             "tried_at_start": jobs.c.tried,
-            **working(db_now(connection)),
+            "ruled_at_start": jobs.c.ruled,
+            "working_since": db_now(connection),
         }
         if not _change_paused(connection, job_id, running):
             return False
@@ -262,12 +262,8 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
     """Cancel it if it is running or paused; whether it was. Its queued items follow in pieces (`cancel_queued`)."""
 
     def work(connection: Connection) -> bool:
-        statement = (
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]))
-            .values(state=JobState.CANCELLED, pause_reason=None, held=0, **resting(db_now(connection)))
-        )
-        return bool(connection.execute(statement).rowcount)
+        over = {"state": JobState.CANCELLED, "pause_reason": None, "held": 0}
+        return rest(connection, job_id, [JobState.RUNNING, JobState.PAUSED], over)
 
     return _once(engine, work, job_id, JobState.CANCELLED)
 

@@ -16,7 +16,6 @@ from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import IS_FAILED, IS_LIVE, items, job_connectors, jobs
 from worker.store.tallies import FAILURE_COLUMNS, remove_failures, to_failure
-from worker.store.working import working
 
 PIECE = 1_000
 OLD_JOBS_AT_ONCE = 10
@@ -136,8 +135,9 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
     this_job = update(jobs).where(jobs.c.id == job_id)
     connection.execute(this_job.values(counters))
     # The share of failures counts from here, and the connectors are resolved again.
-    connection.execute(this_job.values(failed_at_start=jobs.c.failed, tried_at_start=jobs.c.tried))
-    running = {"state": JobState.RUNNING, "pause_reason": None, "finished_at": None, **working(now)}
+    start = {"failed_at_start": jobs.c.failed, "tried_at_start": jobs.c.tried, "ruled_at_start": jobs.c.ruled}
+    connection.execute(this_job.values(start))
+    running = {"state": JobState.RUNNING, "pause_reason": None, "finished_at": None, "working_since": now}
     connection.execute(this_job.where(_HAS_ENDED).values(running))
     stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
     connection.execute(stale.values(resolved_at=None))

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
 from worker.domain.words import CODES
+from worker.store.endings import Ended, end_jobs, lock_jobs
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
-from worker.store.settling import advance_jobs, lock_jobs
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
     IS_KEPT,
@@ -144,10 +144,10 @@ def name_reasons(engine: Engine) -> int:
     return writing(engine, work)
 
 
-def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
-    """Complete or pause every job whose counters say so. Usually the settle has done it already."""
+def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[Ended]:
+    """Complete or pause every job whose counters say so; which. Usually the settle has done it already."""
 
-    def work(connection: Connection) -> None:
+    def work(connection: Connection) -> list[Ended]:
         unfinished = (
             select(jobs.c.id)
             .where(
@@ -159,9 +159,9 @@ def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
             .with_for_update(skip_locked=True, key_share=True)
         )
         ids = list(connection.execute(unfinished).scalars())
-        advance_jobs(connection, ids, db_now(connection), pause_above_percent)
+        return end_jobs(connection, ids, db_now(connection), pause_above_percent)
 
-    writing(engine, work)
+    return writing(engine, work)
 
 
 def cancel_queued(engine: Engine) -> int:

@@ -65,7 +65,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     assert status[0].endswith(f"{fleet.simulator.base_url.removeprefix('http://')}: completed")
     assert status[1] == "  11 installed, 1 failed."
     assert status[-3:] == [
-        "  calls:     200 of 200 calls/s",
+        "  calls:     at most 200 calls/s",
         "Failed, by reason:",
         "        1  2686b8fc  refused: suspended (row 5)",
     ]

@@ -130,7 +130,7 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
         pytest.MonkeyPatch.context() as patch,
     ):
         # Cyclr is asked step by step: a test need not wait two seconds for the next one.
-        patch.setattr("worker.web.desk.asking.STEP_S", 0.2)
+        patch.setattr("worker.web.app.STEP_S", 0.2)
         settings = load_settings(
             env_file=None,
             **{

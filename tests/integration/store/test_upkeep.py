@@ -17,6 +17,7 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
+from worker.store.endings import Ended
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
@@ -124,7 +125,7 @@ def test_a_cancelled_job_with_nothing_in_hand_finishes(engine: Engine, loads: Lo
     job_id = loads.job(3)
     cancel_job(engine, job_id)
     cancel_queued(engine)
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == [Ended(job_id, JobState.CANCELLED)]
     job = get_job(engine, job_id)
     assert (job.state, job.cancelled, job.left) == (JobState.CANCELLED, 3, 0)
     assert job.finished_at is not None
@@ -138,8 +139,9 @@ def test_a_job_whose_items_are_all_final_is_completed(engine: Engine, loads: Loa
     job_id = loads.job(1)
     end(engine, *((item, CREATED) for item in take(engine)))
     change_job(engine, job_id, state=JobState.PAUSED if is_paused else JobState.RUNNING, finished_at=None)
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == [Ended(job_id, JobState.COMPLETED)]
     assert get_job(engine, job_id).state is JobState.COMPLETED
+    assert finish_jobs(engine, pause_above_percent=20) == []
 
 
 def test_deaths_alone_can_pause_a_job(engine: Engine, loads: Loads):
@@ -148,16 +150,32 @@ def test_deaths_alone_can_pause_a_job(engine: Engine, loads: Loads):
     items = take(engine, 11, claim_s=-1)
     change_items(engine, job_id, deaths=2)
     assert rescue(engine, due_in_s=0) == len(items)
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == [
+        Ended(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+    ]
     assert get_job(engine, job_id).pause_reason is PauseReason.TOO_MANY_FAILURES
     assert_counters_hold(engine)
+
+
+@pytest.mark.parametrize(("ruled", "ruled_at_start"), [(1, 0), (12, 11)])
+def test_what_failed_by_a_rule_of_ours_pauses_no_job(
+    engine: Engine, loads: Loads, ruled: int, ruled_at_start: int
+):
+    job_id = loads.job(60)
+    counted = {"installed": 39, "failed": 11, "tried": 50}
+    change_job(engine, job_id, **counted, ruled=ruled, ruled_at_start=ruled_at_start)
+    assert finish_jobs(engine, pause_above_percent=20) == []
+    change_job(engine, job_id, ruled=ruled - 1)
+    assert finish_jobs(engine, pause_above_percent=20) == [
+        Ended(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+    ]
 
 
 def test_finishing_leaves_unfinished_jobs_alone(engine: Engine, loads: Loads):
     running, paused = loads.job(2), loads.job(2, start=100)
     pause_job(engine, paused, PauseReason.PERSON)
     before = [get_job(engine, running), get_job(engine, paused)]
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == []
     assert [get_job(engine, running), get_job(engine, paused)] == before
 
 

@@ -152,7 +152,7 @@ def test_nearly_all_is_not_rounded_up_to_all():
 
 def test_rate_and_time_left_are_said_where_they_are_known():
     look = Look(JOB, NOW, going=Going(3.0, 19.3))
-    assert (look.rate, look.rate_note) == ("3.0/s", "rows, in the last half minute")
+    assert (look.rate, look.rate_note) == ("3/s", "rows, in the last half minute")
     assert (look.time_left, look.time_left_note) == ("about 19 s", "58 to go")
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse
 
 from worker.bootstrap.place import Place
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import LimiterState
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState
 from worker.jobs.away import why_nobody_calls

@@ -8,15 +8,15 @@ from fastapi.responses import Response
 
 from worker.bootstrap.place import Place
 from worker.cyclr.errors import CyclrError, LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState
-from worker.domain.wording import in_words, sentence
+from worker.domain.wording import rate, sentence
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import how_it_goes, is_ending
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, list_warnings, read_in_hand
 from worker.store.listing import find_job
-from worker.store.next_step import find_next_step, why_it_waits
+from worker.store.next_step import find_next_step
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.guards import GivenPlace, PageReader
@@ -108,7 +108,7 @@ def _look(place: Place, job_id: str) -> Look:
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )
     if step is not None and look.stands_still:
-        look.why = sentence(why_it_waits(job, step))
+        look.why = sentence(why_it_waits(job.state, step))
     return look
 
 
@@ -117,21 +117,9 @@ async def _calls(place: Place) -> tuple[str | None, str]:
     with suppress(CyclrError):
         _, limiter = await place.cyclr()
         try:
-            return _limit_in_words(await limiter.state())
+            state = await limiter.state()
         except LimiterAway as away:
-            return "none", str(why_nobody_calls(away))
+            return "none", nobody_calls(why_nobody_calls(away))
+        figure = f"{rate(state.rate_per_second)}/s" if state.may_call else "none"
+        return figure, state.holds_back or f"at most, for all jobs together{state.pace.whose}"
     return None, ""
-
-
-def _limit_in_words(state: LimiterState) -> tuple[str, str]:
-    rate = f"{state.rate_per_second:g}/s"
-    if state.outage_level:
-        return (
-            "none",
-            f"{state.outage or 'Cyclr does not answer'}; asked again in {in_words(state.gate_closed_for_s)}",
-        )
-    if state.gate_closed_for_s > 0:
-        return "none", f"Cyclr asked for a pause, {in_words(state.gate_closed_for_s)} left"
-    if state.rate_per_second < 0.98 * state.pace.per_second:
-        return rate, f"at most; slowed down from {state.pace} as Cyclr asked"
-    return rate, f"at most, for all jobs together{state.pace.whose}"

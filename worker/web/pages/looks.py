@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from worker.domain import words
 from worker.domain.states import JobState
-from worker.domain.wording import counted, in_words, sentence
+from worker.domain.wording import counted, in_words, rate, sentence
 from worker.jobs import standing
 from worker.jobs.standing import Going, is_ending
 from worker.store.jobs import InHand, JobStatus
@@ -158,8 +158,8 @@ class Look:
 
     @property
     def rate(self) -> str:
-        rate = self.going.rows_per_second
-        return f"{rate:,.1f}/s" if rate else "–"
+        per_second = self.going.rows_per_second
+        return f"{rate(per_second)}/s" if per_second else "–"
 
     @property
     def rate_note(self) -> str:
