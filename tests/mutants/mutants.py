@@ -349,8 +349,8 @@ MUTANTS = (
         "secret_outlives_the_install",
         "worker/store/outcomes.py",
         "the sealed credential of an installed item stays in the database",
-        "            sealed=None,  # no secret of an installed item stays in the database\n",
-        "            sealed=items.c.sealed,\n",
+        "        sealed=None,  # no secret of an installed item stays in the database\n",
+        "        sealed=items.c.sealed,\n",
         ("tests/integration/store/test_settling.py",),
     ),
     Mutant(
@@ -401,10 +401,10 @@ MUTANTS = (
     ),
     Mutant(
         "jobs_locked_in_any_order",
-        "worker/store/settling.py",
+        "worker/store/endings.py",
         "a settle holds one job while it waits for another that comes before it",
-        "        select(jobs.c.id, jobs.c.created_at, jobs.c.pace_s).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)\n",
-        "        select(jobs.c.id, jobs.c.created_at, jobs.c.pace_s).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id.desc())\n",
+        "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)\n",
+        "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id.desc())\n",
         (
             "tests/integration/store/test_sessions.py::test_a_settle_locks_its_jobs_in_one_order_also_those_that_it_only_pauses",
         ),

@@ -197,10 +197,10 @@ def item_state(state: str, *, tried: bool, is_held: bool, to_authorise: bool) ->
         return "in-hand", "in hand"
     if to_authorise:
         return "to-authorise", "to be authorised"
+    if is_held or state == ItemState.HELD:
+        return "held", "held back"
     if state != ItemState.QUEUED:
         return state, state
-    if is_held:
-        return "held", "held back"
     return ("retrying", "retrying") if tried else ("waiting", "waiting")
 
 

@@ -19,8 +19,9 @@ from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
 from worker.domain.states import ItemState
 from worker.store.bulk import upsert_into
 from worker.store.session import reading
-from worker.store.tables import call_tallies, failure_tallies, items, jobs, pace_points
+from worker.store.tables import call_tallies, failure_tallies, items, jobs, outcome_tallies, pace_points
 
+ALL_FIELDS = ""  # the tally of all rows of an outcome, whatever was changed
 MOST_POINTS = 300  # of the pace of one job
 LATENCY_BUCKETS_S = (
     0.05,
@@ -80,6 +81,15 @@ class FailureGroup:
     can_retry_help: bool
     example_row: int
     example_account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeTally:
+    """So many of a job's rows ended with this outcome. `fields`: of how many of them each of these was changed."""
+
+    outcome: str
+    count: int
+    fields: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,29 @@ def _to_group(row: Row[Any]) -> FailureGroup:
     )
 
 
+def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeTally] | None:
+    """How the job's done rows came to be so, by outcome in the order of the alphabet: together they are its `installed` rows.
+
+    None where some of them ended before this was counted, or were settled by a worker of the version that did not.
+    """
+    # In one question, so that the counter and the tallies are of one moment.
+    mine = (
+        select(jobs.c.installed, outcome_tallies.c.outcome, outcome_tallies.c.field, outcome_tallies.c.count)
+        .outerjoin(outcome_tallies, outcome_tallies.c.job_id == jobs.c.id)
+        .where(jobs.c.id == job_id)
+        .order_by(outcome_tallies.c.outcome)
+    )
+    with reading(engine) as connection:
+        rows = connection.execute(mine).all()
+    counts: dict[str, dict[str, int]] = {}
+    for _, outcome, field, count in rows:
+        if outcome is not None:
+            counts.setdefault(outcome, {})[field] = count
+    tallies = [OutcomeTally(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
+    is_whole = bool(rows) and rows[0].installed == sum(tally.count for tally in tallies)
+    return tallies if is_whole else None
+
+
 def list_pace(engine: Engine, job_id: str) -> list[PacePoint]:
     """When the job's items ended, in the order of time: about 300 points at most, none where nothing ended."""
     points = select(pace_points, jobs.c.pace_s).join(jobs).where(pace_points.c.job_id == job_id)
@@ -215,6 +248,16 @@ def add_failures(connection: Connection, failures: Iterable[Failure]) -> None:
     rows = [_added(known.get(key), key, group) for key, group in sorted(groups.items())]
     set_anew = ("parts", "count", "example_row", "example_account_id")
     _upsert(connection, failure_tallies, rows, {name: lambda _, new: new for name in set_anew})
+
+
+def add_outcomes(connection: Connection, ended: Iterable[tuple[str, str, Sequence[str]]]) -> None:
+    """Count these too: each the job, the outcome, and the fields that were changed. The caller has locked their jobs."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for job_id, outcome, changed in ended:
+        counts.update((job_id, outcome, field) for field in {ALL_FIELDS, *changed})
+    names = ("job_id", "outcome", "field")
+    rows = [dict(zip(names, key, strict=True)) | {"count": counts[key]} for key in sorted(counts)]
+    _upsert(connection, outcome_tallies, rows, {"count": _sum})
 
 
 def remove_failures(connection: Connection, failures: Iterable[Failure]) -> None:

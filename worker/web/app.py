@@ -23,7 +23,7 @@ from worker.web.desk.customer import customers_error_page, is_customers_path
 from worker.web.handing_in import HandingIn
 from worker.web.http_errors import HttpError, answer_errors
 from worker.web.middleware import Admission, Compression, Hosts, SecurityHeaders
-from worker.web.pages.errors import error_page
+from worker.web.pages.rendering import error_page
 
 CLEAN_EVERY_S = 60.0
 

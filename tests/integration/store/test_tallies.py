@@ -31,15 +31,18 @@ from worker.store.jobs import cancel_job, get_job
 from worker.store.session import Engine, reading
 from worker.store.settling import settle
 from worker.store.steering import Retried, forget_job, retry_job
-from worker.store.tables import call_tallies, failure_tallies, pace_points
+from worker.store.tables import call_tallies, failure_tallies, outcome_tallies, pace_points
 from worker.store.tallies import (
     CallMade,
     CallTally,
     FailureGroup,
     FailurePlace,
+    OutcomeTally,
+    add_outcomes,
     add_pace,
     find_failure,
     list_failures,
+    list_outcomes,
     list_pace,
     read_call_tallies,
 )
@@ -267,6 +270,47 @@ def test_a_retry_of_what_failed_before_it_was_counted_does_no_harm(engine: Engin
         connection.execute(delete(failure_tallies))
     assert retry_job(engine, job_id).queued == 4
     assert list_failures(engine, job_id) == []
+
+
+# Outcomes
+
+
+def test_done_rows_are_counted_by_outcome(engine: Engine, loads: Loads):
+    job_id, other = loads.job(5), loads.job(1, start=20)
+    assert list_outcomes(engine, job_id) == []
+    items = {item.row_number: item for item in take(engine)}
+    adopted = Installed(Outcome.ADOPTED, 6509, True)
+    end(engine, (items[2], CREATED), (items[3], CREATED), (items[20], CREATED))
+    end(engine, (items[4], adopted), (items[5], REFUSED), (items[2], adopted))
+    assert list_outcomes(engine, job_id) == [OutcomeTally("adopted", 1, {}), OutcomeTally("created", 2, {})]
+    assert list_outcomes(engine, other) == [OutcomeTally("created", 1, {})]
+    retry_job(engine, job_id)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    assert list_outcomes(engine, job_id) == [OutcomeTally("adopted", 1, {}), OutcomeTally("created", 3, {})]
+
+
+def test_changed_fields_are_counted_beside_their_outcome(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    change_job(engine, job_id, installed=3)
+    with engine.begin() as connection:
+        add_outcomes(connection, [(job_id, "filled_in", ["api_key", "property.Region"])])
+        add_outcomes(connection, [(job_id, "filled_in", ["api_key"]), (job_id, "unchanged", [])])
+    assert list_outcomes(engine, job_id) == [
+        OutcomeTally("filled_in", 2, {"api_key": 2, "property.Region": 1}),
+        OutcomeTally("unchanged", 1, {}),
+    ]
+
+
+def test_outcomes_that_were_not_all_counted_are_not_told(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    first, second = take(engine)
+    end(engine, (first, CREATED))
+    with engine.begin() as connection:
+        connection.execute(delete(outcome_tallies))  # as the version before settled it
+    assert list_outcomes(engine, job_id) is None
+    end(engine, (second, CREATED))
+    assert list_outcomes(engine, job_id) is None
+    assert list_outcomes(engine, "261130-bcdfgh") is None
 
 
 # Pace

@@ -59,6 +59,7 @@ def test_a_code_of_another_version_has_words_too(code: str | None) -> None:
         ("queued", False, False, ("waiting", "waiting")),
         ("queued", True, False, ("retrying", "retrying")),
         ("queued", False, True, ("held", "held back")),
+        ("held", False, False, ("held", "held back")),
         ("running", True, False, ("in-hand", "in hand")),
         ("failed", True, False, ("failed", "failed")),
     ],

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.web.pages.notices import notice_of
+from worker.web.pages.rendering import notice_of
 from worker.web.pages.signing_in import _own_path
 
 

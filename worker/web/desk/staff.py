@@ -17,8 +17,8 @@ from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, T
 from worker.web.desk.api import DAYS, MOST_DAYS, view_authorisations
 from worker.web.desk.links import links_file, no_links, no_such_row, require_links, require_own_job
 from worker.web.guards import GivenPlace, PageReader, PageWriter
-from worker.web.pages.notices import find_notice, go_and_tell, shown_once
-from worker.web.pages.rendering import render, with_names
+from worker.web.pages.rendering import go_and_tell, render, render_and_tell, with_names
+from worker.web.pages.steering import Question
 
 PAGE = 50
 WAITING, AUTHORISED = "waiting", "authorised"
@@ -48,8 +48,7 @@ def desk_page(
         account_id=account or None,
     )
     query = {"state": state, "account": account}
-    notice = find_notice(request)
-    page = render(
+    return render_and_tell(
         request,
         "desk/desk.html",
         section="jobs",
@@ -62,11 +61,9 @@ def desk_page(
         first=_address(job_id, query) if after > 0 else None,
         next=_address(job_id, query | {"after": view.next_cursor}) if view.next_cursor else None,
         page_size=PAGE,
-        notice=notice,
         days=DAYS,
         most_days=MOST_DAYS,
     )
-    return shown_once(page, notice)
 
 
 @router.get(".csv")
@@ -166,22 +163,17 @@ def _ask_to_withdraw(
     request: Request, job: JobStatus, which: str, sentences: Sequence[str], *, can: bool, row: str = ""
 ) -> Response:
     desk = f"/jobs/{job.id}/authorisations"
-    return render(
-        request,
-        "pages/confirm.html",
-        section="jobs",
-        job=job,
-        action=f"{desk}{row}/withdraw",
-        heading=f"Withdraw {which}?",
-        sentences=sentences,
-        label=f"Withdraw {which}",
-        kind="danger",
+    question = Question(
+        f"{desk}{row}/withdraw",
+        f"Withdraw {which}?",
+        sentences,
+        f"Withdraw {which}",
+        "danger",
         can=can,
-        asks_first=False,
-        hidden=[],
         back=desk,
         back_label="Back to the authorisations",
     )
+    return render(request, "pages/confirm.html", section="jobs", job=job, question=question)
 
 
 def _address(job_id: str, query: dict[str, str]) -> str:

@@ -139,6 +139,8 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
             )
         case ItemState.RUNNING:
             return "", "In hand of a worker just now.", "Load the page again in a moment."
+        case ItemState.HELD if job.state is not JobState.PAUSED:
+            return "", "Held back.", "It goes on by itself once what it waits for is there."
     if job.state is JobState.PAUSED:
         pause = sentence(words.PAUSES[job.pause_reason].title) if job.pause_reason else ""
         return "warn", "It waits, since the job is paused.", f"{pause} It goes on when the job is resumed."

@@ -23,8 +23,7 @@ from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
 from worker.web.pages.jobs import handed_in_by, key_names, other_host
 from worker.web.pages.looks import SHOWN_REASONS, Look, PaceKnown
-from worker.web.pages.notices import find_notice, shown_once
-from worker.web.pages.rendering import render
+from worker.web.pages.rendering import render, render_and_tell
 from worker.web.pages.rows import AskedRows, rows_of
 
 router = APIRouter()
@@ -41,11 +40,9 @@ async def job_page(
     look = await look_at(place, job_id)
     rows = await asyncio.to_thread(rows_of, place, look.job, look.failures, asked)
     warnings = await asyncio.to_thread(list_warnings, place.database.engine, job_id)
-    notice = find_notice(request)
-    page = render(
-        request, "pages/job.html", section="jobs", look=look, items=rows, notice=notice, warnings=warnings
+    return render_and_tell(
+        request, "pages/job.html", section="jobs", look=look, items=rows, warnings=warnings
     )
-    return shown_once(page, notice)
 
 
 @router.get("/jobs/{job_id}/live")

@@ -11,6 +11,7 @@ from worker.jobs import standing
 from worker.jobs.standing import Going, is_ending
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureGroup, PacePoint
+from worker.web.pages.rendering import Notice
 
 STANDS_STILL_AFTER = timedelta(seconds=5)
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
@@ -34,13 +35,6 @@ class Segment(Part):
 
     x: float
     width: float
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    kind: str
-    heading: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +177,16 @@ class Look:
         return in_words(self.job.worked_for_s(self.now))
 
     @property
-    def advice(self) -> Advice | None:
+    def advice(self) -> Notice | None:
         job = self.job
         if job.pause_reason is not None:
             pause = words.PAUSES[job.pause_reason]
-            return Advice("warn", sentence(pause.title), pause.advice)
+            return Notice("warn", pause.advice, heading=sentence(pause.title))
         if job.state is JobState.LOADING:
-            return Advice("", "The rows are being written.", "It begins when all of them are.")
+            return Notice("", "It begins when all of them are.", heading="The rows are being written.")
         if is_ending(job):
             text = "Rows in hand are settled, and those that may have been sent are looked for."
-            return Advice("", f"Cancelled. {counted(job.left, 'row')} left to end.", text)
+            return Notice("", text, heading=f"Cancelled. {counted(job.left, 'row')} left to end.")
         return _how_it_ended(job) if job.state is JobState.COMPLETED else None
 
     @property
@@ -256,21 +250,21 @@ def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
     return [part for part in all_parts if part.count or part.name in always]
 
 
-def _how_it_ended(job: JobStatus) -> Advice:
+def _how_it_ended(job: JobStatus) -> Notice:
     if job.failed:
         text = "The reasons stand below, each with what to do."
-        return Advice("bad", f"Ended: {job.failed:,} of {counted(job.total, 'row')} failed.", text)
+        return Notice("bad", text, heading=f"Ended: {job.failed:,} of {counted(job.total, 'row')} failed.")
     if job.cancelled:
-        return Advice("", f"Ended: {job.cancelled:,} of {counted(job.total, 'row')} cancelled.", "")
+        return Notice("", "", heading=f"Ended: {job.cancelled:,} of {counted(job.total, 'row')} cancelled.")
     if job.refused:
         text = "They are in the result file, each with what is wrong."
-        return Advice("warn", f"Ended: {counted(job.refused, 'row')} of the file left out.", text)
+        return Notice("warn", text, heading=f"Ended: {counted(job.refused, 'row')} of the file left out.")
     if job.to_authorise:
         who = "its customer" if job.to_authorise == 1 else "their customers"
         count = "all" if 1 < job.to_authorise == job.total else f"{job.to_authorise:,}"
         heading = f"Every row is installed; {count} still to be authorised by {who}."
-        return Advice("", heading, "Authorisations has a link for each of them.")
-    return Advice("good", "Done: every row is installed.", "")
+        return Notice("", "Authorisations has a link for each of them.", heading=heading)
+    return Notice("good", "", heading="Done: every row is installed.")
 
 
 def _bar(parts: Sequence[Part], total: int) -> list[Segment]:

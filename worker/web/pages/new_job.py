@@ -23,9 +23,8 @@ from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import Deed, GivenHandingIn, HandingIn, Started
 from worker.web.http_errors import HttpError, to_http_error
-from worker.web.pages.checks import Check, failed_check, finished_check, refused_check, running_check
-from worker.web.pages.notices import tell_there
-from worker.web.pages.rendering import render
+from worker.web.pages.checks import Check
+from worker.web.pages.rendering import render, tell_there
 from worker.web.pages.steering import to_count
 from worker.web.receiving import receive_form
 
@@ -112,7 +111,7 @@ async def upload_page(
     options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     is_starting = start is not None and not start.is_done
     if start is not None and is_starting:
-        check = running_check(start.progress)
+        check = Check.running(start.progress)
     else:
         check = await _check(place, handing_in, upload, options)
     fault = None if start is None or is_starting else why_not_started(start)
@@ -181,19 +180,19 @@ async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: R
     deed = handing_in.find_check(upload, options) or handing_in.check(upload, options)
     await _wait_a_moment(deed)
     if not deed.is_done:
-        return running_check(deed.progress)
+        return Check.running(deed.progress)
     try:
         return await asyncio.to_thread(_finished, place, deed.result(), options)
-    except (Unreadable, Rejected) as refused:
-        return refused_check(refused)
+    except (Unreadable, Rejected) as error:
+        return Check.unusable(error)
     except Exception as error:  # noqa: BLE001 - what it is, is said where errors become words
-        return failed_check(to_http_error(error).detail)
+        return Check.failed(to_http_error(error).detail)
 
 
 def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     database = place.database
     unfinished = find_unfinished(database.engine, database.instance_id, checked.source.content_hash, options)
-    return finished_check(checked, unfinished=unfinished.job if unfinished else None)
+    return Check.finished(checked, unfinished=unfinished.job if unfinished else None)
 
 
 def why_not_started(start: Deed[Started]) -> str:

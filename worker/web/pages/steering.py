@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
@@ -23,8 +23,7 @@ from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
-from worker.web.pages.notices import go_and_tell
-from worker.web.pages.rendering import render, with_names
+from worker.web.pages.rendering import go_and_tell, render, with_names
 from worker.web.pages.rows import to_row
 
 router = APIRouter(prefix="/jobs/{job_id}")
@@ -32,14 +31,19 @@ router = APIRouter(prefix="/jobs/{job_id}")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked before something is done. `label`: of the button that does it."""
+    """What is asked before something is done. `action`: where the answer is sent; `label`, `kind`: of the button that does it.
+    `back`: the page to leave for, with its words; empty: the job's."""
 
+    action: str
     heading: str
     sentences: Sequence[str]
     label: str
     kind: str = "primary"
     can: bool = True
     asks_first: bool = False
+    hidden: Sequence[tuple[str, str]] = ()
+    back: str = ""
+    back_label: str = "Back to the job"
 
 
 @router.get("/pause")
@@ -54,8 +58,8 @@ def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenP
         sentences.append(
             f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
         )
-    question = Question(with_names("Pause {}?", job.source_name), sentences, "Pause")
-    return _ask(request, job, "pause", question, {JobState.RUNNING})
+    question = Question(f"/jobs/{job_id}/pause", with_names("Pause {}?", job.source_name), sentences, "Pause")
+    return _ask(request, job, question, {JobState.RUNNING})
 
 
 @router.post("/pause")
@@ -77,9 +81,13 @@ async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place:
     if job.held:
         sentences.append(f"{counted(job.held, 'row')} of them held back so far.")
     question = Question(
-        with_names("Resume {}?", job.source_name), sentences, "Resume", asks_first=job.held > 0
+        f"/jobs/{job_id}/resume",
+        with_names("Resume {}?", job.source_name),
+        sentences,
+        "Resume",
+        asks_first=job.held > 0,
     )
-    return _ask(request, job, "resume", question, {JobState.PAUSED})
+    return _ask(request, job, question, {JobState.PAUSED})
 
 
 @router.post("/resume")
@@ -106,8 +114,14 @@ def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: Given
     ]
     if in_hand:
         sentences.insert(1, f"{counted(in_hand, 'row')} in hand of a worker will still be settled.")
-    question = Question(with_names("Cancel {}?", job.source_name), sentences, "Cancel the job", "danger")
-    return _ask(request, job, "cancel", question, {JobState.RUNNING, JobState.PAUSED})
+    question = Question(
+        f"/jobs/{job_id}/cancel",
+        with_names("Cancel {}?", job.source_name),
+        sentences,
+        "Cancel the job",
+        "danger",
+    )
+    return _ask(request, job, question, {JobState.RUNNING, JobState.PAUSED})
 
 
 @router.post("/cancel")
@@ -142,11 +156,12 @@ def ask_retry(
     if job.state is JobState.PAUSED:
         sentences.append("The job is paused: they wait until it is resumed.")
     what = f"row {row:,}" if row is not None else "rows"
-    question = Question(with_names(f"Retry {what} of {{}}?", job.source_name), sentences, "Retry")
     hidden = [("reason", reason)] if reason else []
     hidden += [("row", str(row))] if row is not None else []
+    heading = with_names(f"Retry {what} of {{}}?", job.source_name)
+    question = Question(f"/jobs/{job_id}/retry", heading, sentences, "Retry", hidden=hidden)
     ended_or_not = {JobState.RUNNING, JobState.PAUSED, JobState.COMPLETED, JobState.CANCELLED}
-    return _ask(request, job, "retry", question, ended_or_not, hidden=hidden)
+    return _ask(request, job, question, ended_or_not)
 
 
 def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
@@ -190,33 +205,11 @@ def do_retry(
     return go_and_tell(request, f"/jobs/{job_id}", "retried", **numbers)
 
 
-def _ask(
-    request: Request,
-    job: JobStatus,
-    deed: str,
-    question: Question,
-    states: set[JobState],
-    *,
-    hidden: Sequence[tuple[str, str]] = (),
-) -> Response:
-    can = job.state in states and not is_ending(job)
-    sentences = (
-        question.sentences if can else [f"The job is {state_in_words(job)}, so this cannot be done now."]
-    )
-    return render(
-        request,
-        "pages/confirm.html",
-        section="jobs",
-        job=job,
-        action=f"/jobs/{job.id}/{deed}",
-        heading=question.heading,
-        sentences=sentences,
-        label=question.label,
-        kind=question.kind,
-        can=can,
-        asks_first=question.asks_first and can,
-        hidden=hidden,
-    )
+def _ask(request: Request, job: JobStatus, question: Question, states: set[JobState]) -> Response:
+    if job.state not in states or is_ending(job):
+        sentences = [f"The job is {state_in_words(job)}, so this cannot be done now."]
+        question = replace(question, can=False, asks_first=False, sentences=sentences)
+    return render(request, "pages/confirm.html", section="jobs", job=job, question=question)
 
 
 def _steerable(place: Place, job_id: str) -> JobStatus:
