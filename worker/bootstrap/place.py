@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from worker.clock import Clock
-from worker.cyclr.errors import CyclrError
+from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.cyclr.limiter_rule import Rule
-from worker.domain.pace import Pace
+from worker.domain.pace import LimiterState, Pace
+from worker.domain.server_faults import ServerFault
 from worker.embedded import Home
+from worker.jobs.away import ask_limiter
 from worker.settings import CyclrSettings, InvalidSettings, parse_sealing_keys
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.sealing import Sealer
@@ -154,6 +156,17 @@ class Place:
             instance_id=instance_id,
         )
 
+    async def look_at_limiter(self, instance_id: str) -> LimiterState | ServerFault | None:
+        """How the limiter of this instance stands, or why nobody may call; None where nobody runs one."""
+        limiter = self.limiter(instance_id)
+        if limiter is None:
+            return None
+        try:
+            return await ask_limiter(limiter)
+        finally:
+            with suppress(LimiterAway):
+                await limiter.aclose()
+
     def open_cyclr(self) -> "AbstractAsyncContextManager[tuple[CyclrClient, Limiter]]":
         """A client and a limiter of one's own, for the running loop."""
         from worker.bootstrap.cyclr import open_cyclr
@@ -183,6 +196,16 @@ class Place:
                 opened = await self._stack.enter_async_context(self.open_cyclr())
                 self._opened = (self.broker, *opened)
             return self._opened[1], self._opened[2]
+
+    async def limiter_state(self, instance_id: str) -> LimiterState | ServerFault | None:
+        """As `look_at_limiter`, by the web server's own connections where it is ours. On the server's event loop only."""
+        if instance_id == self.database.instance_id:
+            try:
+                _, limiter = await self.cyclr()
+            except (CyclrError, InvalidSettings):
+                return None
+            return await ask_limiter(limiter)
+        return await self.look_at_limiter(instance_id) if self.redis_url else None
 
     async def pace(self) -> Pace:
         """How fast Cyclr is called; as this process was set to where nobody can be asked. On the server's event loop only."""

@@ -9,10 +9,10 @@ from worker.bootstrap.place import Place
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import Code, PauseReason
 from worker.jobs.standing import refusal_in_words
+from worker.jobs.views import Job
 from worker.store.jobs import JobStatus, cancel_job, pause_job, resume_job
-from worker.store.listing import list_api_hosts
 from worker.store.steering import WrongState, retry_job
-from worker.web.api.models import Job, Retried
+from worker.web.api.models import RetryDone
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job
 from worker.web.guards import GivenPlace, Writer
@@ -72,7 +72,7 @@ def cancel(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
 @router.post(
     "/retry", operation_id="retryJob", summary="Try failed and cancelled rows again", responses=ANSWERS
 )
-def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None = None) -> Retried:
+def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None = None) -> RetryDone:
     """Each begins anew, with a look into its account first."""
     require_own_job(place, job_id)
     asked = wanted or Retry()
@@ -83,15 +83,14 @@ def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None
         raise wrong_state(place, job_id, "retried") from None
     place.ring()
     job = show_job(place, require_job(place, job_id))
-    return Retried(queued=retried.queued, wiped=retried.wiped, live=retried.live, job=job)
+    return RetryDone(queued=retried.queued, wiped=retried.wiped, live=retried.live, job=job)
 
 
 def require_own_job(place: Place, job_id: str) -> JobStatus:
     """A job that the workers beside this process would take. Raises: HttpError (404, 409)."""
     job = require_job(place, job_id)
     if job.instance_id != place.database.instance_id:
-        host = list_api_hosts(place.database.engine)[job.instance_id]
-        detail = f"Job {job_id} is of {host}, with the client id that it was begun with; this server is of another Cyclr."
+        detail = f"Job {job_id} is of {job.api_host}, with the client id that it was begun with; this server is of another Cyclr."
         raise HttpError(409, "other_instance", detail)
     return job
 

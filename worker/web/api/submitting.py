@@ -18,21 +18,20 @@ from worker.domain.wording import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
 from worker.jobs.options import RunOptions
+from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY
 from worker.store.listing import find_job
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.models import (
-    JobWithWarnings,
     Submitted,
     Validation,
     to_fault,
     to_validation,
 )
 from worker.web.api.parameters import AsWritten
-from worker.web.api.showing import show_job_with_warnings
-from worker.web.faults import NO_NUL, VISIBLE_ASCII, Fault, known_name
+from worker.web.faults import NO_NUL, VISIBLE_ASCII, known_name
 from worker.web.faults import to_fault as to_fault_of_request
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
@@ -230,10 +229,11 @@ async def submit(
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        job = await run_in_threadpool(show_job_with_warnings, place, started.job)
+        now = place.clock.now()
+        job = await run_in_threadpool(view_job_with_warnings, place.database.engine, started.job, now)
         if not started.is_new:
             return job
-        return Submitted(**job.model_dump(), comments=started.comments, empty=started.empty)
+        return Submitted(**dict(job), comments=started.comments, empty=started.empty)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 

@@ -159,7 +159,7 @@ def page_of(state: LinkState | NotSent, connector_name: str) -> CustomerPage:
 async def authorise_page(request: Request, token: str, place: GivenPlace) -> Response:
     """Spends nothing, so that mail scanners may open it as often as they like."""
 
-    async def look() -> CustomerPage:
+    async def show() -> CustomerPage:
         links = find_links(place)
         if links is None:
             return AWAY
@@ -167,7 +167,7 @@ async def authorise_page(request: Request, token: str, place: GivenPlace) -> Res
         seen = await asyncio.to_thread(links.open if is_opened else links.look_at, token)
         return page_of(seen.state, seen.connector_name)
 
-    return await _answer(request, place, look)
+    return await _answer(request, place, show)
 
 
 @router.post("/authorise/{token}")
@@ -216,10 +216,10 @@ def customers_error_page(request: Request, error: HttpError) -> Response:
 
 
 async def _answer(
-    request: Request, place: Place, look: Callable[[], Awaitable[CustomerPage | SentOn]]
+    request: Request, place: Place, act: Callable[[], Awaitable[CustomerPage | SentOn]]
 ) -> Response:
     try:
-        found = await look()
+        found = await act()
     except Exception as error:
         if not is_database_away(error):
             raise
