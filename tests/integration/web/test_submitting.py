@@ -89,7 +89,7 @@ def count(site: Site, table: Any) -> int:
 
 def assert_nothing_waits(site: Site) -> None:
     assert count(site, uploads) == count(site, upload_pieces) == 0
-    folder = getattr(site.place.waiting._pieces, "_folder", None)
+    folder = getattr(site.waiting._pieces, "_folder", None)
     assert folder is None or not list(folder.glob("*"))
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.bootstrap.place import Place
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import Code, PauseReason
 from worker.jobs.standing import refusal_in_words
@@ -14,10 +15,9 @@ from worker.store.steering import WrongState, retry_job
 from worker.web.api.models import RetryDone
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job
-from worker.web.guards import Writer
+from worker.web.guards import GivenPlace, Writer
 from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_bodies import JsonRoute
-from worker.web.place import GivenPlace, Place
 
 ANSWERS = error_answers(403, 404, 409)
 MOST_ROWS = 2_147_483_647
@@ -53,7 +53,7 @@ def pause(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
 def resume(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Resume | None = None) -> Job:
     """Connectors are looked up again first."""
     require_own_job(place, job_id)
-    with place.keep(job_id):
+    with place.watch(job_id):
         if not resume_job(place.database.engine, job_id, first=wanted.first if wanted else None):
             raise wrong_state(place, job_id, "resumed")
     place.ring()
@@ -77,7 +77,7 @@ def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None
     require_own_job(place, job_id)
     asked = wanted or Retry()
     try:
-        with place.keep(job_id):
+        with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, codes=asked.codes, reason=asked.reason)
     except WrongState:
         raise wrong_state(place, job_id, "retried") from None
