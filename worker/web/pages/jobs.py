@@ -7,6 +7,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState
@@ -21,11 +22,10 @@ from worker.store.tallies import FailurePlace, list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.api.showing import require_job
 from worker.web.faults import FAILURE_PLACE
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown, ReasonShown
 from worker.web.pages.rendering import address, render, render_and_tell
 from worker.web.pages.rows import AskedRows, rows_of
-from worker.web.place import GivenPlace, Place
 
 PAGE = 25
 # The filter's words -> the jobs that they mean: in one of these states, with a row that this counter counts.

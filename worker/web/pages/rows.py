@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
@@ -17,7 +18,6 @@ from worker.store.tallies import find_failure
 from worker.web.api.parameters import PageText
 from worker.web.pages.progress import ReasonShown
 from worker.web.pages.rendering import address
-from worker.web.place import Place
 
 PAGE = 25
 KEY = re.compile(KEY_PATTERN)

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState
@@ -21,10 +22,9 @@ from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
 from worker.web.api.showing import require_own_job, wrong_state
 from worker.web.api.steering import Resume, cancel, pause, resume
-from worker.web.guards import PageWriter
+from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import go_and_tell, render, with_names
-from worker.web.place import GivenPlace, Place
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -186,7 +186,7 @@ def do_retry(
 ) -> Response:
     require_own_job(place, job_id)
     try:
-        with place.keep(job_id):
+        with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, reason=reason or None, row_number=row)
     except WrongState:
         raise wrong_state(place, job_id, "retried") from None
