@@ -38,7 +38,7 @@ ANSWER_MUTANTS = (
         "unreadable_refusal_is_believed",
         "worker/cyclr/answers.py",
         "a row is given up as refused whose Name is in use by its own lost install",
-        "    if answer.fault and status != 401:\n",
+        "    if answer.fault and not answer.is_cut and status != 401:\n",
         "    if answer.fault and status == 401:\n",
         (f"{_ANSWERS}::test_an_unreadable_400_may_have_said_that_the_name_is_in_use",),
     ),

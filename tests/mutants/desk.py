@@ -107,7 +107,7 @@ DESK_MUTANTS = (
         "reader_sees_links",
         "worker/web/desk/api.py",
         "a key that may only read is given links",
-        "    links = find_links(place) if caller.can_write else None\n",
+        "    links = find_links(place) if with_links else None\n",
         "    links = find_links(place)\n",
         (f"{API}::test_a_key_that_may_only_read_sees_no_link_and_changes_nothing",),
     ),

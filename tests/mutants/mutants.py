@@ -187,10 +187,10 @@ MUTANTS = (
     ),
     Mutant(
         "command_beside_another_is_not_heard",
-        "worker/cli/session.py",
+        "worker/cli/home.py",
         "the workers of another command make the calls of this one at their own rate",
-        "        if self._needs_workers and not isinstance(self._broker, Rule):\n",
-        "        if self._home.is_owned and not isinstance(self._broker, Rule):\n",
+        "        if self._needs_workers and not isinstance(self.broker, Rule):\n",
+        "        if self.home.is_owned and not isinstance(self.broker, Rule):\n",
         ("tests/commands/test_two_rates.py",),
     ),
     Mutant(
@@ -472,10 +472,10 @@ MUTANTS = (
     ),
     Mutant(
         "jobs_locked_in_any_order",
-        "worker/store/settling.py",
+        "worker/store/endings.py",
         "a settle holds one job while it waits for another that comes before it",
-        "        select(jobs.c.id, jobs.c.created_at, jobs.c.pace_s).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)\n",
-        "        select(jobs.c.id, jobs.c.created_at, jobs.c.pace_s).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id.desc())\n",
+        "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)\n",
+        "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id.desc())\n",
         (
             "tests/integration/store/test_sessions.py::test_a_settle_locks_its_jobs_in_one_order_also_those_that_it_only_pauses",
         ),

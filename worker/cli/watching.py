@@ -13,17 +13,17 @@ from worker.cli.exits import say
 from worker.cli.progress import open_display
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import Going, read_going
 from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
-from worker.store.next_step import find_next_step, why_it_waits
+from worker.store.next_step import find_next_step
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
-    from worker.cli.session import Session
+    from worker.cli.home import TendedHome
     from worker.cyclr.limiter import Limiter
 
 
@@ -31,11 +31,12 @@ from functools import partial
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.exits import STOPPED, failures_in_words
 from worker.cli.options import JobArgument
 from worker.cli.outcome import say_outcome
+from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
-from worker.cli.workplace import Place, opened_place, require_job
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 
@@ -56,15 +57,15 @@ Exit codes:
 app = typer.Typer(rich_markup_mode=None)
 
 
-def see_through(session: "Session", job_id: str) -> JobStatus:
+def see_through(home: "TendedHome", job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
-    engine = session.database.engine
-    standstill = Standstill(engine, Clock(), session.find_workers_began_ago_s)
+    engine = home.database.engine
+    standstill = Standstill(engine, Clock(), home.find_workers_began_ago_s)
     pace = PaceReader(engine, Clock())
     try:
-        with interrupts() as asked, LimiterNote(session.limiter) as note, open_display(Clock()) as display:
+        with interrupts() as asked, LimiterNote(home.limiter) as note, open_display(Clock()) as display:
             while True:
-                session.tend()
+                home.tend()
                 job = get_job(engine, job_id)
                 display.show(job, pace.read(job), note.read() or standstill.read(job))
                 if job.state is not JobState.RUNNING:
@@ -73,23 +74,23 @@ def see_through(session: "Session", job_id: str) -> JobStatus:
                     pause_job(engine, job_id, PauseReason.INTERRUPTED)
                     continue
                 asked.wait(LOOK_EVERY_S)
-            _drain(session, job_id)
+            _drain(home, job_id)
             job = get_job(engine, job_id)
             display.show(job, pace.read(job), "")
     except KeyboardInterrupt:
-        session.kill()
+        home.kill()
         say("Stopped at once. What was in flight is looked for by the next run.")
     return get_job(engine, job_id)
 
 
-def _drain(session: "Session", job_id: str) -> None:
+def _drain(home: "TendedHome", job_id: str) -> None:
     """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
     clock = Clock()
     began = clock.moment()
-    while count_in_hand(session.database.engine, job_id):
-        if clock.since(began) > session.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
+    while count_in_hand(home.database.engine, job_id):
+        if clock.since(began) > home.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
             return
-        session.tend()
+        home.tend()
         # Under the caller's `interrupts`: one that was heard already would not let it wait, a second Ctrl-C ends this.
         time.sleep(LOOK_EVERY_S)
 
@@ -140,12 +141,13 @@ class Standstill:
             self._read_at = self._clock.moment()
             began_ago_s = self._find_workers_began_ago_s()
             step = find_next_step(self._engine, job, workers_began_ago_s=began_ago_s)
-            self._text = why_it_waits(job, step)
+            self._text = why_it_waits(job.state, step)
         return self._text
 
 
 class LimiterNote:
-    """What the shared limiter has to say to a person: a closed gate, a lowered rate, an outage, another one's limit."""
+    """What the shared limiter has to say to a person who knows the settings: a closed gate, a lowered rate, an outage, another
+    one's limit; nothing where all is as they say."""
 
     READ_EVERY_S = 1.0
 
@@ -177,35 +179,20 @@ class LimiterNote:
             return self._runner.run(self._describe())
         except LimiterAway as away:
             self._forget()  # a new owner of the home has a new one
-            return f"waiting for the limiter: {why_nobody_calls(away)}"
+            return nobody_calls(why_nobody_calls(away))
 
     async def _describe(self) -> str:
         if self._limiter is None:
             self._limiter = self._open_limiter()
         if self._limiter is None:
             return ""
-        return limiter_note(await self._limiter.state())
+        state = await self._limiter.state()
+        return state.holds_back or ("" if state.pace.is_own else f"at {state.pace}")
 
     def _forget(self) -> None:
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
             self._runner.run(limiter.aclose())
-
-
-def limiter_note(state: LimiterState) -> str:
-    """What a person who knows the settings would not expect; nothing where all is as they say."""
-    return what_holds_back(state) or ("" if state.pace.is_own else f"at {state.pace}")
-
-
-def what_holds_back(state: LimiterState) -> str:
-    """Why fewer calls are made just now than the limit allows; nothing where it is used in full."""
-    if state.outage_level:
-        return f"{state.outage or 'Cyclr does not answer'}, trying again in {max(1, round(state.gate_closed_for_s))} s"
-    if state.gate_closed_for_s > 0:
-        return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
-    if state.rate_per_second < 0.98 * state.pace.per_second:
-        return f"slowed to {round(state.rate_per_second, 1):g} calls/s for a while, as Cyclr asked"
-    return ""
 
 
 @app.command("watch", epilog=WATCH_EXAMPLES)
@@ -265,7 +252,9 @@ def _look(
     except TakesNoWrites:
         display.show(job, Going(), "the database takes no writes")
     except DatabaseAway as away:
-        display.show(job, Going(), f"waiting for the database: {database_fault(away) or away}")
+        fault = database_fault(away)
+        text = f"{fault}, so nothing is claimed or written" if fault else str(away)
+        display.show(job, Going(), text)
     return job
 
 

@@ -46,13 +46,15 @@ NO_MESSAGE = "no message"
 class Answer:
     """An answer as read from the wire. Cyclr echoes credentials in clear: never store, log or print it.
 
-    `fault`: why its body cannot be read, in words for people; "" where it can, and for each 200.
+    `fault`: why `body` is not all that was sent, in words for people; "": it is. `is_cut`: since there was more of it than was
+    asked for, and `body` is how it begins.
     """
 
     status: int
     headers: httpx.Headers
     body: bytes
     fault: str = ""
+    is_cut: bool = False
 
     def __repr__(self) -> str:
         return f"Answer(status={self.status})"
@@ -193,8 +195,8 @@ def _error_of(answer: Answer, *, token_id: str, now: datetime, secrets: Collecti
         return Redirected(status)
     if not 400 <= status < 500:
         return OutcomeUnknown(f"status {status}: {message}", status)
-    if answer.fault and status != 401:
-        # What cannot be read may have said that the Name is in use.
+    # How a long text begins is all that is shown of it; what cannot be read may have said that the Name is in use.
+    if answer.fault and not answer.is_cut and status != 401:
         return OutcomeUnknown(f"status {status}, but the answer cannot be read: {answer.fault}", status)
     # Judged before it is scrubbed: a property's value may be a word of this very sentence.
     if _says_name_in_use(_message(answer.body)):

@@ -23,8 +23,8 @@ from worker.cyclr.transport import (
     MAX_ERROR_BYTES,
     MAX_ONE_BYTES,
     cyclr_fault,
-    read_body,
     reason_of,
+    receive,
     was_never_sent,
 )
 from worker.domain.accounts import why_no_account_id
@@ -94,7 +94,9 @@ class Exchange:
         """A request, not sent yet. Raises: Refused for an account id that no header can carry."""
         headers = dict(self._headers)
         if account_id is not None:
-            headers[b"X-Cyclr-Account"] = _header_value(account_id)
+            require_account_id(account_id)  # whatever else stands in an id: it must not end the header
+            # UTF-8: for ASCII that is what every server reads. How Cyclr reads other letters in this header is not known.
+            headers[b"X-Cyclr-Account"] = account_id.encode()
         content = None
         if body is not None:
             headers[b"Content-Type"] = b"application/json"
@@ -121,7 +123,14 @@ class Exchange:
         await permit.ready()
         began = self._clock.moment()
         outcome = await self._send(request, most_bytes)
-        permit.ended(_in_a_word(outcome), self._clock.since(began))
+        match outcome:
+            case Answer(status=status):
+                word = str(status)
+            case NeverSent():
+                word = "never_sent"
+            case OutcomeUnknown():
+                word = "unknown"
+        permit.ended(word, self._clock.since(began))
         await self._report(outcome, account_id, began)
         if isinstance(outcome, CyclrError):
             raise outcome
@@ -138,20 +147,20 @@ class Exchange:
                 response = await self._http.handle_async_request(request)
                 async with contextlib.aclosing(response):
                     is_good = response.status_code == 200
-                    body = await read_body(response, most_bytes if is_good else MAX_ERROR_BYTES)
-                    if is_good and body.fault:
-                        kind = "answer_too_large" if body.is_cut else "answer_unreadable"
-                        return _failed(f"the answer cannot be read: {body.fault}", kind)
-                    # How a long text begins is all that is shown of it.
-                    fault = "" if body.is_cut else body.fault
-                    return Answer(response.status_code, response.headers, body.content, fault)
+                    answer = await receive(response, most_bytes if is_good else MAX_ERROR_BYTES)
+                    if not (is_good and answer.fault):
+                        return answer
+                    failure = OutcomeUnknown(f"the answer cannot be read: {answer.fault}")
+                    kind = "answer_too_large" if answer.is_cut else "answer_unreadable"
+                    failure.server_fault = ServerFault(Server.CYCLR, kind, failure.reason)
+                    return failure
         except TimeoutError:
             return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
         except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
             reason = reason_of(error)
-            failure = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
-            failure.server_fault = cyclr_fault(error)
-            return failure
+            lost = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
+            lost.server_fault = cyclr_fault(error)
+            return lost
 
     async def _report(self, outcome: Answer | CyclrError, account_id: str, began: Moment) -> None:
         _note(outcome)
@@ -167,12 +176,6 @@ class Exchange:
                 await self._limiter.note_success(began)
 
 
-def _failed(reason: str, kind: str) -> OutcomeUnknown:
-    failure = OutcomeUnknown(reason)
-    failure.server_fault = ServerFault(Server.CYCLR, kind, reason)
-    return failure
-
-
 def _note(outcome: Answer | CyclrError) -> None:
     """For the log, and for whoever asks what ails Cyclr. One call that fails is no alarm; one that cannot be made is."""
     match outcome:
@@ -185,22 +188,6 @@ def _note(outcome: Answer | CyclrError) -> None:
             ALARMS.failed(ServerFault(Server.CYCLR, f"status_{status}"), CALLING, after=ALARMING_IN_A_ROW)
         case Answer():
             ALARMS.went_well(Server.CYCLR, CALLING)
-
-
-def _in_a_word(outcome: Answer | NeverSent | OutcomeUnknown) -> str:
-    match outcome:
-        case Answer():
-            return str(outcome.status)
-        case NeverSent():
-            return "never_sent"
-        case OutcomeUnknown():
-            return "unknown"
-
-
-def _header_value(account_id: str) -> bytes:
-    """UTF-8: for ASCII that is what every server reads. How Cyclr reads other letters in this header is not known."""
-    require_account_id(account_id)  # whatever else stands in an id: it must not end the header
-    return account_id.encode()
 
 
 def require_account_id(account_id: str) -> None:

@@ -21,14 +21,13 @@ from worker.cyclr.slots import (
     GATE_READ_EVERY_S,
     LATENESS_S,
     Gate,
-    LimiterState,
     Outlook,
     Reservation,
     Sleep,
     Slot,
     Streak,
 )
-from worker.domain.pace import Pace
+from worker.domain.pace import LimiterState, Pace
 from worker.domain.server_faults import Server, ServerFault
 from worker.telemetry import ALARMS
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
 from worker.cyclr.limiter_rule import LATENESS, LONGEST_GATE, SECOND, Reply
-from worker.domain.pace import Pace
-from worker.domain.server_faults import ServerFault
 
 LATENESS_S = LATENESS / SECOND
 GATE_READ_EVERY_S = 0.25
@@ -149,18 +147,6 @@ class Outlook:
 
     slots: int
     retry_in_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class LimiterState:
-    """For display. `rate_per_second`: what a gate of Cyclr has left of `pace`. `outage_level`: outages in a row, 0 when
-    Cyclr answers; `outage`: what a caller met last then, None where it is not known."""
-
-    rate_per_second: float
-    pace: Pace
-    gate_closed_for_s: float
-    outage_level: int
-    outage: ServerFault | None = None
 
 
 # Cyclr is taken to be down after so many failures in a row, over so many accounts or more.

@@ -14,8 +14,7 @@ import select
 import ssl
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
+from worker.cyclr.answers import Answer
 from worker.domain.server_faults import Server, ServerFault, sentence
 
 _IDLE_CONNECTION_S = (
@@ -207,27 +207,16 @@ _REST_AFTER_BYTES = 256 * 1024
 _REST_AFTER_PIECES = 4  # of the transport; each may be made of thousands of tiny ones
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Body:
-    """What could be read. `fault`: why that is not all that was sent, in words for people; "": it is.
-
-    `is_cut`: since there was more of it than was asked for, and `content` is how it begins.
-    """
-
-    content: bytes
-    fault: str = ""
-    is_cut: bool = False
-
-
-async def read_body(response: httpx.Response, most_bytes: int) -> Body:
-    """The body, unpacked, at most `most_bytes` of it: packed or not, the rest is not read.
+async def receive(response: httpx.Response, most_bytes: int) -> Answer:
+    """The answer with its body, unpacked, at most `most_bytes` of it: packed or not, the rest is not read.
 
     Raises: what the connection raises.
     """
+    answer = partial(Answer, response.status_code, response.headers)
     # Several headers are one with commas here.
     packing = response.headers.get("Content-Encoding", "identity").strip().lower()
     if packing not in ("gzip", "identity"):
-        return Body(b"", "it is packed in another way than asked for (expected gzip, once, or nothing)")
+        return answer(b"", "it is packed in another way than asked for (expected gzip, once, or nothing)")
     unpack = _Gzip() if packing == "gzip" else None
     body = bytearray()
     came = pieces = rested_at = 0
@@ -245,12 +234,12 @@ async def read_body(response: httpx.Response, most_bytes: int) -> Body:
                 rested_at = len(body)
                 await asyncio.sleep(0)
         if came > most_bytes or len(body) > most_bytes:
-            return Body(bytes(body[:most_bytes]), f"it is larger than {_in_words(most_bytes)}", is_cut=True)
+            return answer(bytes(body[:most_bytes]), f"it is larger than {_in_words(most_bytes)}", is_cut=True)
         if unpack is not None and unpack.is_broken:
-            return Body(b"", DAMAGED)
+            return answer(b"", DAMAGED)
     if unpack is not None and not unpack.has_ended:
-        return Body(b"", DAMAGED)
-    return Body(bytes(body))
+        return answer(b"", DAMAGED)
+    return answer(bytes(body))
 
 
 class _Gzip:

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 
 class ItemState(StrEnum):
+    HELD = "held"  # until something else has happened (`held_for`); nothing writes it yet
     QUEUED = "queued"
     RUNNING = "running"
     INSTALLED = "installed"

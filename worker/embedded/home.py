@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from worker.clock import Clock
 from worker.embedded.errors import HomeUnusable, LeftoverAlive
-from worker.embedded.processes import FILE_MODE, Runtime, end_process, is_alive, read_runtime
+from worker.embedded.processes import FILE_MODE, Runtime
 from worker.settings import CyclrSettings
 
 FOLDER_MODE = 0o700
@@ -189,7 +189,7 @@ class Home:
     def find_runtime(self) -> Runtime | None:
         """What the owner runs, or ran when it was killed; None where it runs no service, or not yet."""
         text = self._read(self._runtime_path.name)
-        return None if text is None else read_runtime(text)
+        return None if text is None else Runtime.find(text)
 
     def find_workers_began_ago_s(self) -> float | None:
         """Seconds since the owner of the home has started its workers; None where it has not, or there is none."""
@@ -219,9 +219,9 @@ class Home:
             return ()
         ended = []
         for name, mark in runtime.children.items():
-            if not is_alive(mark):
+            if not mark.is_alive:
                 continue
-            if not end_process(mark, within_s=_END_LEFTOVER_WITHIN_S):
+            if not mark.end(within_s=_END_LEFTOVER_WITHIN_S):
                 raise LeftoverAlive(name, mark.pid)
             ended.append(name)
         self.forget_runtime()

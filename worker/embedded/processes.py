@@ -30,52 +30,50 @@ class ProcessMark:
     pid: int
     started: str
 
+    @classmethod
+    def find(cls, pid: int) -> "ProcessMark | None":
+        """The process that has this id now; None where there is none, or only a zombie."""
+        if pid <= 0:
+            return None
+        started = _start_on_linux(pid) if sys.platform == "linux" else _start_elsewhere(pid)
+        return None if started is None else cls(pid, started)
 
-def find_mark(pid: int) -> ProcessMark | None:
-    """The process that has this id now; None where there is none, or only a zombie."""
-    if pid <= 0:
-        return None
-    started = _start_on_linux(pid) if sys.platform == "linux" else _start_elsewhere(pid)
-    return None if started is None else ProcessMark(pid, started)
+    @classmethod
+    def own(cls) -> "ProcessMark":
+        """This very process."""
+        return cls.find(os.getpid()) or cls(os.getpid(), "unknown")
 
+    @property
+    def is_alive(self) -> bool:
+        return self.find(self.pid) == self
 
-def own_mark() -> ProcessMark:
-    """This very process."""
-    return find_mark(os.getpid()) or ProcessMark(os.getpid(), "unknown")
+    def end(self, *, within_s: float) -> bool:
+        """Kill this very process and wait until it is gone; False where it is still there after `within_s`.
 
+        A stranger that has its id by now is left alone. A second call is safe.
+        """
+        with suppress(ProcessLookupError, PermissionError):
+            self._kill()
+        deadline = time.monotonic() + within_s
+        while self.is_alive:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
-def is_alive(mark: ProcessMark) -> bool:
-    return find_mark(mark.pid) == mark
-
-
-def end_process(mark: ProcessMark, *, within_s: float) -> bool:
-    """Kill this very process and wait until it is gone; False where it is still there after `within_s`.
-
-    A stranger that has its id by now is left alone. A second call is safe.
-    """
-    with suppress(ProcessLookupError, PermissionError):
-        _kill(mark)
-    deadline = time.monotonic() + within_s
-    while is_alive(mark):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
-
-
-def _kill(mark: ProcessMark) -> None:
-    if sys.platform != "linux":
-        # What it started is in its group, and no kernel ends it with its parent there.
-        if is_alive(mark):
-            os.killpg(mark.pid, signal.SIGKILL)
-        return
-    with _pinned(mark.pid) as fd:
-        if not is_alive(mark):
+    def _kill(self) -> None:
+        if sys.platform != "linux":
+            # What it started is in its group, and no kernel ends it with its parent there.
+            if self.is_alive:
+                os.killpg(self.pid, signal.SIGKILL)
             return
-        if fd is None:
-            os.kill(mark.pid, signal.SIGKILL)
-        else:
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        with _pinned(self.pid) as fd:
+            if not self.is_alive:
+                return
+            if fd is None:
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
 
 
 @contextmanager
@@ -130,7 +128,7 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes], lifeline_fd: int | None) -> None:
         self._process = process
         self._lifeline_fd = lifeline_fd
-        self.mark = find_mark(process.pid) or ProcessMark(process.pid, "ended at once")
+        self.mark = ProcessMark.find(process.pid) or ProcessMark(process.pid, "ended at once")
 
     @property
     def pid(self) -> int:
@@ -271,29 +269,26 @@ class Runtime:
             }
         )
 
-
-def read_runtime(text: str) -> Runtime | None:
-    """The runtime in a text that `to_text` made; None for any other text: a file that nobody can read binds nobody."""
-    try:
-        found = json.loads(text)
-        return Runtime(
-            owner=_mark(found["owner"]),
-            children={str(name): _mark(pair) for name, pair in found["children"].items()},
-            socket_folder=Path(found["socket_folder"]),
-            redis_url=str(found["redis_url"]),
-            workers_began_at=_moment(found.get("workers_began_at")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+    @classmethod
+    def find(cls, text: str) -> "Runtime | None":
+        """The runtime in a text that `to_text` made; None for any other text: a file that nobody can read binds nobody."""
+        try:
+            found = json.loads(text)
+            began_at = found.get("workers_began_at")
+            return cls(
+                owner=_mark(found["owner"]),
+                children={str(name): _mark(pair) for name, pair in found["children"].items()},
+                socket_folder=Path(found["socket_folder"]),
+                redis_url=str(found["redis_url"]),
+                workers_began_at=None if began_at is None else datetime.fromisoformat(began_at),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
 
 
 def _mark(pair: list[object]) -> ProcessMark:
     pid, started = pair
     return ProcessMark(int(str(pid)), str(started))
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def open_log(path: Path) -> int:

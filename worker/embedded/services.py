@@ -10,7 +10,7 @@ from worker.clock import Clock, Moment
 from worker.embedded import valkey
 from worker.embedded.errors import ServiceNotStarted
 from worker.embedded.home import Home
-from worker.embedded.processes import Child, Runtime, limit_log, own_mark, start_child
+from worker.embedded.processes import Child, ProcessMark, Runtime, limit_log, start_child
 from worker.settings import CyclrSettings
 
 LOG_LIMIT_BYTES = 10_000_000
@@ -132,7 +132,7 @@ class Services:
             raise ServiceNotStarted(valkey.NAME, str(error), log_path) from error
         server = valkey.Valkey(self._binary, folder, log_path, {"PATH": os.defpath, "LC_ALL": "C"})
         # Written before anything runs, so that a kill leaves no folder that nobody knows of.
-        self._write(Runtime(own_mark(), socket_folder=folder, redis_url=server.redis_url))
+        self._write(Runtime(ProcessMark.own(), socket_folder=folder, redis_url=server.redis_url))
         self._keep(valkey.NAME, server.launch, log_path)
         if self._plan.processes:
             self._keep(WORKERS, self._launch_workers, self._home.logs_path / "workers.log")

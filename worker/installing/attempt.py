@@ -22,7 +22,7 @@ from worker.domain.verdicts import (
 )
 from worker.installing.judging import Rules, judge
 from worker.installing.permits import GivenBack, HeldPermit
-from worker.operations.hands import Ended, Hands
+from worker.operations.hands import AttemptEnded, Hands
 from worker.operations.operation import Effect, Operation, Step, looks_before
 from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem
@@ -80,7 +80,7 @@ class ItemAttempt:
                 verdict = await self._take_steps()
             finally:
                 self._room.release()
-        except Ended as ended:
+        except AttemptEnded as ended:
             verdict = ended.verdict
         except GivenBack:
             verdict = Released()

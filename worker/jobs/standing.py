@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.domain import words
+from worker.domain.pace import NextStep
 from worker.domain.states import JobState
 from worker.domain.wording import counted
 from worker.store.jobs import JobStatus
-from worker.store.next_step import NextStep, find_next_step
+from worker.store.next_step import find_next_step
 from worker.store.session import Engine
 from worker.store.tallies import PacePoint, list_pace
 

@@ -17,7 +17,7 @@ from worker.store.connectors import JobConnector
 T = TypeVar("T")
 
 
-class Ended(Exception):
+class AttemptEnded(Exception):
     """The attempt is over, with this verdict."""
 
     def __init__(self, verdict: Verdict) -> None:
@@ -82,9 +82,9 @@ class Hands:
         return await self._with_a_good_token(ask, "account")
 
     async def end_if_account_is_gone(self) -> None:
-        """Raises: Ended."""
+        """Raises: AttemptEnded."""
         if not await self.account_exists():
-            raise Ended(self._account_unknown())
+            raise AttemptEnded(self._account_unknown())
 
     async def connector(self) -> JobConnector:
         """The release to be used, asked for again where it is not known to be the last."""
@@ -96,7 +96,7 @@ class Hands:
         return connector
 
     async def renew(self, connector: JobConnector) -> Fate:
-        """Raises: Ended where the rows fit no release any more, or the account is gone."""
+        """Raises: AttemptEnded where the rows fit no release any more, or the account is gone."""
         try:
             fate = await self._releases.renew(
                 connector, self.item.account_id, lambda: self._calling.next_permit("connector")
@@ -107,7 +107,7 @@ class Hands:
         if fate is Fate.UNFIT:
             reason = f"the connector {connector.name} has a new release that the rows do not fit, or is gone"
             pause = PauseReason.RELEASE_CHANGED
-            raise Ended(RetryAt(0, Code.CONNECTOR_GONE, reason, costs_attempt=False, pause=pause))
+            raise AttemptEnded(RetryAt(0, Code.CONNECTOR_GONE, reason, costs_attempt=False, pause=pause))
         return fate
 
     async def look(self, connector: JobConnector, *, anew: bool = False) -> Finding:
@@ -132,7 +132,7 @@ class Hands:
     async def _with_a_good_token(self, make_call: Callable[[], Awaitable[T]], call: StepKind | str) -> T:
         """The call's answer. A 401 may be about the token or the account: what it was is found out with the same token.
 
-        Raises: Ended with `account_unknown` or `account_refused`; CredentialsRefused.
+        Raises: AttemptEnded with `account_unknown` or `account_refused`; CredentialsRefused.
         """
         has_renewed = has_repeated = False
         while True:
@@ -149,9 +149,9 @@ class Hands:
                         has_renewed = True
                     # An account that is to be made is unknown until then.
                     case Blame.ACCOUNT_UNKNOWN if not _makes_the_account(call):
-                        raise Ended(self._account_unknown()) from None
+                        raise AttemptEnded(self._account_unknown()) from None
                     case _ if has_repeated:
-                        raise Ended(self._account_refused()) from None
+                        raise AttemptEnded(self._account_refused()) from None
                     case _:
                         has_repeated = True
 

@@ -13,7 +13,7 @@ from worker.domain.steps import ACCOUNT, CONNECTOR, Notes, StepKind
 from worker.domain.targets import fold
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
-from worker.operations.hands import Ended, Hands
+from worker.operations.hands import AttemptEnded, Hands
 from worker.operations.operation import Effect, Operation, Step
 from worker.operations.releases import Fate
 from worker.store.claiming import ClaimedItem
@@ -48,7 +48,7 @@ def _asks_for_a_connector(_item: ClaimedItem, notes: Notes) -> bool:
 
 
 async def _look_for_connector(hands: Hands) -> Effect | None:
-    """Raises: Ended where the Name is another connector's, or where the row leaves alone what is there under another Name."""
+    """Raises: AttemptEnded where the Name is another connector's, or where the row leaves alone what is there under another Name."""
     connector = await hands.connector()
     finding = await hands.look(connector)
     if finding.found is not None:
@@ -57,7 +57,7 @@ async def _look_for_connector(hands: Hands) -> Effect | None:
         names = ", ".join(repr(name) for name in finding.same_connector_elsewhere[:5])
         message = f"left alone: the account has this connector under the Name {names}"
         code = Code.PRESENT_UNDER_OTHER_NAME
-        raise Ended(Installed(Outcome.ADOPTED, None, None, is_ours=False, code=code, message=message))
+        raise AttemptEnded(Installed(Outcome.ADOPTED, None, None, is_ours=False, code=code, message=message))
     return None
 
 
@@ -65,7 +65,7 @@ def _of_this_connector(hands: Hands, connector: JobConnector, found: AccountConn
     if fold(found.connector_name) == fold(connector.name):
         return found
     message = f"the Name {hands.item.name!r} is taken in this account by another connector, {found.connector_name!r}"
-    raise Ended(GiveUp(Code.NAME_IN_USE, message))
+    raise AttemptEnded(GiveUp(Code.NAME_IN_USE, message))
 
 
 async def _install(hands: Hands) -> Effect:
@@ -80,7 +80,7 @@ async def _install(hands: Hands) -> Effect:
     except NameInUse as refusal:
         return await _after_name_in_use(hands, connector, refusal)
     except NotFound:
-        raise Ended(await _after_not_found(hands, connector)) from None
+        raise AttemptEnded(await _after_not_found(hands, connector)) from None
     return Effect(is_new=True, shown=created)
 
 
@@ -90,7 +90,7 @@ async def _after_name_in_use(hands: Hands, connector: JobConnector, refusal: Nam
     hands.may_be_there = CONNECTOR
     finding = await hands.look(connector, anew=True)
     if finding.found is None:
-        raise Ended(GiveUp(Code.NAME_IN_USE, refusal.message, refusal.status))
+        raise AttemptEnded(GiveUp(Code.NAME_IN_USE, refusal.message, refusal.status))
     return Effect(is_new=False, shown=_of_this_connector(hands, connector, finding.found))
 
 

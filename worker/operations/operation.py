@@ -25,7 +25,7 @@ class Step:
     """`is_to_do`: whether this item asks for it, and it is not noted as done. `look`: reads only; None means that it is
     surely not done. `act`: exactly one call that changes something.
 
-    Both may end the attempt. Raises: Ended; the errors of a call.
+    Both may end the attempt. Raises: AttemptEnded; the errors of a call.
     """
 
     kind: StepKind

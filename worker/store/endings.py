@@ -32,8 +32,8 @@ class Ended:
 def lock_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:
     """These jobs, whole, locked until the transaction ends."""
     # In one order, whatever is changed of them afterwards: two settles must not wait for each other.
-    rows = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
-    return list(connection.execute(rows.with_for_update(key_share=True)))
+    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
+    return list(connection.execute(locked.with_for_update(key_share=True)))
 
 
 def end_jobs(

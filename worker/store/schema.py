@@ -19,7 +19,7 @@ from worker.store.session import reading
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0013"  # the last migration's revision
+NEWEST = "0014"  # the last migration's revision
 
 
 def migrations_folder() -> Path:

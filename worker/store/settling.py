@@ -29,7 +29,7 @@ from worker.store.losses import is_of_data
 from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
-from worker.store.tallies import CallMade, add_calls, add_failures, add_pace
+from worker.store.tallies import CallMade, add_calls, add_failures, add_outcomes, add_pace
 from worker.telemetry import get_logger
 
 log = get_logger()
@@ -106,6 +106,10 @@ def _settle(
         pause(connection, job_id, reason)
     ended = end_jobs(connection, changed, now, pause_above_percent)
     add_failures(connection, [to_failure(s.item, s.verdict) for s in mine if isinstance(s.verdict, GiveUp)])
+    add_outcomes(
+        connection,
+        [(s.item.job_id, s.verdict.outcome, ()) for s in mine if isinstance(s.verdict, Installed)],
+    )
     add_pace(connection, locked, moves, now)
     add_calls(connection, [(s.item.instance_id, call) for s in mine for call in s.calls])
     return len(mine), ended

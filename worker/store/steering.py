@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, exists, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from worker.domain.states import ItemState, JobState
+from worker.domain.states import FINAL_ITEM_STATES, ItemState, JobState
 from worker.store.abandoned import delete_load
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import db_now, reading, writing
@@ -21,9 +21,7 @@ PIECE = 1_000
 OLD_JOBS_AT_ONCE = 10
 TRIES = 5
 _live = items.alias("live")
-_IS_LIVE_ELSEWHERE = exists().where(
-    _live.c.target == items.c.target, _live.c.state.in_([ItemState.QUEUED, ItemState.RUNNING])
-)
+_IS_LIVE_ELSEWHERE = exists().where(_live.c.target == items.c.target, _live.c.state.not_in(FINAL_ITEM_STATES))
 _HAS_ENDED = or_(
     jobs.c.state == JobState.COMPLETED,
     and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_not(None)),

@@ -288,7 +288,8 @@ def _is_in(*states: ItemState) -> Any:
     return items.c.state.in_([literal_column(f"'{state}'") for state in states])
 
 
-IS_LIVE = _is_in(ItemState.QUEUED, ItemState.RUNNING)
+IS_LIVE = _is_in(ItemState.QUEUED, ItemState.RUNNING, ItemState.HELD)
+IS_HELD = items.c.state == literal_column("'held'")
 IS_QUEUED = items.c.state == literal_column("'queued'")
 IS_RUNNING = items.c.state == literal_column("'running'")
 IS_TO_BE_LOOKED_FOR = and_(IS_QUEUED, items.c.must_look)
@@ -300,7 +301,8 @@ IS_FAILED = items.c.state == literal_column("'failed'")
 IS_WITHOUT_REASON = and_(IS_FAILED, items.c.reason.is_(None))
 # A job that is being deleted, piece by piece: nobody is shown it any more. A load has no end.
 IS_FORGOTTEN = and_(jobs.c.state == literal_column("'loading'"), jobs.c.finished_at.is_not(None))
-IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
+# A held item has no end either, by which it would be found.
+IS_KEPT = and_(items.c.sealed.is_not(None), ~_is_in(ItemState.QUEUED, ItemState.RUNNING))
 
 
 def is_in_hand_of(job_id: str) -> Any:
@@ -321,6 +323,7 @@ _partial("uq_items_live_target", items.c.target, where=IS_LIVE, unique=True)
 _partial("ix_items_due", items.c.job_id, items.c.due_at.desc(), items.c.id, where=IS_QUEUED)
 # Of a cancelled job only these are claimed, whatever else is still waiting to be cancelled.
 _partial("ix_items_looks", items.c.job_id, items.c.due_at.desc(), items.c.id, where=IS_TO_BE_LOOKED_FOR)
+_partial("ix_items_held", items.c.job_id, items.c.id, where=IS_HELD)
 _partial("ix_items_alone", items.c.due_at.desc(), items.c.id, where=IS_CLAIMED_ALONE)
 _partial("ix_items_claims", items.c.claim_until, where=IS_RUNNING)
 _partial("ix_items_unauthenticated", items.c.job_id, items.c.row_number, where=IS_UNAUTHENTICATED)

@@ -11,16 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, tuple_, update
 
 from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
 from worker.domain.states import ItemState
 from worker.store.bulk import upsert_into
 from worker.store.session import reading
-from worker.store.tables import call_tallies, failure_tallies, items, jobs, pace_points
+from worker.store.tables import call_tallies, failure_tallies, items, jobs, outcome_tallies, pace_points
 
+ALL_FIELDS = ""  # the tally of all rows of an outcome, whatever was changed
 MOST_POINTS = 300  # of the pace of one job
 LATENCY_BUCKETS_S = (
     0.05,
@@ -67,12 +69,10 @@ def to_failure(row: Row[Any]) -> Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Failed items of one reason. `reason`: its key; `message`: what is the same in all of theirs; `example_row`: the first
-    of them.
-    """
+class FailureReason:
+    """Failed items of one reason. `message`: what is the same in all of theirs; `example_row`: the first of them."""
 
-    reason: str
+    reason: Annotated[str, Field(description="Its key, for `reason` elsewhere.", examples=["3f9a0c12"])]
     code: str
     http_status: int | None
     message: str
@@ -80,6 +80,15 @@ class FailureGroup:
     can_retry_help: bool
     example_row: int
     example_account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeCount:
+    """So many of a job's rows are done in this way."""
+
+    outcome: Annotated[str, Field(examples=["created"])]
+    count: int
+    changed: Annotated[Mapping[str, int], Field(description="Of how many of them each field was changed.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,7 @@ class FailurePlace:
         return f"{self.count}-{self.example_row}"
 
     @classmethod
-    def of(cls, group: FailureGroup) -> "FailurePlace":
+    def of(cls, group: FailureReason) -> "FailurePlace":
         return cls(group.count, group.example_row)
 
     @classmethod
@@ -143,7 +152,7 @@ def list_failures(
     limit: int = 100,
     after: FailurePlace | None = None,
     before: FailurePlace | None = None,
-) -> list[FailureGroup]:
+) -> list[FailureReason]:
     """The job's failed items by reason, the largest group first. `after`: those behind this place; `before`: the last so
     many of those before it.
     """
@@ -162,7 +171,7 @@ def list_failures(
     return found[::-1] if is_backwards else found
 
 
-def find_failure(engine: Engine, job_id: str, reason: str) -> FailureGroup | None:
+def find_failure(engine: Engine, job_id: str, reason: str) -> FailureReason | None:
     """The job's group with this key; None where no failed item has it. It goes through the job's groups, not its items."""
     is_this = func.substr(failure_tallies.c.reason, 1, KEY_LENGTH) == reason
     mine = select(failure_tallies).where(failure_tallies.c.job_id == job_id, is_this)
@@ -171,8 +180,8 @@ def find_failure(engine: Engine, job_id: str, reason: str) -> FailureGroup | Non
     return None if row is None else _to_group(row)
 
 
-def _to_group(row: Row[Any]) -> FailureGroup:
-    return FailureGroup(
+def _to_group(row: Row[Any]) -> FailureReason:
+    return FailureReason(
         reason=row.reason[:KEY_LENGTH],
         code=row.code,
         http_status=row.http_status,
@@ -182,6 +191,29 @@ def _to_group(row: Row[Any]) -> FailureGroup:
         example_row=row.example_row,
         example_account_id=row.example_account_id,
     )
+
+
+def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeCount] | None:
+    """How the job's done rows came to be so, by outcome in the order of the alphabet: together they are its `installed` rows.
+
+    None where some of them ended before this was counted, or were settled by a worker of the version that did not.
+    """
+    # In one question, so that the counter and the tallies are of one moment.
+    mine = (
+        select(jobs.c.installed, outcome_tallies.c.outcome, outcome_tallies.c.field, outcome_tallies.c.count)
+        .outerjoin(outcome_tallies, outcome_tallies.c.job_id == jobs.c.id)
+        .where(jobs.c.id == job_id)
+        .order_by(outcome_tallies.c.outcome)
+    )
+    with reading(engine) as connection:
+        rows = connection.execute(mine).all()
+    counts: dict[str, dict[str, int]] = {}
+    for _, outcome, field, count in rows:
+        if outcome is not None:
+            counts.setdefault(outcome, {})[field] = count
+    tallies = [OutcomeCount(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
+    is_whole = bool(rows) and rows[0].installed == sum(tally.count for tally in tallies)
+    return tallies if is_whole else None
 
 
 def list_pace(engine: Engine, job_id: str) -> list[PacePoint]:
@@ -215,6 +247,16 @@ def add_failures(connection: Connection, failures: Iterable[Failure]) -> None:
     rows = [_added(known.get(key), key, group) for key, group in sorted(groups.items())]
     set_anew = ("parts", "count", "example_row", "example_account_id")
     _upsert(connection, failure_tallies, rows, {name: lambda _, new: new for name in set_anew})
+
+
+def add_outcomes(connection: Connection, ended: Iterable[tuple[str, str, Sequence[str]]]) -> None:
+    """Count these too: each the job, the outcome, and the fields that were changed. The caller has locked their jobs."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for job_id, outcome, changed in ended:
+        counts.update((job_id, outcome, field) for field in {ALL_FIELDS, *changed})
+    names = ("job_id", "outcome", "field")
+    rows = [dict(zip(names, key, strict=True)) | {"count": counts[key]} for key in sorted(counts)]
+    _upsert(connection, outcome_tallies, rows, {"count": _sum})
 
 
 def remove_failures(connection: Connection, failures: Iterable[Failure]) -> None:

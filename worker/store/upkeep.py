@@ -4,16 +4,17 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, or_, select, update
+from sqlalchemy import Connection, Engine, and_, func, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
 from worker.domain.steps import LEAVE_THE_TARGET_ALONE, NOTHING
-from worker.domain.words import CODES
+from worker.domain.words import CANCELLED_UNSENT, CODES
 from worker.store.endings import Ended, end_jobs, lock_jobs
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
+    IS_HELD,
     IS_KEPT,
     IS_QUEUED,
     IS_RUNNING,
@@ -171,29 +172,26 @@ def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[Ended]:
 
 
 def cancel_queued(engine: Engine) -> int:
-    """Cancel a piece of the queued items of cancelled jobs that were surely not sent; how many.
+    """Cancel a piece of the queued and held items of cancelled jobs that were surely not sent; how many.
 
-    One that may have been sent is not cancelled but looked for, now if `--first` held it back.
+    One that may have been sent is not cancelled but looked for, now if it was held, or `--first` held it back.
     """
 
     def work(connection: Connection) -> int:
-        called_off = list(
-            connection.execute(
+        is_waiting = and_(IS_QUEUED, or_(~items.c.must_look, items.c.due_at == HELD_UNTIL))
+        called_off: list[Any] = []
+        for is_theirs in (is_waiting, IS_HELD):  # each by an index of its own
+            called_off += connection.execute(
                 select(items.c.id, items.c.job_id, items.c.must_look)
                 .join(jobs, jobs.c.id == items.c.job_id)
-                .where(
-                    jobs.c.state == JobState.CANCELLED,
-                    jobs.c.finished_at.is_(None),
-                    IS_QUEUED,
-                    or_(~items.c.must_look, items.c.due_at == HELD_UNTIL),
-                )
-                .limit(PIECE)
+                .where(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None), is_theirs)
+                .limit(PIECE - len(called_off))
                 .with_for_update(of=items, skip_locked=True)
             )
-        )
         now = db_now(connection)
-        _update(connection, [r.id for r in called_off if r.must_look], {"due_at": now})
-        over = {"state": ItemState.CANCELLED, "message": "cancelled", "settled_at": now}
+        to_look = {"state": ItemState.QUEUED, "due_at": now}
+        _update(connection, [r.id for r in called_off if r.must_look], to_look)
+        over = {"state": ItemState.CANCELLED, "message": CANCELLED_UNSENT, "settled_at": now}
         _update(connection, [r.id for r in called_off if not r.must_look], over)
         counts = Counter(r.job_id for r in called_off if not r.must_look)
         for job_id, count in sorted(counts.items()):

@@ -28,7 +28,7 @@ from worker.store.schema import upgrade
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading, writing
 from worker.store.settling import Settlement, settle
-from worker.store.tables import attempts, failure_tallies, items, jobs, metadata
+from worker.store.tables import attempts, failure_tallies, items, jobs, metadata, outcome_tallies
 from worker.store.tallies import to_failure
 
 INSTANCE = "instance-a"
@@ -41,6 +41,7 @@ CONNECTOR = Connector(7, "Acme CRM", "1.0", "Live", (AuthMethod("m1", "Key", "Ap
 ALL_ITEMS = select(items)
 ALL_JOBS = select(jobs)
 ALL_TALLIES = select(failure_tallies)
+ALL_OUTCOMES = select(outcome_tallies)
 
 only_sqlite = pytest.mark.parametrize("stores", ["sqlite"], indirect=True, scope="session")
 only_postgres = pytest.mark.parametrize("stores", ["postgresql"], indirect=True, scope="session")
@@ -320,13 +321,14 @@ def ago(**span: float) -> datetime:
 
 
 def assert_counters_hold(engine: Engine) -> None:
-    """The counters of every job, and its failures by reason, are what its items say."""
+    """The counters of every job, its failures by reason and its outcomes are what its items say."""
     with reading(engine) as connection:
+        all_items = list(connection.execute(ALL_ITEMS))
         assert_rows_agree(
-            list(connection.execute(ALL_ITEMS)),
-            list(connection.execute(ALL_JOBS)),
-            list(connection.execute(ALL_TALLIES)),
+            all_items, list(connection.execute(ALL_JOBS)), list(connection.execute(ALL_TALLIES))
         )
+        outcomes = {(row.job_id, row.outcome): row[3] for row in connection.execute(ALL_OUTCOMES)}
+    assert outcomes == Counter((item.job_id, item.outcome) for item in all_items if item.outcome)
 
 
 def assert_rows_agree(all_items: list[Any], all_jobs: list[Any], tallies: list[Any]) -> None:

@@ -13,8 +13,8 @@ from tests.limits import BrokenGate, KeptGate
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
 from worker.cyclr.limiter import GateStore, InProcessLimiter
 from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
-from worker.cyclr.slots import Gate, LimiterState, Slot
-from worker.domain.pace import Pace
+from worker.cyclr.slots import Gate, Slot
+from worker.domain.pace import LimiterState, Pace
 
 
 def limiter(

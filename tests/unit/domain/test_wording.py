@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.wording import counted, in_words, listed, sentence
+from worker.domain.wording import counted, in_words, listed, rate, sentence
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,19 @@ def test_durations_are_said_in_two_units_at_most(seconds: float, text: str) -> N
 )
 def test_a_message_becomes_one_sentence(text: str, said: str) -> None:
     assert sentence(text) == said
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [
+        (97.44, "97.4"),
+        (10.0, "10"),
+        (1_200.0, "1,200"),
+        (1.0, "1"),
+        (0.5, "0.5"),
+        (0.034, "0.034"),
+        (0.0, "0"),
+    ],
+)
+def test_a_rate_is_never_said_to_be_nothing_where_there_is_some(per_second: float, text: str) -> None:
+    assert rate(per_second) == text

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.unit.cli.making import JOB as NEW
+from worker.domain.pace import NextStep
 from worker.domain.states import JobState
 from worker.jobs.standing import Going, done_in_words, how_it_goes
-from worker.store.next_step import NextStep
 from worker.store.tallies import PacePoint
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)

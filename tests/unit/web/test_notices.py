@@ -1,6 +1,6 @@
 import pytest
 
-from worker.web.pages.notices import notice_of
+from worker.web.pages.rendering import notice_of
 from worker.web.pages.signing_in import _own_path
 
 
@@ -24,7 +24,7 @@ def test_a_deed_that_nobody_knows_says_nothing(told):
 def test_a_number_that_is_none_counts_nothing(number):
     notice = notice_of({"done": "retried", "queued": number})
     assert notice is not None
-    assert notice.text == "There was nothing that could be tried again."
+    assert notice.text == "There is nothing to try again."
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from worker.domain import words
 from worker.domain.states import JobState
-from worker.domain.wording import counted, in_words, sentence
+from worker.domain.wording import counted, in_words, rate, sentence
 from worker.jobs import standing
 from worker.jobs.standing import Going, is_ending
 from worker.store.jobs import InHand, JobStatus
-from worker.store.tallies import FailureGroup, PacePoint
+from worker.store.tallies import FailureReason, PacePoint
+from worker.web.pages.rendering import Notice
 
 STANDS_STILL_AFTER = timedelta(seconds=5)
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
@@ -37,13 +38,6 @@ class Segment(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
-    kind: str
-    heading: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class ReasonShown:
     """Failed rows of one reason. `key`: of their group; `example_row`: the first of them."""
 
@@ -55,7 +49,7 @@ class ReasonShown:
     example_row: int
 
     @classmethod
-    def of(cls, group: FailureGroup) -> "ReasonShown":
+    def of(cls, group: FailureReason) -> "ReasonShown":
         about = words.of_code(group.code)
         message = sentence(group.message)
         return cls(group.reason, about.title, about.advice, message, group.count, group.example_row)
@@ -77,17 +71,16 @@ class PaceKnown:
 
 
 @dataclass(slots=True)
-class Look:
+class JobShown:
     """A job as a page shows it. `parts` add up to all of its rows."""
 
     job: JobStatus
     now: datetime
     in_hand: InHand = NOBODY
     going: Going = Going()  # noqa: RUF009 - it cannot be changed
-    handed_in_by: str | None = None
     other_host: str | None = None
     pace_points: Sequence[PacePoint] = ()
-    failure_groups: Sequence[FailureGroup] = ()
+    failure_groups: Sequence[FailureReason] = ()
     pace_known: PaceKnown | None = None
     asks_customers: bool = False
     calls: str | None = None
@@ -97,6 +90,10 @@ class Look:
 
     def __post_init__(self) -> None:
         self.parts = _parts(self.job, self.in_hand)
+
+    @property
+    def handed_in_by(self) -> str:
+        return self.job.handed_in_by or "the command line"
 
     @property
     def state_name(self) -> str:
@@ -158,8 +155,8 @@ class Look:
 
     @property
     def rate(self) -> str:
-        rate = self.going.rows_per_second
-        return f"{rate:,.1f}/s" if rate else "–"
+        per_second = self.going.rows_per_second
+        return f"{rate(per_second)}/s" if per_second else "–"
 
     @property
     def rate_note(self) -> str:
@@ -183,16 +180,16 @@ class Look:
         return in_words(self.job.worked_for_s(self.now))
 
     @property
-    def advice(self) -> Advice | None:
+    def advice(self) -> Notice | None:
         job = self.job
         if job.pause_reason is not None:
             pause = words.PAUSES[job.pause_reason]
-            return Advice("warn", sentence(pause.title), pause.advice)
+            return Notice("warn", pause.advice, heading=sentence(pause.title))
         if job.state is JobState.LOADING:
-            return Advice("", "The rows are being written.", "It begins when all of them are.")
+            return Notice("", "It begins when all of them are.", heading="The rows are being written.")
         if is_ending(job):
             text = "Rows in hand are settled, and those that may have been sent are looked for."
-            return Advice("", f"Cancelled. {counted(job.left, 'row')} left to end.", text)
+            return Notice("", text, heading=f"Cancelled. {counted(job.left, 'row')} left to end.")
         return _how_it_ended(job) if job.state is JobState.COMPLETED else None
 
     @property
@@ -256,21 +253,21 @@ def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
     return [part for part in all_parts if part.count or part.name in always]
 
 
-def _how_it_ended(job: JobStatus) -> Advice:
+def _how_it_ended(job: JobStatus) -> Notice:
     if job.failed:
         text = "The reasons stand below, each with what to do."
-        return Advice("bad", f"Ended: {job.failed:,} of {counted(job.total, 'row')} failed.", text)
+        return Notice("bad", text, heading=f"Ended: {job.failed:,} of {counted(job.total, 'row')} failed.")
     if job.cancelled:
-        return Advice("", f"Ended: {job.cancelled:,} of {counted(job.total, 'row')} cancelled.", "")
+        return Notice("", "", heading=f"Ended: {job.cancelled:,} of {counted(job.total, 'row')} cancelled.")
     if job.refused:
         text = "They are in the result file, each with what is wrong."
-        return Advice("warn", f"Ended: {counted(job.refused, 'row')} of the file left out.", text)
+        return Notice("warn", text, heading=f"Ended: {counted(job.refused, 'row')} of the file left out.")
     if job.to_authorise:
         who = "its customer" if job.to_authorise == 1 else "their customers"
         count = "all" if 1 < job.to_authorise == job.total else f"{job.to_authorise:,}"
         heading = f"Every row is installed; {count} still to be authorised by {who}."
-        return Advice("", heading, "Authorisations has a link for each of them.")
-    return Advice("good", "Done: every row is installed.", "")
+        return Notice("", "Authorisations has a link for each of them.", heading=heading)
+    return Notice("good", "", heading="Done: every row is installed.")
 
 
 def _bar(parts: Sequence[Part], total: int) -> list[Segment]:
