@@ -171,6 +171,14 @@ def failure_lines(groups: Sequence[FailureReason], failed: int, job_id: str) -> 
     rest = failed - sum(group.count for group in groups[:SHOWN_GROUPS])
     if rest > 0:
         yield f"  {rest:>7,}  for other reasons: cyclr-bulk failures {job_id}"
+    yield from advice_lines({group.code: group.advice for group in groups[:SHOWN_GROUPS]})
+
+
+def advice_lines(by_code: Mapping[str, str]) -> Iterator[str]:
+    """What to do about failed rows, once for each code."""
+    yield "What to do:"
+    for code, advice in by_code.items():
+        yield f"  {code}: {advice}"
 
 
 def failure_line(group: FailureReason) -> str:

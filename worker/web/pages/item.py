@@ -134,7 +134,7 @@ def _verdict(job: JobStatus, item: Item) -> tuple[str, str, str]:
         case ItemState.HELD if job.state is not JobState.PAUSED:
             return "", "Held back.", "It goes on by itself once what it waits for is there."
     if job.state is JobState.PAUSED:
-        pause = sentence(words.PAUSES[job.pause_reason].title) if job.pause_reason else ""
+        pause = sentence(job.pause_message or "")
         return "warn", "It waits, since the job is paused.", f"{pause} It goes on when the job is resumed."
     if item.is_held:
         return "", "Held back.", "Only the first rows of the file were to be installed."
