@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import BaseModel, Field
+
 from worker.cyclr.catalogue import first_account, missing_accounts, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
@@ -11,6 +13,7 @@ from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.pace import Pace
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.targets import fold
+from worker.domain.wording import counted
 from worker.intake import (
     AskedAccounts,
     Findings,
@@ -33,28 +36,34 @@ NAMED_ACCOUNTS = 5
 Progress = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Estimate:
-    """What a run of the checked file will take. `looks`: rows that are looked for before the first call.
+class Estimate(BaseModel):
+    """What a run takes. `looks`: rows that are looked for before anything is sent."""
 
-    `new_accounts`: rows whose account is missing; each of them makes the call that creates it.
-    """
-
-    installs: int = 0
-    looks: int = 0
-    new_accounts: int = 0
+    installs: int
+    looks: int
+    new_accounts: int = Field(
+        description="Calls that create accounts: one for each row whose account is missing."
+    )
+    calls: int
+    seconds: float
 
     @property
-    def calls(self) -> int:
-        return self.installs + self.looks + self.new_accounts
+    def calls_in_words(self) -> str:
+        """`9 installs, 8 to create accounts`."""
+        parts = [counted(self.installs, "install")]
+        parts += [counted(self.looks, "look before them", "looks before them")] if self.looks else []
+        parts += [f"{self.new_accounts:,} to create accounts"] if self.new_accounts else []
+        return ", ".join(parts)
 
 
-@dataclass(slots=True)
-class NewAccounts:
-    """The distinct accounts that a run creates. `first`: the ids of the first five, as the file has them."""
+class AccountsToCreate(BaseModel):
+    """The accounts that Cyclr does not have and a run creates, each counted once."""
 
-    count: int = 0
-    first: list[str] = field(default_factory=list)
+    count: int = Field(examples=[12])
+    first: list[str] = Field(
+        description="The ids of the first 5.",
+        examples=[["acme-1", "globex-2", "initech-3", "hooli-4", "stark-6"]],
+    )
 
     def add(self, account_id: str) -> None:
         self.count += 1
@@ -64,8 +73,9 @@ class NewAccounts:
 
 @dataclass(slots=True)
 class Checked:
-    """A file that was read whole. `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is called; None
-    where it was not asked."""
+    """A file that was read whole. `planned`: rows that would be installed, so many of them after a look (`looks`), and after
+    their missing account was created (`creates`). `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is
+    called; None where it was not asked."""
 
     source: Source
     options: Options
@@ -76,18 +86,26 @@ class Checked:
     planned: int = 0
     refused: int = 0
     skipped: int = 0
-    estimate: Estimate = field(default_factory=Estimate)
-    new_accounts: NewAccounts = field(default_factory=NewAccounts)
+    looks: int = 0
+    creates: int = 0
+    new_accounts: AccountsToCreate = field(default_factory=lambda: AccountsToCreate(count=0, first=[]))
     connectors: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     properties: Counter[str] = field(default_factory=Counter)
     pace: Pace | None = None
 
     @property
-    def duration_s(self) -> float:
-        """How long a run will take, at the pace of the check."""
+    def estimate(self) -> Estimate:
+        """At the pace of the check."""
         assert self.pace is not None, "Cyclr was asked"
-        return self.estimate.calls / self.pace.per_second
+        calls = self.planned + self.looks + self.creates
+        return Estimate(
+            installs=self.planned,
+            looks=self.looks,
+            new_accounts=self.creates,
+            calls=calls,
+            seconds=round(calls / self.pace.per_second, 1),
+        )
 
     @property
     def problems(self) -> list[Problem]:
@@ -242,12 +260,11 @@ def _count(
             checked.skipped += 1
         case PlannedRow():
             checked.planned += 1
-            checked.estimate.installs += 1
             is_new = row.row.account is not None and row.row.account_id in checked.accounts.missing
-            checked.estimate.new_accounts += is_new
+            checked.creates += is_new
             if is_new and created.add(fold(row.row.account_id), row.row.number) is None:
                 checked.new_accounts.add(row.row.account_id)
-            checked.estimate.looks += (row.must_look or looks_first) and not is_new
+            checked.looks += (row.must_look or looks_first) and not is_new
             _count_uses(checked, row)
 
 

@@ -8,9 +8,9 @@ from fastapi.responses import Response
 
 from worker.store.tallies import FailurePlace, list_failures
 from worker.web.api.parameters import JobId, PageText
+from worker.web.api.showing import require_job
 from worker.web.faults import FAILURE_PLACE
 from worker.web.guards import PageReader
-from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import JobShown, ReasonShown
 from worker.web.pages.rendering import render

@@ -13,13 +13,12 @@ from worker.domain.wording import rate, sentence
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import how_it_goes, is_ending
 from worker.store.connectors import asks_customers
-from worker.store.jobs import JobStatus, list_warnings, read_in_hand
-from worker.store.listing import find_job
+from worker.store.jobs import list_warnings, read_in_hand
 from worker.store.next_step import find_next_step
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
+from worker.web.api.showing import require_job
 from worker.web.guards import PageReader
-from worker.web.http_errors import HttpError
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import render, render_and_tell
@@ -67,14 +66,6 @@ def rows_part(
     """The table alone, as it stands now."""
     job = require_job(place, job_id)
     return render(request, "pages/items_table.html", job=job, items=rows_of(place, job, (), asked))
-
-
-def require_job(place: Place, job_id: str) -> JobStatus:
-    """Raises: HttpError (404)."""
-    job = find_job(place.database.engine, job_id)
-    if job is None:
-        raise HttpError(404, "unknown_job", f"There is no job {job_id[:40]} here.")
-    return job
 
 
 async def look_at(place: Place, job_id: str) -> JobShown:
