@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,20 +9,19 @@ from typing import Annotated
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.outcome import require_result_path
+from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, counts_line, failure_line, failure_lines
-from worker.cli.workplace import Place, opened_place, require_job, require_reason
 from worker.clock import Clock
-from worker.cyclr.errors import LimiterAway
 from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import ItemState
 from worker.domain.wording import counted, in_words, rate
 from worker.intake.columns import find_position
-from worker.jobs.away import ask_limiter
 from worker.jobs.results import write_result_file
 from worker.jobs.standing import done_in_words, state_in_words
 from worker.jobs.views import JobInFull, find_server_faults, view_job, view_job_in_full
@@ -83,7 +81,7 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         engine = place.database.engine
         job = require_job(place, job_id)
-        limiter = _limiter_state(place, job.instance_id)
+        limiter = asyncio.run(place.look_at_limiter(job.instance_id))
         faults = find_server_faults(engine, limiter)
         shown = view_job_in_full(engine, job, Clock().now(), limiter, faults)
         if as_json:
@@ -222,22 +220,6 @@ def _limiter_line(state: LimiterState | ServerFault) -> str:
     if isinstance(state, ServerFault):
         return nobody_calls(state)
     return state.holds_back or f"at most {state.pace}"
-
-
-def _limiter_state(place: Place, instance_id: str) -> LimiterState | ServerFault | None:
-    """How the limiter stands, or why it cannot be asked; None where none runs."""
-
-    async def ask() -> LimiterState | ServerFault | None:
-        limiter = place.limiter(instance_id)
-        if limiter is None:
-            return None
-        try:
-            return await ask_limiter(limiter)
-        finally:
-            with suppress(LimiterAway):
-                await limiter.aclose()
-
-    return asyncio.run(ask())
 
 
 def _item_line(item: Item) -> str:

@@ -17,7 +17,7 @@ from worker.jobs.standing import read_going
 from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine
-from worker.store.tallies import FailureReason, list_failures
+from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
 
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
@@ -119,6 +119,9 @@ class JobInFull(JobWithWarnings):
     """A job, why rows of it failed, and what keeps the others waiting."""
 
     in_hand: int = Field(description="Rows that a worker has in hand just now.")
+    outcomes: list[OutcomeCount] | None = Field(
+        description="How the installed rows came to be so; null where some were done before that was counted."
+    )
     failures: list[FailureReason] = Field(description="Why rows failed: the 100 most frequent reasons.")
     limiter: LimiterOut | None = Field(
         description="Null where nobody calls from here, or nobody may: see `server_faults`."
@@ -161,6 +164,7 @@ def view_job_in_full(
     return JobInFull(
         **dict(view_job_with_warnings(engine, job, now)),
         in_hand=count_in_hand(engine, job.id),
+        outcomes=list_outcomes(engine, job.id),
         failures=list_failures(engine, job.id) if job.failed else [],
         limiter=_view_limiter(limiter) if isinstance(limiter, LimiterState) else None,
         server_faults=[ServerFaultOut.of(fault) for fault in faults],

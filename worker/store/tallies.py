@@ -83,12 +83,12 @@ class FailureReason:
 
 
 @dataclass(frozen=True, slots=True)
-class OutcomeTally:
-    """So many of a job's rows ended with this outcome. `fields`: of how many of them each of these was changed."""
+class OutcomeCount:
+    """So many of a job's rows are done in this way."""
 
-    outcome: str
+    outcome: Annotated[str, Field(examples=["created"])]
     count: int
-    fields: Mapping[str, int]
+    changed: Annotated[Mapping[str, int], Field(description="Of how many of them each field was changed.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def _to_group(row: Row[Any]) -> FailureReason:
     )
 
 
-def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeTally] | None:
+def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeCount] | None:
     """How the job's done rows came to be so, by outcome in the order of the alphabet: together they are its `installed` rows.
 
     None where some of them ended before this was counted, or were settled by a worker of the version that did not.
@@ -211,7 +211,7 @@ def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeTally] | None:
     for _, outcome, field, count in rows:
         if outcome is not None:
             counts.setdefault(outcome, {})[field] = count
-    tallies = [OutcomeTally(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
+    tallies = [OutcomeCount(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
     is_whole = bool(rows) and rows[0].installed == sum(tally.count for tally in tallies)
     return tallies if is_whole else None
 

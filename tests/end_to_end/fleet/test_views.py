@@ -112,6 +112,7 @@ def test_a_job_that_runs_with_its_pace_its_rows_in_hand_and_why_rows_failed(face
     assert (job["installed"], job["failed"], job["retrying"], job["in_hand"], job["left"]) == (9, 1, 1, 1, 15)
     assert 0 < job["rows_per_second"] <= 10
     assert [(each["code"], each["count"]) for each in job["failures"]] == [("refused", 1)]
+    assert job["outcomes"] == [{"outcome": "created", "count": 9, "changed": {}}]
     assert job["limiter"] == {
         "calls_per_second": 200.0,
         "configured_per_second": 200.0,

@@ -37,7 +37,7 @@ from worker.store.tallies import (
     CallTally,
     FailurePlace,
     FailureReason,
-    OutcomeTally,
+    OutcomeCount,
     add_outcomes,
     add_pace,
     find_failure,
@@ -282,11 +282,11 @@ def test_done_rows_are_counted_by_outcome(engine: Engine, loads: Loads):
     adopted = Installed(Outcome.ADOPTED, 6509, True)
     end(engine, (items[2], CREATED), (items[3], CREATED), (items[20], CREATED))
     end(engine, (items[4], adopted), (items[5], REFUSED), (items[2], adopted))
-    assert list_outcomes(engine, job_id) == [OutcomeTally("adopted", 1, {}), OutcomeTally("created", 2, {})]
-    assert list_outcomes(engine, other) == [OutcomeTally("created", 1, {})]
+    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 2, {})]
+    assert list_outcomes(engine, other) == [OutcomeCount("created", 1, {})]
     retry_job(engine, job_id)
     end(engine, *((item, CREATED) for item in take(engine)))
-    assert list_outcomes(engine, job_id) == [OutcomeTally("adopted", 1, {}), OutcomeTally("created", 3, {})]
+    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 3, {})]
 
 
 def test_changed_fields_are_counted_beside_their_outcome(engine: Engine, loads: Loads):
@@ -296,8 +296,8 @@ def test_changed_fields_are_counted_beside_their_outcome(engine: Engine, loads: 
         add_outcomes(connection, [(job_id, "filled_in", ["api_key", "property.Region"])])
         add_outcomes(connection, [(job_id, "filled_in", ["api_key"]), (job_id, "unchanged", [])])
     assert list_outcomes(engine, job_id) == [
-        OutcomeTally("filled_in", 2, {"api_key": 2, "property.Region": 1}),
-        OutcomeTally("unchanged", 1, {}),
+        OutcomeCount("filled_in", 2, {"api_key": 2, "property.Region": 1}),
+        OutcomeCount("unchanged", 1, {}),
     ]
 
 

@@ -13,15 +13,15 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from worker.bootstrap.place import Place
 from worker.clock import Clock
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.jobs import JobStatus
 from worker.web.access import Caller
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job, tag_of
-from worker.web.guards import Reader, access_of
+from worker.web.guards import GivenPlace, Reader, access_of
 from worker.web.http_errors import HttpError, error_answers, problem_answer, to_http_error
-from worker.web.place import GivenPlace, Place
 
 ASK_EVERY_S = 1.0
 HEARTBEAT_S = 10.0  # and for so long at most somebody goes on hearing who may not any more

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
+from worker.bootstrap.place import Place
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.server_faults import ServerFault
 from worker.jobs.away import why_nobody_calls
@@ -21,7 +22,7 @@ from worker.store.readiness import (
     require_ready,
 )
 from worker.store.sightings import find_seen_ago_s
-from worker.web.place import GivenPlace, Place
+from worker.web.guards import GivenPlace
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
 

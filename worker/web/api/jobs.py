@@ -24,9 +24,8 @@ from worker.web.api.showing import (
     tag_of,
 )
 from worker.web.files import attachment, download_name
-from worker.web.guards import Reader
+from worker.web.guards import GivenPlace, Reader
 from worker.web.http_errors import HttpError, error_answers
-from worker.web.place import GivenPlace
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {

@@ -3,6 +3,7 @@
 import hashlib
 import re
 
+from worker.bootstrap.place import Place
 from worker.jobs.standing import refusal_in_words
 from worker.jobs.views import Job, view_job
 from worker.store.jobs import JobStatus
@@ -11,7 +12,6 @@ from worker.store.tallies import FailurePlace
 from worker.web.api.parameters import LARGEST_ROW
 from worker.web.faults import FAILURE_PLACE, JOB_ID
 from worker.web.http_errors import HttpError
-from worker.web.place import Place
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:

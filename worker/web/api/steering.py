@@ -13,10 +13,9 @@ from worker.store.steering import WrongState, retry_job
 from worker.web.api.models import RetryDone
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, require_own_job, show_job, wrong_state
-from worker.web.guards import Writer
+from worker.web.guards import GivenPlace, Writer
 from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute
-from worker.web.place import GivenPlace
 
 ANSWERS = error_answers(403, 404, 409)
 MOST_ROWS = 2_147_483_647
@@ -52,7 +51,7 @@ def pause(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
 def resume(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Resume | None = None) -> Job:
     """Connectors are looked up again first."""
     require_own_job(place, job_id)
-    with place.keep(job_id):
+    with place.watch(job_id):
         if not resume_job(place.database.engine, job_id, first=wanted.first if wanted else None):
             raise wrong_state(place, job_id, "resumed")
     place.ring()
@@ -76,7 +75,7 @@ def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None
     require_own_job(place, job_id)
     asked = wanted or Retry()
     try:
-        with place.keep(job_id):
+        with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, codes=asked.codes, reason=asked.reason)
     except WrongState:
         raise wrong_state(place, job_id, "retried") from None

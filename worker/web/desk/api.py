@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.bootstrap.place import Place
 from worker.store.asking import begin_round
 from worker.store.desks import find_desk, list_authorised, list_waiting, make_links, withdraw_links
 from worker.store.jobs import JobStatus
@@ -14,10 +15,9 @@ from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
 from worker.web.api.showing import require_own_job, require_row_before
 from worker.web.desk.links import find_links, links_file, no_links, no_such_row, require_links
-from worker.web.guards import Reader, Writer
+from worker.web.guards import GivenPlace, Reader, Writer
 from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute
-from worker.web.place import GivenPlace, Place
 
 DAYS, MOST_DAYS = 14, 90
 

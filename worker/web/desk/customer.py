@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from worker.bootstrap.place import Place
 from worker.domain.links import LinkState
 from worker.jobs.authorising import DONE_PATH, NotSent, SentOn
 from worker.store.faults import note_database_failure
 from worker.store.readiness import is_database_away
 from worker.web.desk.links import find_links
-from worker.web.guards import find_page_caller
+from worker.web.guards import GivenPlace, find_page_caller
 from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import render
-from worker.web.place import GivenPlace, Place
 
 CUSTOMERS = "/authorise"  # where their links lead, and `/authorised` with it
 RETRY_AFTER_S = {429: "600", 503: "60"}

@@ -17,10 +17,9 @@ from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, T
 from worker.web.api.showing import require_own_job
 from worker.web.desk.api import DAYS, MOST_DAYS, view_authorisations
 from worker.web.desk.links import links_file, no_links, no_such_row, require_links
-from worker.web.guards import PageReader, PageWriter
+from worker.web.guards import GivenPlace, PageReader, PageWriter
 from worker.web.pages.rendering import go_and_tell, render, render_and_tell, with_names
 from worker.web.pages.steering import Question
-from worker.web.place import GivenPlace
 
 PAGE = 50
 WAITING, AUTHORISED = "waiting", "authorised"

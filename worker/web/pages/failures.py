@@ -10,12 +10,11 @@ from worker.store.tallies import FailurePlace, list_failures
 from worker.web.api.parameters import JobId, PageText
 from worker.web.api.showing import require_job
 from worker.web.faults import FAILURE_PLACE
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import JobShown, ReasonShown
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import address
-from worker.web.place import GivenPlace
 
 PAGE = 25
 

@@ -16,12 +16,11 @@ from worker.store.jobs import JobStatus, find_stored_item
 from worker.store.listing import AttemptMade, Item, find_item, list_attempts
 from worker.web.api.parameters import JobId, RowNumber
 from worker.web.api.showing import require_job
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import can_be_retried
 from worker.web.pages.rendering import render, with_names
-from worker.web.place import GivenPlace
 
 router = APIRouter()
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState
@@ -18,12 +19,11 @@ from worker.store.next_step import find_next_step
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.api.showing import require_job
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import render, render_and_tell
 from worker.web.pages.rows import AskedRows, rows_of
-from worker.web.place import GivenPlace, Place
 
 router = APIRouter()
 

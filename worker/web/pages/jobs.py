@@ -6,14 +6,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.domain.states import JobState
 from worker.store.jobs import JobStatus
 from worker.store.listing import JobCounter, list_job_page
 from worker.web.api.parameters import PageText
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.looks import JobShown
 from worker.web.pages.rendering import render
-from worker.web.place import GivenPlace, Place
 
 PAGE = 25
 # The filter's words -> the jobs that they mean: in one of these states, with a row that this counter counts.

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from fastapi import Depends
 
+from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
@@ -17,7 +18,6 @@ from worker.store.listing import Beginnings, Item, ItemFilter, SearchedItems, se
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import PageText
 from worker.web.pages.looks import ReasonShown
-from worker.web.place import Place
 
 PAGE = 25
 KEY = re.compile(KEY_PATTERN)

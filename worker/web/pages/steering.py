@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState, PauseReason
@@ -20,10 +21,9 @@ from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
 from worker.web.api.showing import require_own_job, wrong_state
-from worker.web.guards import PageWriter
+from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import go_and_tell, render, with_names
-from worker.web.place import GivenPlace, Place
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -93,7 +93,7 @@ def do_resume(
 ) -> Response:
     require_own_job(place, job_id)
     count = to_count(first)
-    with place.keep(job_id):
+    with place.watch(job_id):
         if not resume_job(place.database.engine, job_id, first=count):
             raise wrong_state(place, job_id, "resumed")
     place.ring()
@@ -192,7 +192,7 @@ def do_retry(
 ) -> Response:
     require_own_job(place, job_id)
     try:
-        with place.keep(job_id):
+        with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, reason=reason or None, row_number=row)
     except WrongState:
         raise wrong_state(place, job_id, "retried") from None
