@@ -162,8 +162,10 @@ def test_no_secret_is_in_a_message_a_repr_or_a_result(names, rows, is_shifted):
 
 
 KEYS = st.text(alphabet="abc'=+-@#1é", min_size=1, max_size=6).map(lambda text: f"k{text}")
-TEXTS = st.text(alphabet="abc'=+-@#1é ,;\n\"", max_size=8).map(str.strip)
-PLAIN = st.text(alphabet="abc'=+-@#1é ,;\"", max_size=8).map(str.strip)
+TEXTS = (
+    st.text(alphabet="abc'=+-@#1é ,;\n\"", max_size=8).map(str.strip).filter(lambda text: text[:2] != '="')
+)
+PLAIN = st.text(alphabet="abc'=+-@#1é ,;\"", max_size=8).map(str.strip).filter(lambda text: text[:2] != '="')
 
 
 @settings(max_examples=200, deadline=None)
