@@ -16,13 +16,13 @@ from worker.domain.rows import (
     Warning_,
     Way,
 )
-from worker.domain.targets import fold, target_key
+from worker.domain.targets import KnownTarget, fold, target_key
 from worker.intake.columns import Header
 from worker.intake.compact import FirstRows
 from worker.intake.files import Line, Source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
-from worker.intake.past import Comparison, KnownTarget, Memory, Past, StoredAt, connector_key
+from worker.intake.past import Comparison, Memory, Past, StoredAt, connector_key
 from worker.intake.plain import RowReader
 from worker.intake.rows import Options, withheld_columns
 from worker.intake.survey import CREATED_OTHERWISE, AskedAccounts, Survey, find_doubts

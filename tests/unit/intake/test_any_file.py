@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.unit.intake.making import CATALOGUE, OPTIONS, Remembered, faults, plan, source, stored
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
-from worker.domain.targets import target_key
-from worker.intake import AskedAccounts, Findings, KnownTarget, ResultRow, iter_plan, survey, write_results
+from worker.domain.targets import KnownTarget, target_key
+from worker.intake import AskedAccounts, Findings, ResultRow, iter_plan, survey, write_results
 
 HEADER = (
     *("account_id", "connector", "connector_version", "name", "description", "authentication"),
