@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from tests.integration.store.databases import path_of, url_of
 from worker.bootstrap.cyclr import open_cyclr
-from worker.bootstrap.database import open_database
+from worker.bootstrap.place import open_database
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter

@@ -112,7 +112,7 @@ PATIENCE = Deadlines(
     answered_body_s=1,
     unread_s=1,
     closing_s=1,
-    look_every_s=0.1,
+    check_every_s=0.1,
 )
 
 
@@ -186,7 +186,7 @@ def test_an_answer_that_nobody_reads_is_ended(impatient: str):
 
 
 def test_who_is_between_two_requests_gives_way_before_who_uploads():
-    with server(Deadlines(look_every_s=60), most=40) as url, ExitStack() as stack:
+    with server(Deadlines(check_every_s=60), most=40) as url, ExitStack() as stack:
         upload = stack.enter_context(RawClient(url))
         upload.send(post("/body", 20).replace("Host", "Expect: 100-continue\r\nHost"))
         assert upload.read_answer() == b"HTTP/1.1 100 Continue\r\n\r\n"  # its body is waited for

@@ -187,10 +187,10 @@ MUTANTS = (
     ),
     Mutant(
         "command_beside_another_is_not_heard",
-        "worker/cli/session.py",
+        "worker/cli/home.py",
         "the workers of another command make the calls of this one at their own rate",
-        "        if self._needs_workers and not isinstance(self._broker, Rule):\n",
-        "        if self._home.is_owned and not isinstance(self._broker, Rule):\n",
+        "        if self._needs_workers and not isinstance(self.broker, Rule):\n",
+        "        if self.home.is_owned and not isinstance(self.broker, Rule):\n",
         ("tests/commands/test_two_rates.py",),
     ),
     Mutant(

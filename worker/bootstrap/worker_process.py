@@ -18,8 +18,8 @@ from billiard.process import active_children, current_process
 from celery.apps import worker as celery_worker
 from celery.worker.consumer import Consumer
 
-from worker.bootstrap.database import open_database
 from worker.bootstrap.installer import RUN_S, Installer
+from worker.bootstrap.place import deployment, open_database
 from worker.bootstrap.starting import Starting
 from worker.clock import Clock
 from worker.domain.failures import ToldFailure
@@ -108,9 +108,7 @@ def set_up_worker_process(**_: Any) -> None:
     configure_logging()
     take_over_process()
     ALARMS.forget()
-    settings = load_settings()
-    assert settings.redis_url is not None, "Celery has started this process"
-    _installer = Installer(settings, open_database(settings), broker=settings.redis_url.get_secret_value())
+    _installer = Installer(deployment(load_settings()))
     gc.freeze()
 
 

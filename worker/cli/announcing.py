@@ -16,7 +16,7 @@ TRIED_WITHIN_S = 10.0
 class Announcing:
     """In a thread of its own, so that neither a question nor a long load keeps the limit from being known."""
 
-    def __init__(self, open_limiter: Callable[[], Limiter]) -> None:
+    def __init__(self, open_limiter: Callable[[], Limiter | None]) -> None:
         """`open_limiter`: one of our own, at the broker of just now."""
         self._open_limiter = open_limiter
         self._limiter: Limiter | None = None
@@ -56,7 +56,8 @@ class Announcing:
         if self._limiter is None:
             self._limiter = self._open_limiter()
         with suppress(LimiterAway):  # nobody calls meanwhile
-            await self._limiter.announce()
+            if self._limiter is not None:
+                await self._limiter.announce()
 
     async def _close(self) -> None:
         limiter, self._limiter = self._limiter, None

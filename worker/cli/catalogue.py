@@ -14,9 +14,9 @@ from worker.cli.exits import (
     tell,
     tell_json,
 )
-from worker.cli.session import Session
+from worker.cli.home import TendedHome
+from worker.cli.place import ask, read_settings
 from worker.cli.streams import write_data
-from worker.cli.workplace import ask, read_settings
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
@@ -57,8 +57,8 @@ def connectors_command(
         found = iter_connectors(client, limiter.one, account_id, query)
         return [connector async for connector in found]
 
-    with failures_in_words(nothing_done="Nothing was listed."), _session() as session:
-        found = ask(session, read)
+    with failures_in_words(nothing_done="Nothing was listed."), _tended_home() as home:
+        found = ask(home, read)
     if found is None:
         say(NO_ACCOUNT)
         raise typer.Exit(NOTHING_DONE)
@@ -86,8 +86,8 @@ def template_command(
             return NO_ACCOUNT
         return await resolve(client, limiter.one, account_id, ConnectorRef(name))
 
-    with failures_in_words(nothing_done="No template was written."), _session() as session:
-        found = ask(session, read)
+    with failures_in_words(nothing_done="No template was written."), _tended_home() as home:
+        found = ask(home, read)
     if not isinstance(found, Connector):
         say(found)
         raise typer.Exit(NOTHING_DONE)
@@ -95,8 +95,8 @@ def template_command(
     require_whole_output()
 
 
-def _session() -> Session:
-    return Session(read_settings(needs_cyclr=True), needs_workers=False)
+def _tended_home() -> TendedHome:
+    return TendedHome(read_settings(needs_cyclr=True), needs_workers=False)
 
 
 def _connector_lines(connector: Connector) -> Iterator[str]:

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
+from worker.cli.home import TendedHome
 from worker.cli.options import AsWrittenOption, ConnectorOption, FileArgument, run_again
 from worker.cli.piped import as_typed, opened_source
+from worker.cli.place import ask, read_settings
 from worker.cli.progress import Activity
 from worker.cli.report import (
     estimate_lines,
@@ -21,8 +24,6 @@ from worker.cli.report import (
     unfinished_lines,
     warning_lines,
 )
-from worker.cli.session import Session
-from worker.cli.workplace import Workplace, ask, read_settings
 from worker.domain.wording import counted
 from worker.intake import Options, Source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
@@ -62,14 +63,14 @@ def check_command(
     ):
         settings = settings_or_offline_check(source, options, to=tell)
         with (
-            Session(settings, needs_workers=False) as session,
-            lost_database_in_words(session.database.engine),
+            TendedHome(settings, needs_workers=False) as home,
+            lost_database_in_words(home.database.engine),
         ):
-            database = session.database
+            database = home.database
             unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
             others = [job for job in list_unfinished_jobs(database.engine) if not _is(job.id, unfinished)]
-            checked = check(session, source, options, besides=unfinished)
-            in_the_way = find_in_the_way(session, checked)
+            checked = check(home, source, options, besides=unfinished)
+            in_the_way = find_in_the_way(home, checked)
         say_all(home_lines(settings), tell)
         show_check(checked, is_begun=unfinished is not None)
         named = {job.id for job, _ in in_the_way}
@@ -78,9 +79,7 @@ def check_command(
     raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_INSTALLED)
 
 
-def check(
-    place: Workplace, source: Source, options: RunOptions, *, besides: Unfinished | None = None
-) -> Checked:
+def check(place: Place, source: Source, options: RunOptions, *, besides: Unfinished | None = None) -> Checked:
     """The checked file. `besides`: the job of this very file, whose rows are not in their own way.
 
     Raises: NotAnswered, FileChanged.
@@ -102,7 +101,7 @@ def check(
         )
 
 
-def find_in_the_way(place: Workplace, checked: Checked) -> list[tuple[JobStatus, int]]:
+def find_in_the_way(place: Place, checked: Checked) -> list[tuple[JobStatus, int]]:
     """The unfinished jobs that have still to do rows of this file, and how many of these."""
     found = ((find_job(place.database.engine, job_id), count) for job_id, count in checked.live.items())
     return [(job, count) for job, count in found if job is not None]

@@ -61,8 +61,8 @@ def demo_command(
                 f"It runs at {CALLS_PER_SECOND} calls a second; a real run keeps to CYCLR_CALLS_PER_SECOND (10)."
             )
             _wait_for(simulator, folder, port)
-            session, job_id = install(stack, settings, home, services, file)
-        code = conclude(session, job_id, file, how_to_go_on=f"cyclr-bulk demo --accounts {accounts}")
+            tended, job_id = install(stack, settings, home, services, file)
+        code = conclude(tended, job_id, file, how_to_go_on=f"cyclr-bulk demo --accounts {accounts}")
     raise typer.Exit(code)
 
 

@@ -24,7 +24,7 @@ from worker.store.session import Engine
 from worker.store.tallies import list_failures
 
 if TYPE_CHECKING:
-    from worker.cli.session import Session
+    from worker.bootstrap.place import Place
 
 
 class ResultPath:
@@ -119,7 +119,7 @@ def _jobs_of(path: Path) -> set[str] | None:
 
 
 def conclude_run(
-    session: "Session",
+    place: "Place",
     job: JobStatus,
     result_path: ResultPath,
     *,
@@ -130,9 +130,9 @@ def conclude_run(
 
     `how_to_go_on`: the command for a job that was stopped. `how_to_retry`: what to do about failed rows, in lines; None: the usual.
     """
-    engine = session.database.engine
+    engine = place.database.engine
     # Written before anything is said: whoever reads what is said may have gone.
-    path = _write_results(engine, job.id, _places(session, job.id, result_path))
+    path = _write_results(engine, job.id, _places(place, job.id, result_path))
     return say_outcome(
         engine, job, path, how_to_go_on=how_to_go_on, how_to_retry=how_to_retry or _how_to_retry(job, path)
     )
@@ -155,9 +155,9 @@ def say_outcome(
     return STOPPED
 
 
-def _places(session: "Session", job_id: str, result_path: ResultPath) -> tuple[Path, Path]:
+def _places(place: "Place", job_id: str, result_path: ResultPath) -> tuple[Path, Path]:
     """Where the result file goes, and where it goes if it cannot go there."""
-    home = session.settings.cyclr_bulk_home.expanduser()
+    home = place.settings.cyclr_bulk_home.expanduser()
     return result_path.for_job(job_id), home / f"{job_id}.results.csv"
 
 

@@ -6,18 +6,17 @@ from contextlib import contextmanager
 
 import typer
 
+from worker.bootstrap.place import deployment
 from worker.bootstrap.starting import Starting
 from worker.cli.exits import (
     NOTHING_DONE,
     as_interrupts,
     end_loading,
 )
-from worker.cli.workplace import Deployment
 from worker.clock import Clock
 from worker.domain.failures import ToldFailure
 from worker.settings import CyclrSettings, load_settings
-from worker.store.faults import note_database_failure, note_database_success
-from worker.sweeping import SWEEP_EVERY_S, SWEEPING, SweepRules, sweep
+from worker.sweeping import SWEEP_EVERY_S
 from worker.telemetry import configure_logging, get_logger, say_cannot_start, take_over_process
 
 SWEEP_EXAMPLES = """\b
@@ -64,31 +63,16 @@ def sweep_command() -> None:
     # A signal ends it at once, since every step of a sweep is a transaction of its own.
     with told_in_the_log("sweep", "sweep_ended"):
         settings = read_process_settings()
-        deployment = Deployment(settings)
-        starting = Starting(deployment.database.engine, deployment.redis_url)
+        place, clock = deployment(settings), Clock()
+        starting = Starting(place.database.engine, place.redis_url)
         try:
             log.info("sweep_started", every_s=SWEEP_EVERY_S, api_host=settings.api_host)
             while True:
                 if not starting.is_done:
                     starting.look()
-                _sweep_once(deployment, is_possible=starting.has_database)
+                began = clock.moment()
+                if starting.has_database:
+                    place.sweep()
+                time.sleep(max(0.0, SWEEP_EVERY_S - clock.since(began)))
         finally:
-            deployment.database.engine.dispose()
-
-
-def _sweep_once(deployment: Deployment, *, is_possible: bool) -> None:
-    """One sweep, and the rest of its two seconds."""
-    clock = Clock()
-    began = clock.moment()
-    try:
-        if is_possible:
-            sweep(
-                deployment.database.engine,
-                deployment.database.instance_id,
-                SweepRules.of(deployment.settings),
-                deployment.ring,
-            )
-            note_database_success(SWEEPING)
-    except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
-        note_database_failure(error, SWEEPING)
-    time.sleep(max(0.0, SWEEP_EVERY_S - clock.since(began)))
+            place.database.engine.dispose()

@@ -50,9 +50,9 @@ class NotInThisState(JobRefusal):
 class OtherInstance(JobRefusal):
     """The job is of another Cyclr than the one of the settings, so no worker started with these would take it."""
 
-    def __init__(self, job: JobStatus, api_host: str) -> None:
+    def __init__(self, job: JobStatus) -> None:
         super().__init__(
-            f"Job {job.id} is of {api_host}, with the client id that it was begun with:"
+            f"Job {job.id} is of {job.api_host}, with the client id that it was begun with:"
             " set CYCLR_API_URL and CYCLR_CLIENT_ID to those."
         )
         self.job = job

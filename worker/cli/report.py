@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.jobs.checking import Checked
 
 
-from worker.store.tallies import FailureGroup
+from worker.store.tallies import FailureReason
 
 SHOWN_PROBLEMS = 1_000
 SHOWN_WARNINGS = 1_000
@@ -161,7 +161,7 @@ def counts_line(job: JobStatus) -> str:
 SHOWN_GROUPS = 20
 
 
-def failure_lines(groups: Sequence[FailureGroup], failed: int, job_id: str) -> Iterator[str]:
+def failure_lines(groups: Sequence[FailureReason], failed: int, job_id: str) -> Iterator[str]:
     """`failed`: all failed rows of the job; those of no group that is shown are counted in the last line."""
     if not groups:
         return
@@ -173,7 +173,7 @@ def failure_lines(groups: Sequence[FailureGroup], failed: int, job_id: str) -> I
         yield f"  {rest:>7,}  for other reasons: cyclr-bulk failures {job_id}"
 
 
-def failure_line(group: FailureGroup) -> str:
+def failure_line(group: FailureReason) -> str:
     """How many rows, the key of the reason, the code, what is the same in their messages."""
     others = group.count - 1
     rows = f"row {group.example_row}" + (f" and {others:,} more" if others else "")

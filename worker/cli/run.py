@@ -1,6 +1,6 @@
 """`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped.
 
-`cyclr-bulk submit`: check, ask, hand the file to the workers of a deployment.
+`cyclr-bulk submit`: check, ask, hand the file to the workers of a place.
 """
 
 from contextlib import ExitStack
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
 from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import (
@@ -21,6 +22,7 @@ from worker.cli.exits import (
     say_all,
     tell,
 )
+from worker.cli.home import TendedHome
 from worker.cli.options import (
     AsWrittenOption,
     ConnectorOption,
@@ -34,11 +36,10 @@ from worker.cli.options import (
 )
 from worker.cli.outcome import ResultPath, conclude_run
 from worker.cli.piped import as_typed, is_piped, known_as, opened_source
+from worker.cli.place import opened_place
 from worker.cli.progress import Activity
 from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
-from worker.cli.session import Session
 from worker.cli.watching import see_through
-from worker.cli.workplace import Deployment, Workplace, open_deployment
 from worker.domain.options import IfPresent
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
@@ -123,19 +124,19 @@ def run_command(
             settings = settings_or_offline_check(source, options)
             require_an_answer(is_sure=yes)
             say_all(home_lines(settings))
-            session = stack.enter_context(Session(settings, needs_workers=True))
-            with lost_database_in_words(session.database.engine):
-                job_id = _prepare(stack, session, source, file, options, is_sure=yes)
+            home = stack.enter_context(TendedHome(settings, needs_workers=True))
+            with lost_database_in_words(home.database.engine):
+                job_id = _prepare(stack, home, source, file, options, is_sure=yes)
         with (
             failures_in_words(
                 nothing_done=f"Job {job_id} is kept: run the same file again to go on.", code=STOPPED
             ),
-            lost_database_in_words(session.database.engine),
+            lost_database_in_words(home.database.engine),
         ):
-            job = see_through(session, job_id)
+            job = see_through(home, job_id)
         with interrupts_in_words(f"Job {job_id} is kept, its result file was not written."):
             code = conclude_run(
-                session,
+                home,
                 job,
                 result_path,
                 how_to_go_on=(
@@ -154,13 +155,13 @@ def require_an_answer(*, is_sure: bool) -> None:
 
 
 def _prepare(
-    stack: ExitStack, session: Session, source: Source, file: Path, options: RunOptions, *, is_sure: bool
+    stack: ExitStack, home: TendedHome, source: Source, file: Path, options: RunOptions, *, is_sure: bool
 ) -> str:
     """The id of a job that runs and is watched: the unfinished one of this file, or a new one."""
-    engine = session.database.engine
+    engine = home.database.engine
 
     def find() -> Unfinished | None:
-        return find_unfinished(engine, session.database.instance_id, source.content_hash, options)
+        return find_unfinished(engine, home.database.instance_id, source.content_hash, options)
 
     begun = find()
     say_all(
@@ -169,21 +170,21 @@ def _prepare(
         )
     )
     if begun is None:
-        checked = check(session, source, options)
+        checked = check(home, source, options)
         # Somebody else may have begun this very file meanwhile.
         begun = find() if checked.live else None
         if begun is None:
             show_check(checked, to=say)
-            require_installable(session, checked, options)
-            agree(question(checked, options, session.settings), is_sure=is_sure)
+            require_installable(home, checked, options)
+            agree(question(checked, options, home.settings), is_sure=is_sure)
             try:
-                return load(stack, session, checked, options)
+                return load(stack, home, checked, options)
             except Rejected:
                 begun = find()
                 if begun is None:
                     raise
     _require_same_options(begun, options, file)
-    _go_on(stack, session, begun.job, options, is_sure=is_sure)
+    _go_on(stack, home, begun.job, options, is_sure=is_sure)
     return begun.job.id
 
 
@@ -196,7 +197,7 @@ def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Pat
     raise typer.Exit(NOTHING_DONE)
 
 
-def require_installable(place: Workplace, checked: Checked, options: RunOptions) -> None:
+def require_installable(place: Place, checked: Checked, options: RunOptions) -> None:
     if checked.live and not options.skip_invalid and not checked.survey.problems:
         again = "run this file again" if checked.is_only_live else "correct this file and run it again"
         say_all(in_the_way_lines(find_in_the_way(place, checked), others=checked.planned, again=again))
@@ -244,17 +245,17 @@ def agree(request: str, *, is_sure: bool) -> None:
         raise typer.Exit(STOPPED)
 
 
-def _go_on(stack: ExitStack, session: Session, job: JobStatus, options: RunOptions, *, is_sure: bool) -> None:
+def _go_on(stack: ExitStack, home: TendedHome, job: JobStatus, options: RunOptions, *, is_sure: bool) -> None:
     if job.state is JobState.RUNNING:
         say(f"Another command is installing this file ({standing(job)}). Watching it.")
-        stack.enter_context(session.watch(job.id))
+        stack.enter_context(home.watch(job.id))
         return
     why = f" It stopped because {PAUSES[job.pause_reason].title}." if job.pause_reason else ""
     more = f" with the next {counted(options.first, 'row')}" if options.first and job.held else ""
-    agree(f"Go on{more} at {session.settings.api_host}? This is {standing(job)}.{why}", is_sure=is_sure)
-    stack.enter_context(session.watch(job.id))
-    resume_job(session.database.engine, job.id, first=options.first)
-    session.ring()
+    agree(f"Go on{more} at {home.settings.api_host}? This is {standing(job)}.{why}", is_sure=is_sure)
+    stack.enter_context(home.watch(job.id))
+    resume_job(home.database.engine, job.id, first=options.first)
+    home.ring()
 
 
 class SaidWait:
@@ -280,10 +281,10 @@ class SaidWait:
         )
 
 
-def load(stack: ExitStack, place: Workplace, checked: Checked, options: RunOptions) -> str:
+def load(stack: ExitStack, place: Place, checked: Checked, options: RunOptions) -> str:
     """The id of the new job: running, and watched while `stack` lasts."""
     database = place.database
-    job_id = new_job_id(place.now())
+    job_id = new_job_id(place.clock.now())
     # Watched before its first row is written: a command that starts now must not take it for abandoned.
     stack.enter_context(place.watch(job_id))
     with Activity() as activity:
@@ -330,34 +331,32 @@ def submit_command(
         source = stack.enter_context(opened_source(file))
         settings = settings_or_offline_check(source, options, needs_deployment=True)
         require_an_answer(is_sure=yes)
-        deployment = open_deployment(stack, settings)
-        begun = _find_begun(deployment, source, options)
+        place = stack.enter_context(opened_place(settings))
+        begun = _find_begun(place, source, options)
         if begun is not None:
             raise typer.Exit(_submitted_before(begun, options))
-        job_id = _submit(stack, deployment, source, options, is_sure=yes)
+        job_id = _submit(stack, place, source, options, is_sure=yes)
         tell(job_id)
         say(f"Submitted. Watch it with `cyclr-bulk watch {job_id}`.")
 
 
-def _find_begun(deployment: Deployment, source: Source, options: RunOptions) -> Unfinished | None:
-    database = deployment.database
+def _find_begun(place: Place, source: Source, options: RunOptions) -> Unfinished | None:
+    database = place.database
     return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
 
 
-def _submit(
-    stack: ExitStack, deployment: Deployment, source: Source, options: RunOptions, *, is_sure: bool
-) -> str:
-    checked = check(deployment, source, options)
+def _submit(stack: ExitStack, place: Place, source: Source, options: RunOptions, *, is_sure: bool) -> str:
+    checked = check(place, source, options)
     # Somebody else may have submitted this very file meanwhile.
-    if checked.live and (begun := _find_begun(deployment, source, options)) is not None:
+    if checked.live and (begun := _find_begun(place, source, options)) is not None:
         raise typer.Exit(_submitted_before(begun, options))
     show_check(checked, to=say)
-    require_installable(deployment, checked, options)
-    agree(question(checked, options, deployment.settings), is_sure=is_sure)
+    require_installable(place, checked, options)
+    agree(question(checked, options, place.settings), is_sure=is_sure)
     try:
-        return load(stack, deployment, checked, options)
+        return load(stack, place, checked, options)
     except Rejected:
-        begun = _find_begun(deployment, source, options)
+        begun = _find_begun(place, source, options)
         if begun is None:
             raise
     raise typer.Exit(_submitted_before(begun, options))

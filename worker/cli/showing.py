@@ -2,35 +2,32 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.outcome import require_result_path
+from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, counts_line, failure_line, failure_lines
-from worker.cli.workplace import Place, opened_place, require_job, require_reason
 from worker.clock import Clock
-from worker.cyclr.errors import LimiterAway
 from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import ItemState
 from worker.domain.wording import counted, in_words, rate
-from worker.domain.words import PAUSES
 from worker.intake.columns import find_position
-from worker.jobs.away import why_nobody_calls
 from worker.jobs.results import write_result_file
-from worker.jobs.standing import Going, done_in_words, read_going, state_in_words
-from worker.store.jobs import JobStatus, count_in_hand, list_warnings
-from worker.store.listing import iter_items, list_api_hosts, list_jobs
-from worker.store.readiness import find_database_fault
-from worker.store.tallies import FailureGroup, FailurePlace, list_failures
+from worker.jobs.standing import done_in_words, state_in_words
+from worker.jobs.views import JobInFull, find_server_faults, view_job, view_job_in_full
+from worker.store.jobs import JobStatus, list_warnings
+from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
+from worker.store.tallies import FailurePlace, FailureReason, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
@@ -60,28 +57,16 @@ Examples:
 
 app = typer.Typer(rich_markup_mode=None)
 LinesOption = Annotated[bool, typer.Option("--json", help="A JSON object on each line, for programs.")]
-COUNTERS = (
-    "total",
-    "installed",
-    "to_authorise",
-    "failed",
-    "cancelled",
-    "retrying",
-    "left",
-    "held",
-    "refused",
-    "skipped",
-)
 
 
 @app.command("jobs", epilog=JOBS_EXAMPLES)
 def jobs_command(as_json: JsonOption = False) -> None:
     """List the unfinished jobs, then the last 20 that have ended."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
-        jobs = list_jobs(place.database.engine, ended=LAST_ENDED)
-        hosts = list_api_hosts(place.database.engine)
+        engine, now = place.database.engine, Clock().now()
+        jobs = list_jobs(engine, ended=LAST_ENDED)
         if as_json:
-            tell_json([_job_fields(job, hosts) for job in jobs], indent=2)
+            tell_json([view_job(engine, job, now).model_dump(mode="json") for job in jobs], indent=2)
             require_whole_output()
             return
         say_all((_job_line(job) for job in jobs), tell)
@@ -96,30 +81,14 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         engine = place.database.engine
         job = require_job(place, job_id)
-        host = list_api_hosts(engine)
-        in_hand = count_in_hand(engine, job_id)
-        failures = list_failures(engine, job_id)
-        database, limiter = find_database_fault(engine), _limiter_state(place, job.instance_id)
-        now = Clock().now()
-        going, worked_s = read_going(engine, job, now), job.worked_for_s(now)
-        warnings = list_warnings(engine, job_id) if job.warning_count else []
+        limiter = asyncio.run(place.look_at_limiter(job.instance_id))
+        faults = find_server_faults(engine, limiter)
+        shown = view_job_in_full(engine, job, Clock().now(), limiter, faults)
         if as_json:
-            found = _job_fields(job, host) | {
-                "in_hand": in_hand,
-                "rows_per_second": round(going.rows_per_second, 1),
-                "seconds_left": None if going.seconds_left is None else round(going.seconds_left, 1),
-                "seconds_worked": round(worked_s, 1),
-                "limiter": _limiter_fields(limiter),
-                "server_faults": _fault_fields(database, limiter),
-                "failures": [asdict(group) for group in failures],
-                "warnings": [_warning_fields(warning) for warning in warnings],
-            }
-            tell_json(found, indent=2)
-            require_whole_output()
-            return
-        host_name = host[job.instance_id]
-        say_all(_status_lines(job, host_name, in_hand, going, worked_s, database, limiter, failures), tell)
-        say_all(_warning_lines(job, warnings), tell)
+            tell_json(shown.model_dump(mode="json", by_alias=True), indent=2)
+        else:
+            say_all(_status_lines(job, shown, limiter), tell)
+            say_all(_warning_lines(job, list_warnings(engine, job_id)), tell)
         require_whole_output()
 
 
@@ -139,18 +108,12 @@ def items_command(
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         found = 0
-        for item in iter_items(
-            place.database.engine,
-            job_id,
-            state=state,
-            codes=code or (),
-            account_id=account,
-            reason=reason,
-            reference_at=find_position(job.columns, "reference"),
-        ):
+        wanted = ItemFilter(state=state, codes=code or (), account_id=account, reason=reason)
+        reference_at = find_position(job.columns, "reference")
+        for item in iter_items(place.database.engine, job_id, wanted, reference_at=reference_at):
             found += 1
             if as_json:
-                tell_json(_item_fields(item))
+                tell_json(item.model_dump(mode="json"))
             else:
                 tell(_item_line(item))
         require_whole_output()
@@ -170,7 +133,7 @@ def failures_command(job_id: JobArgument, as_json: LinesOption = False) -> None:
         say(f"{counted(job.failed, 'failed row')}.")
 
 
-def _iter_failures(place: Place, job_id: str) -> Iterator[FailureGroup]:
+def _iter_failures(place: Place, job_id: str) -> Iterator[FailureReason]:
     after = None
     while groups := list_failures(place.database.engine, job_id, after=after):
         yield from groups
@@ -211,37 +174,31 @@ def _job_line(job: JobStatus) -> str:
 
 
 def _status_lines(
-    job: JobStatus,
-    host: str,
-    in_hand: int,
-    going: Going,
-    worked_s: float,
-    database: ServerFault | None,
-    limiter: LimiterState | ServerFault | None,
-    failures: Sequence[FailureGroup],
+    job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
 ) -> Iterator[str]:
-    yield f"Job {job.id} of {job.source_name} at {host}: {state_in_words(job)}"
+    yield f"Job {job.id} of {job.source_name} at {job.api_host}: {state_in_words(job)}"
     yield f"  {counts_line(job)}"
     if job.left:
         held = f", {job.held:,} held back by --first" if job.held else ""
-        yield f"  left:      {in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
+        yield f"  left:      {shown.in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
     yield f"  begun:     {_moment(job.started_at)}{_until(job)}"
-    if pace := _pace_line(job, going, worked_s):
+    if pace := _pace_line(shown):
         yield f"  pace:      {pace}"
-    if database is not None:
-        yield f"  database:  {database}, so nothing is claimed or written"
+    for fault in shown.server_faults:
+        if fault.server == "database":
+            yield f"  database:  {fault.message}, so nothing is claimed or written"
     if limiter is not None:
         yield f"  calls:     {_limiter_line(limiter)}"
-    yield from failure_lines(failures, job.failed, job.id)
+    yield from failure_lines(shown.failures, job.failed, job.id)
 
 
-def _pace_line(job: JobStatus, going: Going, worked_s: float) -> str:
-    if not going.rows_per_second:
+def _pace_line(shown: JobInFull) -> str:
+    if not shown.rows_per_second:
         return ""
-    rows = f"{rate(going.rows_per_second)} rows/s"
-    if job.finished_at is not None:
-        return f"{rows}, in {in_words(worked_s)} of work"
-    left = "" if going.seconds_left is None else f", about {in_words(going.seconds_left)} left"
+    rows = f"{rate(shown.rows_per_second)} rows/s"
+    if shown.finished_at is not None:
+        return f"{rows}, in {in_words(shown.seconds_worked)} of work"
+    left = "" if shown.seconds_left is None else f", about {in_words(shown.seconds_left)} left"
     return f"{rows} in the last half minute{left}"
 
 
@@ -249,16 +206,10 @@ def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str
     if not warnings:
         return
     yield f"{counted(job.warning_count, 'warning')} of its check:"
-    shown = warnings[:SHOWN_WARNINGS]
-    for warning in shown:
+    for warning in warnings[:SHOWN_WARNINGS]:
         yield f"  {warning}"
-    if len(warnings) > len(shown):
+    if len(warnings) > SHOWN_WARNINGS:
         yield f"  and others: `cyclr-bulk status {job.id} --json` has the first {len(warnings)}"
-
-
-def _warning_fields(warning: Warning_) -> dict[str, Any]:
-    fields = {"row": warning.row_number, "column": warning.column, "message": warning.reason}
-    return fields | {"count": warning.count, "rows": warning.spans} if warning.count > 1 else fields
 
 
 def _until(job: JobStatus) -> str:
@@ -271,67 +222,9 @@ def _limiter_line(state: LimiterState | ServerFault) -> str:
     return state.holds_back or f"at most {state.pace}"
 
 
-def _limiter_state(place: Place, instance_id: str) -> LimiterState | ServerFault | None:
-    """How the limiter stands, or why it cannot be asked; None where none runs."""
-
-    async def ask() -> LimiterState | ServerFault | None:
-        limiter = place.limiter(instance_id)
-        if limiter is None:
-            return None
-        try:
-            return await limiter.state()
-        except LimiterAway as away:
-            return why_nobody_calls(away)
-        finally:
-            with suppress(LimiterAway):
-                await limiter.aclose()
-
-    return asyncio.run(ask())
-
-
-def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "state": job.state,
-        "pause_reason": job.pause_reason,
-        "pause_message": PAUSES[job.pause_reason].title if job.pause_reason else None,
-        "source_name": job.source_name,
-        "api_host": hosts[job.instance_id],
-        **{name: getattr(job, name) for name in COUNTERS},
-        "warning_count": job.warning_count,
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-    }
-
-
-def _fault_fields(
-    database: ServerFault | None, limiter: LimiterState | ServerFault | None
-) -> list[dict[str, str]]:
-    outage = limiter.outage if isinstance(limiter, LimiterState) else limiter
-    return [fault.fields() for fault in (database, outage) if fault is not None]
-
-
-def _limiter_fields(state: LimiterState | ServerFault | None) -> dict[str, Any] | None:
-    if not isinstance(state, LimiterState):
-        return None
-    return {
-        "calls_per_second": state.rate_per_second,
-        "configured_per_second": state.pace.per_second,
-        "own_per_second": state.pace.own_per_second,
-        "gate_closed_for_s": state.gate_closed_for_s,
-        "outage_level": state.outage_level,
-    }
-
-
-def _item_fields(item: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = dict(item._mapping)
-    return {"row": fields.pop("row_number"), **fields}
-
-
-def _item_line(item: Any) -> str:
+def _item_line(item: Item) -> str:
     how = item.outcome or item.code or ""
-    parts = [f"row {item.row_number}", item.account_id, item.name, item.state, how, item.message or ""]
+    parts = [f"row {item.row}", item.account_id, item.name, item.state, how, item.message or ""]
     return "  ".join(part for part in parts if part)
 
 

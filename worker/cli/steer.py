@@ -9,18 +9,20 @@ from typing import Annotated
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.consent import agrees, can_ask
-from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say
+from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say, say_all
 from worker.cli.options import CodesOption, JobArgument, ReasonOption, YesOption
+from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
 from worker.cli.report import standing
 from worker.cli.watching import say_end, see_through
-from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job, require_reason
+from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
 from worker.domain.wording import counted
 from worker.settings import load_settings
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
-from worker.store.listing import find_job, list_api_hosts
+from worker.store.listing import find_job
 from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job
@@ -65,7 +67,7 @@ def pause_command(job_id: JobArgument) -> None:
         say(f"Paused: {standing(job)}.")
         with _shown_if_it_can_be(engine):
             if in_hand := count_in_hand(engine, job_id):
-                say(f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back.")
+                say(words.pausing(in_hand))
         say(f"It goes on with `cyclr-bulk resume {job_id}`.")
 
 
@@ -82,7 +84,7 @@ def resume_command(
     """Let a paused JOB go on. In a deployment its workers see to it; in a home this command brings workers and stays."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
-        if isinstance(place, Deployment):
+        if place.home is None:
             _resume(place.database.engine, job_id, first)
             place.ring()
             say(f"Resumed: {standing(job)}. Watch it with `cyclr-bulk watch {job_id}`.")
@@ -98,7 +100,7 @@ def cancel_command(job_id: JobArgument) -> None:
         if not cancel_job(place.database.engine, job_id):
             raise NotInThisState(require_job(place, job_id), "cancelled")
         with _shown_if_it_can_be(place.database.engine, f"Cancelled: job {job_id}."):
-            if isinstance(place, HomePlace):
+            if place.home is not None:
                 _finish_cancelling(place, job_id)
             job = require_job(place, job_id)
             say(f"Cancelled: {standing(job)}.")
@@ -130,7 +132,7 @@ def retry_command(job_id: JobArgument, code: CodesOption = None, reason: ReasonO
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
-        if isinstance(place, Deployment):
+        if place.home is None:
             with _wrong_state_in_words(place.database.engine, "retried"):
                 retried = retry_job(place.database.engine, job_id, codes=codes, reason=reason)
             place.ring()
@@ -183,17 +185,12 @@ def _retry(engine: Engine, job_id: str, codes: Sequence[Code], reason: str | Non
 
 def _say_retried(retried: Retried, job: JobStatus) -> None:
     """What was queued and what was not. Raises: typer.Exit where nothing was."""
+    say_all(words.retried(retried.queued, retried.wiped, retried.live))
     if retried.wiped:
-        say(
-            f"{counted(retried.wiped, 'row')} left out: the credentials are no longer kept. Fill them in again in"
-            f" the result file (cyclr-bulk results {job.id} -o FILE), and hand that in."
-        )
-    if retried.live:
-        say(f"{counted(retried.live, 'row')} left out: another unfinished job has the account and Name.")
+        say(f"The result file: cyclr-bulk results {job.id} -o FILE")
     if not retried.queued:
-        say(f"There is nothing to try again in job {job.id}. {NOTHING_CHANGED}")
+        say(NOTHING_CHANGED)
         raise typer.Exit(NOTHING_DONE)
-    say(f"{counted(retried.queued, 'row')} will be tried again; each account is looked into first.")
     if job.state is JobState.PAUSED:
         say(f"Job {job.id} is paused. It goes on with `cyclr-bulk resume {job.id}`.")
         raise typer.Exit
@@ -201,25 +198,25 @@ def _say_retried(retried: Retried, job: JobStatus) -> None:
 
 def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
     """Change the job of a home with the home's workers at hand, and stay until it ends."""
-    from worker.cli.session import Session
+    from worker.cli.home import TendedHome
 
     with ExitStack() as stack:
         with failures_in_words(nothing_done=NOTHING_CHANGED):
             settings = load_settings(needs_cyclr=True)  # what is doubtful about them was said above
-            session = stack.enter_context(Session(settings, needs_workers=True))
-            engine = session.database.engine
-            if job.instance_id != session.database.instance_id:
-                raise OtherInstance(job, list_api_hosts(engine)[job.instance_id])
-            stack.enter_context(session.watch(job.id))
+            home = stack.enter_context(TendedHome(settings, needs_workers=True))
+            engine = home.database.engine
+            if job.instance_id != home.database.instance_id:
+                raise OtherInstance(job)
+            stack.enter_context(home.watch(job.id))
             change(engine)
-            session.ring()
-        ended = see_through(session, job.id)
+            home.ring()
+        ended = see_through(home, job.id)
         with failures_in_words(nothing_done=f"Job {job.id} is kept."):
-            code = say_end(session.database.engine, ended)
+            code = say_end(home.database.engine, ended)
     raise typer.Exit(code)
 
 
-def _finish_cancelling(place: HomePlace, job_id: str) -> None:
+def _finish_cancelling(place: Place, job_id: str) -> None:
     """What the sweep of a deployment does: cancel the rows that were surely not sent."""
     rules = SweepRules.of(place.settings)
     left = -1

@@ -7,10 +7,10 @@ import socket
 
 import typer
 
-from worker.bootstrap.database import open_database
+from worker.bootstrap.place import open_database
 from worker.cli.exits import SOME_FAILED, failures_in_words, require_whole_output, say, tell
+from worker.cli.place import opened_place, read_settings
 from worker.cli.progress import Activity
-from worker.cli.workplace import opened_place, read_settings
 from worker.clock import Clock
 from worker.domain.wording import counted
 from worker.store.readiness import DatabaseAway, lost_database_in_words

@@ -23,7 +23,7 @@ from worker.store.next_step import find_next_step
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
-    from worker.cli.session import Session
+    from worker.cli.home import TendedHome
     from worker.cyclr.limiter import Limiter
 
 
@@ -31,11 +31,12 @@ from functools import partial
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.exits import STOPPED, failures_in_words
 from worker.cli.options import JobArgument
 from worker.cli.outcome import say_outcome
+from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
-from worker.cli.workplace import Place, opened_place, require_job
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 
@@ -56,15 +57,15 @@ Exit codes:
 app = typer.Typer(rich_markup_mode=None)
 
 
-def see_through(session: "Session", job_id: str) -> JobStatus:
+def see_through(home: "TendedHome", job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
-    engine = session.database.engine
-    standstill = Standstill(engine, Clock(), session.find_workers_began_ago_s)
+    engine = home.database.engine
+    standstill = Standstill(engine, Clock(), home.find_workers_began_ago_s)
     pace = PaceReader(engine, Clock())
     try:
-        with interrupts() as asked, LimiterNote(session.limiter) as note, open_display(Clock()) as display:
+        with interrupts() as asked, LimiterNote(home.limiter) as note, open_display(Clock()) as display:
             while True:
-                session.tend()
+                home.tend()
                 job = get_job(engine, job_id)
                 display.show(job, pace.read(job), note.read() or standstill.read(job))
                 if job.state is not JobState.RUNNING:
@@ -73,23 +74,23 @@ def see_through(session: "Session", job_id: str) -> JobStatus:
                     pause_job(engine, job_id, PauseReason.INTERRUPTED)
                     continue
                 asked.wait(LOOK_EVERY_S)
-            _drain(session, job_id)
+            _drain(home, job_id)
             job = get_job(engine, job_id)
             display.show(job, pace.read(job), "")
     except KeyboardInterrupt:
-        session.kill()
+        home.kill()
         say("Stopped at once. What was in flight is looked for by the next run.")
     return get_job(engine, job_id)
 
 
-def _drain(session: "Session", job_id: str) -> None:
+def _drain(home: "TendedHome", job_id: str) -> None:
     """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
     clock = Clock()
     began = clock.moment()
-    while count_in_hand(session.database.engine, job_id):
-        if clock.since(began) > session.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
+    while count_in_hand(home.database.engine, job_id):
+        if clock.since(began) > home.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
             return
-        session.tend()
+        home.tend()
         # Under the caller's `interrupts`: one that was heard already would not let it wait, a second Ctrl-C ends this.
         time.sleep(LOOK_EVERY_S)
 

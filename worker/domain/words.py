@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
 from worker.domain.steps import ACCOUNT, CONNECTOR
+from worker.domain.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,10 @@ CODES: dict[Code, Words] = {
 }
 _OTHER = Words("it did not work", "a code of another version", "Read the message.")
 
+CANCELLED_UNSENT = "cancelled; nothing was sent"
+CANCELLED_ABSENT = "cancelled; a look found nothing installed"
+_CANCELLED_ADVICE = "Retry to have it done after all."
+
 # Each advice ends with the resuming: a command puts a colon there and says how.
 PAUSES: dict[PauseReason, Words] = {
     PauseReason.PERSON: Words("somebody paused it", "somebody paused it", "When it may go on, resume it."),
@@ -165,6 +170,46 @@ CALLS = READS | {step.call: step.noun for step in (ACCOUNT, CONNECTOR)}
 def of_code(code: str | None) -> Words:
     """Also of a code that only another version knows."""
     return CODES[Code(code)] if code in set(Code) else _OTHER
+
+
+def advice(state: str, code: str | None) -> str | None:
+    """What to do about a row; None where nothing is to be done. `code`: that of the row in this state."""
+    if state == ItemState.FAILED:
+        return of_code(code).advice
+    if state == ItemState.CANCELLED:
+        return _CANCELLED_ADVICE
+    return None
+
+
+def with_advice(state: str, code: str | None, message: str | None) -> str:
+    """The message of a row and what to do about it, in one line."""
+    said, to_do = (message or "").strip(), advice(state, code)
+    if not to_do:
+        return said
+    if not said:
+        return to_do
+    return f"{said} {to_do}" if said.endswith((".", "!", "?")) else f"{said}. {to_do}"
+
+
+def retried(queued: int, wiped: int, live: int) -> list[str]:
+    """What a retry did, in sentences. `queued`: rows that are tried again; `wiped`, `live`: rows that are left out."""
+    tried = f"{counted(queued, 'row')} will be tried again; each account is looked into first."
+    sentences = [tried if queued else "There is nothing to try again."]
+    if wiped:
+        sentences.append(
+            f"{counted(wiped, 'row')} left out, since the credentials are no longer kept: fill them in again in the result file,"
+            " and hand that in as a new job."
+        )
+    if live:
+        sentences.append(
+            f"{counted(live, 'row')} left out, since another unfinished job has the account and name."
+        )
+    return sentences
+
+
+def pausing(in_hand: int) -> str:
+    """What becomes of the rows that workers hold when their job is paused."""
+    return f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
 
 
 def already_installed(differs: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
 from heapq import merge
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select
 from worker.domain.options import JobOptions
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
+from worker.domain.words import PAUSES
 from worker.store.endings import pause, rest
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
@@ -19,6 +20,8 @@ from worker.store.tables import (
     IS_FAILED,
     IS_FORGOTTEN,
     IS_QUEUED,
+    api_keys,
+    instances,
     is_in_hand_of,
     items,
     job_connectors,
@@ -36,12 +39,14 @@ class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
     `to_authorise`: installed rows whose customers have still to authorise. `warning_count`: of all rows (`list_warnings`).
-    `api_key_id`: of the API key that handed it in; None: a command did. `worked_s`: how long it worked before the stretch
+    `handed_in_by`: the name of the API key that did; None: a command did. `worked_s`: how long it worked before the stretch
     that began at `working_since`; None: it rests.
     """
 
     id: str
     instance_id: str
+    api_host: str
+    operation: str
     state: JobState
     pause_reason: PauseReason | None
     source_name: str
@@ -58,7 +63,7 @@ class JobStatus:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    api_key_id: str | None = None
+    handed_in_by: str | None = None
     warning_count: int = 0
     to_authorise: int = 0
     worked_s: float = 0.0
@@ -68,6 +73,11 @@ class JobStatus:
         """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
         stretch_s = 0.0 if self.working_since is None else (now - self.working_since).total_seconds()
         return self.worked_s + max(0.0, stretch_s)
+
+    @property
+    def pause_message(self) -> str | None:
+        """Why it is paused; None where it is not."""
+        return PAUSES[self.pause_reason].title if self.pause_reason else None
 
     @property
     def final(self) -> int:
@@ -83,16 +93,26 @@ class JobStatus:
         return max(0, self.tried - self.installed - self.failed)
 
 
+# Whole rows of `jobs`, with what else a `JobStatus` has.
+JOBS = (
+    select(
+        jobs, instances.c.api_host, func.coalesce(api_keys.c.name, jobs.c.api_key_id).label("handed_in_by")
+    )
+    .join(instances)
+    .outerjoin(api_keys, api_keys.c.id == jobs.c.api_key_id)
+)
+
+
 def get_job(engine: Engine, job_id: str) -> JobStatus:
     """Raises: NoResultFound."""
     with reading(engine) as connection:
-        return to_status(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
+        return to_status(connection.execute(JOBS.where(jobs.c.id == job_id)).one())
 
 
 def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list[JobStatus]:
     """Jobs that are loading, running or paused, the newest first; of one instance, or of all."""
     states = [JobState.LOADING, JobState.RUNNING, JobState.PAUSED]
-    unfinished = select(jobs).where(jobs.c.state.in_(states), not_(IS_FORGOTTEN))
+    unfinished = JOBS.where(jobs.c.state.in_(states), not_(IS_FORGOTTEN))
     if instance_id:
         unfinished = unfinished.where(jobs.c.instance_id == instance_id)
     with reading(engine) as connection:
@@ -104,15 +124,11 @@ def find_unfinished_jobs(
 ) -> list[tuple[JobStatus, str, JobOptions | None]]:
     """The running and paused jobs of this instance with one of these fingerprints, the newest first, each with the one it
     has and with its options; None: it was loaded by the version before, which kept them in the fingerprint."""
-    mine = (
-        select(jobs)
-        .where(
-            jobs.c.instance_id == instance_id,
-            jobs.c.fingerprint.in_(fingerprints),
-            jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
-        )
-        .order_by(jobs.c.created_at.desc())
-    )
+    mine = JOBS.where(
+        jobs.c.instance_id == instance_id,
+        jobs.c.fingerprint.in_(fingerprints),
+        jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
+    ).order_by(jobs.c.created_at.desc())
     with reading(engine) as connection:
         rows = connection.execute(mine).all()
     return [
@@ -122,31 +138,16 @@ def find_unfinished_jobs(
 
 
 def to_status(row: Row[Any]) -> JobStatus:
-    """`row`: a whole one of `jobs`."""
+    """`row`: of `JOBS`."""
+    found = {field.name: row._mapping[field.name] for field in fields(JobStatus)}
+    reason = row.pause_reason
     return JobStatus(
-        id=row.id,
-        instance_id=row.instance_id,
-        state=JobState(row.state),
-        pause_reason=PauseReason(row.pause_reason) if row.pause_reason else None,
-        source_name=row.source_name,
-        columns=tuple(row.columns),
-        delimiter=row.delimiter,
-        total=row.total,
-        held=row.held,
-        installed=row.installed,
-        failed=row.failed,
-        cancelled=row.cancelled,
-        tried=row.tried,
-        refused=row.refused,
-        skipped=row.skipped,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        api_key_id=row.api_key_id,
-        warning_count=row.warning_count,
-        to_authorise=row.to_authorise,
-        worked_s=row.worked_s,
-        working_since=row.working_since,
+        **found
+        | {
+            "state": JobState(row.state),
+            "pause_reason": PauseReason(reason) if reason else None,
+            "columns": tuple(row.columns),
+        }
     )
 
 
@@ -319,7 +320,7 @@ def _iter_pages(engine: Engine, table: Any, job_id: str, *conditions: Any) -> It
         after = rows[-1].row_number
 
 
-def find_item(engine: Engine, job_id: str, row_number: int) -> Row[Any] | None:
+def find_stored_item(engine: Engine, job_id: str, row_number: int) -> Row[Any] | None:
     """The whole row of one item; None where its job is gone."""
     with reading(engine) as connection:
         mine = select(items).where(items.c.job_id == job_id, items.c.row_number == row_number)

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Connection, Integer, String, T
 from worker.domain.states import ItemState
 from worker.domain.steps import Notes
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
+from worker.domain.words import CANCELLED_ABSENT
 from worker.store.bulk import UpdateOfMany
 from worker.store.claiming import NOTED, ClaimedItem, set_noted, write_notes
 from worker.store.tables import UtcDateTime, items
@@ -89,7 +90,7 @@ _UPDATES: dict[type, UpdateOfMany] = {
         state=ItemState.CANCELLED,
         must_look=False,
         code=None,
-        message="cancelled; a look found nothing installed",
+        message=CANCELLED_ABSENT,
     ),
 }
 

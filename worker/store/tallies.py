@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, tuple_, update
 
 from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
@@ -68,12 +69,10 @@ def to_failure(row: Row[Any]) -> Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Failed items of one reason. `reason`: its key; `message`: what is the same in all of theirs; `example_row`: the first
-    of them.
-    """
+class FailureReason:
+    """Failed items of one reason. `message`: what is the same in all of theirs; `example_row`: the first of them."""
 
-    reason: str
+    reason: Annotated[str, Field(description="Its key, for `reason` elsewhere.", examples=["3f9a0c12"])]
     code: str
     http_status: int | None
     message: str
@@ -84,12 +83,12 @@ class FailureGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class OutcomeTally:
-    """So many of a job's rows ended with this outcome. `fields`: of how many of them each of these was changed."""
+class OutcomeCount:
+    """So many of a job's rows are done in this way."""
 
-    outcome: str
+    outcome: Annotated[str, Field(examples=["created"])]
     count: int
-    fields: Mapping[str, int]
+    changed: Annotated[Mapping[str, int], Field(description="Of how many of them each field was changed.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ class FailurePlace:
         return f"{self.count}-{self.example_row}"
 
     @classmethod
-    def of(cls, group: FailureGroup) -> "FailurePlace":
+    def of(cls, group: FailureReason) -> "FailurePlace":
         return cls(group.count, group.example_row)
 
     @classmethod
@@ -153,7 +152,7 @@ def list_failures(
     limit: int = 100,
     after: FailurePlace | None = None,
     before: FailurePlace | None = None,
-) -> list[FailureGroup]:
+) -> list[FailureReason]:
     """The job's failed items by reason, the largest group first. `after`: those behind this place; `before`: the last so
     many of those before it.
     """
@@ -172,7 +171,7 @@ def list_failures(
     return found[::-1] if is_backwards else found
 
 
-def find_failure(engine: Engine, job_id: str, reason: str) -> FailureGroup | None:
+def find_failure(engine: Engine, job_id: str, reason: str) -> FailureReason | None:
     """The job's group with this key; None where no failed item has it. It goes through the job's groups, not its items."""
     is_this = func.substr(failure_tallies.c.reason, 1, KEY_LENGTH) == reason
     mine = select(failure_tallies).where(failure_tallies.c.job_id == job_id, is_this)
@@ -181,8 +180,8 @@ def find_failure(engine: Engine, job_id: str, reason: str) -> FailureGroup | Non
     return None if row is None else _to_group(row)
 
 
-def _to_group(row: Row[Any]) -> FailureGroup:
-    return FailureGroup(
+def _to_group(row: Row[Any]) -> FailureReason:
+    return FailureReason(
         reason=row.reason[:KEY_LENGTH],
         code=row.code,
         http_status=row.http_status,
@@ -194,7 +193,7 @@ def _to_group(row: Row[Any]) -> FailureGroup:
     )
 
 
-def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeTally] | None:
+def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeCount] | None:
     """How the job's done rows came to be so, by outcome in the order of the alphabet: together they are its `installed` rows.
 
     None where some of them ended before this was counted, or were settled by a worker of the version that did not.
@@ -212,7 +211,7 @@ def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeTally] | None:
     for _, outcome, field, count in rows:
         if outcome is not None:
             counts.setdefault(outcome, {})[field] = count
-    tallies = [OutcomeTally(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
+    tallies = [OutcomeCount(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
     is_whole = bool(rows) and rows[0].installed == sum(tally.count for tally in tallies)
     return tallies if is_whole else None
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
-from worker.domain.words import CODES
+from worker.domain.words import CANCELLED_UNSENT, CODES
 from worker.store.endings import Ended, end_jobs, lock_jobs
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
@@ -185,7 +185,7 @@ def cancel_queued(engine: Engine) -> int:
         now = db_now(connection)
         to_look = {"state": ItemState.QUEUED, "due_at": now}
         _update(connection, [r.id for r in called_off if r.must_look], to_look)
-        over = {"state": ItemState.CANCELLED, "message": "cancelled", "settled_at": now}
+        over = {"state": ItemState.CANCELLED, "message": CANCELLED_UNSENT, "settled_at": now}
         _update(connection, [r.id for r in called_off if not r.must_look], over)
         counts = Counter(r.job_id for r in called_off if not r.must_look)
         for job_id, count in sorted(counts.items()):

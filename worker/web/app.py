@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.jobs.asking import STEP_S, Asking
 from worker.store.faults import note_database_failure, note_database_success
 from worker.web import api, desk, files, pages
@@ -23,7 +24,6 @@ from worker.web.handing_in import HandingIn
 from worker.web.http_errors import HttpError, answer_errors
 from worker.web.middleware import Admission, Compression, Hosts, SecurityHeaders
 from worker.web.pages.rendering import error_page
-from worker.web.place import Place
 
 CLEAN_EVERY_S = 60.0
 
@@ -76,6 +76,7 @@ def furnish(app: FastAPI, place: Place) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     place: Place = app.state.place
+    handing_in: HandingIn = app.state.handing_in
     steps = Asking(place.database.engine, place.database.instance_id)
 
     async def ask_who_has_authorised() -> None:
@@ -84,7 +85,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
     async def delete_expired_uploads() -> None:
         """Beside the sweep, since files of a home are known here only."""
-        await run_in_threadpool(place.waiting.delete_expired)
+        await run_in_threadpool(handing_in.waiting.delete_expired)
 
     asking = asyncio.create_task(
         _again_and_again(ask_who_has_authorised, "asking who has authorised", STEP_S)
@@ -99,7 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         asking.cancel()
         with suppress(asyncio.CancelledError):
             await asking  # it may be calling Cyclr
-        await run_in_threadpool(app.state.handing_in.stop)
+        await run_in_threadpool(handing_in.stop)
         await place.aclose()
 
 

@@ -5,13 +5,12 @@ A name that nobody knows may be a secret too, which was pasted in its place.
 
 import difflib
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-from pydantic import BaseModel, Field
+from typing import Any
 
 from worker.domain.reasons import KEY_LENGTH, KEY_PATTERN
 from worker.domain.wording import counted
 from worker.intake.columns import find_similar, is_known, is_own
+from worker.jobs.views import Fault
 
 FIRST_ROW = 2  # the header of a file is row 1
 _PLACES = ("body", "query", "path", "header")
@@ -42,20 +41,6 @@ REQUEST_NAMES = frozenset(
         *("codes", "reason", "expires_in_days"),
     }
 )
-
-
-class Fault(BaseModel):
-    """What is wrong in one place, or in many rows the same. `row`: the first, as a spreadsheet shows it; null: of the whole file
-    or of the request."""
-
-    row: int | None = None
-    column: str | None = None
-    message: str
-    count: int | None = Field(None, description="How many rows have it, where it is more than one.")
-    rows: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = Field(
-        None,
-        description="Where it is more than one: the first of these rows, as pairs of a first and a last row.",
-    )
 
 
 def to_fault(error: Any) -> Fault:

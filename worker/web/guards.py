@@ -1,4 +1,4 @@
-"""What a route asks of its caller. `Reader`, `Writer`: for `/v1`. `PageReader`, `PageWriter`: for pages."""
+"""What a route is given, and asks of its caller. `Reader`, `Writer`: for `/v1`. `PageReader`, `PageWriter`: for pages."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from worker.bootstrap.place import Place
 from worker.store.session import Engine
 from worker.web.access import Access, Caller, TooManyWrongKeys
 from worker.web.http_errors import HttpError
@@ -28,6 +29,11 @@ bearer = HTTPBearer(
 
 
 Shown = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+
+def place_of(request: Request) -> Place:
+    place: Place = request.app.state.place
+    return place
 
 
 def access_of(request: Request) -> Access:
@@ -179,6 +185,7 @@ def _require_write(caller: Caller) -> None:
         raise HttpError(403, "read_only_key", f"The API key '{caller.name}' may read only (scope read).")
 
 
+GivenPlace = Annotated[Place, Depends(place_of)]
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
 PageReader = Annotated[Caller, Depends(page_reader)]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 
-from worker.bootstrap.cyclr import open_cyclr
+from worker.bootstrap.place import Place
 from worker.domain.wording import counted
 from worker.intake import Accounts, Options, Source, read_source
 from worker.intake.findings import Rejected
@@ -23,8 +23,8 @@ from worker.store.loading import new_job_id
 from worker.store.meeting import OtherLoad
 from worker.store.uploads import Upload
 from worker.web.http_errors import HttpError
-from worker.web.place import Place
-from worker.web.waiting import UploadGone
+from worker.web.receiving import Bodies
+from worker.web.waiting import UploadGone, WaitingUploads
 
 AT_ONCE = 4  # checks and loads of one process: each has a thread, and a connection to the database
 MOST_WAITING = 100
@@ -69,9 +69,11 @@ class Started:
 
 
 class HandingIn:
-    """Checks and loads of one web process. From any thread."""
+    """Checks and loads of one web process, and the uploads that wait for them. From any thread."""
 
     def __init__(self, place: Place) -> None:
+        self.waiting = WaitingUploads(place.database.engine, place.database.sealer, place.uploads)
+        self.bodies = Bodies()
         self._place = place
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
@@ -125,7 +127,7 @@ class HandingIn:
         with self._lock:
             for key in [key for key in self._checks if key[0] == upload_id]:
                 del self._checks[key]
-        self._place.waiting.delete(upload_id)
+        self.waiting.delete(upload_id)
 
     def stop(self) -> None:
         """Have all that is under way come to nothing; wait for it a while."""
@@ -182,8 +184,7 @@ class HandingIn:
         self, source: Source, options: RunOptions, deed: Deed[T], besides: Unfinished | None
     ) -> Checked:
         place, database = self._place, self._place.database
-        opening = open_cyclr(place.settings, database.engine, clock=place.clock, broker=place.broker())
-        async with opening as (client, limiter):
+        async with place.open_cyclr() as (client, limiter):
             return await check_file(
                 source,
                 Options(database.instance_id, options.connector, options.as_written, options.is_list),
@@ -197,7 +198,7 @@ class HandingIn:
             )
 
     def _start(self, upload: Upload, options: RunOptions, api_key_id: str, deed: Deed[Started]) -> Started:
-        self._place.waiting.prolong(upload)
+        self.waiting.prolong(upload)
         source = self._open(upload)
         unfinished = self._find_unfinished(source, options)
         if unfinished is None:
@@ -242,7 +243,7 @@ class HandingIn:
         database = self._place.database
         job_id = new_job_id(self._place.clock.now())
         self._say(deed, "loading")
-        with self._place.keep(job_id):
+        with self._place.watch(job_id):
             load_job(
                 checked,
                 options,
@@ -267,9 +268,9 @@ class HandingIn:
         self._say(deed, f"waiting for {other}")
 
     def _open(self, upload: Upload) -> Source:
-        if self._place.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
+        if self.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
             raise UploadGone
-        return read_source(Path(upload.source_name), lambda: self._place.waiting.open(upload))
+        return read_source(Path(upload.source_name), lambda: self.waiting.open(upload))
 
     def _find_unfinished(self, source: Source, options: RunOptions) -> Unfinished | None:
         database = self._place.database

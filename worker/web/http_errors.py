@@ -14,14 +14,16 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.domain.wording import sentence
 from worker.intake import FileChanged
 from worker.jobs.away import why_nobody_calls
+from worker.jobs.views import Fault
 from worker.store.faults import database_fault
 from worker.store.loading import LoadLost
 from worker.store.new_rows import UnstorableText
 from worker.store.readiness import DatabaseAway, TakesNoWrites, is_database_away, takes_no_writes
 from worker.telemetry import ALARMS, get_logger, where_it_was
-from worker.web.faults import Fault, to_fault
+from worker.web.faults import to_fault
 from worker.web.waiting import UploadGone
 
 MEDIA_TYPE = "application/problem+json"
@@ -96,6 +98,12 @@ class HttpError(HTTPException):
         self.error_count = len(self.errors) if error_count is None else error_count
 
 
+def invalid_request(*faults: Fault, count: int | None = None) -> HttpError:
+    """`count`: of all faults, where not all of them are told."""
+    detail = "The request is not as expected."
+    return HttpError(422, "invalid_request", detail, errors=faults, error_count=count)
+
+
 def answer_errors(app: FastAPI, error_page: ErrorPage) -> None:
     """Every error of a route gets its answer here; one that nobody foresaw is a 500 that says nothing of it."""
     app.state.error_page = error_page
@@ -157,14 +165,14 @@ def to_http_error(error: Exception) -> HttpError:
             return error
         case RequestValidationError():
             faults = [to_fault(each) for each in error.errors()]
-            return HttpError(422, "invalid_request", "The request is not as expected.", errors=faults)
+            return invalid_request(*faults)
         case HTTPException(status_code=status):
             return HttpError(status, _code(status), _detail(error), headers=dict(error.headers or {}))
         case UnstorableText():
-            return HttpError(422, "nothing_to_install", f"{_capital(str(error))}.")
+            return HttpError(422, "nothing_to_install", sentence(str(error)))
         case FileChanged() | LoadLost() | UploadGone():
             told = str(error.strerror) if isinstance(error, UploadGone) else str(error)
-            return HttpError(503, "try_again", f"{_capital(told)}.", headers={"Retry-After": "5"})
+            return HttpError(503, "try_again", sentence(told), headers={"Retry-After": "5"})
         case LimiterAway():
             return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
         case CyclrError():
@@ -202,10 +210,6 @@ def title_of(status: int) -> str:
 
 def _busy(code: str, detail: str) -> HttpError:
     return HttpError(503, code, f"{detail} Try again in a moment.", headers={"Retry-After": "5"})
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _code(status: int) -> str:

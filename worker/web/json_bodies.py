@@ -8,8 +8,9 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from worker.web.faults import FIRST_ROW, Fault, known_name
-from worker.web.http_errors import HttpError
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW, known_name
+from worker.web.http_errors import HttpError, invalid_request
 
 SHOWN_FAULTS = 1_000
 MOST_BYTES = 16_000  # of what is read as a whole; a list of items is not
@@ -74,7 +75,7 @@ def no_constant(constant: str) -> Any:
 def no_json(why: str) -> HttpError:
     """For a body that is no JSON, and why."""
     fault = Fault(message=f"expected a body of JSON; {why}")
-    return HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
+    return invalid_request(fault)
 
 
 def doubled_keys(pairs: Iterable[tuple[str, Any]]) -> list[str]:
@@ -101,12 +102,9 @@ def _faults(parsed: Any, doubled: dict[int, list[str]]) -> Iterator[Fault]:
 
 
 def _fault(path: tuple[str | int, ...], key: str) -> Fault:
-    message = TWICE
+    row, within = None, path
     match path:
         case ("items", int(number), *rest):
-            return Fault(row=number + FIRST_ROW, column=_joined(*rest, key), message=message)
-    return Fault(column=_joined(*path, key), message=message)
-
-
-def _joined(*keys: str | int) -> str:
-    return ".".join(str(key) if isinstance(key, int) else known_name(key) for key in keys)
+            row, within = number + FIRST_ROW, tuple(rest)
+    column = ".".join(str(each) if isinstance(each, int) else known_name(each) for each in (*within, key))
+    return Fault(row=row, column=column, message=TWICE)

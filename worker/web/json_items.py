@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
-from worker.web.faults import FIRST_ROW, MOST_SHOWN, UNKNOWN, Fault, known_name, to_fault
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW, MOST_SHOWN, UNKNOWN, known_name, to_fault
 from worker.web.http_errors import HttpError
 from worker.web.json_bodies import SHOWN_FAULTS, TWICE
 from worker.web.json_reader import LONGEST_KEY, Enough, JsonObject, ListItem, ListOptions, Reader
@@ -52,7 +53,7 @@ class JobBody:
                     self._check_item(part)
         except Enough:
             has_ended = False
-        self._refuse(has_ended=has_ended)
+        self._require_right(has_ended=has_ended)
 
     def lines(self) -> Iterator[bytes]:
         """The items as the lines of a CSV; after `check`."""
@@ -111,15 +112,15 @@ class JobBody:
         got = {} if isinstance(value, JsonObject) else value
         self._note(to_fault({"type": kind, "loc": where, "input": got, "ctx": told, "msg": ""}))
 
-    def _refuse(self, *, has_ended: bool) -> None:
+    def _require_right(self, *, has_ended: bool) -> None:
         ended = "" if has_ended else " It was not read any further."
         if self._twice:
             detail = "An object of the JSON has a key twice, so that nobody can tell which value is meant."
-            raise _refusal("invalid_request", detail + ended, self._twice)
+            raise _error_of("invalid_request", detail + ended, self._twice)
         unknown = list(_unknown_faults(self._unknown))
         if self._wrong:
             detail = "The request is not as expected."
-            raise _refusal("invalid_request", detail + ended, [*self._wrong, *unknown])
+            raise _error_of("invalid_request", detail + ended, [*self._wrong, *unknown])
         if len(self._columns) > MOST_COLUMNS:
             detail = f"Expected at most {MOST_COLUMNS} different columns, got more."
             raise HttpError(422, "invalid_request", detail)
@@ -127,13 +128,13 @@ class JobBody:
             # A file leaves out empty lines and comments; of a list nothing may go missing.
             what = "cannot be rows" if self._left_out else "have keys that nobody knows"
             detail = f"Some items {what}. Nothing was created."
-            raise _refusal("problems_in_file", detail + ended, [*unknown, *self._left_out])
+            raise _error_of("problems_in_file", detail + ended, [*unknown, *self._left_out])
         # Whatever ended it, a part is never taken for the whole.
         if not has_ended:
             raise HttpError(422, "invalid_request", f"The request is not as expected.{ended}")
 
 
-def _refusal(code: str, detail: str, faults: Sequence[Fault]) -> HttpError:
+def _error_of(code: str, detail: str, faults: Sequence[Fault]) -> HttpError:
     count = sum(fault.count or 1 for fault in faults)
     return HttpError(422, code, detail, errors=faults[:SHOWN_FAULTS], error_count=count)
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from worker.web.faults import FIRST_ROW, MOST_SHOWN, Fault, known_name, to_fault
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW, MOST_SHOWN, known_name, to_fault
 from worker.web.http_errors import HttpError
 from worker.web.json_bodies import TWICE, doubled_keys, no_constant, no_json, parse_json
 

@@ -13,9 +13,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from worker.jobs.views import Fault
 from worker.store.uploads import Upload
-from worker.web.faults import Fault, known_name
-from worker.web.http_errors import HttpError
+from worker.web.faults import known_name
+from worker.web.http_errors import HttpError, invalid_request
 from worker.web.waiting import UploadWriter, WaitingUploads
 
 MOST_UPLOAD_BYTES = 1_000_000_000
@@ -265,7 +266,7 @@ class _FormReader:
             fault = Fault(
                 column=known_name(self._part.name), message="expected it once, got it twice or more"
             )
-            raise HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
+            raise invalid_request(fault)
         else:
             self._count += 1
             before = self._raw.get(self._part.name)

@@ -33,7 +33,7 @@ FILES_OF_OUR_OWN = (
     200  # of the descriptors that a process may have: databases, uploads, workers; and those just accepted
 )
 ACCEPTED_AT_ONCE = 100
-LOOK_EVERY_S = 1.0
+CHECK_EVERY_S = 1.0
 TELL_EVERY_S = 60.0
 GRACE_S = 5  # for requests in flight; streams of events would last for ever
 STARTS_WITHIN_S = 30.0
@@ -54,7 +54,7 @@ class Deadlines:
     answered_body_s: float = 10.0  # what is still sent of a body when it has been answered
     unread_s: float = 60.0  # an answer of which nothing more is taken
     closing_s: float = 10.0
-    look_every_s: float = LOOK_EVERY_S
+    check_every_s: float = CHECK_EVERY_S
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Door:
     most: int = field(default_factory=lambda: connections_allowed())
     _open: dict[str, set["Connection"]] = field(default_factory=dict)
     _count: int = 0
-    _is_looking: bool = False
+    _is_checking: bool = False
     _told_at: float | None = None
 
     def admit(self, connection: "Connection") -> bool:
@@ -78,7 +78,7 @@ class Door:
             return False
         self._open.setdefault(connection.group, set()).add(connection)
         self._count += 1
-        self._look_soon(connection.loop)
+        self._check_soon(connection.loop)
         return True
 
     def forget(self, connection: "Connection") -> None:
@@ -106,17 +106,17 @@ class Door:
         victim.give_up()
         return True
 
-    def _look_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._is_looking:
-            self._is_looking = True
-            loop.call_later(self.patience.look_every_s, self._look, loop)
+    def _check_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_checking:
+            self._is_checking = True
+            loop.call_later(self.patience.check_every_s, self._check, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_looking = False
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_checking = False
         for each in self._all():
-            each.look()
+            each.check()
         if self._count:
-            self._look_soon(loop)
+            self._check_soon(loop)
 
     def _tell(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -219,7 +219,7 @@ class Connection(H11Protocol):
         self.door.forget(self)
         self.transport.abort()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """To be called now and then: whoever has been waited for long enough is not waited for any more."""
         now, patience = self.loop.time(), self._patience
         if self.transport.is_closing():
@@ -234,9 +234,9 @@ class Connection(H11Protocol):
             if (self._has_begun or self.cycle is None) and now - self._waits_since >= patience.head_s:
                 self._end_wait("The request's head did not come in time.", has_begun=self._has_begun)
         elif self._is_in_body:
-            self._look_at_body(now)
+            self._check_body(now)
 
-    def _look_at_body(self, now: float) -> None:
+    def _check_body(self, now: float) -> None:
         patience = self._patience
         if self.cycle.response_complete:
             if self._answered_at is not None and now - self._answered_at >= patience.answered_body_s:

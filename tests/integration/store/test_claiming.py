@@ -8,6 +8,7 @@ from tests.integration.store.databases import (
     Loads,
     ago,
     change_items,
+    change_job,
     end,
     hold,
     item_row,
@@ -197,6 +198,20 @@ def test_two_claimers_never_get_one_item(engine: Engine, loads: Loads):
     for thread in threads:
         thread.join(30)
     assert len(claimed) == len(set(claimed)) == 120
+
+
+@pytest.mark.parametrize("state", [JobState.RUNNING, JobState.CANCELLED])
+def test_what_a_later_versions_job_does_is_not_for_workers_of_this_one(
+    engine: Engine, loads: Loads, state: JobState
+):
+    job_id = loads.job(2)
+    change_job(engine, job_id, operation="update", state=state)
+    change_items(engine, job_id, must_look=True)
+    change_items(engine, job_id, 3, deaths=2)
+    assert count_due(engine, "instance-a", limit=9) == 0
+    assert take(engine, is_idle=True) == take(engine) == []
+    change_job(engine, job_id, operation="install")
+    assert [item.row_number for item in take(engine, is_idle=True)] == [3]
 
 
 # Prolonging

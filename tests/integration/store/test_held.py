@@ -57,7 +57,7 @@ def test_a_held_item_is_nobodys_to_claim_and_its_job_is_not_over(engine: Engine,
 
 def test_a_held_item_is_listed_and_found_by_its_state(engine: Engine, job_id: str):
     assert [item.state for item in list_items(engine, job_id, ItemFilter())] == ["queued", "held", "queued"]
-    assert [item.row_number for item in list_items(engine, job_id, ItemFilter(state="held"))] == [3]
+    assert [item.row for item in list_items(engine, job_id, ItemFilter(state="held"))] == [3]
     assert [row.row_number for row in iter_results(engine, job_id, state="held")] == [3]
 
 

@@ -22,7 +22,7 @@ from worker.store.connectors import get_connector, put_release
 from worker.store.jobs import (
     cancel_job,
     count_in_hand,
-    find_item,
+    find_stored_item,
     find_unfinished_jobs,
     get_job,
     iter_results,
@@ -222,8 +222,8 @@ def test_results_of_many_pages_hold_every_row_once(engine: Engine, loads: Loads)
 def test_one_item_is_found_by_its_row(engine: Engine, loads: Loads):
     job_id = loads.job(2)
     change_items(engine, job_id, 3, message="hello")
-    found = find_item(engine, job_id, 3)
+    found = find_stored_item(engine, job_id, 3)
     assert found is not None
     assert found.message == "hello"
-    assert find_item(engine, job_id, 4) is None
-    assert find_item(engine, "261121-bcdfgh", 3) is None
+    assert find_stored_item(engine, job_id, 4) is None
+    assert find_stored_item(engine, "261121-bcdfgh", 3) is None

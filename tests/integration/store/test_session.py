@@ -34,7 +34,7 @@ from worker.store.schema import NEWEST, NewerSchema, SchemaBusy, alembic_config,
 from worker.store.session import Engine, db_now, open_engine, reading, writing
 from worker.store.settling import VERDICT_NAMES
 from worker.store.tables import attempts, call_tallies, instances, items, jobs, metadata, pace_points
-from worker.store.tallies import FailureGroup, list_failures
+from worker.store.tallies import FailureReason, list_failures
 
 HEAD = ScriptDirectory(str(migrations_folder())).get_current_head()
 LATER = f"""
@@ -440,7 +440,7 @@ def test_what_failed_before_there_were_tallies_is_grouped_too(engine: Engine, lo
         connection.execute(failed)
     upgrade(engine)
     assert list_failures(engine, job_id) == [
-        FailureGroup("ea933eae", "refused", 400, "no …", 3, False, 3, "a3")
+        FailureReason("ea933eae", "refused", 400, "no …", 3, False, 3, "a3")
     ]
 
 

@@ -21,7 +21,7 @@ from worker.domain.verdicts import GiveUp, Installed
 from worker.store import listing, steering
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
 from worker.store.jobs import cancel_job, get_job, pause_job
-from worker.store.listing import find_job, iter_items, list_api_hosts, list_jobs
+from worker.store.listing import ItemFilter, find_job, iter_items, list_jobs
 from worker.store.loading import find_targets
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
@@ -224,7 +224,9 @@ def test_jobs_are_listed_unfinished_first_then_the_last_that_ended(engine: Engin
     open_ = loads.job(1, start=40)
     assert [job.id for job in list_jobs(engine, ended=2)] == [open_, newest, newer]
     assert oldest in [job.id for job in list_jobs(engine, ended=20)]
-    assert list_api_hosts(engine) == {INSTANCE: "api.example.com"}
+    assert {(job.instance_id, job.api_host) for job in list_jobs(engine, ended=2)} == {
+        (INSTANCE, "api.example.com")
+    }
 
 
 def test_items_are_listed_in_the_order_of_the_file_as_asked_for(
@@ -235,12 +237,12 @@ def test_items_are_listed_in_the_order_of_the_file_as_asked_for(
     loads.job(1, start=40)
 
     def numbers(**wanted: object) -> list[int]:
-        return [row.row_number for row in iter_items(engine, job_id, **wanted)]  # type: ignore[arg-type]
+        return [item.row for item in iter_items(engine, job_id, ItemFilter(**wanted))]  # type: ignore[arg-type]
 
     assert numbers() == [2, 3, 4, 5]
     assert numbers(state=ItemState.FAILED) == [2, 3, 4]
     assert numbers(codes=[Code.CONNECTOR_GONE]) == [4]
     assert numbers(account_id="a3") == [3]
     assert numbers(state=ItemState.INSTALLED, account_id="a3") == []
-    [item] = iter_items(engine, job_id, account_id="a5")
-    assert "secret-5" not in str(item._mapping)
+    [item] = iter_items(engine, job_id, ItemFilter(account_id="a5"))
+    assert "secret-5" not in str(item)

@@ -35,9 +35,9 @@ from worker.store.tables import call_tallies, failure_tallies, outcome_tallies, 
 from worker.store.tallies import (
     CallMade,
     CallTally,
-    FailureGroup,
     FailurePlace,
-    OutcomeTally,
+    FailureReason,
+    OutcomeCount,
     add_outcomes,
     add_pace,
     find_failure,
@@ -74,8 +74,8 @@ def test_failures_are_grouped_by_reason_the_largest_first(engine: Engine, loads:
     other = GiveUp(Code.ACCOUNT_UNKNOWN, "Cyclr has no such account", 404)
     end(engine, (items[0], other), *((item, REFUSED) for item in items[1:4]), (items[4], CREATED))
     assert list_failures(engine, job_id) == [
-        FailureGroup("6f53031f", "refused", 400, "no such thing", 3, False, 3, "a3"),
-        FailureGroup("55284cbe", "account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2"),
+        FailureReason("6f53031f", "refused", 400, "no such thing", 3, False, 3, "a3"),
+        FailureReason("55284cbe", "account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2"),
     ]
     assert len(list_failures(engine, job_id, limit=1)) == 1
 
@@ -85,12 +85,12 @@ def test_messages_that_differ_in_an_id_are_one_reason_whenever_they_come(engine:
     first, second, third = take(engine)
     end(engine, (second, unknown(second)))
     assert list_failures(engine, job_id) == [
-        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3")
+        FailureReason("2ded2a88", "account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3")
     ]
     end(engine, (first, unknown(first)))
     end(engine, (third, unknown(third)))
     assert list_failures(engine, job_id) == [
-        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2")
+        FailureReason("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2")
     ]
 
 
@@ -207,7 +207,7 @@ def test_a_retry_by_code_leaves_the_other_groups_as_they_are(engine: Engine, loa
     job_id = fail_all(engine, loads)
     retry_job(engine, job_id, codes=[Code.REFUSED])
     assert list_failures(engine, job_id) == [
-        FailureGroup("25422e22", "unreachable", None, "connection refused", 1, True, 5, "a5")
+        FailureReason("25422e22", "unreachable", None, "connection refused", 1, True, 5, "a5")
     ]
 
 
@@ -220,7 +220,7 @@ def test_a_retry_that_leaves_rows_behind_names_the_first_of_those(engine: Engine
     loads.job([planned(100, target="t7")])
     retry_job(engine, job_id)
     assert list_failures(engine, job_id) == [
-        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5")
+        FailureReason("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5")
     ]
     assert_tallies_hold(engine)
 
@@ -282,11 +282,11 @@ def test_done_rows_are_counted_by_outcome(engine: Engine, loads: Loads):
     adopted = Installed(Outcome.ADOPTED, 6509, True)
     end(engine, (items[2], CREATED), (items[3], CREATED), (items[20], CREATED))
     end(engine, (items[4], adopted), (items[5], REFUSED), (items[2], adopted))
-    assert list_outcomes(engine, job_id) == [OutcomeTally("adopted", 1, {}), OutcomeTally("created", 2, {})]
-    assert list_outcomes(engine, other) == [OutcomeTally("created", 1, {})]
+    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 2, {})]
+    assert list_outcomes(engine, other) == [OutcomeCount("created", 1, {})]
     retry_job(engine, job_id)
     end(engine, *((item, CREATED) for item in take(engine)))
-    assert list_outcomes(engine, job_id) == [OutcomeTally("adopted", 1, {}), OutcomeTally("created", 3, {})]
+    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 3, {})]
 
 
 def test_changed_fields_are_counted_beside_their_outcome(engine: Engine, loads: Loads):
@@ -296,8 +296,8 @@ def test_changed_fields_are_counted_beside_their_outcome(engine: Engine, loads: 
         add_outcomes(connection, [(job_id, "filled_in", ["api_key", "property.Region"])])
         add_outcomes(connection, [(job_id, "filled_in", ["api_key"]), (job_id, "unchanged", [])])
     assert list_outcomes(engine, job_id) == [
-        OutcomeTally("filled_in", 2, {"api_key": 2, "property.Region": 1}),
-        OutcomeTally("unchanged", 1, {}),
+        OutcomeCount("filled_in", 2, {"api_key": 2, "property.Region": 1}),
+        OutcomeCount("unchanged", 1, {}),
     ]
 
 

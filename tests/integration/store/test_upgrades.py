@@ -4,14 +4,34 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import Engine, null, select, text
+from sqlalchemy import Engine, Table, insert, inspect, null, select, text
 
-from tests.integration.store.databases import Loads, change_job, only_postgres, take
+from tests.integration.store.databases import SEALER, Loads, ago, change_job, end, only_postgres, take
+from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.options import IfPresent, JobOptions
+from worker.domain.states import JobState, Outcome, PauseReason
+from worker.domain.verdicts import Installed
 from worker.jobs.options import RunOptions, find_unfinished
+from worker.store.desks import find_desk, list_waiting
+from worker.store.jobs import get_job, resume_job
+from worker.store.new_rows import HELD_UNTIL
 from worker.store.schema import alembic_config, upgrade
 from worker.store.session import reading
-from worker.store.tables import jobs
+from worker.store.steering import Retried, retry_job
+from worker.store.tables import (
+    desks,
+    failure_tallies,
+    instances,
+    items,
+    job_connectors,
+    jobs,
+    links,
+    upload_pieces,
+    uploads,
+)
+from worker.store.tallies import Failure, list_failures, list_outcomes
+from worker.store.upkeep import name_reasons, rescue
+from worker.store.uploads import find_upload, iter_pieces
 
 
 @only_postgres
@@ -120,3 +140,177 @@ def test_the_job_with_these_options_is_found_before_a_newer_one_with_others(engi
     assert found(look_first=True) == ours
     assert found() == earlier
     assert found(if_present=IfPresent.SKIP) == newest
+
+
+# A half-done job of every earlier version
+
+REVISIONS = [f"{number:04}" for number in range(1, 14)]
+HALF_DONE = "261122-bcdfgh"
+OAUTH = AuthMethod("m-oauth", "OAuth", "OAuth2", "AuthorisationCode")
+CRM = Connector(8, "Harbour CRM", None, "Live", (OAUTH, AuthMethod("m1", "Key", "ApiKey")))
+INSTALLED = Installed(Outcome.CREATED, 6600, True)
+
+
+def put(engine: Engine, table: Table, *rows: dict[str, Any]) -> None:
+    """Insert these rows, with as many of their columns as the table has in this version."""
+    columns = {column["name"] for column in inspect(engine).get_columns(table.name)}
+    with engine.begin() as connection:
+        for row in rows:
+            given = {name: value for name, value in row.items() if name in columns}
+            connection.execute(insert(table).values(given))
+
+
+def put_half_done_job(engine: Engine, *, revision: str) -> None:
+    """Rows 2 and 3 are in the queue, 3 to be looked for; 4 was in hand of a worker that is gone; 5 has failed, 6 is held back;
+    7 waits for its customer, who has opened its link."""
+    put(engine, instances, {"id": "instance-a", "api_host": "api.example.com"})
+    job = {
+        "id": HALF_DONE,
+        "instance_id": "instance-a",
+        "state": "running",
+        "source_name": "accounts.csv",
+        "fingerprint": WITHOUT_OPTIONS,
+        "columns": ["account_id", "api_key"],
+        "look_first": True,
+        "skip_if_present": False,
+        "total": 6,
+        "held": 1,
+        "installed": 1,
+        "failed": 1,
+        "tried": 3,
+        "to_authorise": 1,
+        "created_at": ago(hours=2),
+        "started_at": ago(hours=1),
+        "working_since": ago(hours=1),
+    }
+    put(engine, jobs, job)
+    connector = {
+        "id": 1,
+        "job_id": HALF_DONE,
+        "key": "crm",
+        "release_id": 8,
+        "definition": CRM.to_json(),
+        "renamed_methods": {},
+        "resolved_at": ago(hours=1),
+    }
+    put(engine, job_connectors, connector)
+    fresh: dict[int, dict[str, Any]] = {
+        2: {},
+        3: {"must_look": True, "maybe_sent": True, "tried": True, "attempts": 1},
+        4: {"state": "running", "claim_id": "c" * 32, "claim_until": ago(hours=1)},
+        5: {
+            "state": "failed",
+            "tried": True,
+            "attempts": 1,
+            "settled_at": ago(minutes=50),
+            "code": "refused",
+            "message": "no credit",
+            "http_status": 400,
+            "can_retry_help": False,
+        },
+        6: {"due_at": HELD_UNTIL},
+        7: {
+            "state": "installed",
+            "tried": True,
+            "attempts": 1,
+            "settled_at": ago(minutes=50),
+            "outcome": "created",
+            "account_connector_id": 6508,
+            "is_authenticated": False,
+            "authentication_id": "m-oauth",
+            "sealed": None,
+        },
+    }
+    for number, changed in fresh.items():
+        item = {
+            "id": number,
+            "job_id": HALF_DONE,
+            "row_number": number,
+            "account_id": f"a{number}",
+            "name": "Harbour CRM",
+            "target": f"target-{number}",
+            "connector_id": 1,
+            "authentication_id": "m1",
+            "cells": [f"a{number}", "[not exported]"],
+            "sealed": SEALER.seal({"api_key": f"secret-{number}"}, job_id=HALF_DONE, row_number=number),
+            "state": "queued",
+            "due_at": ago(minutes=number),
+            "account_exists": True,
+        }
+        put(engine, items, item | changed)
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(text("SELECT setval('items_id_seq', 7), setval('job_connectors_id_seq', 1)"))
+    if revision >= "0004":
+        desk = {"job_id": HALF_DONE, "batch": "b1", "made_at": ago(hours=1), "expires_at": ago(hours=-9)}
+        put(engine, desks, desk | {"opened": 1})
+        put(engine, links, {"item_id": 7, "job_id": HALF_DONE, "row_number": 7, "opened_at": ago(hours=1)})
+    if revision >= "0005":
+        upload = {"id": "u" * 24, "api_key_id": "k1", "source_name": "late.csv", "size_bytes": 9, "pieces": 1}
+        put(engine, uploads, upload | {"created_at": ago(minutes=9), "expires_at": ago(minutes=-9)})
+        put(engine, upload_pieces, {"upload_id": "u" * 24, "number": 0, "sealed": b"sealed"})
+    if revision >= "0006":
+        tally = {
+            "job_id": HALF_DONE,
+            "reason": Failure(HALF_DONE, 5, "a5", *REFUSED_SO).key[1],
+            "count": 1,
+            "code": "refused",
+            "http_status": 400,
+            "can_retry_help": False,
+            "parts": ["no credit"],
+            "example_row": 5,
+            "example_account_id": "a5",
+        }
+        put(engine, failure_tallies, tally)
+
+
+REFUSED_SO = ("refused", "no credit", 400, False)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_half_done_job_of_every_earlier_version_is_ended_by_this_one(empty: Engine, revision: str):
+    command.upgrade(alembic_config(empty), revision)
+    put_half_done_job(empty, revision=revision)
+    upgrade(empty)
+    command.check(alembic_config(empty))
+
+    job = get_job(empty, HALF_DONE)
+    assert (job.state, job.held, job.left, job.to_authorise) == (JobState.RUNNING, 1, 4, 1)
+    assert list_outcomes(empty, HALF_DONE) is None
+    assert [(group.code, group.count, group.example_row) for group in list_failures(empty, HALF_DONE)] == [
+        ("refused", 1, 5)
+    ]
+    again = RunOptions(connector="Desk")
+    unfinished = find_unfinished(empty, "instance-a", "hash", again)
+    assert unfinished is not None
+    assert unfinished.has_options(again)
+
+    assert rescue(empty, due_in_s=0) == 1
+    taken = sorted(take(empty), key=lambda item: item.row_number)
+    assert [(item.row_number, item.must_look, item.maybe_sent) for item in taken] == [
+        (2, False, False),
+        (3, True, True),
+        (4, True, True),
+    ]
+    assert {item.options for item in taken} == {JobOptions(look_first=True)}
+    assert [item.secrets for item in taken] == [{"api_key": f"secret-{number}"} for number in (2, 3, 4)]
+    end(empty, *((item, INSTALLED) for item in taken))
+    assert get_job(empty, HALF_DONE).pause_reason is PauseReason.FIRST_ROWS
+    assert resume_job(empty, HALF_DONE, first=None)
+    assert retry_job(empty, HALF_DONE) == Retried(queued=1, wiped=0, live=0)
+    assert name_reasons(empty) == 0
+    last = take(empty)
+    assert sorted(item.row_number for item in last) == [5, 6]
+    end(empty, *((item, INSTALLED) for item in last))
+    job = get_job(empty, HALF_DONE)
+    assert (job.state, job.installed, job.failed, job.left) == (JobState.COMPLETED, 6, 0, 0)
+    assert list_failures(empty, HALF_DONE) == []
+    assert list_outcomes(empty, HALF_DONE) is None
+
+    [waits] = list_waiting(empty, HALF_DONE)
+    assert (waits.row_number, waits.opened_at is not None) == (7, revision >= "0004")
+    desk = find_desk(empty, HALF_DONE)
+    assert (desk is not None and desk.holds) == (revision >= "0004")
+    late = find_upload(empty, "u" * 24, api_key_id="k1")
+    assert late is None  # not whole
+    assert list(iter_pieces(empty, "u" * 24)) == ([b"sealed"] if revision >= "0005" else [])

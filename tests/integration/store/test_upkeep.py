@@ -101,7 +101,7 @@ def test_queued_items_of_a_cancelled_job_are_cancelled_unless_they_may_have_been
     assert cancel_queued(engine) == 3
     assert cancel_queued(engine) == 0
     assert [row.state for row in rows_of(engine, job_id)] == ["cancelled", "queued", "cancelled", "cancelled"]
-    assert {row.message for row in rows_of(engine, job_id)} == {"cancelled", None}
+    assert {row.message for row in rows_of(engine, job_id)} == {"cancelled; nothing was sent", None}
     assert [row.state for row in rows_of(engine, other)] == ["queued", "queued"]
     assert get_job(engine, job_id).cancelled == 3
     assert_counters_hold(engine)
@@ -215,7 +215,7 @@ def test_a_sweep_does_all_of_it_and_rings_when_something_is_due(engine: Engine, 
     with capture_logs() as logs:
         sweep(engine, INSTANCE, RULES, lambda: rings.append("ring"))
     assert rings == ["ring"]
-    assert [entry["event"] for entry in logs] == ["items_rescued"]
+    assert [entry["event"] for entry in logs] == ["items_rescued", "job_ended"]
     assert get_job(engine, cancelled).state is JobState.CANCELLED
 
 

@@ -50,7 +50,7 @@ def test_a_waiting_file_is_named_to_whoever_dropped_it_until_it_is_discarded(sit
     ada.drop()
     assert f'href="{ada.address}"' in ada.client.get("/jobs/new").text
     assert ada.upload_id not in other.client.get("/jobs/new").text
-    site.place.waiting.delete(ada.upload_id)
+    site.waiting.delete(ada.upload_id)
     assert "not started" not in ada.client.get("/jobs/new").text
 
 

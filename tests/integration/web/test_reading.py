@@ -218,6 +218,12 @@ def test_results_are_the_file_with_what_came_of_each_row(past: Past):
         ("umbrella", "failed"),
     ]
     assert {row["api_key"] for row in rows} == {"[not exported]"}
+    assert [row["_message"] for row in rows] == [
+        "",
+        "no credit for 'globex'. Mend what the message names, then retry.",
+        "",
+        "no credit for 'umbrella'. Mend what the message names, then retry.",
+    ]
     failed = past.client.get(f"/v1/jobs/{past.ended}/results.csv", params={"state": "failed"})
     assert [row["_row"] for row in csv.DictReader(io.StringIO(failed.content.decode("utf-8-sig")))] == [
         "3",

@@ -89,7 +89,7 @@ def count(site: Site, table: Any) -> int:
 
 def assert_nothing_waits(site: Site) -> None:
     assert count(site, uploads) == count(site, upload_pieces) == 0
-    folder = getattr(site.place.waiting._pieces, "_folder", None)
+    folder = getattr(site.waiting._pieces, "_folder", None)
     assert folder is None or not list(folder.glob("*"))
 
 
@@ -251,7 +251,10 @@ def test_a_new_job_is_told_with_what_its_check_found_beside_it(client: httpx.Cli
     ]
     # What was left out is not kept; the warnings are, for whoever asks later.
     for later in (post_csv(client, content).json(), client.get(f"/v1/jobs/{job['id']}").json()):
-        assert set(later) - {"server_faults"} == set(job) - {"comments", "empty"}
+        assert set(later) - {"in_hand", "outcomes", "failures", "limiter", "server_faults"} == set(job) - {
+            "comments",
+            "empty",
+        }
         assert (later["warnings"], later["warning_count"]) == (job["warnings"], 3)
     # Lists, which may be long, count them alone.
     [listed] = client.get("/v1/jobs").json()["jobs"]

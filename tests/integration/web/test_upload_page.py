@@ -59,7 +59,7 @@ class Visit:
 
     def doubt(self, options: RunOptions, *columns: str) -> None:
         """The check made with these options has found values that a spreadsheet may have made."""
-        upload = self._site.place.waiting.find(self.upload_id, api_key_id=self._caller.key_id)
+        upload = self._site.waiting.find(self.upload_id, api_key_id=self._caller.key_id)
         deed = self._site.app.state.handing_in.find_check(upload, options)
         deed.result().findings.doubted.update(columns)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.cli.workplace import WHAT_TO_DO, NotAnswered
+from worker.cli.place import WHAT_TO_DO, NotAnswered
 from worker.cyclr import errors
 from worker.cyclr.errors import CyclrError, LimiterAway, NeverSent, NotStarted
 

@@ -1,11 +1,11 @@
 from worker.cli.report import failure_lines
-from worker.store.tallies import FailureGroup
+from worker.store.tallies import FailureReason
 
 JOB_ID = "261121-k3x9qd"
 
 
-def group(message: str, count: int = 1, example_row: int = 2, code: str = "refused") -> FailureGroup:
-    return FailureGroup("3f9a0c12", code, 400, message, count, False, example_row, "acme")
+def group(message: str, count: int = 1, example_row: int = 2, code: str = "refused") -> FailureReason:
+    return FailureReason("3f9a0c12", code, 400, message, count, False, example_row, "acme")
 
 
 def test_a_reason_names_its_first_row_and_how_many_there_are() -> None:

@@ -7,12 +7,14 @@ from worker.domain.words import (
     CODES,
     OUTCOMES,
     PAUSES,
+    advice,
     already_installed,
     installed,
     item_state,
     job_state,
     job_state_and_why,
     of_code,
+    with_advice,
 )
 
 
@@ -124,3 +126,36 @@ def test_the_state_of_a_job_is_one_word_and_why(
 ) -> None:
     assert job_state(state, is_ending=is_ending) == word
     assert job_state_and_why(state, reason, is_ending=is_ending) == said
+
+
+def test_a_row_has_advice_where_something_can_be_done() -> None:
+    assert advice("failed", "refused") == "Mend what the message names, then retry."
+    assert advice("failed", "a_later_one") == "Read the message."
+    assert advice("cancelled", None) == "Retry to have it done after all."
+    assert [advice("queued", "throttled"), advice("running", None), advice("installed", None)] == [
+        None,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "message", "text"),
+    [
+        ("failed", "refused", "No.", "No. Mend what the message names, then retry."),
+        ("failed", "refused", "no such plan", "no such plan. Mend what the message names, then retry."),
+        ("failed", "refused", None, "Mend what the message names, then retry."),
+        (
+            "cancelled",
+            None,
+            "cancelled; nothing was sent",
+            "cancelled; nothing was sent. Retry to have it done after all.",
+        ),
+        ("installed", None, None, ""),
+        ("queued", "rescued", "its worker was lost", "its worker was lost"),
+    ],
+)
+def test_the_message_of_a_row_goes_before_its_advice(
+    state: str, code: str | None, message: str | None, text: str
+) -> None:
+    assert with_advice(state, code, message) == text

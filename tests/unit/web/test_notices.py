@@ -24,7 +24,7 @@ def test_a_deed_that_nobody_knows_says_nothing(told):
 def test_a_number_that_is_none_counts_nothing(number):
     notice = notice_of({"done": "retried", "queued": number})
     assert notice is not None
-    assert notice.text == "There was nothing that could be tried again."
+    assert notice.text == "There is nothing to try again."
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from worker.bootstrap.place import Place
 from worker.clock import Moment
 from worker.cyclr.catalogue import first_account, iter_connectors
 from worker.domain.connectors import Connector
@@ -12,7 +13,6 @@ from worker.web.api.models import Connectors, to_connector
 from worker.web.api.parameters import Text
 from worker.web.guards import Reader
 from worker.web.http_errors import HttpError, error_answers
-from worker.web.place import Place
 
 KEPT_S = 60.0
 

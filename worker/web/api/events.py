@@ -13,17 +13,17 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from worker.bootstrap.place import Place
 from worker.clock import Clock
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.jobs import JobStatus
 from worker.web.access import Caller
 from worker.web.api.parameters import JobId
 from worker.web.api.showing import require_job, show_job, tag_of
-from worker.web.guards import Reader, access_of
+from worker.web.guards import GivenPlace, Reader, access_of
 from worker.web.http_errors import HttpError, error_answers, problem_answer, to_http_error
-from worker.web.place import GivenPlace, Place
 
-LOOK_EVERY_S = 1.0
+ASK_EVERY_S = 1.0
 HEARTBEAT_S = 10.0  # and for so long at most somebody goes on hearing who may not any more
 RETRY_MS = 3_000
 ASK_AGAIN_AFTER_S = 1.0  # where there was no answer
@@ -137,7 +137,7 @@ async def _events(
     who = ("caller", caller.key_id, caller.session_hash)
     with (
         askers.following(
-            ("job", job_id), _following_job(place, job_id, first), every_s=LOOK_EVERY_S, news=news
+            ("job", job_id), _following_job(place, job_id, first), every_s=ASK_EVERY_S, news=news
         ) as newest_of_job,
         askers.following(who, may_read, every_s=HEARTBEAT_S, news=news) as newest_of_caller,
     ):
@@ -172,7 +172,7 @@ async def _events(
             news.clear()
             # Now and then without news: the server may be ending.
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), LOOK_EVERY_S)
+                await asyncio.wait_for(news.wait(), ASK_EVERY_S)
             seen = newest_of_job() or seen
 
 

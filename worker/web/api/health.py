@@ -7,22 +7,22 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
+from worker.bootstrap.place import Place
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.server_faults import ServerFault
 from worker.jobs.away import why_nobody_calls
+from worker.jobs.views import ServerFaultOut
 from worker.settings import InvalidSettings
 from worker.store.faults import database_fault
 from worker.store.readiness import (
     DatabaseAway,
     OldSchema,
     TakesNoWrites,
-    find_database_fault,
     lost_database_in_words,
     require_ready,
 )
 from worker.store.sightings import find_seen_ago_s
-from worker.web.api.models import ServerFaultOut
-from worker.web.place import GivenPlace, Place
+from worker.web.guards import GivenPlace
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
 
@@ -87,20 +87,6 @@ async def readyz(place: GivenPlace, response: Response) -> Readiness:
     response.status_code = 200 if is_ready else 503
     told = [ServerFaultOut.of(fault.in_public) for fault in faults]
     return Readiness(status="ready" if is_ready else "not_ready", checks=checks, faults=told)
-
-
-async def find_server_faults(place: Place) -> list[ServerFault]:
-    """On the server's event loop only. At constant cost: one question to each."""
-    database = await run_in_threadpool(find_database_fault, place.database.engine)
-    faults = [] if database is None else [database]
-    try:
-        _, limiter = await place.cyclr()
-        outage = (await limiter.state()).outage
-    except LimiterAway as away:
-        outage = why_nobody_calls(away)
-    except (CyclrError, InvalidSettings):
-        outage = None
-    return faults if outage is None or outage in faults else [*faults, outage]
 
 
 def _check_database(place: Place, faults: list[ServerFault]) -> dict[str, str]:

@@ -10,38 +10,22 @@ from fastapi.responses import StreamingResponse
 from worker.domain.states import Code, ItemState, JobState
 from worker.intake.columns import find_position
 from worker.jobs.results import REFUSED, iter_result_file
-from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
-from worker.store.new_rows import HELD_UNTIL
+from worker.jobs.views import Fault, JobInFull, find_server_faults, view_job_in_full
+from worker.store.listing import ItemFilter, find_item, list_attempts, list_items, list_job_page
 from worker.store.tallies import FailurePlace, list_failures
-from worker.web.api.health import find_server_faults
-from worker.web.api.models import (
-    WAYS,
-    Failures,
-    Item,
-    Items,
-    ItemWithAttempts,
-    JobInFull,
-    Jobs,
-    ServerFaultOut,
-    item_fields,
-    to_attempt,
-    to_reason,
-)
+from worker.web.api.models import WAYS, Failures, Items, ItemWithAttempts, Jobs
 from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, Reason, RowNumber, Text
 from worker.web.api.showing import (
     require_failures_before,
     require_job,
     require_job_before,
     require_row_before,
-    show_job_with_warnings,
-    show_jobs,
+    show_job,
     tag_of,
 )
-from worker.web.faults import Fault
 from worker.web.files import attachment, download_name
-from worker.web.guards import Reader
+from worker.web.guards import GivenPlace, Reader
 from worker.web.http_errors import HttpError, error_answers
-from worker.web.place import GivenPlace
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {
@@ -70,7 +54,7 @@ def list_all(
     found = list_job_page(engine, states=state or (), text=text or "", before=before, limit=limit + 1)
     shown = found[:limit]
     next_cursor = shown[-1].id if len(found) > limit else None
-    return Jobs(jobs=show_jobs(place, shown), next_cursor=next_cursor)
+    return Jobs(jobs=[show_job(place, job) for job in shown], next_cursor=next_cursor)
 
 
 @router.get(
@@ -93,17 +77,17 @@ async def get(
     ] = None,
 ) -> JobInFull:
     """At the same cost whatever the job's size. Its ETag changes with its state, its counters and what ails a server."""
+    engine = place.database.engine
     job = await run_in_threadpool(require_job, place, job_id)
-    is_waiting = job.state is JobState.RUNNING and job.instance_id == place.database.instance_id
-    faults = await find_server_faults(place) if is_waiting else []
+    limiter = await place.limiter_state(job.instance_id)
+    faults = await run_in_threadpool(find_server_faults, engine, limiter)
     tag = f'W/"{"-".join([tag_of(job), *(fault.tag for fault in faults)])}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     known = [each.strip() for each in (if_none_match or "").split(",")]
     if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)  # type: ignore[return-value]
     response.headers.update(headers)
-    shown = await run_in_threadpool(show_job_with_warnings, place, job)
-    return JobInFull(**shown.model_dump(), server_faults=[ServerFaultOut.of(fault) for fault in faults])
+    return await run_in_threadpool(view_job_in_full, engine, job, place.clock.now(), limiter, faults)
 
 
 @router.get(
@@ -137,8 +121,8 @@ def list_job_items(
     )
     shown = found[:limit]
     return Items(
-        items=[Item(**item_fields(row, held_until=HELD_UNTIL)) for row in shown],
-        next_cursor=str(shown[-1].row_number) if len(found) > limit else None,
+        items=shown,
+        next_cursor=str(shown[-1].row) if len(found) > limit else None,
     )
 
 
@@ -153,11 +137,10 @@ def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -
     job = require_job(place, job_id)
     reference_at = find_position(job.columns, "reference")
     engine = place.database.engine
-    found = list_items(engine, job_id, ItemFilter(), after=row - 1, limit=1, reference_at=reference_at)
-    if not found or found[0].row_number != row:
+    item = find_item(engine, job_id, row, reference_at=reference_at)
+    if item is None:
         raise HttpError(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
-    history = [to_attempt(attempt) for attempt in list_attempts(engine, job_id, row)]
-    return ItemWithAttempts(**item_fields(found[0], held_until=HELD_UNTIL), history=history)
+    return ItemWithAttempts(**dict(item), history=list_attempts(engine, job_id, row))
 
 
 @router.get(
@@ -176,7 +159,7 @@ def list_reasons(
     shown = found[:limit]
     return Failures(
         failed=job.failed,
-        reasons=[to_reason(group) for group in shown],
+        reasons=shown,
         next_cursor=str(FailurePlace.of(shown[-1])) if len(found) > limit else None,
     )
 

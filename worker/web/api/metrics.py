@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from worker.bootstrap.place import Place
 from worker.cyclr.errors import LimiterAway
 from worker.domain.pace import LimiterState
 from worker.domain.server_faults import Server, ServerFault
@@ -19,9 +20,8 @@ from worker.store.sightings import find_seen_ago_s
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
 from worker.store.totals import Totals, read_totals
 from worker.telemetry import ALARMS
-from worker.web.guards import Shown, reader, reader_from
+from worker.web.guards import GivenPlace, Shown, reader, reader_from
 from worker.web.http_errors import error_answers
-from worker.web.place import GivenPlace, Place
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cyclr_bulk"

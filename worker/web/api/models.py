@@ -1,91 +1,21 @@
-"""What the API answers. No field holds a secret."""
+"""What the API answers, beside the views of a job and an item. No field holds a secret."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.server_faults import ServerFault
-from worker.domain.states import ItemState, JobState, PauseReason
-from worker.domain.words import PAUSES
 from worker.jobs.checking import Checked
-from worker.jobs.standing import Going
-from worker.store.jobs import JobStatus
-from worker.store.tallies import FailureGroup
-from worker.web.faults import Fault
-
-WARNING_COUNT = (
-    "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
-)
+from worker.jobs.views import WARNING_COUNT, Fault, Job, JobWithWarnings
+from worker.store.listing import AttemptMade, Item
+from worker.store.tallies import FailureReason
 
 WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or give the option `as_written` with account_id",
     Way.VERSIONS_AS_WRITTEN: "or give the option `as_written` with connector_version",
     Way.CONNECTOR_FOR_ALL: "or give the option `connector`",
 }
-
-
-class Job(BaseModel):
-    """A job and how far it is. `final` rows are installed, failed or cancelled; the rest is `left`."""
-
-    id: str = Field(examples=["261121-k3x9qd"])
-    state: JobState
-    pause_reason: PauseReason | None
-    pause_message: str | None
-    source_name: str = Field(examples=["accounts.csv"])
-    api_host: str = Field(description="The Cyclr instance.", examples=["api.cyclr.com"])
-    handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")
-    total: int
-    installed: int
-    to_authorise: int = Field(description="Installed; their customers have still to authorise.")
-    failed: int
-    cancelled: int
-    final: int
-    left: int
-    retrying: int = Field(description="Tried, and to be tried again.")
-    held: int = Field(description="Held back by `first`.")
-    refused: int = Field(description="Rows with problems that were left out.")
-    skipped: int = Field(description="Rows of a result file that were installed already.")
-    warning_count: int = Field(description=WARNING_COUNT)
-    rows_per_second: float = Field(
-        description="Installed or failed: in the last half minute; of all its work once it has ended."
-    )
-    seconds_left: float | None = Field(description="Null where it is not known, or would mean nothing yet.")
-    seconds_worked: float = Field(
-        description="While it was running: without pauses, and without the time between its end and a retry."
-    )
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-class JobWithWarnings(Job):
-    """A job, and what the check of its file warned of."""
-
-    warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
-
-
-class ServerFaultOut(BaseModel):
-    """What ails a server: while it does, rows wait."""
-
-    server: Literal["database", "redis", "cyclr"]
-    class_: str = Field(alias="class", examples=["25006 read_only_sql_transaction", "READONLY"])
-    message: str
-
-    @classmethod
-    def of(cls, fault: ServerFault) -> "ServerFaultOut":
-        return cls(**fault.fields())
-
-
-class JobInFull(JobWithWarnings):
-    """A job, and what keeps its rows waiting."""
-
-    server_faults: list[ServerFaultOut] = Field(
-        description="What ails the database, Redis or Cyclr just now; for a job that runs."
-    )
 
 
 class Submitted(JobWithWarnings):
@@ -102,34 +32,6 @@ class Jobs(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
 
 
-class Item(BaseModel):
-    """A row that was accepted, and how it stands."""
-
-    row: int
-    account_id: str
-    name: str
-    reference: str | None = Field(description="Your own key: what the row has in the column `reference`.")
-    state: ItemState
-    outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
-    code: str | None = Field(description="Why it failed or waits; stable.")
-    message: str | None
-    http_status: int | None
-    can_retry_help: bool | None
-    reason: str | None = Field(description="Failed: the key of its reason, as in `failures`.")
-    attempts: int
-    due_at: datetime | None = Field(
-        description="When it is tried next; null: it is final, in hand or held back."
-    )
-    account_connector_id: int | None
-    is_authenticated: bool | None = Field(
-        description="Installed; false: its customer has still to authorise it, or its credential is still to be given at Cyclr."
-    )
-    to_authorise: bool = Field(description="Whether its customer has still to authorise it.")
-    differs: list[str] | None = Field(description="What was there already and differs from the row.")
-    account_created: bool
-    settled_at: datetime | None
-
-
 class Items(BaseModel):
     """A page of items, in the order of the file."""
 
@@ -137,35 +39,10 @@ class Items(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
 
 
-class Attempt(BaseModel):
-    """One try at an item. `verdict`: what it led to."""
-
-    started_at: datetime
-    took_s: float
-    call: str
-    http_status: int | None
-    verdict: str
-    code: str | None
-    reason: str | None
-
-
 class ItemWithAttempts(Item):
     """An item and the attempts that were made at it, in their order."""
 
-    history: list[Attempt]
-
-
-class FailureReason(BaseModel):
-    """Failed items of one reason. `message`: what is the same in all of theirs."""
-
-    reason: str = Field(description="Its key, for `reason` elsewhere.", examples=["3f9a0c12"])
-    code: str
-    http_status: int | None
-    message: str
-    count: int
-    can_retry_help: bool
-    example_row: int
-    example_account_id: str
+    history: list[AttemptMade]
 
 
 class Failures(BaseModel):
@@ -176,7 +53,7 @@ class Failures(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
 
 
-class Retried(BaseModel):
+class RetryDone(BaseModel):
     """What a retry did. `wiped`: left out, their credentials are no longer kept; `live`: another job has their target."""
 
     queued: int
@@ -262,66 +139,6 @@ class Validation(BaseModel):
     error_count: int
 
 
-def to_job(
-    job: JobStatus,
-    *,
-    api_host: str,
-    handed_in_by: str | None,
-    going: Going,
-    worked_s: float,
-) -> Job:
-    return Job(
-        id=job.id,
-        state=job.state,
-        pause_reason=job.pause_reason,
-        pause_message=PAUSES[job.pause_reason].title if job.pause_reason else None,
-        source_name=job.source_name,
-        api_host=api_host,
-        handed_in_by=handed_in_by,
-        total=job.total,
-        installed=job.installed,
-        to_authorise=job.to_authorise,
-        failed=job.failed,
-        cancelled=job.cancelled,
-        final=job.final,
-        left=job.left,
-        retrying=job.retrying,
-        held=job.held,
-        refused=job.refused,
-        skipped=job.skipped,
-        warning_count=job.warning_count,
-        rows_per_second=round(going.rows_per_second, 2),
-        seconds_left=None if going.seconds_left is None else round(going.seconds_left, 1),
-        seconds_worked=round(worked_s, 1),
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-    )
-
-
-def to_job_with_warnings(job: Job, warnings: Sequence[Warning_]) -> JobWithWarnings:
-    return JobWithWarnings(**job.model_dump(), warnings=[to_fault(warning) for warning in warnings])
-
-
-def item_fields(row: Any, *, held_until: datetime) -> dict[str, Any]:
-    """`row`: as `worker.store.listing` shows it."""
-    shown: Mapping[str, Any] = row._mapping
-    is_waiting = row.state == ItemState.QUEUED and row.due_at != held_until
-    return {
-        "row": row.row_number,
-        "due_at": row.due_at if is_waiting else None,
-        **{name: shown[name] for name in Item.model_fields if name not in ("row", "due_at")},
-    }
-
-
-def to_attempt(row: Any) -> Attempt:
-    return Attempt(**{name: row._mapping[name] for name in Attempt.model_fields})
-
-
-def to_reason(group: FailureGroup) -> FailureReason:
-    return FailureReason(**{name: getattr(group, name) for name in FailureReason.model_fields})
-
-
 def to_connector(connector: Connector) -> ConnectorOut:
     fields = connector.to_json()
     return ConnectorOut.model_validate(fields)
@@ -357,11 +174,4 @@ def to_validation(checked: Checked) -> Validation:
 
 
 def to_fault(found: Problem | Warning_) -> Fault:
-    told = found.told(WAYS) if isinstance(found, Problem) else found
-    return Fault(
-        row=told.row_number,
-        column=told.column,
-        message=told.reason,
-        count=told.count if told.count > 1 else None,
-        rows=[list(span) for span in told.spans] or None,
-    )
+    return Fault.of(found.told(WAYS) if isinstance(found, Problem) else found)

@@ -3,16 +3,14 @@
 import hashlib
 import re
 
-from worker.jobs.standing import read_going
-from worker.store.api_keys import list_keys
-from worker.store.jobs import JobStatus, list_warnings
-from worker.store.listing import ItemFilter, find_job, list_api_hosts, list_items
+from worker.bootstrap.place import Place
+from worker.jobs.views import Job, view_job
+from worker.store.jobs import JobStatus
+from worker.store.listing import find_item, find_job
 from worker.store.tallies import FailurePlace
-from worker.web.api.models import Job, JobWithWarnings, to_job, to_job_with_warnings
 from worker.web.api.parameters import LARGEST_ROW
 from worker.web.faults import FAILURE_PLACE, JOB_ID
 from worker.web.http_errors import HttpError
-from worker.web.place import Place
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:
@@ -23,33 +21,8 @@ def require_job(place: Place, job_id: str) -> JobStatus:
     return job
 
 
-def show_jobs(place: Place, jobs: list[JobStatus]) -> list[Job]:
-    engine = place.database.engine
-    hosts = list_api_hosts(engine)
-    names = {key.id: key.name for key in list_keys(engine)} if any(job.api_key_id for job in jobs) else {}
-    now = place.clock.now()
-    shown = []
-    for job in jobs:
-        shown.append(
-            to_job(
-                job,
-                api_host=hosts[job.instance_id],
-                handed_in_by=names.get(job.api_key_id or ""),
-                going=read_going(engine, job, now),
-                worked_s=job.worked_for_s(now),
-            )
-        )
-    return shown
-
-
 def show_job(place: Place, job: JobStatus) -> Job:
-    [shown] = show_jobs(place, [job])
-    return shown
-
-
-def show_job_with_warnings(place: Place, job: JobStatus) -> JobWithWarnings:
-    warnings = list_warnings(place.database.engine, job.id) if job.warning_count else []
-    return to_job_with_warnings(show_job(place, job), warnings)
+    return view_job(place.database.engine, job, place.clock.now())
 
 
 def require_job_before(place: Place, cursor: str | None) -> str | None:
@@ -67,12 +40,7 @@ def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
     if cursor is None:
         return 0
     row = int(cursor) if re.fullmatch(r"[0-9]{1,10}", cursor) else 0
-    found = (
-        list_items(place.database.engine, job_id, ItemFilter(), after=row - 1, limit=1)
-        if 0 < row <= LARGEST_ROW
-        else ()
-    )
-    if not found or found[0].row_number != row:
+    if not 0 < row <= LARGEST_ROW or find_item(place.database.engine, job_id, row) is None:
         raise _wrong_cursor("another text")
     return row
 

@@ -12,28 +12,28 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from worker.bootstrap.place import Place
 from worker.domain.options import IfPresent
 from worker.domain.wording import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
 from worker.jobs.options import RunOptions
+from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY
 from worker.store.listing import find_job
 from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.models import (
-    JobWithWarnings,
     Submitted,
     Validation,
     to_fault,
     to_validation,
 )
 from worker.web.api.parameters import AsWritten
-from worker.web.api.showing import show_job_with_warnings
-from worker.web.faults import NO_NUL, VISIBLE_ASCII, Fault, known_name
+from worker.web.faults import NO_NUL, VISIBLE_ASCII, known_name
 from worker.web.faults import to_fault as to_fault_of_request
-from worker.web.guards import Writer
+from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
     Deed,
     GivenHandingIn,
@@ -44,7 +44,6 @@ from worker.web.handing_in import (
 from worker.web.http_errors import HttpError, error_answers
 from worker.web.json_items import JobBody
 from worker.web.json_reader import MOST_ITEMS
-from worker.web.place import GivenPlace, Place
 from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
 SHOWN_PROBLEMS = 1_000
@@ -218,7 +217,7 @@ async def submit(
     the address, or fields of the form. Everything is checked first, Cyclr's catalogue too: a file with problems creates
     nothing and is answered with all of them. The answer comes when the job is stored, so nothing that was accepted can
     be lost."""
-    received = await _receive(request, place, caller, asked)
+    received = await _receive(request, handing_in, caller, asked)
     try:
         with _problems_in_words():
             if asked.validate_only:
@@ -230,21 +229,22 @@ async def submit(
             started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        job = await run_in_threadpool(show_job_with_warnings, place, started.job)
+        now = place.clock.now()
+        job = await run_in_threadpool(view_job_with_warnings, place.database.engine, started.job, now)
         if not started.is_new:
             return job
-        return Submitted(**job.model_dump(), comments=started.comments, empty=started.empty)
+        return Submitted(**dict(job), comments=started.comments, empty=started.empty)
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 
 
-async def _receive(request: Request, place: Place, caller: Caller, asked: Asked) -> Received:
+async def _receive(request: Request, handing_in: HandingIn, caller: Caller, asked: Asked) -> Received:
     _require_each_once(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
     given = asked.model_dump(exclude_unset=True, exclude={"validate_only"})
-    waiting, key_id = place.waiting, caller.key_id
+    waiting, key_id = handing_in.waiting, caller.key_id
     if kind == JSON:
-        async with place.bodies.receive(request) as pieces, place.bodies.turn:
+        async with handing_in.bodies.receive(request) as pieces, handing_in.bodies.turn:
             body = JobBody(pieces, faults_of_options)
             await run_in_threadpool(body.check)
             options = _to_options(given | _to_options(body.options).model_dump(exclude_unset=True))

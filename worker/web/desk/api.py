@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.bootstrap.place import Place
 from worker.store.asking import begin_round
 from worker.store.desks import find_desk, list_authorised, list_waiting, make_links, withdraw_links
 from worker.store.jobs import JobStatus
@@ -21,10 +22,9 @@ from worker.web.desk.links import (
     require_links,
     require_own_job,
 )
-from worker.web.guards import Reader, Writer
+from worker.web.guards import GivenPlace, Reader, Writer
 from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute
-from worker.web.place import GivenPlace, Place
 
 DAYS, MOST_DAYS = 14, 90
 

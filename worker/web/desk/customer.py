@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from worker.bootstrap.place import Place
 from worker.domain.links import LinkState
 from worker.jobs.authorising import DONE_PATH, NotSent, SentOn
 from worker.store.faults import note_database_failure
 from worker.store.readiness import is_database_away
 from worker.web.desk.links import find_links
-from worker.web.guards import find_page_caller
+from worker.web.guards import GivenPlace, find_page_caller
 from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import render
-from worker.web.place import GivenPlace, Place
 
 CUSTOMERS = "/authorise"  # where their links lead, and `/authorised` with it
 RETRY_AFTER_S = {429: "600", 503: "60"}
@@ -159,7 +159,7 @@ def page_of(state: LinkState | NotSent, connector_name: str) -> CustomerPage:
 async def authorise_page(request: Request, token: str, place: GivenPlace) -> Response:
     """Spends nothing, so that mail scanners may open it as often as they like."""
 
-    async def look() -> CustomerPage:
+    async def show() -> CustomerPage:
         links = find_links(place)
         if links is None:
             return AWAY
@@ -167,7 +167,7 @@ async def authorise_page(request: Request, token: str, place: GivenPlace) -> Res
         seen = await asyncio.to_thread(links.open if is_opened else links.look_at, token)
         return page_of(seen.state, seen.connector_name)
 
-    return await _answer(request, place, look)
+    return await _answer(request, place, show)
 
 
 @router.post("/authorise/{token}")
@@ -216,10 +216,10 @@ def customers_error_page(request: Request, error: HttpError) -> Response:
 
 
 async def _answer(
-    request: Request, place: Place, look: Callable[[], Awaitable[CustomerPage | SentOn]]
+    request: Request, place: Place, act: Callable[[], Awaitable[CustomerPage | SentOn]]
 ) -> Response:
     try:
-        found = await look()
+        found = await act()
     except Exception as error:
         if not is_database_away(error):
             raise

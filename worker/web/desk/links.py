@@ -3,6 +3,7 @@
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
+from worker.bootstrap.place import Place
 from worker.jobs.authorising import PURPOSE, Addresses, AuthorisationLinks, iter_mail_merge
 from worker.settings import parse_sealing_keys
 from worker.store.desks import find_desk
@@ -11,7 +12,6 @@ from worker.store.listing import find_job
 from worker.store.signing import Signer
 from worker.web.files import attachment, download_name
 from worker.web.http_errors import HttpError
-from worker.web.place import Place
 
 CSV = "text/csv; charset=utf-8"
 

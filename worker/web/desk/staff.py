@@ -16,10 +16,9 @@ from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text
 from worker.web.desk.api import DAYS, MOST_DAYS, view_authorisations
 from worker.web.desk.links import links_file, no_links, no_such_row, require_links, require_own_job
-from worker.web.guards import PageReader, PageWriter
+from worker.web.guards import GivenPlace, PageReader, PageWriter
 from worker.web.pages.rendering import go_and_tell, render, render_and_tell, with_names
 from worker.web.pages.steering import Question
-from worker.web.place import GivenPlace
 
 PAGE = 50
 WAITING, AUTHORISED = "waiting", "authorised"

@@ -9,13 +9,12 @@ from fastapi.responses import Response
 from worker.store.tallies import FailurePlace, list_failures
 from worker.web.api.parameters import JobId, PageText
 from worker.web.faults import FAILURE_PLACE
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
-from worker.web.pages.looks import Look, ReasonShown
+from worker.web.pages.looks import JobShown, ReasonShown
 from worker.web.pages.rendering import render
 from worker.web.pages.rows import address
-from worker.web.place import GivenPlace
 
 PAGE = 25
 
@@ -41,7 +40,7 @@ def failures_page(
     before: PageText = "",
 ) -> Response:
     job = require_job(place, job_id)
-    look = Look(job, place.clock.now(), other_host=other_host(job, place))
+    look = JobShown(job, place.clock.now(), other_host=other_host(job, place))
     return render(
         request,
         "pages/failures.html",

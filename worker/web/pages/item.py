@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -13,17 +12,15 @@ from worker.domain.rows import NOT_EXPORTED
 from worker.domain.states import ItemState, JobState
 from worker.domain.wording import in_words, sentence
 from worker.store.connectors import JobConnector, get_connector
-from worker.store.jobs import JobStatus, find_item
-from worker.store.listing import list_attempts
-from worker.store.new_rows import HELD_UNTIL
+from worker.store.jobs import JobStatus, find_stored_item
+from worker.store.listing import AttemptMade, Item, find_item, list_attempts
 from worker.web.api.parameters import JobId, RowNumber
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.looks import can_be_retried
 from worker.web.pages.rendering import render, with_names
-from worker.web.place import GivenPlace
 
 router = APIRouter()
 
@@ -67,14 +64,13 @@ def item_page(
 ) -> Response:
     engine = place.database.engine
     job = require_job(place, job_id)
-    item = find_item(engine, job_id, row_number)
-    if item is None:
+    item, asked = find_item(engine, job_id, row_number), find_stored_item(engine, job_id, row_number)
+    if item is None or asked is None:
         raise HttpError(
             404, "unknown_item", f"Job {job_id} has no row {row_number}; rows count as in the file."
         )
-    connector = get_connector(engine, item.connector_id)
-    attempts = list_attempts(engine, job_id, row_number)
-    view = _view(job, item, connector, attempts)
+    facts = list(_facts(job, item, get_connector(engine, asked.connector_id), asked.cells))
+    view = _view(job, item, facts, list_attempts(engine, job_id, row_number))
     is_ours = other_host(job, place) is None
     return render(
         request,
@@ -86,34 +82,32 @@ def item_page(
     )
 
 
-def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence[Any]) -> ItemView:
-    is_held = item.due_at == HELD_UNTIL
-    to_authorise = item.is_authenticated is False and connector.asks_customer(item.authentication_id)
-    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held, to_authorise=to_authorise)
-    kind, headline, next_step = _verdict(job, item, is_held=is_held, to_authorise=to_authorise)
+def _view(job: JobStatus, item: Item, facts: Sequence[Fact], attempts: Sequence[AttemptMade]) -> ItemView:
+    name, label = item.state_in_words
+    kind, headline, next_step = _verdict(job, item)
     return ItemView(
-        row_number=item.row_number,
+        row_number=item.row,
         account_id=item.account_id,
         state_name=name,
         state_in_words=label,
         kind=kind,
         headline=headline,
         next_step=next_step,
-        facts=list(_facts(job, item, connector)),
+        facts=facts,
         story=[
             Step(
                 "",
                 "Handed in",
-                with_names(f"as row {item.row_number:,} of {{}}", job.source_name),
+                with_names(f"as row {item.row:,} of {{}}", job.source_name),
                 job.created_at,
             )
         ]
         + [_step(attempt) for attempt in attempts]
-        + list(_what_comes(job, item, is_held=is_held)),
+        + list(_what_comes(job, item)),
     )
 
 
-def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) -> tuple[str, str, str]:
+def _verdict(job: JobStatus, item: Item) -> tuple[str, str, str]:
     """How the row stands: the kind of notice, a headline, and what to do next."""
     match item.state:
         case ItemState.INSTALLED:
@@ -122,10 +116,10 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
                 item.outcome,
                 differs=item.differs or (),
                 is_authenticated=item.is_authenticated,
-                to_authorise=to_authorise,
+                to_authorise=item.to_authorise,
             )
             # What stands beside an installed row: the connector is there under another Name.
-            more += [item.message] if item.code else []
+            more += [item.message or ""] if item.code else []
             return kind, sentence(how), " ".join(map(sentence, more)) or "There is nothing to do."
         case ItemState.FAILED:
             reason = words.of_code(item.code)
@@ -133,11 +127,7 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
             advice = with_names(f"{{}} {reason.advice}", message) if message else reason.advice
             return "bad", f"Failed: {reason.title}.", advice
         case ItemState.CANCELLED:
-            return (
-                "",
-                "Cancelled before it was installed.",
-                "Retry it to install it after all.",
-            )
+            return "", sentence(item.message or item.state), words.advice(item.state, item.code) or ""
         case ItemState.RUNNING:
             return "", "In hand of a worker just now.", "Load the page again in a moment."
         case ItemState.HELD if job.state is not JobState.PAUSED:
@@ -145,7 +135,7 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
     if job.state is JobState.PAUSED:
         pause = sentence(words.PAUSES[job.pause_reason].title) if job.pause_reason else ""
         return "warn", "It waits, since the job is paused.", f"{pause} It goes on when the job is resumed."
-    if is_held:
+    if item.is_held:
         return "", "Held back.", "Only the first rows of the file were to be installed."
     if item.tried:
         return (
@@ -156,7 +146,7 @@ def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) ->
     return "", "It waits for its turn.", "There is nothing to do."
 
 
-def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[Fact]:
+def _facts(job: JobStatus, item: Item, connector: JobConnector, cells: Sequence[str]) -> Iterator[Fact]:
     version = f" {connector.version}" if connector.version else ""
     yield Fact("Account", item.account_id, "the account id")
     yield Fact("Connector", f"{connector.name}{version}")
@@ -165,7 +155,7 @@ def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[Fact]
         yield Fact("Id at Cyclr", str(item.account_connector_id), "Cyclr's id")
     if item.account_created:
         yield Fact("The account", "was created for this row")
-    for column, cell in zip(job.columns, item.cells, strict=False):
+    for column, cell in zip(job.columns, cells, strict=False):
         if (
             cell
             and not column.startswith("_")
@@ -187,7 +177,7 @@ _THEN = {
 }
 
 
-def _step(attempt: Any) -> Step:
+def _step(attempt: AttemptMade) -> Step:
     kind, heading = _VERDICTS.get(attempt.verdict, ("", attempt.verdict))
     said = sentence(attempt.reason) if attempt.reason else ""
     details = [words.CALLS.get(attempt.call, attempt.call).removeprefix("the ")]
@@ -197,10 +187,10 @@ def _step(attempt: Any) -> Step:
     return Step(kind, heading, text, attempt.started_at, ", ".join(details))
 
 
-def _what_comes(job: JobStatus, item: Any, *, is_held: bool) -> Iterator[Step]:
+def _what_comes(job: JobStatus, item: Item) -> Iterator[Step]:
     if item.state == ItemState.RUNNING:
         yield Step("", "Now", "A worker has it in hand.")
-    elif item.state == ItemState.QUEUED and job.state is JobState.RUNNING and item.tried and not is_held:
+    elif item.state == ItemState.QUEUED and job.state is JobState.RUNNING and item.tried and not item.is_held:
         yield Step("", "Next", "It is tried again at this time, or as soon as its turn comes.", item.due_at)
     elif item.state == ItemState.CANCELLED and item.settled_at is not None:
         yield Step("cancelled", "Cancelled", "The job was cancelled.", item.settled_at)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState
@@ -18,13 +19,12 @@ from worker.store.listing import find_job
 from worker.store.next_step import find_next_step
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
-from worker.web.guards import PageReader
+from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
-from worker.web.pages.jobs import handed_in_by, key_names, other_host
-from worker.web.pages.looks import SHOWN_REASONS, Look, PaceKnown
+from worker.web.pages.jobs import other_host
+from worker.web.pages.looks import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import render, render_and_tell
 from worker.web.pages.rows import AskedRows, rows_of
-from worker.web.place import GivenPlace, Place
 
 router = APIRouter()
 
@@ -77,7 +77,7 @@ def require_job(place: Place, job_id: str) -> JobStatus:
     return job
 
 
-async def look_at(place: Place, job_id: str) -> Look:
+async def look_at(place: Place, job_id: str) -> JobShown:
     """The job as it stands now, at constant cost. Raises: HttpError (404)."""
     look = await asyncio.to_thread(_look, place, job_id)
     if look.job.state is JobState.RUNNING and look.other_host is None:
@@ -85,7 +85,7 @@ async def look_at(place: Place, job_id: str) -> Look:
     return look
 
 
-def _look(place: Place, job_id: str) -> Look:
+def _look(place: Place, job_id: str) -> JobShown:
     engine = place.database.engine
     job, now = require_job(place, job_id), place.clock.now()
     points = list_pace(engine, job_id)
@@ -93,12 +93,11 @@ def _look(place: Place, job_id: str) -> Look:
     step = None
     if is_moving:
         step = find_next_step(engine, job, workers_began_ago_s=place.find_workers_began_ago_s())
-    look = Look(
+    look = JobShown(
         job,
         now,
         going=how_it_goes(job, points, step, now),
         in_hand=read_in_hand(engine, job_id),
-        handed_in_by=handed_in_by(job, key_names(place)),
         other_host=other_host(job, place),
         pace_points=points,
         failure_groups=list_failures(engine, job_id, limit=SHOWN_REASONS) if job.failed else (),

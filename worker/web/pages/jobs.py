@@ -1,23 +1,21 @@
 """The list of jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
 from worker.domain.states import JobState
-from worker.store.api_keys import list_keys
 from worker.store.jobs import JobStatus
-from worker.store.listing import JobCounter, list_api_hosts, list_job_page
+from worker.store.listing import JobCounter, list_job_page
 from worker.web.api.parameters import PageText
-from worker.web.guards import PageReader
-from worker.web.pages.looks import Look
+from worker.web.guards import GivenPlace, PageReader
+from worker.web.pages.looks import JobShown
 from worker.web.pages.rendering import render
-from worker.web.place import GivenPlace, Place
 
 PAGE = 25
-COMMAND = "the command line"
 # The filter's words -> the jobs that they mean: in one of these states, with a row that this counter counts.
 STATES: dict[str, tuple[str, tuple[JobState, ...], JobCounter | None]] = {
     "": ("all", (), None),
@@ -47,7 +45,8 @@ def jobs_page(
         engine, states=states, has=has, text=q.strip(), before=before or None, limit=PAGE + 1
     )
     shown = found[:PAGE]
-    looks = _looks(place, shown)
+    now = place.clock.now()
+    looks = [JobShown(job, now, other_host=other_host(job, place)) for job in shown]
     filters = {"state": state, "q": q}
     return render(
         request,
@@ -64,28 +63,9 @@ def jobs_page(
     )
 
 
-def handed_in_by(job: JobStatus, names: Mapping[str, str]) -> str:
-    """`names`: API key id -> its name."""
-    return COMMAND if job.api_key_id is None else names.get(job.api_key_id, job.api_key_id)
-
-
-def key_names(place: Place) -> dict[str, str]:
-    return {key.id: key.name for key in list_keys(place.database.engine)}
-
-
 def other_host(job: JobStatus, place: Place) -> str | None:
     """The host of its Cyclr, where it is of another one than this server works for."""
-    if job.instance_id == place.database.instance_id:
-        return None
-    return list_api_hosts(place.database.engine)[job.instance_id]
-
-
-def _looks(place: Place, jobs: Sequence[JobStatus]) -> list[Look]:
-    names, now = key_names(place), place.clock.now()
-    return [
-        Look(job, now, handed_in_by=handed_in_by(job, names), other_host=other_host(job, place))
-        for job in jobs
-    ]
+    return None if job.instance_id == place.database.instance_id else job.api_host
 
 
 def _address(query: Mapping[str, str]) -> str:

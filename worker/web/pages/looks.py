@@ -10,7 +10,7 @@ from worker.domain.wording import counted, in_words, rate, sentence
 from worker.jobs import standing
 from worker.jobs.standing import Going, is_ending
 from worker.store.jobs import InHand, JobStatus
-from worker.store.tallies import FailureGroup, PacePoint
+from worker.store.tallies import FailureReason, PacePoint
 from worker.web.pages.rendering import Notice
 
 STANDS_STILL_AFTER = timedelta(seconds=5)
@@ -49,7 +49,7 @@ class ReasonShown:
     example_row: int
 
     @classmethod
-    def of(cls, group: FailureGroup) -> "ReasonShown":
+    def of(cls, group: FailureReason) -> "ReasonShown":
         about = words.of_code(group.code)
         message = sentence(group.message)
         return cls(group.reason, about.title, about.advice, message, group.count, group.example_row)
@@ -71,17 +71,16 @@ class PaceKnown:
 
 
 @dataclass(slots=True)
-class Look:
+class JobShown:
     """A job as a page shows it. `parts` add up to all of its rows."""
 
     job: JobStatus
     now: datetime
     in_hand: InHand = NOBODY
     going: Going = Going()  # noqa: RUF009 - it cannot be changed
-    handed_in_by: str | None = None
     other_host: str | None = None
     pace_points: Sequence[PacePoint] = ()
-    failure_groups: Sequence[FailureGroup] = ()
+    failure_groups: Sequence[FailureReason] = ()
     pace_known: PaceKnown | None = None
     asks_customers: bool = False
     calls: str | None = None
@@ -91,6 +90,10 @@ class Look:
 
     def __post_init__(self) -> None:
         self.parts = _parts(self.job, self.in_hand)
+
+    @property
+    def handed_in_by(self) -> str:
+        return self.job.handed_in_by or "the command line"
 
     @property
     def state_name(self) -> str:

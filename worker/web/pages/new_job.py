@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 
+from worker.bootstrap.place import Place
 from worker.cyclr.catalogue import first_account, iter_connectors, resolve
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
@@ -19,13 +20,12 @@ from worker.store.uploads import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
 from worker.web.files import attachment
-from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
+from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import Deed, GivenHandingIn, HandingIn, Started
 from worker.web.http_errors import HttpError, to_http_error
 from worker.web.pages.checks import Check
 from worker.web.pages.rendering import render, tell_there
 from worker.web.pages.steering import to_count
-from worker.web.place import GivenPlace, Place
 from worker.web.receiving import receive_form
 
 WAITS_S = 0.5  # so long a click waits for what it began; then it is shown as it goes on
@@ -35,30 +35,32 @@ router = APIRouter()
 
 
 @router.get("/jobs/new")
-def new_job_page(request: Request, caller: PageWriter, place: GivenPlace) -> Response:
-    return _new_job(request, place, caller)
+def new_job_page(request: Request, caller: PageWriter, handing_in: GivenHandingIn) -> Response:
+    return _new_job(request, handing_in, caller)
 
 
 def _new_job(
-    request: Request, place: Place, caller: Caller, *, status: int = 200, fault: str | None = None
+    request: Request, handing_in: HandingIn, caller: Caller, *, status: int = 200, fault: str | None = None
 ) -> Response:
     """The page, with the files that wait for a word of whoever dropped them."""
-    waiting = place.waiting.list(api_key_id=caller.key_id)
+    waiting = handing_in.waiting.list(api_key_id=caller.key_id)
     return render(request, "pages/new_job.html", status=status, section="new", fault=fault, waiting=waiting)
 
 
 @router.post("/jobs/new")
-async def upload_file(request: Request, caller: PageUploader, place: GivenPlace) -> Response:
+async def upload_file(request: Request, caller: PageUploader, handing_in: GivenHandingIn) -> Response:
     """Keeps the file, sealed, and begins to check it."""
 
     def check_fields(fields: dict[str, str]) -> None:
         require_form_token(request, fields.get(FORM_TOKEN, ""))
 
     try:
-        form = await receive_form(place.waiting, request, api_key_id=caller.key_id, check_fields=check_fields)
+        form = await receive_form(
+            handing_in.waiting, request, api_key_id=caller.key_id, check_fields=check_fields
+        )
     except HttpError as error:
         return await asyncio.to_thread(
-            _new_job, request, place, caller, status=error.status_code, fault=error.detail
+            _new_job, request, handing_in, caller, status=error.status_code, fault=error.detail
         )
     return RedirectResponse(f"/uploads/{form.upload.id}", status_code=303)
 
@@ -105,7 +107,7 @@ async def upload_page(
         job_page = f"/jobs/{started.job.id}"
         done = "started" if started.is_new else "known"
         return tell_there(request, _go_to(request, job_page), job_page, done)
-    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
+    upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     is_starting = start is not None and not start.is_done
     if start is not None and is_starting:
@@ -131,13 +133,12 @@ async def upload_page(
 async def check_again(
     upload_id: UploadId,
     caller: PageWriter,
-    place: GivenPlace,
     handing_in: GivenHandingIn,
     connector: FormText = "",
     as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
 ) -> Response:
     """Once more, where a check failed."""
-    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
+    upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     handing_in.check(upload, options)
     return RedirectResponse(_address(upload_id, options), status_code=303)
@@ -147,7 +148,6 @@ async def check_again(
 async def start_upload(
     upload_id: UploadId,
     caller: PageWriter,
-    place: GivenPlace,
     handing_in: GivenHandingIn,
     connector: FormText = "",
     as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
@@ -155,7 +155,7 @@ async def start_upload(
     skip_invalid: Annotated[str, Form()] = "",
     look_first: Annotated[str, Form()] = "",
 ) -> Response:
-    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
+    upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     options = RunOptions(
         connector=connector.strip() or None,
         skip_invalid=bool(skip_invalid),
@@ -168,11 +168,9 @@ async def start_upload(
 
 
 @router.post("/uploads/{upload_id}/discard")
-def discard_upload(
-    upload_id: UploadId, caller: PageWriter, place: GivenPlace, handing_in: GivenHandingIn
-) -> Response:
+def discard_upload(upload_id: UploadId, caller: PageWriter, handing_in: GivenHandingIn) -> Response:
     """Deletes the file. A second call is safe."""
-    upload = place.waiting.find(upload_id, api_key_id=caller.key_id)
+    upload = handing_in.waiting.find(upload_id, api_key_id=caller.key_id)
     if upload is not None:
         handing_in.forget(upload.id)
     return RedirectResponse("/jobs/new", status_code=303)
@@ -207,9 +205,9 @@ def why_not_started(start: Deed[Started]) -> str:
     return to_http_error(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 
-def _find_upload(place: Place, upload_id: str, key_id: str) -> Upload:
+def _find_upload(handing_in: HandingIn, upload_id: str, key_id: str) -> Upload:
     """Raises: HttpError (404)."""
-    upload = place.waiting.find(upload_id, api_key_id=key_id)
+    upload = handing_in.waiting.find(upload_id, api_key_id=key_id)
     if upload is None:
         detail = "This file is no longer kept: it was started or discarded, or it waited for an hour. Drop it again."
         raise HttpError(404, "unknown_upload", detail)

@@ -19,6 +19,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from worker.domain import words
 from worker.domain.wording import counted
 from worker.web.files import address_of
 from worker.web.guards import FORM_TOKEN, access_of, form_token, is_over_tls
@@ -152,22 +153,9 @@ def notice_of(told: Mapping[str, str]) -> Notice | None:
 
 def _retried(told: Mapping[str, str]) -> Notice:
     queued, wiped, live = (_number(told, name) for name in ("queued", "wiped", "live"))
-    first = (
-        f"{counted(queued, 'row')} will be tried again; each account is looked into first."
-        if queued
-        else "There was nothing that could be tried again."
+    return Notice(
+        "good" if queued and not wiped and not live else "warn", " ".join(words.retried(queued, wiped, live))
     )
-    sentences = [first]
-    if wiped:
-        sentences.append(
-            f"{counted(wiped, 'row')} left out, since the credentials are no longer kept: fill them in again in"
-            " the result file, and hand that in as a new job."
-        )
-    if live:
-        sentences.append(
-            f"{counted(live, 'row')} left out, since another unfinished job has the account and name."
-        )
-    return Notice("good" if queued and not wiped and not live else "warn", " ".join(sentences))
 
 
 def _number(told: Mapping[str, str], name: str) -> int:

@@ -3,22 +3,21 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Depends
 
+from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
 from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
-from worker.store.listing import Beginnings, ItemFilter, SearchedItems, search_items
-from worker.store.new_rows import HELD_UNTIL
+from worker.store.listing import Beginnings, Item, ItemFilter, SearchedItems, search_items
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import PageText
 from worker.web.pages.looks import ReasonShown
-from worker.web.place import Place
 
 PAGE = 25
 KEY = re.compile(KEY_PATTERN)
@@ -163,15 +162,12 @@ def _searched(asked: RowsAsked, found: SearchedItems) -> str:
     return f"Rows {asked.after + 1:,} to {found.searched_to:,} were searched, and there are more behind them."
 
 
-def to_row(item: Any) -> RowView:
-    is_held = item.due_at == HELD_UNTIL
-    name, label = words.item_state(
-        item.state, tried=item.tried, is_held=is_held, to_authorise=item.to_authorise
-    )
-    return RowView(item.row_number, item.account_id, item.name, name, label, _what(item), item.attempts)
+def to_row(item: Item) -> RowView:
+    name, label = item.state_in_words
+    return RowView(item.row, item.account_id, item.name, name, label, _what(item), item.attempts)
 
 
-def _what(item: Any) -> str:
+def _what(item: Item) -> str:
     if item.state == ItemState.INSTALLED:
         return "; ".join(
             words.installed(

@@ -9,22 +9,22 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
+from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState, PauseReason
 from worker.domain.wording import counted, in_words, sentence
 from worker.jobs.standing import is_ending, refusal_in_words, state_in_words
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
-from worker.store.listing import ItemFilter, list_items
+from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
-from worker.web.guards import PageWriter
+from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
 from worker.web.pages.job import require_job
 from worker.web.pages.jobs import other_host
 from worker.web.pages.rendering import go_and_tell, render, with_names
-from worker.web.pages.rows import to_row
-from worker.web.place import GivenPlace, Place
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -55,9 +55,7 @@ def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenP
         " somebody resumes the job."
     ]
     if in_hand:
-        sentences.append(
-            f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
-        )
+        sentences.append(words.pausing(in_hand))
     question = Question(f"/jobs/{job_id}/pause", with_names("Pause {}?", job.source_name), sentences, "Pause")
     return _ask(request, job, question, {JobState.RUNNING})
 
@@ -96,7 +94,7 @@ def do_resume(
 ) -> Response:
     job = _steerable(place, job_id)
     count = to_count(first)
-    with place.keep(job_id):
+    with place.watch(job_id):
         if not resume_job(place.database.engine, job_id, first=count):
             raise _wrong_state(place, job, "resumed")
     place.ring()
@@ -165,11 +163,10 @@ def ask_retry(
 
 
 def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
-    found = list_items(place.database.engine, job.id, ItemFilter(), after=row - 1, limit=1)
-    if not found or found[0].row_number != row:
+    item = find_item(place.database.engine, job.id, row)
+    if item is None:
         return f"Job {job.id} has no row {row:,}."
-    item = found[0]
-    how = f"Account {{}}, {to_row(item).state_in_words}"
+    how = f"Account {{}}, {item.state_in_words[1]}"
     if item.state == ItemState.FAILED and item.message:
         return with_names(f"{how}: {{}}", item.account_id, sentence(item.message))
     return with_names(f"{how}.", item.account_id)
@@ -196,7 +193,7 @@ def do_retry(
 ) -> Response:
     job = _steerable(place, job_id)
     try:
-        with place.keep(job_id):
+        with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, reason=reason or None, row_number=row)
     except WrongState:
         raise _wrong_state(place, job, "retried") from None

@@ -1,15 +1,14 @@
-"""One command's share in a home: it owns the home's Valkey and workers, or works beside the command that does."""
+"""A home that a command tends: it owns the home's Valkey and workers, or works beside the command that does."""
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from worker.bootstrap.cyclr import make_limiter, open_cyclr
-from worker.bootstrap.database import open_database
+from worker.bootstrap.place import Place, open_database
 from worker.cli.announcing import Announcing
 from worker.cli.exits import say
 from worker.clock import Clock
@@ -23,12 +22,10 @@ from worker.embedded.processes import limit_log, open_log
 from worker.embedded.services import LOG_LIMIT_BYTES, start_services
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
-from worker.store.faults import note_database_failure, note_database_success
 from worker.store.jobs import list_unfinished_jobs, pause_job
 from worker.store.schema import upgrade
-from worker.sweeping import SWEEP_EVERY_S, SWEEPING, SweepRules, sweep
+from worker.sweeping import SWEEP_EVERY_S
 from worker.telemetry import configure_logging, get_logger
-from worker.tickets import Doorbell
 
 if TYPE_CHECKING:
     from worker.bootstrap.installer import InProcessWorker
@@ -47,15 +44,18 @@ class HomeBusy(EmbeddedModeError):
     """Another command owns the home, and there is no way to work beside it."""
 
 
-class Session:
+class TendedHome(Place):
     """Opened before anything else, closed last. `needs_workers`: whether this command installs. Its limit counts then for
-    as long as the session is open, also where the workers of another command make the calls.
+    as long as the home is open, also where the workers of another command make the calls.
 
-    `keeps_jobs`: whether it goes on with the running jobs that it finds, watched or not.
+    `keeps_jobs`: whether it goes on with the running jobs that it finds, watched or not, and watches them until they end.
     `home`, `services`: a new home that this process owns, and what it has started there.
     `tend` is called often: it keeps the services alive, sweeps, and takes the home over when its owner has ended.
     All of it from the main thread.
     """
+
+    home: Home
+    broker: str | Rule
 
     def __init__(
         self,
@@ -66,31 +66,32 @@ class Session:
         home: Home | None = None,
         services: Services | None = None,
     ) -> None:
-        self._clock = Clock()
-        self._home = home or Home(settings.cyclr_bulk_home, self._clock)
-        self._needs_workers = needs_workers
-        self._keeps_jobs = keeps_jobs
-        self._log_path = self._home.logs_path / "command.log"
+        clock = Clock()
+        home = home or Home(settings.cyclr_bulk_home, clock)
+        self._log_path = home.logs_path / "command.log"
         configure_logging(os.fdopen(open_log(self._log_path), "w", encoding="utf-8"))
         self._binary = find_valkey_binary()
+        settings = home.settings(settings)
+        # The rule of this process holds until there is a Valkey, and where there is none to be had.
+        super().__init__(settings, open_database(settings), Rule(), home=home, clock=clock)
+        self._needs_workers = needs_workers
         self._services = services
         self._in_process: InProcessWorker | None = None
         self._announcing = Announcing(self.limiter)
-        self._doorbell: Doorbell | None = None
-        self._broker: str | Rule = Rule()  # until there is a Valkey, and where there is none to be had
+        self._kept = KeptJobs(self) if keeps_jobs else None
         self._limiter_is_idle = False
         self._is_killed = False
-        self._tended_at = self._swept_at = self._clock.moment()
-        self.settings = self._home.settings(settings)
-        self.database = open_database(self.settings)
+        self._tended_at = self._swept_at = clock.moment()
 
     def __enter__(self) -> Self:
         try:
-            if self._home.try_own():
+            if self.home.try_own():
                 self._begin_as_owner()
             else:
                 self._begin_as_guest()
             self._announce()
+            if self._kept is not None:
+                self._kept.follow()
         except BaseException:
             self.close()
             raise
@@ -99,61 +100,28 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def is_owner(self) -> bool:
-        return self._home.is_owned
-
-    @property
-    def broker(self) -> str | Rule:
-        """The URL of the home's Valkey just now: a new owner of the home has another. Where there is none, this
-        process's own rule."""
-        return self._broker
-
-    @property
-    def logs_path(self) -> str:
-        return str(self._home.logs_path)
-
     def ask(self, question: Callable[[CyclrClient, Limiter], Awaitable[T]]) -> T:
-        """Calls of Cyclr by the command itself, under the home's one limiter."""
-
-        async def work() -> T:
-            async with self._open_cyclr() as (client, limiter):
-                return await self._while_the_owner_lives(question(client, limiter))
-
+        """As of every place; where the owner of the home ends meanwhile, the next one is asked."""
         while True:
             try:
-                return asyncio.run(work())
+                return super().ask(
+                    lambda client, limiter: self._while_the_owner_lives(question(client, limiter))
+                )
             except LimiterAway:
-                if self._home.is_owned or not self._waited_for_another_owner():
+                if self.home.is_owned or not self._waited_for_another_owner():
                     raise
 
-    def limiter(self) -> Limiter:
-        """A limiter of one's own to look at the shared one."""
-        return make_limiter(self.settings, self.database.engine, clock=self._clock, broker=self._broker)
-
     def watch(self, job_id: str) -> AbstractContextManager[None]:
-        """Be known, while the context lasts, as a command that sees to this job."""
-        return self._home.watch(job_id)
-
-    def find_workers_began_ago_s(self) -> float | None:
-        """As of the home."""
-        return self._home.find_workers_began_ago_s()
-
-    def now(self) -> datetime:
-        return self._clock.now()
-
-    def ring(self) -> None:
-        """There is work."""
-        if self._doorbell is not None:
-            self._doorbell.ring()
+        """As of every home; one that keeps its jobs watches this one until it ends."""
+        return super().watch(job_id) if self._kept is None else self._kept.keep(job_id)
 
     def tend(self) -> None:
         """What has to be done now and then; cheap when nothing has."""
-        if self._clock.since(self._tended_at) >= CHECK_EVERY_S:
-            self._tended_at = self._clock.moment()
-            if not self._home.is_owned:
+        if self.clock.since(self._tended_at) >= CHECK_EVERY_S:
+            self._tended_at = self.clock.moment()
+            if not self.home.is_owned:
                 self._follow_ownership()
-            if self._home.is_owned:  # one of all that write it
+            if self.home.is_owned:  # one of all that write it
                 limit_log(self._log_path, limit_bytes=LOG_LIMIT_BYTES)
             if self._services is not None:
                 for restart in self._services.check():
@@ -163,19 +131,23 @@ class Session:
                         exit_code=restart.exit_code,
                         is_up=restart.is_up,
                     )
-        if self._home.is_owned and self._clock.since(self._swept_at) >= SWEEP_EVERY_S:
-            self._swept_at = self._clock.moment()
-            self._sweep()
+            if self._kept is not None:
+                self._kept.follow()
+        if self.home.is_owned and self.clock.since(self._swept_at) >= SWEEP_EVERY_S:
+            self._swept_at = self.clock.moment()
+            self.sweep()
 
     def close(self) -> None:
         """End what this command started. What the workers hold is settled or given back first."""
+        if self._kept is not None:
+            self._kept.let_go()
         try:
             self._drain()
         except KeyboardInterrupt:
             self.kill()
         self._announcing.end()
         self.database.engine.dispose()
-        self._home.release()
+        self.home.release()
 
     def kill(self) -> None:
         """End everything now; rows that are in flight are looked for by the next run."""
@@ -193,14 +165,14 @@ class Session:
         if self._services is not None:
             self._services.stop(drain_s)
             self._services = None
-        elif self._home.is_owned and not self._is_killed:
-            self._home.mark_stopped()
+        elif self.home.is_owned and not self._is_killed:
+            self.home.mark_stopped()
 
     def _begin_as_owner(self) -> None:
         if self._services is None:  # else this process has begun here, and nobody before it
-            for name in self._home.end_leftovers():
+            for name in self.home.end_leftovers():
                 log.warning("leftover_ended", service=name)
-        self._limiter_is_idle = self._home.was_stopped_cleanly
+        self._limiter_is_idle = self.home.was_stopped_cleanly
         upgrade(self.database.engine)
         self._put_abandoned_jobs_aside()
         if self._binary is None:
@@ -208,29 +180,29 @@ class Session:
             return
         if self._services is None:
             self._services = start_services(
-                self._home, self._binary, self.settings, self._clock, needs_workers=self._needs_workers
+                self.home, self._binary, self.settings, self.clock, needs_workers=self._needs_workers
             )
-        self._use_broker(self._services.redis_url)
+        self.broker = self._services.redis_url
         self._declare_idle()
 
     def _begin_as_guest(self) -> None:
         if self._binary is None:
             raise HomeBusy(
-                f"another command is using the home {self._home.path}, and without a Valkey only one can run:"
+                f"another command is using the home {self.home.path}, and without a Valkey only one can run:"
                 " wait for it to end"
             )
-        started = self._clock.moment()
-        while (runtime := self._home.find_runtime()) is None or not runtime.redis_url:
-            if self._home.try_own():
+        started = self.clock.moment()
+        while (runtime := self.home.find_runtime()) is None or not runtime.redis_url:
+            if self.home.try_own():
                 self._begin_as_owner()
                 return
-            if self._clock.since(started) > OWNER_STARTS_WITHIN_S:
+            if self.clock.since(started) > OWNER_STARTS_WITHIN_S:
                 raise HomeBusy(
-                    f"another command owns the home {self._home.path} and does not get ready; wait for it to end"
+                    f"another command owns the home {self.home.path} and does not get ready; wait for it to end"
                 )
             time.sleep(POLL_S)
         upgrade(self.database.engine)
-        self._use_broker(runtime.redis_url)
+        self.broker = runtime.redis_url
 
     async def _while_the_owner_lives(self, answer: Awaitable[T]) -> T:
         """The answer. Raises: LimiterAway as soon as the command that this one works beside has ended: the limiter went with
@@ -248,31 +220,31 @@ class Session:
 
     def _has_its_owner(self) -> bool:
         """Whether the Valkey that this command uses is run by it, or by the owner that it knows."""
-        if self._home.is_owned:
+        if self.home.is_owned:
             return True
-        runtime = self._home.find_runtime()
-        return runtime is not None and runtime.redis_url == self._broker and self._home.is_in_use
+        runtime = self.home.find_runtime()
+        return runtime is not None and runtime.redis_url == self.broker and self.home.is_in_use
 
     def _waited_for_another_owner(self) -> bool:
         """Whether, after a short wait, the home has an owner other than the one whose Valkey is gone."""
-        began = self._clock.moment()
+        began = self.clock.moment()
         while not self._follow_ownership():
-            if self._clock.since(began) > OWNER_FOLLOWS_WITHIN_S:
+            if self.clock.since(began) > OWNER_FOLLOWS_WITHIN_S:
                 return False
             time.sleep(POLL_S)
         return True
 
     def _follow_ownership(self) -> bool:
         """Whether the owner that this command worked beside has ended, and it or a third one follows."""
-        if self._home.try_own():
+        if self.home.try_own():
             say("The command that ran the workers has ended: this one goes on.")
             self._begin_as_owner()
             self._announce()
             return True
-        runtime = self._home.find_runtime()
-        if runtime is None or runtime.redis_url in ("", self._broker):
+        runtime = self.home.find_runtime()
+        if runtime is None or runtime.redis_url in ("", self.broker):
             return False
-        self._use_broker(runtime.redis_url)
+        self.broker = runtime.redis_url
         self._announce()
         return True
 
@@ -282,53 +254,82 @@ class Session:
             say("No Valkey or Redis is to be had here, so the installs run in this process.")
             from worker.bootstrap.installer import InProcessWorker
 
-            assert isinstance(self._broker, Rule)
-            self._in_process = InProcessWorker(self.settings, self.database, self._broker)
+            self._in_process = InProcessWorker(self)
             self._in_process.start()
-
-    def _use_broker(self, redis_url: str) -> None:
-        self._broker = redis_url
-        self._doorbell = Doorbell(redis_url)
 
     def _announce(self) -> None:
         """After `_declare_idle`, which has to come first. Without a Valkey there is no other process."""
-        if self._needs_workers and not isinstance(self._broker, Rule):
+        if self._needs_workers and not isinstance(self.broker, Rule):
             self._announcing.begin()
 
     def _declare_idle(self) -> None:
         """A home that was stopped cleanly has no call reserved anywhere: nobody need wait for one."""
 
         async def declare() -> None:
-            async with self._open_cyclr() as (_, limiter):
+            async with self.open_cyclr() as (_, limiter):
                 await limiter.declare_idle()
 
         if self._limiter_is_idle:
             asyncio.run(declare())
             self._limiter_is_idle = False
 
-    def _open_cyclr(self) -> AbstractAsyncContextManager[tuple[CyclrClient, Limiter]]:
-        return open_cyclr(self.settings, self.database.engine, clock=self._clock, broker=self._broker)
-
     def _put_abandoned_jobs_aside(self) -> None:
         """What a killed command left: half-loaded jobs go, running ones are paused, since the workers take only
         what a living command has asked for."""
         for job in list_unfinished_jobs(self.database.engine):
-            if job.state is JobState.PAUSED or self._home.is_watched(job.id):
+            if job.state is JobState.PAUSED or self.home.is_watched(job.id):
                 continue
             if job.state is JobState.LOADING:
                 delete_load(self.database.engine, job.id)
-            elif not self._keeps_jobs or job.instance_id != self.database.instance_id:
+            elif self._kept is None or job.instance_id != self.database.instance_id:
                 pause_job(self.database.engine, job.id, PauseReason.INTERRUPTED)
 
-    def _sweep(self) -> None:
+
+class KeptJobs:
+    """The running jobs of a home, watched for as long as a command serves it: no other command takes them for abandoned."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._watches: dict[str, AbstractContextManager[None]] = {}
+        self._loading: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def keep(self, job_id: str) -> Iterator[None]:
+        """Keep this job from now on. While the context lasts its rows are written, and it may be nowhere to be found."""
+        self._loading.add(job_id)
         try:
-            sweep(
-                self.database.engine,
-                self.database.instance_id,
-                SweepRules.of(self.settings),
-                self.ring,
-            )
-        except Exception as error:  # noqa: BLE001 - a sweep that failed is done again in two seconds
-            note_database_failure(error, SWEEPING)
-        else:
-            note_database_success(SWEEPING)
+            self._watch(job_id)
+            yield
+        finally:
+            self._loading.discard(job_id)
+
+    def follow(self) -> None:
+        """Keep what runs now, let go what has ended. To be called often, from one thread."""
+        # Before the look: what is loaded meanwhile is unknown to it.
+        kept = set(self._watches) - self._loading
+        database = self._place.database
+        unfinished = {
+            job.id: job.state for job in list_unfinished_jobs(database.engine, database.instance_id)
+        }
+        for job_id in kept - unfinished.keys():
+            self._let_go(job_id)
+        for job_id, state in unfinished.items():
+            if state is JobState.RUNNING:
+                self._watch(job_id)
+
+    def let_go(self) -> None:
+        """Of all. A second call is safe."""
+        for job_id in list(self._watches):
+            self._let_go(job_id)
+
+    def _watch(self, job_id: str) -> None:
+        with self._lock:
+            if job_id not in self._watches:
+                assert self._place.home is not None
+                watch = self._place.home.watch(job_id)
+                watch.__enter__()
+                self._watches[job_id] = watch
+
+    def _let_go(self, job_id: str) -> None:
+        self._watches.pop(job_id).__exit__(None, None, None)
