@@ -1,4 +1,4 @@
-"""A job that an address names: that it is there, is of this server's Cyclr, where a page of a list begins, and how it is told."""
+"""What the addresses of a job have in common: that there is one, how it is shown, where its next page begins."""
 
 import hashlib
 import re

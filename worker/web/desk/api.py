@@ -14,7 +14,13 @@ from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
 from worker.web.api.showing import require_own_job, require_row_before
-from worker.web.desk.links import find_links, links_file, no_links, no_such_row, require_links
+from worker.web.desk.links import (
+    find_links,
+    links_file,
+    no_links,
+    no_such_row,
+    require_links,
+)
 from worker.web.guards import GivenPlace, Reader, Writer
 from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute

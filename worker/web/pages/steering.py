@@ -12,15 +12,16 @@ from fastapi.responses import Response
 from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
-from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.states import ItemState, JobState
 from worker.domain.wording import counted, in_words, sentence
 from worker.jobs.standing import is_ending, state_in_words
-from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.store.jobs import JobStatus, count_in_hand
 from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
 from worker.web.api.showing import require_own_job, wrong_state
+from worker.web.api.steering import Resume, cancel, pause, resume
 from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import go_and_tell, render, with_names
@@ -62,8 +63,7 @@ def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenP
 @router.post("/pause")
 def do_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     require_own_job(place, job_id)
-    if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
-        raise wrong_state(place, job_id, "paused")
+    pause(job_id, caller, place)
     return go_and_tell(request, f"/jobs/{job_id}", "paused")
 
 
@@ -91,12 +91,7 @@ async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place:
 def do_resume(
     request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace, first: FormText = ""
 ) -> Response:
-    require_own_job(place, job_id)
-    count = to_count(first)
-    with place.watch(job_id):
-        if not resume_job(place.database.engine, job_id, first=count):
-            raise wrong_state(place, job_id, "resumed")
-    place.ring()
+    resume(job_id, caller, place, Resume(first=to_count(first)))
     return go_and_tell(request, f"/jobs/{job_id}", "resumed")
 
 
@@ -124,8 +119,7 @@ def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: Given
 @router.post("/cancel")
 def do_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     require_own_job(place, job_id)
-    if not cancel_job(place.database.engine, job_id):
-        raise wrong_state(place, job_id, "cancelled")
+    cancel(job_id, caller, place)
     return go_and_tell(request, f"/jobs/{job_id}", "cancelled")
 
 

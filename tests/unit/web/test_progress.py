@@ -9,7 +9,7 @@ from worker.domain.states import JobState, PauseReason
 from worker.jobs.standing import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint
-from worker.web.pages.looks import JobShown, PaceKnown
+from worker.web.pages.progress import JobShown, PaceKnown
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 JOB = JobStatus(
