@@ -13,7 +13,7 @@ from worker.domain.pace import LimiterState
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState, PauseReason
-from worker.jobs.standing import read_going
+from worker.jobs.going import read_going
 from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine
@@ -82,6 +82,7 @@ class Job(BaseModel):
     state: JobState
     pause_reason: PauseReason | None
     pause_message: str | None
+    pause_advice: str | None = Field(description="What to do then.")
     source_name: str = Field(examples=["accounts.csv"])
     api_host: str = Field(description="The Cyclr instance.", examples=["api.cyclr.com"])
     handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")

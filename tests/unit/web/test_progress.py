@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.states import JobState, PauseReason
-from worker.jobs.standing import Going
+from worker.jobs.going import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint
 from worker.web.pages.progress import JobShown, PaceKnown
@@ -206,17 +206,37 @@ def test_every_pause_says_what_to_do(reason):
 
 def test_each_reason_has_its_message_what_to_do_and_its_key():
     groups = [
-        FailureReason("3f9a0c12", "refused", 400, "the account is suspended", 1, False, 9, "a"),
-        FailureReason("81bc0e77", "name_in_use", None, "taken", 1, False, 4, "b"),
+        FailureReason(
+            "3f9a0c12",
+            "refused",
+            400,
+            "the account is suspended",
+            1,
+            False,
+            9,
+            "a",
+            "Mend what the message names, then retry.",
+        ),
+        FailureReason(
+            "81bc0e77",
+            "name_in_use",
+            None,
+            "taken",
+            1,
+            False,
+            4,
+            "b",
+            "Give the row another name in the result file, and hand that in as a new job.",
+        ),
     ]
-    look = JobShown(replace(JOB, failed=12), NOW, failure_groups=groups)
+    look = JobShown(replace(JOB, failed=12), NOW, failures=groups)
     first, second = look.failures
-    assert (first.key, first.heading, first.message) == (
+    assert (first.reason, first.title, first.message) == (
         "3f9a0c12",
         "Cyclr refused it for good",
-        "The account is suspended.",
+        "the account is suspended",
     )
-    assert (second.heading, second.example_row) == ("the name is taken in the account", 4)
+    assert (second.title, second.example_row) == ("the name is taken in the account", 4)
     assert look.other_failures == 10
 
 

@@ -18,7 +18,6 @@ from worker.web.api.parameters import JobId, RowNumber
 from worker.web.api.showing import require_job
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
-from worker.web.pages.progress import can_be_retried
 from worker.web.pages.rendering import Notice, render, with_names
 
 router = APIRouter()
@@ -62,7 +61,7 @@ def item_page(
             *map(_attempt, attempts),
             *_what_comes(job, item),
         ],
-        can_retry=is_ours and item.state in (ItemState.FAILED, ItemState.CANCELLED) and can_be_retried(job),
+        can_retry=is_ours and item.state in (ItemState.FAILED, ItemState.CANCELLED) and job.can_be_retried,
     )
 
 
@@ -94,7 +93,7 @@ def _how_it_stands(job: JobStatus, item: Item) -> Notice:
         case ItemState.HELD if job.state is not JobState.PAUSED:
             return Notice("", "It goes on by itself once what it waits for is there.", heading="Held back.")
     if job.state is JobState.PAUSED:
-        pause = sentence(words.PAUSES[job.pause_reason].title) if job.pause_reason else ""
+        pause = sentence(job.pause_message or "")
         return Notice(
             "warn",
             f"{pause} It goes on when the job is resumed.",
