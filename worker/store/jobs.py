@@ -13,6 +13,7 @@ from worker.domain.options import JobOptions
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
 from worker.domain.words import PAUSES
+from worker.store.due import read_options
 from worker.store.endings import pause, rest
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
@@ -68,6 +69,7 @@ class JobStatus:
     to_authorise: int = 0
     worked_s: float = 0.0
     working_since: datetime | None = None
+    options: JobOptions = JobOptions()
 
     def worked_for_s(self, now: datetime) -> float:
         """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
@@ -152,6 +154,7 @@ def to_status(row: Row[Any]) -> JobStatus:
             "state": JobState(row.state),
             "pause_reason": PauseReason(reason) if reason else None,
             "columns": tuple(row.columns),
+            "options": read_options(row),
         }
     )
 
