@@ -16,7 +16,7 @@ from worker.domain.options import IfPresent
 from worker.domain.wording import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
-from worker.jobs.options import RunOptions
+from worker.jobs.options import OPTIONS, RunOptions
 from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
 from worker.store import idempotency
 from worker.store.idempotency import LONGEST_KEY
@@ -59,6 +59,12 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Name = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 
 
+def _declared(name: str, more: str = "", **given: Any) -> Any:
+    """The option as it is declared for all faces, with `more` to say of it here."""
+    option = OPTIONS[name]
+    return Field(**{"default": option.default, "description": option.metadata["does"] + more} | given)
+
+
 class NewJobOptions(BaseModel):
     """How a job is to run. As JSON, as fields of a form beside the file, or as parameters of the address."""
 
@@ -67,34 +73,22 @@ class NewJobOptions(BaseModel):
     source_name: Name | None = Field(
         None, description="What it is called in lists.", examples=["accounts.csv"]
     )
-    connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = Field(
-        None, description="Name or id of the connector, for all rows."
-    )
-    first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = Field(
-        None, description="Install so many rows, then pause."
-    )
-    skip_invalid: bool = Field(False, description="Leave out rows with problems.")
-    look_first: bool = Field(False, description="Look into each account before the install.")
-    if_present: IfPresent = Field(
-        IfPresent.INSTALL, description="Where the same connector is there under another Name."
-    )
-    as_written: list[AsWritten] = Field(
-        [],
-        description="Columns whose values are taken as they stand, though a spreadsheet may have made them: an account id"
-        " such as `12345.0`, a version such as `1.1` where there is a 1.10 too. As a parameter of the address once for each;"
-        " as a field of a form with a comma between them.",
+    connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = _declared("connector")
+    first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = _declared("first")
+    skip_invalid: bool = _declared("skip_invalid")
+    look_first: bool = _declared("look_first")
+    if_present: IfPresent = _declared("if_present")
+    as_written: list[AsWritten] = _declared(
+        "as_written",
+        " Such as an account id `12345.0`, or a version `1.1` where there is a 1.10 too. As a parameter of the address once for"
+        " each; as a field of a form with a comma between them.",
+        default=[],
         examples=[["account_id"]],
     )
 
     def to_run_options(self) -> RunOptions:
-        return RunOptions(
-            connector=self.connector,
-            skip_invalid=self.skip_invalid,
-            look_first=self.look_first,
-            if_present=self.if_present,
-            first=self.first,
-            as_written=frozenset(self.as_written),
-        )
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return RunOptions(**given | {"as_written": frozenset(self.as_written)})
 
 
 class NewJobItems(BaseModel):
