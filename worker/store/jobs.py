@@ -1,7 +1,7 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
 from heapq import merge
@@ -70,7 +70,7 @@ class JobStatus:
     to_authorise: int = 0
     worked_s: float = 0.0
     working_since: datetime | None = None
-    options: JobOptions = JobOptions()
+    options: JobOptions = field(default_factory=JobOptions)
 
     def worked_for_s(self, now: datetime) -> float:
         """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
@@ -178,7 +178,7 @@ def find_unfinished_jobs(
 
 def to_status(row: Row[Any]) -> JobStatus:
     """`row`: of `JOBS`."""
-    found = {field.name: row._mapping[field.name] for field in fields(JobStatus)}
+    found = {each.name: row._mapping[each.name] for each in fields(JobStatus)}
     reason = row.pause_reason
     return JobStatus(
         **found
