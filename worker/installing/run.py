@@ -25,8 +25,7 @@ from worker.installing.settler import Settler
 from worker.installing.together import Together
 from worker.installing.window import AHEAD_S, Window
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
-from worker.store.faults import note_database_failure, note_database_success
-from worker.store.losses import is_database_away
+from worker.store.faults import is_database_away, note_database_failure, note_database_success
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.settling import Settlement, settle

@@ -8,8 +8,7 @@ from worker.domain import words
 from worker.domain.pace import NextStep
 from worker.domain.states import JobState
 from worker.domain.wording import counted
-from worker.store.jobs import JobStatus
-from worker.store.next_step import find_next_step
+from worker.store.jobs import JobStatus, find_next_step
 from worker.store.session import Engine
 from worker.store.tallies import PacePoint, list_pace
 

@@ -21,7 +21,8 @@ from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
 from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
-from worker.store.loading import Loader, NewJob, ensure_instance
+from worker.store.instances import ensure_instance
+from worker.store.loading import Loader, NewJob
 from worker.store.meeting import Waiting
 from worker.store.schema import upgrade
 from worker.store.sealing import Sealer

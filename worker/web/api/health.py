@@ -14,6 +14,7 @@ from worker.jobs.away import why_nobody_calls
 from worker.jobs.views import ServerFaultOut
 from worker.settings import InvalidSettings
 from worker.store.faults import database_fault
+from worker.store.instances import find_seen_ago_s
 from worker.store.readiness import (
     DatabaseAway,
     OldSchema,
@@ -21,7 +22,6 @@ from worker.store.readiness import (
     lost_database_in_words,
     require_ready,
 )
-from worker.store.sightings import find_seen_ago_s
 from worker.web.guards import GivenPlace
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives

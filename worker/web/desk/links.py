@@ -9,7 +9,7 @@ from worker.settings import parse_sealing_keys
 from worker.store.desks import find_desk
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
-from worker.store.signing import Signer
+from worker.store.sealing import Signer
 from worker.web.files import attachment, download_name
 from worker.web.http_errors import HttpError
 

@@ -14,9 +14,8 @@ from worker.domain.wording import rate, sentence
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.standing import how_it_goes, is_ending
 from worker.store.connectors import asks_customers
-from worker.store.jobs import JobStatus, list_warnings, read_in_hand
+from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import find_job
-from worker.store.next_step import find_next_step
 from worker.store.tallies import list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.guards import GivenPlace, PageReader

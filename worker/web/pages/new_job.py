@@ -16,7 +16,7 @@ from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.options import RunOptions, find_unfinished
-from worker.store.uploads import Upload
+from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
 from worker.web.files import attachment
