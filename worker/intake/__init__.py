@@ -4,7 +4,7 @@ from worker.intake.compact import Accounts, SurveyedAccount
 from worker.intake.files import FileChanged, Line, Source, Unreadable, open_source, read_source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
-from worker.intake.past import KnownTarget, Memory, StoredAt, connector_key
+from worker.intake.past import Memory, StoredAt, connector_key
 from worker.intake.plan import Catalogue, iter_plan
 from worker.intake.rows import Options
 from worker.intake.survey import AskedAccounts, Listening, Survey, survey
@@ -17,7 +17,6 @@ __all__ = [
     "FileChanged",
     "Findings",
     "Fit",
-    "KnownTarget",
     "Line",
     "Listening",
     "Memory",

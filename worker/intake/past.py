@@ -6,27 +6,16 @@ copies rows and counts on; so what they lead to is compared with the row before 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.rows import AUTH_COLUMNS, Problem, Row, StoredRow
-from worker.domain.targets import fold
+from worker.domain.targets import KnownTarget, fold
 from worker.intake.columns import Header
 from worker.intake.rows import Options, is_free, withheld_columns
 from worker.intake.survey import Survey, stored_key
 
 StoredAt = tuple[str, int]  # the job id and the row number of an item
-
-
-@dataclass(frozen=True, slots=True)
-class KnownTarget:
-    """A target that an item had before. `live`: queued or running now; `installed`: that is how it ended;
-    `tried`: ended otherwise, or however it ended in a job that is deleted. `job_id`, `row_number`: the item; empty and 0 then.
-    """
-
-    state: Literal["live", "installed", "tried"]
-    job_id: str
-    row_number: int
 
 
 class Memory(Protocol):

@@ -1,4 +1,7 @@
-"""Which encoding a file is in: a byte order mark, else strict UTF-8, else Windows-1252 with a warning."""
+"""Bytes become numbered records: which encoding they are in, and the structure of a CSV file, with bounds on one record.
+
+The encoding is what a byte order mark says, else strict UTF-8, else Windows-1252 with a warning.
+"""
 
 import codecs
 import csv
@@ -8,6 +11,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, TextIO
 
 from worker.intake.columns import is_known
@@ -74,20 +78,13 @@ def detect_content(stream: BinaryIO) -> Content:
     head = stream.read(_HEAD_BYTES)
     digest = hashlib.sha256()
     trials = [_Trial(encoding) for encoding in _candidates(head)]
-    for chunk in _chunks(head, stream):
+    for chunk in itertools.chain([head], iter(partial(stream.read, CHUNK_BYTES), b"")):
         digest.update(chunk)
         for trial in trials:
             trial.feed(chunk, final=False)
     for trial in trials:
         trial.feed(b"", final=True)
     return _judge(digest.hexdigest(), head, trials)
-
-
-def _chunks(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
-    chunk = head
-    while chunk:
-        yield chunk
-        chunk = stream.read(CHUNK_BYTES)
 
 
 def _candidates(head: bytes) -> tuple[str, ...]:
@@ -116,23 +113,19 @@ def _judge(content_hash: str, head: bytes, trials: list[_Trial]) -> Content:
     for pattern, fault in _OTHER_TEXT:
         if pattern.match(text):
             return Content(content_hash, None, fault)
+    first = trials[0]
+    guessed = (
+        f"the file is not UTF-8 (line {first.failed_in_line}), so it was read as Windows-1252: "
+        "look at the names with accents, or save it as 'CSV UTF-8'"
+    )
     for trial in trials:
         if trial.failed_in_line is None:
-            warning = None if trial is trials[0] else _guess_warning(trials[0])
-            return Content(content_hash, trial.encoding, warning=warning)
-    first = trials[0]
+            return Content(content_hash, trial.encoding, warning=None if trial is first else guessed)
     expected = "UTF-16" if first.encoding.startswith("utf-16") else "UTF-8"
     return Content(
         content_hash,
         None,
         f"expected text in {expected}, got other bytes in line {first.failed_in_line}: save it as 'CSV UTF-8'",
-    )
-
-
-def _guess_warning(failed: _Trial) -> str:
-    return (
-        f"the file is not UTF-8 (line {failed.failed_in_line}), so it was read as Windows-1252: "
-        "look at the names with accents, or save it as 'CSV UTF-8'"
     )
 
 
@@ -155,17 +148,19 @@ class Damaged(Exception):
         super().__init__(f"row {number}: {reason}")
 
 
-class _BadText(Exception):
-    """The text of the record in hand cannot be one."""
-
-
 class _Lines:
     """The physical lines of a text, one at a time, none longer than the bounds."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
         self._is_first = True
-        self.record_characters = 0
+        self._number = 0
+        self._record_characters = 0
+
+    def begin(self, number: int) -> None:
+        """What comes next is the record of this number."""
+        self._number = number
+        self._record_characters = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -180,16 +175,18 @@ class _Lines:
         if not line:
             raise StopIteration
         if "\0" in line:
-            raise _BadText("expected text, got a NUL character: export the sheet as CSV again")
+            raise Damaged(self._number, "expected text, got a NUL character: export the sheet as CSV again")
         if len(line) == MAX_LINE_CHARACTERS:
-            raise _BadText(
-                f"expected lines of less than {MAX_LINE_CHARACTERS:,} characters, got a longer one"
+            raise Damaged(
+                self._number,
+                f"expected lines of less than {MAX_LINE_CHARACTERS:,} characters, got a longer one",
             )
-        self.record_characters += len(line)
-        if self.record_characters > MAX_RECORD_CHARACTERS:
-            raise _BadText(
+        self._record_characters += len(line)
+        if self._record_characters > MAX_RECORD_CHARACTERS:
+            raise Damaged(
+                self._number,
                 f"expected rows of at most {MAX_RECORD_CHARACTERS:,} characters, got a longer one; "
-                "is a quote not closed?"
+                "is a quote not closed?",
             )
         return line
 
@@ -204,13 +201,11 @@ def iter_records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]
     # Blanks before a quote belong to nobody: values are trimmed anyway.
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     for number in itertools.count(1):
-        lines.record_characters = 0
+        lines.begin(number)
         try:
             cells = next(reader)
         except StopIteration:
             return
-        except _BadText as error:
-            raise Damaged(number, str(error)) from None
         except csv.Error as error:
             raise Damaged(number, _reason(error)) from None
         yield number, cells

@@ -32,6 +32,7 @@ from worker.domain.failures import ToldFailure
 from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.states import ItemState, JobState
+from worker.domain.targets import KnownTarget
 from worker.store.abandoned import delete_load
 from worker.store.bulk import insert_rows
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
@@ -380,30 +381,18 @@ def _is_of_live_targets(error: Any) -> bool:
     return constraint == LIVE_TARGETS or str(error) == "UNIQUE constraint failed: items.target"
 
 
-@dataclass(frozen=True, slots=True)
-class TargetRecord:
-    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before.
-
-    `job_id` empty: that job is deleted.
-    """
-
-    state: Literal["live", "installed", "tried"]
-    job_id: str
-    row_number: int
-
-
-def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetRecord]:
+def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, KnownTarget]:
     """The targets among these that some job holds or held. Where several did: live before installed before tried.
 
     A job that is still loading counts for nothing: it may yet come to nothing. A load that comes upon its rows waits.
     """
-    found: dict[str, TargetRecord] = {}
+    found: dict[str, KnownTarget] = {}
     rank = {"live": 0, "installed": 1, "tried": 2}
     with reading(engine) as connection:
         for record in _iter_records(connection, targets):
             known = found.get(record.target)
             if known is None or rank[record.state] <= rank[known.state]:
-                found[record.target] = TargetRecord(record.state, record.job_id, record.row_number)
+                found[record.target] = KnownTarget(record.state, record.job_id, record.row_number)
     return found
 
 

@@ -1,13 +1,12 @@
 """The HTTP API and the pages.
 
 app.py          the application: routes, middleware, what it begins and ends with
-place.py        what every route is given: database, settings, Cyclr
 
 serving.py      the server, and its patience
 middleware.py   what requests and answers pass on their way
 addresses.py    who is at the other end
 access.py       API keys and sessions become a `Caller`; wrong keys take their turns
-guards.py       what a route asks of its caller
+guards.py       what a route is given, and asks of its caller
 
 http_errors.py  errors as problem+json, or as a page
 faults.py       what is wrong with what came in a request

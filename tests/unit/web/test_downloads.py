@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.web.test_looks import JOB
+from tests.unit.web.test_progress import JOB
 from worker.web.files import attachment, download_name
 
 

@@ -1,9 +1,10 @@
-"""A job as the API shows it; the same one way for every address."""
+"""What the addresses of a job have in common: that there is one, how it is shown, where its next page begins."""
 
 import hashlib
 import re
 
 from worker.bootstrap.place import Place
+from worker.jobs.standing import refusal_in_words
 from worker.jobs.views import Job, view_job
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_item, find_job
@@ -19,6 +20,20 @@ def require_job(place: Place, job_id: str) -> JobStatus:
     if job is None:
         raise HttpError(404, "unknown_job", f"There is no job {job_id} here.")
     return job
+
+
+def require_own_job(place: Place, job_id: str) -> JobStatus:
+    """A job that the workers beside this process would take. Raises: HttpError (404, 409)."""
+    job = require_job(place, job_id)
+    if job.instance_id != place.database.instance_id:
+        detail = f"Job {job_id} is of {job.api_host}, with the client id that it was begun with; this server is of another Cyclr."
+        raise HttpError(409, "other_instance", detail)
+    return job
+
+
+def wrong_state(place: Place, job_id: str, deed: str) -> HttpError:
+    """`deed`: as in "it cannot be paused"."""
+    return HttpError(409, "wrong_state", refusal_in_words(require_job(place, job_id), deed))
 
 
 def show_job(place: Place, job: JobStatus) -> Job:

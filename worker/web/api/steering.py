@@ -5,18 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.bootstrap.place import Place
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import Code, PauseReason
-from worker.jobs.standing import refusal_in_words
 from worker.jobs.views import Job
-from worker.store.jobs import JobStatus, cancel_job, pause_job, resume_job
+from worker.store.jobs import cancel_job, pause_job, resume_job
 from worker.store.steering import WrongState, retry_job
 from worker.web.api.models import RetryDone
 from worker.web.api.parameters import JobId
-from worker.web.api.showing import require_job, show_job
+from worker.web.api.showing import require_job, require_own_job, show_job, wrong_state
 from worker.web.guards import GivenPlace, Writer
-from worker.web.http_errors import HttpError, error_answers
+from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute
 
 ANSWERS = error_answers(403, 404, 409)
@@ -84,17 +82,3 @@ def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None
     place.ring()
     job = show_job(place, require_job(place, job_id))
     return RetryDone(queued=retried.queued, wiped=retried.wiped, live=retried.live, job=job)
-
-
-def require_own_job(place: Place, job_id: str) -> JobStatus:
-    """A job that the workers beside this process would take. Raises: HttpError (404, 409)."""
-    job = require_job(place, job_id)
-    if job.instance_id != place.database.instance_id:
-        detail = f"Job {job_id} is of {job.api_host}, with the client id that it was begun with; this server is of another Cyclr."
-        raise HttpError(409, "other_instance", detail)
-    return job
-
-
-def wrong_state(place: Place, job_id: str, deed: str) -> HttpError:
-    """`deed`: as in "it cannot be paused"."""
-    return HttpError(409, "wrong_state", refusal_in_words(require_job(place, job_id), deed))

@@ -13,14 +13,13 @@ from worker.store.desks import find_desk, list_authorised, list_waiting, make_li
 from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
-from worker.web.api.showing import require_row_before
+from worker.web.api.showing import require_own_job, require_row_before
 from worker.web.desk.links import (
     find_links,
     links_file,
     no_links,
     no_such_row,
     require_links,
-    require_own_job,
 )
 from worker.web.guards import GivenPlace, Reader, Writer
 from worker.web.http_errors import error_answers

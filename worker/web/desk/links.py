@@ -7,9 +7,8 @@ from worker.bootstrap.place import Place
 from worker.jobs.authorising import PURPOSE, Addresses, AuthorisationLinks, iter_mail_merge
 from worker.settings import parse_sealing_keys
 from worker.store.desks import find_desk
-from worker.store.jobs import JobStatus
-from worker.store.listing import find_job
 from worker.store.sealing import Signer
+from worker.web.api.showing import require_own_job
 from worker.web.files import attachment, download_name
 from worker.web.http_errors import HttpError
 
@@ -35,17 +34,6 @@ def require_links(place: Place) -> AuthorisationLinks:
         missing = "; ".join(place.settings.missing_for_desk())
         raise HttpError(409, "desk_not_set_up", f"Links for customers need settings. {missing}.")
     return links
-
-
-def require_own_job(place: Place, job_id: str) -> JobStatus:
-    """Raises: HttpError: 404 where there is no such job, 409 where it is for another Cyclr than this process calls."""
-    job = find_job(place.database.engine, job_id)
-    if job is None:
-        raise HttpError(404, "unknown_job", f"There is no job {job_id[:40]} here.")
-    if job.instance_id != place.database.instance_id:
-        detail = f"Job {job_id} is for another Cyclr than the one that this server works for."
-        raise HttpError(409, "other_instance", detail)
-    return job
 
 
 def links_file(place: Place, job_id: str) -> Response:

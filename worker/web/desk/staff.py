@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
 from worker.domain.wording import counted
-from worker.store.asking import begin_round
-from worker.store.desks import find_desk, list_waiting, make_links, withdraw_links
+from worker.store.desks import find_desk, list_waiting, make_links
 from worker.store.jobs import JobStatus
-from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text
+from worker.web.api.showing import require_own_job
+from worker.web.desk import api
 from worker.web.desk.api import DAYS, MOST_DAYS, view_authorisations
-from worker.web.desk.links import links_file, no_links, no_such_row, require_links, require_own_job
+from worker.web.desk.links import links_file, no_such_row, require_links
 from worker.web.guards import GivenPlace, PageReader, PageWriter
-from worker.web.pages.rendering import go_and_tell, render, render_and_tell, with_names
+from worker.web.pages.rendering import address, go_and_tell, render, render_and_tell, with_names
 from worker.web.pages.steering import Question
 
 PAGE = 50
@@ -47,7 +46,7 @@ def desk_page(
         limit=PAGE,
         account_id=account or None,
     )
-    query = {"state": state, "account": account}
+    desk_path, query = f"/jobs/{job_id}/authorisations", {"state": state, "account": account}
     return render_and_tell(
         request,
         "desk/desk.html",
@@ -58,8 +57,8 @@ def desk_page(
         rows=view.items,
         state=state,
         account=account,
-        first=_address(job_id, query) if after > 0 else None,
-        next=_address(job_id, query | {"after": view.next_cursor}) if view.next_cursor else None,
+        first=f"{address(desk_path, query)}#items" if after > 0 else None,
+        next=f"{address(desk_path, query | {'after': view.next_cursor})}#items" if view.next_cursor else None,
         page_size=PAGE,
         days=DAYS,
         most_days=MOST_DAYS,
@@ -102,17 +101,13 @@ def ask_withdraw(request: Request, job_id: JobId, caller: PageWriter, place: Giv
 
 @router.post("/withdraw")
 def withdraw_all(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    withdraw_links(place.database.engine, job_id)
+    api.withdraw_all(job_id, caller, place)
     return _back(request, job_id, "links-withdrawn")
 
 
 @router.post("/ask")
 def ask(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    if find_desk(place.database.engine, job_id) is None:
-        raise no_links(job_id)
-    begin_round(place.database.engine, job_id)
+    api.ask(job_id, caller, place)
     return _back(request, job_id, "asked")
 
 
@@ -143,9 +138,7 @@ def ask_withdraw_one(
 def withdraw_one(
     request: Request, job_id: JobId, row: RowNumber, caller: PageWriter, place: GivenPlace
 ) -> Response:
-    require_own_job(place, job_id)
-    if not withdraw_link(place.database.engine, job_id, row):
-        raise no_such_row(job_id, row)
+    api.withdraw_one(job_id, row, caller, place)
     return _back(request, job_id, "link-withdrawn")
 
 
@@ -153,9 +146,7 @@ def withdraw_one(
 def renew_one(
     request: Request, job_id: JobId, row: RowNumber, caller: PageWriter, place: GivenPlace
 ) -> Response:
-    require_own_job(place, job_id)
-    if not renew_link(place.database.engine, job_id, row):
-        raise no_such_row(job_id, row)
+    api.renew_one(job_id, row, caller, place)
     return _back(request, job_id, "link-renewed")
 
 
@@ -174,11 +165,6 @@ def _ask_to_withdraw(
         back_label="Back to the authorisations",
     )
     return render(request, "pages/confirm.html", section="jobs", job=job, question=question)
-
-
-def _address(job_id: str, query: dict[str, str]) -> str:
-    given = {name: value for name, value in query.items() if value}
-    return f"/jobs/{job_id}/authorisations?{urlencode(given)}#items"
 
 
 def _back(request: Request, job_id: str, done: str) -> Response:

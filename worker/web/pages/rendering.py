@@ -89,6 +89,12 @@ def with_names(sentence: str, *names: str) -> Markup:
     return escape(sentence).format(*(Markup("<bdi>{}</bdi>").format(name) for name in names))
 
 
+def address(path: str, query: Mapping[str, str]) -> str:
+    """With what of the query is not empty."""
+    given = {name: value for name, value in query.items() if value}
+    return f"{path}{'?' if given else ''}{urlencode(given)}"
+
+
 def render(
     request: Request,
     template: str,

@@ -1,10 +1,9 @@
 """The rows of a job as a table: filtered, page by page."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import Depends
 
@@ -17,7 +16,8 @@ from worker.store.jobs import JobStatus
 from worker.store.listing import Beginnings, Item, ItemFilter, SearchedItems, search_items
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import PageText
-from worker.web.pages.looks import ReasonShown
+from worker.web.pages.progress import ReasonShown
+from worker.web.pages.rendering import address
 
 PAGE = 25
 KEY = re.compile(KEY_PATTERN)
@@ -35,25 +35,12 @@ STATES: dict[str, tuple[str, ItemFilter]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class RowView:
-    """A row of the table. `what`: what came of it, or of the last try."""
-
-    row_number: int
-    account_id: str
-    name: str
-    state_name: str
-    state_in_words: str
-    what: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class RowsView:
-    """A page of the table. `reasons`: key and words of those that can be chosen. `previous`, `next`: addresses; None: there is
+class RowsPage:
+    """A page of the table. `rows`: each with what came of it, or of the last try. `reasons`: key and words of those that can be chosen. `previous`, `next`: addresses; None: there is
     no such page. `searched`: what is to be said where only a part of a large job was looked through.
     """
 
-    rows: Sequence[RowView]
+    rows: Sequence[tuple[Item, str]]
     states: Sequence[tuple[str, str]]
     state: str
     reasons: Sequence[tuple[str, str]]
@@ -111,7 +98,7 @@ def _row_number(text: str) -> int | None:
 AskedRows = Annotated[RowsAsked, Depends(_rows_asked)]
 
 
-def rows_of(place: Place, job: JobStatus, reasons: Sequence[ReasonShown], asked: RowsAsked) -> RowsView:
+def rows_of(place: Place, job: JobStatus, reasons: Sequence[ReasonShown], asked: RowsAsked) -> RowsPage:
     engine = place.database.engine
     wanted = STATES[asked.state][1]
     narrowed = replace(wanted, reason=asked.reason or None)
@@ -126,8 +113,8 @@ def rows_of(place: Place, job: JobStatus, reasons: Sequence[ReasonShown], asked:
         )
     previous, following = _pages(asked, found)
     here = {"after": str(asked.after or ""), "before": "" if asked.before is None else str(asked.before)}
-    return RowsView(
-        rows=[to_row(item) for item in found.rows],
+    return RowsPage(
+        rows=[(item, _what(item)) for item in found.rows],
         states=[(name, label) for name, (label, _) in STATES.items()],
         state=asked.state,
         reasons=list(chosen.items()),
@@ -162,11 +149,6 @@ def _searched(asked: RowsAsked, found: SearchedItems) -> str:
     return f"Rows {asked.after + 1:,} to {found.searched_to:,} were searched, and there are more behind them."
 
 
-def to_row(item: Item) -> RowView:
-    name, label = item.state_in_words
-    return RowView(item.row, item.account_id, item.name, name, label, _what(item), item.attempts)
-
-
 def _what(item: Item) -> str:
     if item.state == ItemState.INSTALLED:
         return "; ".join(
@@ -180,8 +162,3 @@ def _what(item: Item) -> str:
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""
     return ""
-
-
-def address(path: str, query: Mapping[str, str]) -> str:
-    given = {name: value for name, value in query.items() if value}
-    return f"{path}{'?' if given else ''}{urlencode(given)}"

@@ -12,18 +12,18 @@ from fastapi.responses import Response
 from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
-from worker.domain.states import ItemState, JobState, PauseReason
+from worker.domain.states import ItemState, JobState
 from worker.domain.wording import counted, in_words, sentence
-from worker.jobs.standing import is_ending, refusal_in_words, state_in_words
-from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.jobs.standing import is_ending, state_in_words
+from worker.store.jobs import JobStatus, count_in_hand
 from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
+from worker.web.api.showing import require_own_job, wrong_state
+from worker.web.api.steering import Resume, cancel, pause, resume
 from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
-from worker.web.pages.job import require_job
-from worker.web.pages.jobs import other_host
 from worker.web.pages.rendering import go_and_tell, render, with_names
 
 router = APIRouter(prefix="/jobs/{job_id}")
@@ -48,7 +48,7 @@ class Question:
 
 @router.get("/pause")
 def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
+    job = require_own_job(place, job_id)
     in_hand = count_in_hand(place.database.engine, job_id)
     sentences = [
         f"{counted(job.left, 'row')} {_is(job.left)} left. Within 2 seconds nothing new is sent to Cyclr, and they wait until"
@@ -62,15 +62,14 @@ def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenP
 
 @router.post("/pause")
 def do_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
-    if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
-        raise _wrong_state(place, job, "paused")
+    require_own_job(place, job_id)
+    pause(job_id, caller, place)
     return go_and_tell(request, f"/jobs/{job_id}", "paused")
 
 
 @router.get("/resume")
 async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = await asyncio.to_thread(_steerable, place, job_id)
+    job = await asyncio.to_thread(require_own_job, place, job_id)
     pace = await place.pace()
     sentences = [
         f"{counted(job.left, 'row')} {_is(job.left)} left, and go on: about {in_words(job.left / pace.per_second)} at"
@@ -92,18 +91,13 @@ async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place:
 def do_resume(
     request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace, first: FormText = ""
 ) -> Response:
-    job = _steerable(place, job_id)
-    count = to_count(first)
-    with place.watch(job_id):
-        if not resume_job(place.database.engine, job_id, first=count):
-            raise _wrong_state(place, job, "resumed")
-    place.ring()
+    resume(job_id, caller, place, Resume(first=to_count(first)))
     return go_and_tell(request, f"/jobs/{job_id}", "resumed")
 
 
 @router.get("/cancel")
 def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
+    job = require_own_job(place, job_id)
     in_hand = count_in_hand(place.database.engine, job_id)
     sentences = [
         f"{counted(max(0, job.left - in_hand), 'row')} not in hand will be cancelled; those that may have been sent are"
@@ -124,9 +118,8 @@ def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: Given
 
 @router.post("/cancel")
 def do_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
-    if not cancel_job(place.database.engine, job_id):
-        raise _wrong_state(place, job, "cancelled")
+    require_own_job(place, job_id)
+    cancel(job_id, caller, place)
     return go_and_tell(request, f"/jobs/{job_id}", "cancelled")
 
 
@@ -139,7 +132,7 @@ def ask_retry(
     reason: Annotated[str, Query(pattern=KEY_PATTERN)] = "",
     row: Annotated[int | None, Query(ge=1, le=LARGEST_ROW)] = None,
 ) -> Response:
-    job = _steerable(place, job_id)
+    job = require_own_job(place, job_id)
     sentences = [
         _what_is_retried(place, job, reason),
         "Each begins anew: its account is looked into first, so nothing is installed twice.",
@@ -191,12 +184,12 @@ def do_retry(
     reason: Annotated[str, Form(pattern=KEY_PATTERN)] = "",
     row: Annotated[int | None, Form(ge=1, le=LARGEST_ROW)] = None,
 ) -> Response:
-    job = _steerable(place, job_id)
+    require_own_job(place, job_id)
     try:
         with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, reason=reason or None, row_number=row)
     except WrongState:
-        raise _wrong_state(place, job, "retried") from None
+        raise wrong_state(place, job_id, "retried") from None
     place.ring()
     numbers = {"queued": retried.queued, "wiped": retried.wiped, "live": retried.live}
     return go_and_tell(request, f"/jobs/{job_id}", "retried", **numbers)
@@ -207,21 +200,6 @@ def _ask(request: Request, job: JobStatus, question: Question, states: set[JobSt
         sentences = [f"The job is {state_in_words(job)}, so this cannot be done now."]
         question = replace(question, can=False, asks_first=False, sentences=sentences)
     return render(request, "pages/confirm.html", section="jobs", job=job, question=question)
-
-
-def _steerable(place: Place, job_id: str) -> JobStatus:
-    """Raises: HttpError, where there is no such job, or where the workers here are of another Cyclr."""
-    job = require_job(place, job_id)
-    host = other_host(job, place)
-    if host is not None:
-        detail = f"Job {job_id} is for Cyclr at {host}, and this server works for {place.settings.api_host}."
-        raise HttpError(409, "other_instance", detail)
-    return job
-
-
-def _wrong_state(place: Place, job: JobStatus, deed: str) -> HttpError:
-    detail = f"{refusal_in_words(require_job(place, job.id), deed)} Nothing was changed."
-    return HttpError(409, "wrong_state", detail)
 
 
 def to_count(text: str) -> int | None:
