@@ -20,7 +20,6 @@ from worker.cli.report import (
     home_lines,
     in_the_way_lines,
     problem_lines,
-    standing,
     unfinished_lines,
     warning_lines,
 )
@@ -151,7 +150,7 @@ def _verdict_lines(
 ) -> Iterator[str]:
     """What a person can do now."""
     if unfinished is not None:
-        yield f"This is {standing(unfinished.job)}. Go on with:"
+        yield f"This is {unfinished.job.named}. Go on with:"
         yield f"  {run_again(file, unfinished.options)}"
     elif not checked.problem_count and not checked.planned:
         yield "Nothing to do: every row is installed already."

@@ -38,7 +38,7 @@ from worker.cli.outcome import ResultPath, conclude_run
 from worker.cli.piped import as_typed, is_piped, known_as, opened_source
 from worker.cli.place import opened_place
 from worker.cli.progress import Activity
-from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
+from worker.cli.report import home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
 from worker.domain.options import IfPresent
 from worker.domain.states import JobState
@@ -191,7 +191,7 @@ def _prepare(
 def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Path) -> None:
     if unfinished.has_options(options):
         return
-    say(f"This file was begun with other options: {standing(unfinished.job)}. Go on with them:")
+    say(f"This file was begun with other options: {unfinished.job.named}. Go on with them:")
     say(f"  {run_again(as_typed(file), unfinished.options)}")
     say("Nothing was installed.")
     raise typer.Exit(NOTHING_DONE)
@@ -247,12 +247,12 @@ def agree(request: str, *, is_sure: bool) -> None:
 
 def _go_on(stack: ExitStack, home: TendedHome, job: JobStatus, options: RunOptions, *, is_sure: bool) -> None:
     if job.state is JobState.RUNNING:
-        say(f"Another command is installing this file ({standing(job)}). Watching it.")
+        say(f"Another command is installing this file ({job.named}). Watching it.")
         stack.enter_context(home.watch(job.id))
         return
     why = f" It stopped because {PAUSES[job.pause_reason].title}." if job.pause_reason else ""
     more = f" with the next {counted(options.first, 'row')}" if options.first and job.held else ""
-    agree(f"Go on{more} at {home.settings.api_host}? This is {standing(job)}.{why}", is_sure=is_sure)
+    agree(f"Go on{more} at {home.settings.api_host}? This is {job.named}.{why}", is_sure=is_sure)
     stack.enter_context(home.watch(job.id))
     resume_job(home.database.engine, job.id, first=options.first)
     home.ring()
@@ -366,13 +366,13 @@ def _submitted_before(unfinished: Unfinished, options: RunOptions) -> int:
     """The same file once more: its job goes on if it is running, whoever submits again after a lost connection."""
     job = unfinished.job
     if not unfinished.has_options(options):
-        say(f"This file was submitted with other options: {standing(job)}. Nothing was installed.")
+        say(f"This file was submitted with other options: {job.named}. Nothing was installed.")
         say(f"To begin anew, end that job first: `cyclr-bulk cancel {job.id}`.")
         return NOTHING_DONE
     if job.state is JobState.PAUSED:
-        say(f"This file was submitted before, and paused: {standing(job)}. Nothing was changed.")
+        say(f"This file was submitted before, and paused: {job.named}. Nothing was changed.")
         say(f"Let it go on with `cyclr-bulk resume {job.id}`, or end it with `cyclr-bulk cancel {job.id}`.")
         return NOTHING_DONE
     tell(job.id)
-    say(f"This file was submitted before: {standing(job)}. Watch it with `cyclr-bulk watch {job.id}`.")
+    say(f"This file was submitted before: {job.named}. Watch it with `cyclr-bulk watch {job.id}`.")
     return ALL_INSTALLED

@@ -13,7 +13,7 @@ from worker.domain.pace import LimiterState
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState, PauseReason
-from worker.jobs.standing import read_going
+from worker.jobs.going import read_going
 from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine

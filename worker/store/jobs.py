@@ -13,7 +13,8 @@ from worker.domain.options import JobOptions
 from worker.domain.pace import NextStep
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
-from worker.domain.words import PAUSES
+from worker.domain.wording import counted
+from worker.domain.words import BEING_WRITTEN, PAUSES, job_state_and_why
 from worker.store.endings import pause, rest
 from worker.store.instances import find_seen_ago_s
 from worker.store.session import db_now, reading, writing
@@ -76,6 +77,37 @@ class JobStatus:
         """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
         stretch_s = 0.0 if self.working_since is None else (now - self.working_since).total_seconds()
         return self.worked_s + max(0.0, stretch_s)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is cancelled, and some of its rows are not final yet."""
+        return self.state is JobState.CANCELLED and self.finished_at is None
+
+    @property
+    def can_be_retried(self) -> bool:
+        """Whether rows of it may be tried again now."""
+        return self.state is not JobState.LOADING and not self.is_ending
+
+    @property
+    def state_in_words(self) -> str:
+        """`running`, `paused (somebody paused it)`."""
+        return job_state_and_why(self.state, self.pause_reason, is_ending=self.is_ending)
+
+    @property
+    def done_in_words(self) -> str:
+        """`10 of 40 rows done`. While its rows are still being written nobody knows how many there will be."""
+        if self.state is JobState.LOADING:
+            return BEING_WRITTEN
+        return f"{self.final:,} of {counted(self.total, 'row')} done"
+
+    @property
+    def named(self) -> str:
+        """`job 261121-abc of accounts.csv, 10 of 40 rows done`."""
+        return f"job {self.id} of {self.source_name}, {self.done_in_words}"
+
+    def cannot_be(self, deed: str) -> str:
+        """Why this is not done to it: `Job 261121-abc cannot be paused: it is completed.`"""
+        return f"Job {self.id} cannot be {deed}: it is {self.state_in_words}."
 
     @property
     def pause_message(self) -> str | None:

@@ -13,7 +13,7 @@ from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState
 from worker.domain.wording import rate, sentence
 from worker.jobs.away import why_nobody_calls
-from worker.jobs.standing import how_it_goes, is_ending
+from worker.jobs.going import how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
@@ -22,7 +22,7 @@ from worker.web.api.parameters import JobId, PageText
 from worker.web.api.showing import require_job
 from worker.web.faults import FAILURE_PLACE
 from worker.web.guards import GivenPlace, PageReader
-from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown, ReasonShown
+from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import address, render, render_and_tell
 from worker.web.pages.rows import AskedRows, rows_of
 
@@ -126,7 +126,7 @@ def _read_job(place: Place, job_id: str) -> JobShown:
     engine = place.database.engine
     job, now = require_job(place, job_id), place.clock.now()
     points = list_pace(engine, job_id)
-    is_moving = job.state is JobState.RUNNING or is_ending(job)
+    is_moving = job.state is JobState.RUNNING or job.is_ending
     step = None
     if is_moving:
         step = find_next_step(engine, job, workers_began_ago_s=place.find_workers_began_ago_s())
@@ -137,7 +137,7 @@ def _read_job(place: Place, job_id: str) -> JobShown:
         in_hand=read_in_hand(engine, job_id),
         other_host=_other_host(job, place),
         pace_points=points,
-        failure_groups=list_failures(engine, job_id, limit=SHOWN_REASONS) if job.failed else (),
+        failures=list_failures(engine, job_id, limit=SHOWN_REASONS) if job.failed else (),
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )
     if step is not None and shown.stands_still:
@@ -185,7 +185,7 @@ def failures_page(
         "pages/failures.html",
         section="jobs",
         shown=JobShown(job, place.clock.now(), other_host=_other_host(job, place)),
-        reasons=[ReasonShown.of(group) for group in shown],
+        reasons=shown,
         previous=previous,
         next=following,
     )
