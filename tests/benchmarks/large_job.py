@@ -21,6 +21,7 @@ from worker.intake import AskedAccounts, Findings, Options, open_source, survey
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
+from worker.operations.install import INSTALL
 from worker.store.claiming import claim
 from worker.store.instances import ensure_instance
 from worker.store.jobs import get_job
@@ -78,6 +79,7 @@ def _once(job: Job) -> None:
             count=TAKEN,
             claim_s=60,
             is_idle=False,
+            mark=lambda item: INSTALL.first_mark(item, max_attempts=8),
             moment=Clock().moment,
         ),
     )

@@ -46,6 +46,36 @@ def test_a_rescued_item_must_be_looked_for_and_waits_until_the_lost_call_is_over
     assert get_job(engine, job_id).tried == 0
 
 
+@pytest.mark.parametrize(
+    ("sent", "sent_after", "maybe_sent"),
+    [
+        ("nothing", None, False),
+        ("account", "account", False),  # of the connector itself nothing was sent
+        ("connector", "connector", True),
+        (None, None, True),  # a worker of the version before held it, which keeps no such note
+    ],
+)
+def test_a_rescue_guesses_nothing_of_what_was_sent(
+    engine: Engine, loads: Loads, sent: str | None, sent_after: str | None, maybe_sent: bool
+):
+    job_id = loads.job(1)
+    take(engine, claim_s=-1)
+    change_items(engine, job_id, sent=sent)
+    assert rescue(engine, due_in_s=0) == 1
+    [row] = rows_of(engine, job_id)
+    assert (row.sent, row.maybe_sent, row.must_look) == (sent_after, maybe_sent, True)
+
+
+def test_what_may_have_been_sent_before_stays_so_in_a_rescue(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, must_look=True, maybe_sent=True)
+    take(engine, claim_s=-1)
+    assert [row.sent for row in rows_of(engine, job_id)] == ["nothing"]
+    rescue(engine, due_in_s=0)
+    [row] = rows_of(engine, job_id)
+    assert (row.sent, row.maybe_sent, row.must_look) == (None, True, True)
+
+
 def test_a_claim_that_still_holds_is_not_rescued(engine: Engine, loads: Loads):
     loads.job(2)
     take(engine, claim_s=60)
@@ -207,8 +237,9 @@ def test_secrets_of_cancelled_items_are_wiped_too(engine: Engine, loads: Loads):
 
 
 def test_a_sweep_does_all_of_it_and_rings_when_something_is_due(engine: Engine, loads: Loads):
-    lost, cancelled = loads.job(2), loads.job(2, start=100)
-    take(engine, 1, claim_s=-1)
+    lost = loads.job(2)
+    take(engine, 1, claim_s=-1)  # before the other job is there: which of two is asked first is chance
+    cancelled = loads.job(2, start=100)
     cancel_job(engine, cancelled)
     rings: list[str] = []
     change_job(engine, lost, state=JobState.RUNNING)
