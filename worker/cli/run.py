@@ -23,24 +23,13 @@ from worker.cli.exits import (
     tell,
 )
 from worker.cli.home import TendedHome
-from worker.cli.options import (
-    AsWrittenOption,
-    ConnectorOption,
-    FileArgument,
-    FirstOption,
-    IfPresentOption,
-    LookFirstOption,
-    SkipInvalidOption,
-    YesOption,
-    run_again,
-)
+from worker.cli.options import FileArgument, YesOption, run_again, takes_options
 from worker.cli.outcome import ResultPath, conclude_run
 from worker.cli.piped import as_typed, is_piped, known_as, opened_source
 from worker.cli.place import opened_place
 from worker.cli.progress import Activity
 from worker.cli.report import home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
-from worker.domain.options import IfPresent
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
 from worker.domain.words import PAUSES
@@ -48,7 +37,7 @@ from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import OPTIONS, RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
@@ -85,9 +74,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("run", epilog=RUN_EXAMPLES)
+@takes_options(*OPTIONS)
 def run_command(
     file: FileArgument,
-    connector: ConnectorOption = None,
+    options: RunOptions,
     results: Annotated[
         Path | None,
         typer.Option(
@@ -96,25 +86,12 @@ def run_command(
             " named NAME.results.csv.",
         ),
     ] = None,
-    first: FirstOption = None,
-    skip_invalid: SkipInvalidOption = False,
-    look_first: LookFirstOption = False,
-    if_present: IfPresentOption = IfPresent.INSTALL,
-    as_written: AsWrittenOption = None,
     yes: YesOption = False,
 ) -> None:
     """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
 
     Run it again after any interruption: it goes on where it was.
     """
-    options = RunOptions(
-        connector=connector,
-        skip_invalid=skip_invalid,
-        look_first=look_first,
-        if_present=if_present,
-        first=first,
-        as_written=frozenset(as_written or ()),
-    )
     with ExitStack() as stack:
         with failures_in_words():
             if is_piped(file):
@@ -303,28 +280,16 @@ def load(stack: ExitStack, place: Place, checked: Checked, options: RunOptions) 
 
 
 @app.command("submit", epilog=SUBMIT_EXAMPLES)
+@takes_options(*OPTIONS)
 def submit_command(
     file: FileArgument,
-    connector: ConnectorOption = None,
-    first: FirstOption = None,
-    skip_invalid: SkipInvalidOption = False,
-    look_first: LookFirstOption = False,
-    if_present: IfPresentOption = IfPresent.INSTALL,
-    as_written: AsWrittenOption = None,
+    options: RunOptions,
     yes: YesOption = False,
 ) -> None:
     """Check FILE, ask, and hand it to the workers of the deployment that DATABASE_URL and REDIS_URL name.
 
     The job's id is printed on stdout, all else on stderr. The same file submitted again is the same job until it ends.
     """
-    options = RunOptions(
-        connector=connector,
-        skip_invalid=skip_invalid,
-        look_first=look_first,
-        if_present=if_present,
-        first=first,
-        as_written=frozenset(as_written or ()),
-    )
     with failures_in_words(), ExitStack() as stack:
         if is_piped(file):
             require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost

@@ -27,15 +27,17 @@ from worker.domain.server_faults import ServerFault
 class CyclrError(ToldFailure):
     """`status`: the HTTP status, where there was an answer. `server_fault`: what ails Cyclr, where no whole answer came.
     `advice`: what to do, for who asked Cyclr and waits for the answer; an attempt's is by the code that it ends with.
+    `did_not_act`: what the call asked for is surely not done.
     """
 
     advice = "Try again."
     status: int | None = None
     server_fault: ServerFault | None = None
+    did_not_act = False
 
 
 class NotStarted(CyclrError):
-    pass
+    did_not_act = True
 
 
 class SlotMissed(NotStarted):
@@ -64,6 +66,7 @@ class NeverSent(CyclrError):
     """`reason`: for people, for example `connection refused`."""
 
     advice = "Check CYCLR_API_URL and the network."
+    did_not_act = True
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -74,6 +77,7 @@ class Throttled(CyclrError):
     """`retry_after_s`: None where Cyclr named no time."""
 
     advice = "Try again in a minute, or lower CYCLR_CALLS_PER_SECOND."
+    did_not_act = True
 
     def __init__(self, retry_after_s: float | None, status: int = 429) -> None:
         self.status = status
@@ -95,6 +99,7 @@ class Unauthorised(CyclrError):
     """`token_id`: names the token that was refused, for `Tokens.renew`; it is not the token."""
 
     advice = "Check the account and that the client id may act for it."
+    did_not_act = True
     status = 401
 
     def __init__(self, token_id: str) -> None:
@@ -103,6 +108,8 @@ class Unauthorised(CyclrError):
 
 
 class NameInUse(CyclrError):
+    did_not_act = True
+
     def __init__(self, message: str, status: int = 400) -> None:
         self.status = status
         self.message = message
@@ -111,6 +118,7 @@ class NameInUse(CyclrError):
 
 class NotFound(CyclrError):
     advice = "Check the account id."
+    did_not_act = True
     status = 404
 
     def __init__(self, message: str) -> None:
@@ -122,6 +130,7 @@ class Refused(CyclrError):
     """`status`: None where the call was refused on our side, since it cannot be written."""
 
     advice = "Check that the client id may do this, and that Cyclr accepts calls from this network."
+    did_not_act = True
 
     def __init__(self, status: int | None, message: str) -> None:
         self.status = status
@@ -150,6 +159,7 @@ class OutcomeUnknown(CyclrError):
 
 class CredentialsRefused(CyclrError):
     advice = "Check both in Cyclr's console, and that they belong to the region of CYCLR_API_URL."
+    did_not_act = True
 
     def __init__(self, status: int) -> None:
         self.status = status
