@@ -105,16 +105,11 @@ def _in_a_line(uses: Mapping[str, int]) -> str:
 
 def estimate_lines(checked: "Checked") -> Iterator[str]:
     """The calls that a run takes, and how long; nothing where no row can be installed."""
-    estimate = checked.estimate
-    if not estimate.installs:
+    if not checked.planned:
         return
-    parts = [counted(estimate.installs, "install")]
-    if estimate.looks:
-        parts.append(counted(estimate.looks, "look before them", "looks before them"))
-    if estimate.new_accounts:
-        parts.append(f"{estimate.new_accounts:,} to create accounts")
-    duration = in_words(checked.duration_s)
-    text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {checked.pace}"
+    estimate = checked.estimate
+    duration = in_words(estimate.seconds)
+    text = f"{estimate.calls:,} ({estimate.calls_in_words}); about {duration} at {checked.pace}"
     yield _labelled("calls", text)
 
 
@@ -171,6 +166,14 @@ def failure_lines(groups: Sequence[FailureReason], failed: int, job_id: str) -> 
     rest = failed - sum(group.count for group in groups[:SHOWN_GROUPS])
     if rest > 0:
         yield f"  {rest:>7,}  for other reasons: cyclr-bulk failures {job_id}"
+    yield from advice_lines({group.code: group.advice for group in groups[:SHOWN_GROUPS]})
+
+
+def advice_lines(by_code: Mapping[str, str]) -> Iterator[str]:
+    """What to do about failed rows, once for each code."""
+    yield "What to do:"
+    for code, advice in by_code.items():
+        yield f"  {code}: {advice}"
 
 
 def failure_line(group: FailureReason) -> str:

@@ -220,7 +220,7 @@ def require_installable(place: Place, checked: Checked, options: RunOptions) -> 
 
 
 def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> str:
-    rows, looks = checked.planned, checked.estimate.looks
+    rows, looks = checked.planned, checked.looks
     first = f"the first {options.first:,} of " if options.first and options.first < rows else ""
     parts = [f"Install {first}{counted(rows, 'connector')} at {settings.api_host}?"]
     if options.looks_first:
@@ -232,7 +232,7 @@ def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> 
         left_out = "row with a problem is" if checked.refused == 1 else "rows with problems are"
         parts.append(f"{checked.refused:,} {left_out} left out.")
     whole = "All of it" if first else "It"
-    parts.append(f"{whole} takes about {in_words(checked.duration_s)} at {checked.pace}.")
+    parts.append(f"{whole} takes about {in_words(checked.estimate.seconds)} at {checked.pace}.")
     return " ".join(parts)
 
 

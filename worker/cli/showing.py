@@ -14,13 +14,14 @@ from worker.cli.exits import failures_in_words, require_whole_output, say, say_a
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.outcome import require_result_path
 from worker.cli.place import opened_place, require_job, require_reason
-from worker.cli.report import WAYS, counts_line, failure_line, failure_lines
+from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
 from worker.clock import Clock
 from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import ItemState
 from worker.domain.wording import counted, in_words, rate
+from worker.domain.words import with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
 from worker.jobs.standing import done_in_words, state_in_words
@@ -125,11 +126,15 @@ def failures_command(job_id: JobArgument, as_json: LinesOption = False) -> None:
     """List all reasons for which rows of JOB failed, the most frequent first: how many, the key of the reason, its message."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
+        advice: dict[str, str] = {}
         for group in _iter_failures(place, job_id):
+            advice[group.code] = group.advice
             if as_json:
                 tell_json(asdict(group))
             else:
                 tell(failure_line(group))
+        if advice and not as_json:
+            say_all(advice_lines(advice), tell)
         say(f"{counted(job.failed, 'failed row')}.")
 
 
@@ -178,6 +183,8 @@ def _status_lines(
 ) -> Iterator[str]:
     yield f"Job {job.id} of {job.source_name} at {job.api_host}: {state_in_words(job)}"
     yield f"  {counts_line(job)}"
+    if job.pause_advice:
+        yield f"  to do:     {job.pause_advice}"
     if job.left:
         held = f", {job.held:,} held back by --first" if job.held else ""
         yield f"  left:      {shown.in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
@@ -224,7 +231,14 @@ def _limiter_line(state: LimiterState | ServerFault) -> str:
 
 def _item_line(item: Item) -> str:
     how = item.outcome or item.code or ""
-    parts = [f"row {item.row}", item.account_id, item.name, item.state, how, item.message or ""]
+    parts = [
+        f"row {item.row}",
+        item.account_id,
+        item.name,
+        item.state,
+        how,
+        with_advice(item.state, item.code, item.message),
+    ]
     return "  ".join(part for part in parts if part)
 
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import BaseModel, Field
+
 from worker.cyclr.catalogue import first_account, missing_accounts, resolve
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
@@ -19,6 +21,7 @@ from worker.domain.rows import (
     Warning_,
 )
 from worker.domain.targets import KnownTarget, fold
+from worker.domain.wording import counted
 from worker.intake import (
     AskedAccounts,
     Findings,
@@ -40,28 +43,34 @@ NAMED_ACCOUNTS = 5
 Progress = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Estimate:
-    """What a run of the checked file will take. `looks`: rows that are looked for before the first call.
+class Estimate(BaseModel):
+    """What a run takes. `looks`: rows that are looked for before anything is sent."""
 
-    `new_accounts`: rows whose account is missing; each of them makes the call that creates it.
-    """
-
-    installs: int = 0
-    looks: int = 0
-    new_accounts: int = 0
+    installs: int
+    looks: int
+    new_accounts: int = Field(
+        description="Calls that create accounts: one for each row whose account is missing."
+    )
+    calls: int
+    seconds: float
 
     @property
-    def calls(self) -> int:
-        return self.installs + self.looks + self.new_accounts
+    def calls_in_words(self) -> str:
+        """`9 installs, 8 to create accounts`."""
+        parts = [counted(self.installs, "install")]
+        parts += [counted(self.looks, "look before them", "looks before them")] if self.looks else []
+        parts += [f"{self.new_accounts:,} to create accounts"] if self.new_accounts else []
+        return ", ".join(parts)
 
 
-@dataclass(slots=True)
-class NewAccounts:
-    """The distinct accounts that a run creates. `first`: the ids of the first five, as the file has them."""
+class AccountsToCreate(BaseModel):
+    """The accounts that Cyclr does not have and a run creates, each counted once."""
 
-    count: int = 0
-    first: list[str] = field(default_factory=list)
+    count: int = Field(examples=[12])
+    first: list[str] = Field(
+        description="The ids of the first 5.",
+        examples=[["acme-1", "globex-2", "initech-3", "hooli-4", "stark-6"]],
+    )
 
     def add(self, account_id: str) -> None:
         self.count += 1
@@ -71,8 +80,9 @@ class NewAccounts:
 
 @dataclass(slots=True)
 class Checked:
-    """A file that was read whole. `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is called; None
-    where it was not asked."""
+    """A file that was read whole. `planned`: rows that would be installed; so many of them after a look (`looks`), and after
+    their missing account was created (`creates`). `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is
+    called; None where it was not asked."""
 
     source: Source
     options: Options
@@ -83,18 +93,26 @@ class Checked:
     planned: int = 0
     refused: int = 0
     skipped: int = 0
-    estimate: Estimate = field(default_factory=Estimate)
-    new_accounts: NewAccounts = field(default_factory=NewAccounts)
+    looks: int = 0
+    creates: int = 0
+    new_accounts: AccountsToCreate = field(default_factory=lambda: AccountsToCreate(count=0, first=[]))
     connectors: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     properties: Counter[str] = field(default_factory=Counter)
     pace: Pace | None = None
 
     @property
-    def duration_s(self) -> float:
-        """How long a run will take, at the pace of the check."""
+    def estimate(self) -> Estimate:
+        """At the pace of the check."""
         assert self.pace is not None, "Cyclr was asked"
-        return self.estimate.calls / self.pace.per_second
+        calls = self.planned + self.looks + self.creates
+        return Estimate(
+            installs=self.planned,
+            looks=self.looks,
+            new_accounts=self.creates,
+            calls=calls,
+            seconds=round(calls / self.pace.per_second, 1),
+        )
 
     @property
     def problems(self) -> list[Problem]:
@@ -129,9 +147,8 @@ class Checked:
         return tuple(column for column in AS_WRITTEN_COLUMNS if column in self.findings.doubted)
 
     def count(self, rows: Iterable[PlannedRow | RefusedRow | SkippedRow], *, looks_first: bool) -> None:
-        created = (
-            FirstRows()
-        )  # the new accounts so far; not kept with the check, since there may be a million
+        # The new accounts so far; not kept with the check, since there may be a million.
+        created = FirstRows()
         for row in rows:
             match row:
                 case RefusedRow():
@@ -140,12 +157,11 @@ class Checked:
                     self.skipped += 1
                 case PlannedRow():
                     self.planned += 1
-                    self.estimate.installs += 1
                     is_new = row.row.account is not None and row.row.account_id in self.accounts.missing
-                    self.estimate.new_accounts += is_new
+                    self.creates += is_new
                     if is_new and created.add(fold(row.row.account_id), row.row.number) is None:
                         self.new_accounts.add(row.row.account_id)
-                    self.estimate.looks += (row.must_look or looks_first) and not is_new
+                    self.looks += (row.must_look or looks_first) and not is_new
                     self._count_uses(row)
 
     def _count_uses(self, row: PlannedRow) -> None:

@@ -82,6 +82,7 @@ class Job(BaseModel):
     state: JobState
     pause_reason: PauseReason | None
     pause_message: str | None
+    pause_advice: str | None = Field(description="What to do then.")
     source_name: str = Field(examples=["accounts.csv"])
     api_host: str = Field(description="The Cyclr instance.", examples=["api.cyclr.com"])
     handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")

@@ -80,6 +80,11 @@ class JobStatus:
         return PAUSES[self.pause_reason].title if self.pause_reason else None
 
     @property
+    def pause_advice(self) -> str | None:
+        """What to do then."""
+        return PAUSES[self.pause_reason].advice if self.pause_reason else None
+
+    @property
     def final(self) -> int:
         return self.installed + self.failed + self.cancelled
 

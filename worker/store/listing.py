@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState
-from worker.domain.words import item_state
+from worker.domain.words import advice, item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
 from worker.store.new_rows import HELD_UNTIL
@@ -53,6 +53,11 @@ class Item(BaseModel):
     differs: list[str] | None = Field(description="What was there already and differs from the row.")
     account_created: bool
     settled_at: datetime | None
+
+    @computed_field(description="What to do about it; null: nothing.")  # type: ignore[prop-decorator]
+    @property
+    def advice(self) -> str | None:
+        return advice(self.state, self.code)
 
     @property
     def state_in_words(self) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_,
 
 from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
 from worker.domain.states import ItemState
+from worker.domain.words import of_code
 from worker.store.bulk import upsert_into
 from worker.store.session import reading
 from worker.store.tables import call_tallies, failure_tallies, items, jobs, outcome_tallies, pace_points
@@ -80,6 +81,7 @@ class FailureReason:
     can_retry_help: bool
     example_row: int
     example_account_id: str
+    advice: Annotated[str, Field(description="What to do about it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ def _to_group(row: Row[Any]) -> FailureReason:
         can_retry_help=row.can_retry_help,
         example_row=row.example_row,
         example_account_id=row.example_account_id,
+        advice=of_code(row.code).advice,
     )
 
 

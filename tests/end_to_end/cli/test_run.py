@@ -35,6 +35,8 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
         "2 installed (1 of them waits for the customer's authorisation), 1 failed, 1 refused at intake.",
         "Failed, by reason:",
         "        1  5e0916f9  refused: The plan of this account is full. (row 3)",
+        "What to do:",
+        "  refused: Mend what the message names, then retry.",
         "Results, one line for every row: accounts.results.csv",
     ]
     rows = read_rows(desk.folder / "accounts.results.csv", RESULT_HEADER)
@@ -222,6 +224,8 @@ def test_stops_where_too_many_rows_fail_and_merges_their_reasons(desk: Desk) -> 
         f"0 installed, {failed} failed, {300 - failed} not done yet.",
         "Failed, by reason:",
         f"  {failed:>7}  c31677b1  refused: The plan of '…' includes 3 connectors. (row 2 and {failed - 1} more)",
+        "What to do:",
+        "  refused: Mend what the message names, then retry.",
         "Results, one line for every row: accounts.results.csv",
     ]
     assert f"Job {job_id} is paused: too many of the rows tried so far have failed." in said.err

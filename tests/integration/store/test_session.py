@@ -440,7 +440,9 @@ def test_what_failed_before_there_were_tallies_is_grouped_too(engine: Engine, lo
         connection.execute(failed)
     upgrade(engine)
     assert list_failures(engine, job_id) == [
-        FailureReason("ea933eae", "refused", 400, "no …", 3, False, 3, "a3")
+        FailureReason(
+            "ea933eae", "refused", 400, "no …", 3, False, 3, "a3", "Mend what the message names, then retry."
+        )
     ]
 
 

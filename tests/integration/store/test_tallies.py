@@ -50,6 +50,8 @@ from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
+MEND = "Mend what the message names, then retry."
+CORRECT = "Correct account_id in the result file, or fill in account_name to have the account created, and hand that in as a new job."
 UNREACHABLE = GiveUp(Code.UNREACHABLE, "connection refused", can_retry_help=True)
 
 
@@ -74,8 +76,10 @@ def test_failures_are_grouped_by_reason_the_largest_first(engine: Engine, loads:
     other = GiveUp(Code.ACCOUNT_UNKNOWN, "Cyclr has no such account", 404)
     end(engine, (items[0], other), *((item, REFUSED) for item in items[1:4]), (items[4], CREATED))
     assert list_failures(engine, job_id) == [
-        FailureReason("6f53031f", "refused", 400, "no such thing", 3, False, 3, "a3"),
-        FailureReason("55284cbe", "account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2"),
+        FailureReason("6f53031f", "refused", 400, "no such thing", 3, False, 3, "a3", MEND),
+        FailureReason(
+            "55284cbe", "account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2", CORRECT
+        ),
     ]
     assert len(list_failures(engine, job_id, limit=1)) == 1
 
@@ -85,12 +89,16 @@ def test_messages_that_differ_in_an_id_are_one_reason_whenever_they_come(engine:
     first, second, third = take(engine)
     end(engine, (second, unknown(second)))
     assert list_failures(engine, job_id) == [
-        FailureReason("2ded2a88", "account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3")
+        FailureReason(
+            "2ded2a88", "account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3", CORRECT
+        )
     ]
     end(engine, (first, unknown(first)))
     end(engine, (third, unknown(third)))
     assert list_failures(engine, job_id) == [
-        FailureReason("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2")
+        FailureReason(
+            "2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2", CORRECT
+        )
     ]
 
 
@@ -207,7 +215,17 @@ def test_a_retry_by_code_leaves_the_other_groups_as_they_are(engine: Engine, loa
     job_id = fail_all(engine, loads)
     retry_job(engine, job_id, codes=[Code.REFUSED])
     assert list_failures(engine, job_id) == [
-        FailureReason("25422e22", "unreachable", None, "connection refused", 1, True, 5, "a5")
+        FailureReason(
+            "25422e22",
+            "unreachable",
+            None,
+            "connection refused",
+            1,
+            True,
+            5,
+            "a5",
+            "Retry when Cyclr can be reached.",
+        )
     ]
 
 
@@ -220,7 +238,9 @@ def test_a_retry_that_leaves_rows_behind_names_the_first_of_those(engine: Engine
     loads.job([planned(100, target="t7")])
     retry_job(engine, job_id)
     assert list_failures(engine, job_id) == [
-        FailureReason("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5")
+        FailureReason(
+            "2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5", CORRECT
+        )
     ]
     assert_tallies_hold(engine)
 

@@ -206,8 +206,28 @@ def test_every_pause_says_what_to_do(reason):
 
 def test_each_reason_has_its_message_what_to_do_and_its_key():
     groups = [
-        FailureReason("3f9a0c12", "refused", 400, "the account is suspended", 1, False, 9, "a"),
-        FailureReason("81bc0e77", "name_in_use", None, "taken", 1, False, 4, "b"),
+        FailureReason(
+            "3f9a0c12",
+            "refused",
+            400,
+            "the account is suspended",
+            1,
+            False,
+            9,
+            "a",
+            "Mend what the message names, then retry.",
+        ),
+        FailureReason(
+            "81bc0e77",
+            "name_in_use",
+            None,
+            "taken",
+            1,
+            False,
+            4,
+            "b",
+            "Give the row another name in the result file, and hand that in as a new job.",
+        ),
     ]
     look = JobShown(replace(JOB, failed=12), NOW, failure_groups=groups)
     first, second = look.failures

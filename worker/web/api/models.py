@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.jobs.checking import Checked
+from worker.jobs.checking import AccountsToCreate, Checked, Estimate
 from worker.jobs.views import WARNING_COUNT, Fault, Job, JobWithWarnings
 from worker.store.listing import AttemptMade, Item
 from worker.store.tallies import FailureReason
@@ -94,28 +94,6 @@ class Connectors(BaseModel):
     connectors: list[ConnectorOut]
 
 
-class Estimate(BaseModel):
-    """What a run takes. `looks`: rows that are looked for before anything is sent."""
-
-    installs: int
-    looks: int
-    new_accounts: int = Field(
-        description="Calls that create accounts: one for each row whose account is missing."
-    )
-    calls: int
-    seconds: float
-
-
-class AccountsToCreate(BaseModel):
-    """The accounts that Cyclr does not have and a run creates, each counted once."""
-
-    count: int = Field(examples=[12])
-    first: list[str] = Field(
-        description="The ids of the first 5.",
-        examples=[["acme-1", "globex-2", "initech-3", "hooli-4", "stark-6"]],
-    )
-
-
 class Validation(BaseModel):
     """What was understood of a file that may run. Nothing was created."""
 
@@ -145,7 +123,7 @@ def to_connector(connector: Connector) -> ConnectorOut:
 
 
 def to_validation(checked: Checked) -> Validation:
-    source, estimate = checked.source, checked.estimate
+    source = checked.source
     return Validation(
         rows=checked.survey.rows,
         comments=checked.survey.comments,
@@ -158,14 +136,8 @@ def to_validation(checked: Checked) -> Validation:
         connectors=dict(checked.connectors),
         methods=dict(checked.methods),
         properties=dict(checked.properties.most_common(1_000)),
-        new_accounts=AccountsToCreate(count=checked.new_accounts.count, first=checked.new_accounts.first),
-        estimate=Estimate(
-            installs=estimate.installs,
-            looks=estimate.looks,
-            new_accounts=estimate.new_accounts,
-            calls=estimate.calls,
-            seconds=round(checked.duration_s, 1),
-        ),
+        new_accounts=checked.new_accounts,
+        estimate=checked.estimate,
         warnings=[to_fault(warning) for warning in checked.warnings[:1_000]],
         warning_count=checked.warning_count,
         errors=[to_fault(problem) for problem in checked.problems[:1_000]],

@@ -119,8 +119,8 @@ class Check:
             planned=checked.planned,
             refused=checked.refused,
             calls=estimate.calls,
-            calls_note=_calls_note(checked),
-            duration=f"about {in_words(checked.duration_s)}",
+            calls_note=estimate.calls_in_words,
+            duration=f"about {in_words(estimate.seconds)}",
             rate=str(checked.pace),
             can_start=bool(checked.planned) and not checked.survey.problems,
             asks_connector="connector" not in checked.source.header.positions,
@@ -155,14 +155,6 @@ def _verdict(checked: Checked) -> Notice:
     text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
     have = "has a problem" if checked.refused == 1 else "have problems"
     return Notice("warn", text, heading=f"{checked.refused:,} of {rows} {have}.")
-
-
-def _calls_note(checked: Checked) -> str:
-    estimate = checked.estimate
-    parts = [counted(estimate.installs, "install")]
-    parts += [counted(estimate.looks, "look before", "looks before")] if estimate.looks else []
-    parts += [f"{estimate.new_accounts:,} to create accounts"] if estimate.new_accounts else []
-    return ", ".join(parts)
 
 
 def _facts(checked: Checked) -> Iterator[tuple[str, str]]:

@@ -94,7 +94,7 @@ def _how_it_stands(job: JobStatus, item: Item) -> Notice:
         case ItemState.HELD if job.state is not JobState.PAUSED:
             return Notice("", "It goes on by itself once what it waits for is there.", heading="Held back.")
     if job.state is JobState.PAUSED:
-        pause = sentence(words.PAUSES[job.pause_reason].title) if job.pause_reason else ""
+        pause = sentence(job.pause_message or "")
         return Notice(
             "warn",
             f"{pause} It goes on when the job is resumed.",

@@ -137,8 +137,8 @@ class JobShown:
 
     @property
     def summary(self) -> str:
-        done, reason = standing.done_in_words(self.job), self.job.pause_reason
-        return f"{done} · {words.PAUSES[reason].title}" if reason else done
+        done, pause = standing.done_in_words(self.job), self.job.pause_message
+        return f"{done} · {pause}" if pause else done
 
     @property
     def not_well(self) -> list[Part]:
@@ -182,9 +182,8 @@ class JobShown:
     @property
     def advice(self) -> Notice | None:
         job = self.job
-        if job.pause_reason is not None:
-            pause = words.PAUSES[job.pause_reason]
-            return Notice("warn", pause.advice, heading=sentence(pause.title))
+        if job.pause_message and job.pause_advice:
+            return Notice("warn", job.pause_advice, heading=sentence(job.pause_message))
         if job.state is JobState.LOADING:
             return Notice("", "It begins when all of them are.", heading="The rows are being written.")
         if is_ending(job):
