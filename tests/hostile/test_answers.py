@@ -36,7 +36,7 @@ from worker.cyclr.errors import (
     Refused,
     Throttled,
 )
-from worker.cyclr.looks import Look, look
+from worker.cyclr.looks import Finding, look
 from worker.cyclr.patience import Patience
 from worker.domain.connectors import Connector, ConnectorRef
 
@@ -80,7 +80,7 @@ async def install(client: CyclrClient) -> Any:
     return await client.install(FreePermit(), "acme", 7, BODY)
 
 
-async def look_once(client: CyclrClient) -> Look:
+async def look_once(client: CyclrClient) -> Finding:
     return await look(client, next_permit, "acme", name="Mail", connector_name="Mail")
 
 
@@ -430,7 +430,7 @@ _ODD_PAGES = {
 def test_no_list_holds_up_the_loop_or_proves_absence_by_being_odd(entries: Any) -> None:
     outcome, slowest = done(_page(entries, Total_Pages="1"), look_once)
     assert slowest.cpu_s < MOST_CPU_S, slowest
-    if isinstance(outcome, Look):
+    if isinstance(outcome, Finding):
         assert entries is _ODD_PAGES["names that take long to compare"]
         assert outcome.found is None
     else:
@@ -441,7 +441,7 @@ def test_a_list_of_16_mb_of_icons_is_read_beside_the_loop() -> None:
     icon = "A" * 150_000
     entries = [{"Id": n, "Name": f"n{n}", "Connector": {"Name": "c", "Icon": icon}} for n in range(100)]
     outcome, slowest = done(_page(entries, Total_Pages="1"), look_once)
-    assert outcome == Look(None, ())
+    assert outcome == Finding(None, (), highest_id=99)
     assert slowest.cpu_s < MOST_CPU_S, slowest
 
 
@@ -656,7 +656,7 @@ def test_an_answer_that_came_later_is_not_that_of_the_next_call(has_loop_seen_it
 
     installed = answer(200, [INSTALLED], Total_Pages="1")
 
-    async def scenario(url: str) -> Look:
+    async def scenario(url: str) -> Finding:
         async with open_client(url) as client:
             assert (await look_once(client)).found is None
             may_come.set()

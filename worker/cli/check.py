@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.home import TendedHome
-from worker.cli.options import AsWrittenOption, ConnectorOption, FileArgument, run_again
+from worker.cli.options import FileArgument, run_again, takes_options
 from worker.cli.piped import as_typed, opened_source
 from worker.cli.place import ask, read_settings
 from worker.cli.progress import Activity
@@ -20,7 +19,6 @@ from worker.cli.report import (
     home_lines,
     in_the_way_lines,
     problem_lines,
-    standing,
     unfinished_lines,
     warning_lines,
 )
@@ -47,16 +45,9 @@ Exit codes:
 
 
 @app.command("check", epilog=EXAMPLES)
-def check_command(
-    file: FileArgument,
-    connector: ConnectorOption = None,
-    look_first: Annotated[
-        bool, typer.Option("--look-first", help="Count with a look before every install.")
-    ] = False,
-    as_written: AsWrittenOption = None,
-) -> None:
+@takes_options("connector", "look_first", "as_written")
+def check_command(file: FileArgument, options: RunOptions) -> None:
     """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
-    options = RunOptions(connector=connector, look_first=look_first, as_written=frozenset(as_written or ()))
     with (
         failures_in_words(nothing_done="Nothing was changed.", problems_to=tell),
         opened_source(file) as source,
@@ -151,7 +142,7 @@ def _verdict_lines(
 ) -> Iterator[str]:
     """What a person can do now."""
     if unfinished is not None:
-        yield f"This is {standing(unfinished.job)}. Go on with:"
+        yield f"This is {unfinished.job.named}. Go on with:"
         yield f"  {run_again(file, unfinished.options)}"
     elif not checked.problem_count and not checked.planned:
         yield "Nothing to do: every row is installed already."

@@ -1,15 +1,17 @@
 """Arguments and options that several commands share, and how they are typed once more."""
 
+import inspect
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from worker.domain.options import IfPresent
+from worker.domain.options import AS_WRITTEN_COLUMNS
 from worker.domain.states import Code
-from worker.jobs.options import RunOptions
+from worker.jobs.options import OPTIONS, RunOptions
 
 FileArgument = Annotated[
     Path,
@@ -23,23 +25,6 @@ JobArgument = Annotated[
     str,
     typer.Argument(metavar="JOB", help="The job's id, as `submit` and `jobs` show it.", show_default=False),
 ]
-ConnectorOption = Annotated[
-    str | None,
-    typer.Option("--connector", metavar="NAME", help="Name or id of the connector, for all rows."),
-]
-FirstOption = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Install N rows, then pause; run again to go on.")
-]
-SkipInvalidOption = Annotated[
-    bool,
-    typer.Option("--skip-invalid", help="Install the good rows; the result file holds the others' problems."),
-]
-LookFirstOption = Annotated[
-    bool,
-    typer.Option("--look-first", help="Look into each account before the install. Doubles the calls."),
-]
-
-
 CodesOption = Annotated[
     list[Code] | None,
     typer.Option("--code", metavar="CODE", help="Only rows with this code; may be repeated."),
@@ -54,52 +39,80 @@ ReasonOption = Annotated[
 ]
 
 
-def known_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
-    """The same. Raises: BadParameter where one cannot be taken as written."""
-    if columns:
-        # Only then: with this import every command would take half as long again to start.
-        from worker.intake.rows import AS_WRITTEN_COLUMNS
-
-        for column in columns:
-            if column not in AS_WRITTEN_COLUMNS:
-                known = ", ".join(map(repr, AS_WRITTEN_COLUMNS))
-                raise typer.BadParameter(f"{column!r} is not one of {known}.")
-    return columns
-
-
-AsWrittenOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--as-written",
-        metavar="COLUMN",
-        callback=known_columns,
-        help="Take the values of this column as they stand, though a spreadsheet may have made them: account_id or"
-        " connector_version; may be repeated.",
-    ),
-]
-
-
-IfPresentOption = Annotated[
-    IfPresent,
-    typer.Option(help="What to do where the same connector is there under another Name. `skip` looks first."),
-]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 STDIN = Path("-")  # the rows come through a pipe
 
 
+def known_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
+    """The same. Raises: BadParameter where one cannot be taken as written."""
+    for column in columns or ():
+        if column not in AS_WRITTEN_COLUMNS:
+            known = ", ".join(map(repr, AS_WRITTEN_COLUMNS))
+            raise typer.BadParameter(f"{column!r} is not one of {known}.")
+    return columns
+
+
+def takes_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a command with a parameter `options`: these are typed, each as the table has it, and come as one RunOptions."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(**typed: Any) -> None:
+            given = {name: typed.pop(name) for name in names}
+            if "as_written" in given:
+                given["as_written"] = frozenset(given["as_written"] or ())
+            command(options=RunOptions(**given), **typed)
+
+        signature = inspect.signature(command)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            parameters += map(_typed_as, names) if parameter.name == "options" else [parameter]
+        called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def _typed_as(name: str) -> inspect.Parameter:
+    option = OPTIONS[name]
+    kind, default, more = option.type, option.default, dict[str, Any]()
+    if kind == frozenset[str]:
+        kind, default, more = list[str] | None, None, {"callback": known_columns}
+    elif kind == int | None:
+        more = {"min": 1}
+    given = typer.Option(
+        _flag(name), metavar=option.metadata["metavar"], help=option.metadata["does"], **more
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, given]
+    )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def run_again(file: Path, options: RunOptions, results: Path | None = None) -> str:
     """The command that goes on with the same job: the same options, all of its rows. `file`: as a person types it."""
-    words = ["cyclr-bulk", "run", file_argument(file)]
-    words += ["--connector", options.connector] if options.connector else []
+    words = ["cyclr-bulk", "run", file_argument(file), *_typed(options, "connector")]
     words += ["--yes"] if file == STDIN else []  # nobody can be asked there
     words += ["--results", str(results)] if results else []
-    words += ["--skip-invalid"] if options.skip_invalid else []
-    words += ["--look-first"] if options.look_first else []
-    words += ["--if-present", "skip"] if options.if_present is IfPresent.SKIP else []
-    words += [word for column in sorted(options.as_written) for word in ("--as-written", column)]
+    for name in ("skip_invalid", "look_first", "if_present", "as_written"):
+        words += _typed(options, name)
     return " ".join(map(quoted, words))
+
+
+def _typed(options: RunOptions, name: str) -> Sequence[str]:
+    """The option as it is typed; nothing where it is not given."""
+    value = getattr(options, name)
+    if value == OPTIONS[name].default:
+        return ()
+    if value is True:
+        return (_flag(name),)
+    values = sorted(value) if isinstance(value, frozenset) else [str(value)]
+    return [word for each in values for word in (_flag(name), each)]
 
 
 def quoted(word: object) -> str:

@@ -2,7 +2,6 @@
 
 from worker.domain.failures import ToldFailure
 from worker.domain.states import JobState
-from worker.jobs.standing import is_ending, refusal_in_words
 from worker.store.jobs import JobStatus
 
 WHAT_THEN = {
@@ -43,7 +42,7 @@ class NotInThisState(JobRefusal):
     """The job is in a state in which this cannot be done. `deed`: as in "it cannot be paused"."""
 
     def __init__(self, job: JobStatus, deed: str) -> None:
-        super().__init__(f"{refusal_in_words(job, deed)} {_hint(job)}")
+        super().__init__(f"{job.cannot_be(deed)} {_hint(job)}")
         self.job = job
 
 
@@ -59,5 +58,5 @@ class OtherInstance(JobRefusal):
 
 
 def _hint(job: JobStatus) -> str:
-    hint = STILL_ENDING if is_ending(job) else WHAT_THEN[job.state]
+    hint = STILL_ENDING if job.is_ending else WHAT_THEN[job.state]
     return hint.format(id=job.id)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words, listed
-from worker.jobs.standing import done_in_words, state_in_words
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 
@@ -60,7 +59,7 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
     for job, count in jobs[:SHOWN_JOBS]:
         are = "is" if count == 1 else "are"
         yield f"{counted(count, 'row')} of this file {are} still to be done by job {job.id} of {job.source_name},"
-        yield f"{job.final:,} of {counted(job.total, 'row')} done, {state_in_words(job)}."
+        yield f"{job.final:,} of {counted(job.total, 'row')} done, {job.state_in_words}."
         text, command = WHILE_IT_LASTS.get(job.state, WHILE_IT_LASTS[JobState.RUNNING])
         yield text.format(again=again)
         yield f"  cyclr-bulk {command} {job.id}"
@@ -117,15 +116,10 @@ def _labelled(label: str, text: str) -> str:
     return f"  {label + ':':<12}{text}"
 
 
-def standing(job: JobStatus) -> str:
-    """`job 261121-abc of accounts.csv, 10 of 40 rows done`."""
-    return f"job {job.id} of {job.source_name}, {done_in_words(job)}"
-
-
 def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:
     """Jobs that are not this command's business; their rows are in the way of the same rows in other files."""
     for job in jobs:
-        yield f"Left alone: {standing(job)}, {state_in_words(job)}."
+        yield f"Left alone: {job.named}, {job.state_in_words}."
 
 
 def home_lines(settings: CyclrSettings) -> Iterator[str]:

@@ -23,24 +23,13 @@ from worker.cli.exits import (
     tell,
 )
 from worker.cli.home import TendedHome
-from worker.cli.options import (
-    AsWrittenOption,
-    ConnectorOption,
-    FileArgument,
-    FirstOption,
-    IfPresentOption,
-    LookFirstOption,
-    SkipInvalidOption,
-    YesOption,
-    run_again,
-)
+from worker.cli.options import FileArgument, YesOption, run_again, takes_options
 from worker.cli.outcome import ResultPath, conclude_run
 from worker.cli.piped import as_typed, is_piped, known_as, opened_source
 from worker.cli.place import opened_place
 from worker.cli.progress import Activity
-from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
+from worker.cli.report import home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
-from worker.domain.options import IfPresent
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
 from worker.domain.words import PAUSES
@@ -48,7 +37,7 @@ from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import OPTIONS, RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
@@ -85,9 +74,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("run", epilog=RUN_EXAMPLES)
+@takes_options(*OPTIONS)
 def run_command(
     file: FileArgument,
-    connector: ConnectorOption = None,
+    options: RunOptions,
     results: Annotated[
         Path | None,
         typer.Option(
@@ -96,25 +86,12 @@ def run_command(
             " named NAME.results.csv.",
         ),
     ] = None,
-    first: FirstOption = None,
-    skip_invalid: SkipInvalidOption = False,
-    look_first: LookFirstOption = False,
-    if_present: IfPresentOption = IfPresent.INSTALL,
-    as_written: AsWrittenOption = None,
     yes: YesOption = False,
 ) -> None:
     """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
 
     Run it again after any interruption: it goes on where it was.
     """
-    options = RunOptions(
-        connector=connector,
-        skip_invalid=skip_invalid,
-        look_first=look_first,
-        if_present=if_present,
-        first=first,
-        as_written=frozenset(as_written or ()),
-    )
     with ExitStack() as stack:
         with failures_in_words():
             if is_piped(file):
@@ -191,7 +168,7 @@ def _prepare(
 def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Path) -> None:
     if unfinished.has_options(options):
         return
-    say(f"This file was begun with other options: {standing(unfinished.job)}. Go on with them:")
+    say(f"This file was begun with other options: {unfinished.job.named}. Go on with them:")
     say(f"  {run_again(as_typed(file), unfinished.options)}")
     say("Nothing was installed.")
     raise typer.Exit(NOTHING_DONE)
@@ -247,12 +224,12 @@ def agree(request: str, *, is_sure: bool) -> None:
 
 def _go_on(stack: ExitStack, home: TendedHome, job: JobStatus, options: RunOptions, *, is_sure: bool) -> None:
     if job.state is JobState.RUNNING:
-        say(f"Another command is installing this file ({standing(job)}). Watching it.")
+        say(f"Another command is installing this file ({job.named}). Watching it.")
         stack.enter_context(home.watch(job.id))
         return
     why = f" It stopped because {PAUSES[job.pause_reason].title}." if job.pause_reason else ""
     more = f" with the next {counted(options.first, 'row')}" if options.first and job.held else ""
-    agree(f"Go on{more} at {home.settings.api_host}? This is {standing(job)}.{why}", is_sure=is_sure)
+    agree(f"Go on{more} at {home.settings.api_host}? This is {job.named}.{why}", is_sure=is_sure)
     stack.enter_context(home.watch(job.id))
     resume_job(home.database.engine, job.id, first=options.first)
     home.ring()
@@ -303,28 +280,16 @@ def load(stack: ExitStack, place: Place, checked: Checked, options: RunOptions) 
 
 
 @app.command("submit", epilog=SUBMIT_EXAMPLES)
+@takes_options(*OPTIONS)
 def submit_command(
     file: FileArgument,
-    connector: ConnectorOption = None,
-    first: FirstOption = None,
-    skip_invalid: SkipInvalidOption = False,
-    look_first: LookFirstOption = False,
-    if_present: IfPresentOption = IfPresent.INSTALL,
-    as_written: AsWrittenOption = None,
+    options: RunOptions,
     yes: YesOption = False,
 ) -> None:
     """Check FILE, ask, and hand it to the workers of the deployment that DATABASE_URL and REDIS_URL name.
 
     The job's id is printed on stdout, all else on stderr. The same file submitted again is the same job until it ends.
     """
-    options = RunOptions(
-        connector=connector,
-        skip_invalid=skip_invalid,
-        look_first=look_first,
-        if_present=if_present,
-        first=first,
-        as_written=frozenset(as_written or ()),
-    )
     with failures_in_words(), ExitStack() as stack:
         if is_piped(file):
             require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
@@ -366,13 +331,13 @@ def _submitted_before(unfinished: Unfinished, options: RunOptions) -> int:
     """The same file once more: its job goes on if it is running, whoever submits again after a lost connection."""
     job = unfinished.job
     if not unfinished.has_options(options):
-        say(f"This file was submitted with other options: {standing(job)}. Nothing was installed.")
+        say(f"This file was submitted with other options: {job.named}. Nothing was installed.")
         say(f"To begin anew, end that job first: `cyclr-bulk cancel {job.id}`.")
         return NOTHING_DONE
     if job.state is JobState.PAUSED:
-        say(f"This file was submitted before, and paused: {standing(job)}. Nothing was changed.")
+        say(f"This file was submitted before, and paused: {job.named}. Nothing was changed.")
         say(f"Let it go on with `cyclr-bulk resume {job.id}`, or end it with `cyclr-bulk cancel {job.id}`.")
         return NOTHING_DONE
     tell(job.id)
-    say(f"This file was submitted before: {standing(job)}. Watch it with `cyclr-bulk watch {job.id}`.")
+    say(f"This file was submitted before: {job.named}. Watch it with `cyclr-bulk watch {job.id}`.")
     return ALL_INSTALLED

@@ -24,7 +24,6 @@ from worker.domain.wording import counted, in_words, rate
 from worker.domain.words import with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
-from worker.jobs.standing import done_in_words, state_in_words
 from worker.jobs.views import JobInFull, find_server_faults, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
@@ -173,15 +172,15 @@ def results_command(
 
 
 def _job_line(job: JobStatus) -> str:
-    parts = [done_in_words(job)]
+    parts = [job.done_in_words]
     parts += [f"{job.failed:,} failed"] if job.failed else []
-    return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {state_in_words(job)}, {', '.join(parts)}"
+    return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {job.state_in_words}, {', '.join(parts)}"
 
 
 def _status_lines(
     job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
 ) -> Iterator[str]:
-    yield f"Job {job.id} of {job.source_name} at {job.api_host}: {state_in_words(job)}"
+    yield f"Job {job.id} of {job.source_name} at {job.api_host}: {job.state_in_words}"
     yield f"  {counts_line(job)}"
     if job.pause_advice:
         yield f"  to do:     {job.pause_advice}"

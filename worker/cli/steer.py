@@ -15,7 +15,6 @@ from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say, say_
 from worker.cli.options import CodesOption, JobArgument, ReasonOption, YesOption
 from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
-from worker.cli.report import standing
 from worker.cli.watching import say_end, see_through
 from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
@@ -64,7 +63,7 @@ def pause_command(job_id: JobArgument) -> None:
         job = require_job(place, job_id)
         if not pause_job(engine, job_id, PauseReason.PERSON):
             raise NotInThisState(require_job(place, job_id), "paused")
-        say(f"Paused: {standing(job)}.")
+        say(f"Paused: {job.named}.")
         with _shown_if_it_can_be(engine):
             if in_hand := count_in_hand(engine, job_id):
                 say(words.pausing(in_hand))
@@ -87,7 +86,7 @@ def resume_command(
         if place.home is None:
             _resume(place.database.engine, job_id, first)
             place.ring()
-            say(f"Resumed: {standing(job)}. Watch it with `cyclr-bulk watch {job_id}`.")
+            say(f"Resumed: {job.named}. Watch it with `cyclr-bulk watch {job_id}`.")
             return
     _see_through_here(job, lambda engine: _resume(engine, job_id, first))
 
@@ -103,7 +102,7 @@ def cancel_command(job_id: JobArgument) -> None:
             if place.home is not None:
                 _finish_cancelling(place, job_id)
             job = require_job(place, job_id)
-            say(f"Cancelled: {standing(job)}.")
+            say(f"Cancelled: {job.named}.")
             if job.finished_at is None:
                 left = counted(job.left, "row")
                 say(f"{left} left: those not sent are cancelled, the others are settled first.")
@@ -148,7 +147,7 @@ def forget_command(job_id: JobArgument, yes: YesOption = False) -> None:
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
         question = (
-            f"Forget {standing(job)}? Its rows, results and kept credentials are deleted here; what it installed"
+            f"Forget {job.named}? Its rows, results and kept credentials are deleted here; what it installed"
             " stays in Cyclr. Only a hash of each account and name is kept, so that a later file looks first."
         )
         _require_consent(question, is_sure=yes)

@@ -25,14 +25,17 @@ from worker.domain.server_faults import ServerFault
 
 
 class CyclrError(ToldFailure):
-    """`status`: the HTTP status, where there was an answer. `server_fault`: what ails Cyclr, where no whole answer came."""
+    """`status`: the HTTP status, where there was an answer. `server_fault`: what ails Cyclr, where no whole answer came.
+    `did_not_act`: what the call asked for is surely not done.
+    """
 
     status: int | None = None
     server_fault: ServerFault | None = None
+    did_not_act = False
 
 
 class NotStarted(CyclrError):
-    pass
+    did_not_act = True
 
 
 class SlotMissed(NotStarted):
@@ -60,6 +63,8 @@ class LimiterAway(NotStarted):
 class NeverSent(CyclrError):
     """`reason`: for people, for example `connection refused`."""
 
+    did_not_act = True
+
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"Cyclr was not reached: {reason}")
@@ -67,6 +72,8 @@ class NeverSent(CyclrError):
 
 class Throttled(CyclrError):
     """`retry_after_s`: None where Cyclr named no time."""
+
+    did_not_act = True
 
     def __init__(self, retry_after_s: float | None, status: int = 429) -> None:
         self.status = status
@@ -85,6 +92,8 @@ class Busy(CyclrError):
 class Unauthorised(CyclrError):
     """`token_id`: names the token that was refused, for `Tokens.renew`; it is not the token."""
 
+    did_not_act = True
+
     status = 401
 
     def __init__(self, token_id: str) -> None:
@@ -93,6 +102,8 @@ class Unauthorised(CyclrError):
 
 
 class NameInUse(CyclrError):
+    did_not_act = True
+
     def __init__(self, message: str, status: int = 400) -> None:
         self.status = status
         self.message = message
@@ -100,6 +111,8 @@ class NameInUse(CyclrError):
 
 
 class NotFound(CyclrError):
+    did_not_act = True
+
     status = 404
 
     def __init__(self, message: str) -> None:
@@ -109,6 +122,8 @@ class NotFound(CyclrError):
 
 class Refused(CyclrError):
     """`status`: None where the call was refused on our side, since it cannot be written."""
+
+    did_not_act = True
 
     def __init__(self, status: int | None, message: str) -> None:
         self.status = status
@@ -132,6 +147,8 @@ class OutcomeUnknown(CyclrError):
 
 
 class CredentialsRefused(CyclrError):
+    did_not_act = True
+
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(f"Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET (status {status})")

@@ -26,3 +26,17 @@ def differences(
     if description is not None and (found.description or "") != description:
         differing.append("description")
     return tuple(differing)
+
+
+def shows_all(found: AccountConnector, secrets: Mapping[str, str], description: str | None) -> bool:
+    """Whether `found` shows each value of the row that Cyclr was sent, of which there is one at least: what is hidden shows
+    nothing."""
+    asked: list[tuple[str | None, str]] = []
+    sent = auth_value(secrets)
+    if sent is not None:
+        asked.append((found.auth_value, sent))
+    there = dict(found.properties)
+    asked += [(there.get(name), value) for name, value in properties(secrets).items()]
+    if description is not None:
+        asked.append((found.description, description))
+    return bool(asked) and all(shown == value for shown, value in asked)

@@ -1,9 +1,15 @@
-"""What a job was begun with, as far as that makes the job what it is: one value, in the database too."""
+"""What a job was begun with, as far as that makes the job what it is: one value, in the database too.
+
+An option is declared once, as a field: its name, type and default, and what it does. Commands, the API and the pages take
+theirs from that.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
+
+AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
 
 
 class IfPresent(StrEnum):
@@ -11,13 +17,27 @@ class IfPresent(StrEnum):
     SKIP = "skip"
 
 
+def option(does: str, metavar: str | None = None) -> dict[str, str | None]:
+    """Of a field that a person may give. `does`: told in every face. `metavar`: stands for the value where it is typed."""
+    return {"does": does, "metavar": metavar}
+
+
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """`look_first`: look into each account before its first call. `if_present`: where the connector is there under another Name."""
+    """What makes a job what it is, beside its content, its connector and its instance."""
 
-    skip_invalid: bool = False
-    look_first: bool = False
-    if_present: IfPresent = IfPresent.INSTALL
+    skip_invalid: bool = field(
+        default=False, metadata=option("Install the good rows; the result file holds the others' problems.")
+    )
+    look_first: bool = field(
+        default=False, metadata=option("Look into each account before the install. Doubles the calls.")
+    )
+    if_present: IfPresent = field(
+        default=IfPresent.INSTALL,
+        metadata=option(
+            "What to do where the same connector is there under another Name. `skip` looks first."
+        ),
+    )
 
     @property
     def looks_first(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words, rate
+from worker.domain.words import BEING_WRITTEN
 
 WORKERS_START_WITHIN_S = 60.0  # two seconds on a machine with nothing else to do
 UNTAKEN_AFTER_S = 5.0  # what is due for so long, with no call forbidden, should have been taken
@@ -107,7 +108,7 @@ def why_it_waits(state: JobState, step: NextStep) -> str:
     """One line for people; nothing where nothing is to be said."""
     match state:
         case JobState.LOADING:
-            return "its rows are being written"
+            return BEING_WRITTEN
         case JobState.PAUSED | JobState.COMPLETED:
             return ""
     if step.gate_closed_for_s > 0:

@@ -12,7 +12,9 @@ LARGEST_STORABLE_ID = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The target is there. `differs`: names of what the row asks otherwise and was not changed."""
+    """The target is there. `differs`: names of what the row asks otherwise and was not changed. `is_ours`: whether this item
+    made it; None: it may have, and nothing proves it.
+    """
 
     outcome: Outcome
     account_connector_id: int | None
@@ -20,6 +22,7 @@ class Installed:
     differs: tuple[str, ...] = ()
     code: Code | None = None
     message: str | None = None
+    is_ours: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,18 +235,35 @@ def installed(
     return parts
 
 
+# The state of a row as the style sheet knows it -> as people do: the one place that says what they call `installed`.
+ITEM_STATES = {
+    "installed": "installed",
+    "to-authorise": "to be authorised",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "in-hand": "in hand",
+    "retrying": "retrying",
+    "waiting": "waiting",
+    "held": "held back",
+}
+
+
 def item_state(state: str, *, tried: bool, is_held: bool, to_authorise: bool) -> tuple[str, str]:
-    """The name of a row's state, as the style sheet knows it, and the word for people. The one place that says what people call
-    `installed`."""
+    """How a row stands, as the style sheet knows it, and for people."""
     if state == ItemState.RUNNING:
-        return "in-hand", "in hand"
-    if to_authorise:
-        return "to-authorise", "to be authorised"
-    if is_held or state == ItemState.HELD:
-        return "held", "held back"
-    if state != ItemState.QUEUED:
-        return state, state
-    return ("retrying", "retrying") if tried else ("waiting", "waiting")
+        name = "in-hand"
+    elif to_authorise:
+        name = "to-authorise"
+    elif is_held or state == ItemState.HELD:
+        name = "held"
+    elif state == ItemState.QUEUED:
+        name = "retrying" if tried else "waiting"
+    else:
+        name = state
+    return name, ITEM_STATES[name]
+
+
+BEING_WRITTEN = "its rows are being written"
 
 
 def job_state(state: JobState, *, is_ending: bool) -> str:

@@ -36,7 +36,6 @@ from worker.intake.files import Line
 from worker.intake.swallowed import Swallowed, first_hidden
 from worker.intake.values import findings
 
-AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
 LATER = "later"  # in the column authentication: the credential is given later, to Cyclr
 SCIENTIFIC = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 

@@ -10,6 +10,7 @@ from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
+from worker.domain.options import AS_WRITTEN_COLUMNS
 from worker.domain.pace import Pace
 from worker.domain.rows import (
     PROPERTY_PREFIX,
@@ -34,7 +35,6 @@ from worker.intake import (
     survey,
 )
 from worker.intake.compact import FirstRows
-from worker.intake.rows import AS_WRITTEN_COLUMNS
 from worker.store.loading import find_namesakes, find_stored_rows, find_targets
 from worker.store.sealing import Sealer
 from worker.store.session import Engine

@@ -2,25 +2,41 @@
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from worker.domain.options import IfPresent, JobOptions
+from worker.domain.options import IfPresent, JobOptions, option
 from worker.store.jobs import JobStatus, find_unfinished_jobs
 from worker.store.session import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(JobOptions):
-    """`first`: so many rows, then pause. `as_written`: columns whose values are taken as they stand. `is_list`: the file was
-    made here of a list of values.
+    """All that may be asked of a run. `is_list`: the file was made here of a list of values.
 
-    None of these is part of a job's identity: once it is loaded, rows go on in any number, and nothing is judged any more.
+    But for the connector these are no part of a job's identity: once it is loaded, rows go on in any number, and nothing is
+    judged any more.
     """
 
-    connector: str | None = None
-    first: int | None = None
-    as_written: frozenset[str] = frozenset()
+    connector: str | None = field(
+        default=None, metadata=option("Name or id of the connector, for all rows.", "NAME")
+    )
+    first: int | None = field(default=None, metadata=option("Install so many rows, then pause.", "N"))
+    as_written: frozenset[str] = field(
+        default=frozenset(),
+        metadata=option(
+            "Columns whose values are taken as they stand, though a spreadsheet may have made them: account_id or"
+            " connector_version; may be given several times.",
+            "COLUMN",
+        ),
+    )
     is_list: bool = False
+
+
+# The fields that a person may give, in the order in which they are told.
+OPTIONS = {
+    name: RunOptions.__dataclass_fields__[name]
+    for name in ("connector", "first", "skip_invalid", "look_first", "if_present", "as_written")
+}
 
 
 @dataclass(frozen=True, slots=True)

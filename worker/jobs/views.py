@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.domain.options import JobOptions
 from worker.domain.pace import LimiterState
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState, PauseReason
-from worker.jobs.standing import read_going
+from worker.jobs.going import read_going
 from worker.store.jobs import JobStatus, count_in_hand, list_warnings
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine
@@ -79,6 +80,7 @@ class Job(BaseModel):
 
     id: str = Field(examples=["261121-k3x9qd"])
     operation: str = Field(description="What it does to its rows.", examples=["install"])
+    options: JobOptions = Field(description="What it was begun with, beside the connector and `first`.")
     state: JobState
     pause_reason: PauseReason | None
     pause_message: str | None

@@ -4,7 +4,7 @@ import enum
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from worker.clock import Moment
 from worker.domain.options import JobOptions
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
-from worker.domain.steps import Notes
+from worker.domain.steps import NOTHING, Notes
 from worker.store import due
 from worker.store.bulk import UpdateOfMany
 from worker.store.sealing import Sealer
@@ -39,13 +39,15 @@ class ClaimedItem:
     """An item in hand, with all that an attempt needs. Holds secrets: never log or store it.
 
     `secrets`: column -> value as in `Row`; None when the sealed data cannot be opened.
-    `notes`: what earlier attempts have done and sent. `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
+    `notes`: what earlier attempts have done and sent. `mark`: what the database has as sent since the claim, so that
+    nothing goes out which is not written there. `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
     so its process must take nothing else until it has settled.
     """
 
     id: int
     instance_id: str
     job_id: str
+    operation: str
     row_number: int
     claim_id: str
     account_id: str
@@ -62,6 +64,7 @@ class ClaimedItem:
     options: JobOptions
     secrets: Mapping[str, str] | None = field(repr=False)
     is_alone: bool = False
+    mark: str = NOTHING
 
 
 class Standing(enum.Enum):
@@ -87,62 +90,85 @@ def claim(
     count: int,
     claim_s: float,
     is_idle: bool,
+    mark: Callable[[ClaimedItem], str],
     moment: Callable[[], Moment],
 ) -> tuple[Moment, list[ClaimedItem]]:
     """Claim up to `count` due items for `claim_s` seconds of the database's clock, fair shares for each running job;
     and a `moment` before these seconds began.
 
     `is_idle`: the process holds nothing else. Only then is an item given that was held by workers that died,
-    and then it alone, so that the next death tells on nobody else. Never takes more than `count`, whatever is lost.
+    and then it alone, so that the next death tells on nobody else. `mark`: what is written of an item as sent, where no
+    earlier attempt has left a step there: `NOTHING`, or the step that goes out at once. Its items have no secrets yet.
+    Never takes more than `count`, whatever is lost.
     """
     claim_id = uuid.uuid4().hex  # of its own for every claim statement
     is_repeated = False
     claimed_at = moment()
 
-    def work(connection: Connection) -> list[Row[Any]]:
+    taken: list[tuple[ClaimedItem, bytes | None]] = []  # each with its sealed data
+
+    def work(connection: Connection) -> None:
         nonlocal is_repeated, claimed_at
         # A commit whose answer was lost: what it took must not wait for the claim to run out, beside a second take.
         if is_repeated and (held := due.list_held(connection, claim_id)):
-            return held
+            taken[:] = [one for one in taken if one[0].id in held]
+            return
         is_repeated = True
         claimed_at = moment()
+        taken.clear()
         now = db_now(connection)
         until = now + timedelta(seconds=claim_s)
-        if is_idle:
-            alone = due.lock_alone(connection, instance_id, now)
-            if alone:
-                return _hold(connection, alone, claim_id, until)
-        taken: list[Row[Any]] = []
+
+        def hold(rows: list[Row[Any]]) -> None:
+            claimed = [(_to_item(row, claim_id), row.sealed) for row in rows]
+            marked = [(replace(item, mark=item.notes.sent or mark(item)), sealed) for item, sealed in claimed]
+            _hold(connection, [item for item, _ in marked], until)
+            taken.extend(marked)
+
+        if is_idle and (alone := due.lock_alone(connection, instance_id, now)):
+            hold(alone)
+            return
         waiting = due.list_open_jobs(connection, instance_id, now)
         while waiting and (room := count - len(taken)):
             share = max(1, room // len(waiting))
             asked = waiting[:room]
-            rows = _hold(connection, due.lock_shares(connection, asked, share, now), claim_id, until)
-            taken += rows
+            rows = due.lock_shares(connection, asked, share, now)
+            hold(rows)
             given = Counter(row.job_id for row in rows)
             waiting = waiting[room:] + [job for job in asked if given[job.id] == share]
-        return taken
 
-    rows = writing(engine, work)
-    return claimed_at, [_to_item(row, claim_id, sealer) for row in rows]
+    writing(engine, work)
+    return claimed_at, [_open(item, sealed, sealer) for item, sealed in taken]
 
 
 # Made once: to make a statement anew costs more than to run it.
 _HOLD = (
     update(items)
     .where(items.c.id.in_(bindparam("held_ids", expanding=True)))
-    .values(state=ItemState.RUNNING, claim_id=bindparam("by_claim"), claim_until=bindparam("until"))
+    .values(
+        state=ItemState.RUNNING,
+        claim_id=bindparam("by_claim"),
+        claim_until=bindparam("until"),
+        sent=bindparam("mark"),
+    )
 )
 
 
-def _hold(connection: Connection, rows: list[Row[Any]], claim_id: str, until: datetime) -> list[Row[Any]]:
-    if rows:
-        held = {"held_ids": [row.id for row in rows], "by_claim": claim_id, "until": until}
-        connection.execute(_HOLD, held)
-    return rows
+def _hold(connection: Connection, claimed: Sequence[ClaimedItem], until: datetime) -> None:
+    by_mark: dict[str, list[ClaimedItem]] = {}
+    for item in claimed:
+        by_mark.setdefault(item.mark, []).append(item)
+    for mark, alike in by_mark.items():
+        held = {"held_ids": [item.id for item in alike], "by_claim": alike[0].claim_id}
+        connection.execute(_HOLD, held | {"until": until, "mark": mark})
 
 
-def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
+def _open(item: ClaimedItem, sealed: bytes | None, sealer: Sealer) -> ClaimedItem:
+    secrets = sealer.find(sealed, job_id=item.job_id, row_number=item.row_number)
+    return replace(item, secrets=secrets)
+
+
+def _to_item(row: Row[Any], claim_id: str) -> ClaimedItem:
     account = None
     if row.account_name is not None:
         account = NewAccount(row.account_name, row.account_description, row.account_timezone)
@@ -150,6 +176,7 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         id=row.id,
         instance_id=row.instance_id,
         job_id=row.job_id,
+        operation=row.operation,
         row_number=row.row_number,
         claim_id=claim_id,
         account_id=row.account_id,
@@ -164,7 +191,7 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         attempts=row.attempts,
         is_called_off=row.job_state == JobState.CANCELLED,
         options=due.read_options(row),
-        secrets=sealer.find(row.sealed, job_id=row.job_id, row_number=row.row_number),
+        secrets=None,
         is_alone=row.deaths >= DEATHS_UNTIL_ALONE,
     )
 
@@ -203,7 +230,7 @@ def _read_notes(row: Row[Any]) -> Notes:
         account_exists=row.account_exists,
         account_created=row.account_created,
         steps_done=tuple(row.steps_done or ()),
-        sent=row.sent,
+        sent=None if row.sent == NOTHING else row.sent,
         highest_id=(row.seen or {}).get("highest_id"),
         account_connector_id=row.account_connector_id,
     )
@@ -215,6 +242,12 @@ class Hold:
 
     item: ClaimedItem
     notes: Notes
+
+
+def _write_hold(hold: Hold, until: datetime) -> dict[str, Any]:
+    held = {"id": hold.item.id, "claim_id": hold.item.claim_id, "until": until}
+    # Of an item in hand it is always said what was sent of it, and be it nothing.
+    return held | write_notes(hold.notes) | {"sent": hold.notes.sent or NOTHING}
 
 
 def _make_prolonging(given: Mapping[str, Any]) -> Any:
@@ -250,13 +283,7 @@ def prolong(
         mine = [hold for hold in holds if _key(hold.item) in held]
         asked_at = moment()
         until = db_now(connection) + timedelta(seconds=claim_s)
-        _PROLONG.run(
-            connection,
-            [
-                {"id": hold.item.id, "claim_id": hold.item.claim_id, "until": until} | write_notes(hold.notes)
-                for hold in mine
-            ],
-        )
+        _PROLONG.run(connection, [_write_hold(hold, until) for hold in mine])
         standings = _standings(connection, {hold.item.job_id for hold in mine})
         return asked_at, [
             standings[hold.item.job_id] if _key(hold.item) in held else Standing.LOST for hold in holds

@@ -52,6 +52,7 @@ _LATEST_FIRST = (items.c.due_at.desc(), items.c.id)
 _OF_JOB = (
     jobs.c.state.label("job_state"),
     jobs.c.instance_id,
+    jobs.c.operation,
     jobs.c.options,
     jobs.c.look_first,
     jobs.c.skip_if_present,
@@ -177,10 +178,10 @@ def lock_alone(connection: Connection, instance_id: str, now: datetime) -> list[
     return [] if item_id is None else list(connection.execute(_WHOLE, {"item_id": item_id}))
 
 
-def list_held(connection: Connection, claim_id: str) -> list[Row[Any]]:
+def list_held(connection: Connection, claim_id: str) -> set[int]:
     """The items that are held under this claim already; found among those in hand, which are few."""
-    whole = select(items, *_OF_JOB).join(jobs, _IS_OF_JOB)
-    return list(connection.execute(whole.where(IS_RUNNING, items.c.claim_id == claim_id)))
+    held = select(items.c.id).where(IS_RUNNING, items.c.claim_id == claim_id)
+    return set(connection.execute(held).scalars())
 
 
 def lock_shares(

@@ -73,7 +73,12 @@ _UPDATES: dict[type, UpdateOfMany] = {
     Installed: _update_for(
         _WHY
         | _ENDED
-        | {"outcome": String(), "is_authenticated": Boolean(), "differs": JSON(none_as_null=True)},
+        | {
+            "outcome": String(),
+            "is_authenticated": Boolean(),
+            "is_ours": Boolean(),
+            "differs": JSON(none_as_null=True),
+        },
         **_OVER,
         state=ItemState.INSTALLED,
         sealed=None,  # no secret of an installed item stays in the database
@@ -115,6 +120,7 @@ def _to_values(item: ClaimedItem, verdict: Verdict, now: datetime) -> dict[str, 
                 "http_status": None,
                 "account_connector_id": verdict.account_connector_id,
                 "is_authenticated": verdict.is_authenticated,
+                "is_ours": verdict.is_ours,
                 "differs": list(verdict.differs),
             }
         case GiveUp():

@@ -83,6 +83,11 @@ class FailureReason:
     example_account_id: str
     advice: Annotated[str, Field(description="What to do about it.")]
 
+    @property
+    def title(self) -> str:
+        """What happened, whatever the message says of it."""
+        return of_code(self.code).title
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomeCount:

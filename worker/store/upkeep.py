@@ -4,15 +4,16 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, or_, select, update
+from sqlalchemy import Connection, Engine, and_, func, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
+from worker.domain.steps import LEAVE_THE_TARGET_ALONE, NOTHING
 from worker.domain.words import CANCELLED_UNSENT, CODES
-from worker.store.endings import Ended, end_jobs, lock_jobs
-from worker.store.new_rows import HELD_UNTIL
+from worker.store.endings import JobEnd, end_jobs, lock_jobs
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
+    HELD_UNTIL,
     IS_HELD,
     IS_KEPT,
     IS_QUEUED,
@@ -54,11 +55,16 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
         )
         back = [row.id for row in lost if row.deaths < DEATHS_UNTIL_ALONE]
         dead = [row for row in lost if row.deaths >= DEATHS_UNTIL_ALONE]
-        may_have_been_sent: dict[str, Any] = {
+        taken_back: dict[str, Any] = {
             "claim_id": None,
             "claim_until": None,
             "must_look": True,
-            "maybe_sent": True,
+            # What was sent is written down before each call. A worker of the version before keeps no such note, so what
+            # it did is not known.
+            "maybe_sent": or_(
+                items.c.maybe_sent, items.c.sent.is_(None), items.c.sent.not_in(LEAVE_THE_TARGET_ALONE)
+            ),
+            "sent": func.nullif(items.c.sent, NOTHING),
             "deaths": items.c.deaths + 1,
         }
         if back:
@@ -69,7 +75,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "code": Code.RESCUED,
                 "message": CODES[Code.RESCUED].title,
             }
-            _update(connection, back, may_have_been_sent | queued)
+            _update(connection, back, taken_back | queued)
         if dead:
             failed = {
                 "state": ItemState.FAILED,
@@ -81,7 +87,7 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "reason": _to_failure(dead[0]).reason,
                 "settled_at": now,
             }
-            _update(connection, [row.id for row in dead], may_have_been_sent | failed)
+            _update(connection, [row.id for row in dead], taken_back | failed)
             _count_failed(connection, dead, now)
         _count_rescues(connection, Counter(row.job_id for row in lost))
         return len(lost)
@@ -145,10 +151,10 @@ def name_reasons(engine: Engine) -> int:
     return writing(engine, work)
 
 
-def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[Ended]:
+def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[JobEnd]:
     """Complete or pause every job whose counters say so; which. Usually the settle has done it already."""
 
-    def work(connection: Connection) -> list[Ended]:
+    def work(connection: Connection) -> list[JobEnd]:
         unfinished = (
             select(jobs.c.id)
             .where(

@@ -20,8 +20,10 @@ from worker.domain.options import JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
 from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
+from worker.operations.install import INSTALL
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
-from worker.store.loading import Loader, NewJob, ensure_instance
+from worker.store.instances import ensure_instance
+from worker.store.loading import Loader, NewJob
 from worker.store.meeting import Waiting
 from worker.store.schema import upgrade
 from worker.store.sealing import Sealer
@@ -254,6 +256,7 @@ def take(
     engine: Engine, count: int = 100, *, is_idle: bool = False, claim_s: float = 60, **more: Any
 ) -> list[ClaimedItem]:
     asked = {"instance_id": INSTANCE, "count": count, "claim_s": claim_s, "is_idle": is_idle}
+    asked["mark"] = lambda item: INSTALL.first_mark(item, max_attempts=8)
     _, taken = claim(engine, SEALER, **asked | more, moment=Clock().moment)
     return taken
 

@@ -12,6 +12,7 @@ def claimed_item(**fields: Any) -> ClaimedItem:
         "id": 1,
         "instance_id": "instance-a",
         "job_id": "261121-abc",
+        "operation": "install",
         "row_number": 2,
         "claim_id": "claim-1",
         "account_id": "acme",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.states import JobState, PauseReason
-from worker.jobs.standing import Going
+from worker.jobs.going import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint
 from worker.web.pages.progress import JobShown, PaceKnown
@@ -229,14 +229,14 @@ def test_each_reason_has_its_message_what_to_do_and_its_key():
             "Give the row another name in the result file, and hand that in as a new job.",
         ),
     ]
-    look = JobShown(replace(JOB, failed=12), NOW, failure_groups=groups)
+    look = JobShown(replace(JOB, failed=12), NOW, failures=groups)
     first, second = look.failures
-    assert (first.key, first.heading, first.message) == (
+    assert (first.reason, first.title, first.message) == (
         "3f9a0c12",
         "Cyclr refused it for good",
-        "The account is suspended.",
+        "the account is suspended",
     )
-    assert (second.heading, second.example_row) == ("the name is taken in the account", 4)
+    assert (second.title, second.example_row) == ("the name is taken in the account", 4)
     assert look.other_failures == 10
 
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from fastapi import Form, Path, Query
 
+from worker.domain.options import AS_WRITTEN_COLUMNS
 from worker.domain.reasons import KEY_PATTERN
-from worker.intake.rows import AS_WRITTEN_COLUMNS
 from worker.web.faults import JOB_ID, NO_NUL, UPLOAD_ID
 
 LARGEST_ROW = 2_147_483_647

@@ -4,7 +4,6 @@ import hashlib
 import re
 
 from worker.bootstrap.place import Place
-from worker.jobs.standing import refusal_in_words
 from worker.jobs.views import Job, view_job
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_item, find_job
@@ -33,7 +32,7 @@ def require_own_job(place: Place, job_id: str) -> JobStatus:
 
 def wrong_state(place: Place, job_id: str, deed: str) -> HttpError:
     """`deed`: as in "it cannot be paused"."""
-    return HttpError(409, "wrong_state", refusal_in_words(require_job(place, job_id), deed))
+    return HttpError(409, "wrong_state", require_job(place, job_id).cannot_be(deed))
 
 
 def show_job(place: Place, job: JobStatus) -> Job:

@@ -18,7 +18,6 @@ from worker.web.api.parameters import JobId, RowNumber
 from worker.web.api.showing import require_job
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
-from worker.web.pages.progress import can_be_retried
 from worker.web.pages.rendering import Notice, render, with_names
 
 router = APIRouter()
@@ -62,7 +61,7 @@ def item_page(
             *map(_attempt, attempts),
             *_what_comes(job, item),
         ],
-        can_retry=is_ours and item.state in (ItemState.FAILED, ItemState.CANCELLED) and can_be_retried(job),
+        can_retry=is_ours and item.state in (ItemState.FAILED, ItemState.CANCELLED) and job.can_be_retried,
     )
 
 

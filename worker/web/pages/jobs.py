@@ -2,28 +2,25 @@
 
 import asyncio
 import re
-from contextlib import suppress
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from worker.bootstrap.place import Place
-from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
+from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.wording import rate, sentence
-from worker.jobs.away import why_nobody_calls
-from worker.jobs.standing import how_it_goes, is_ending
+from worker.jobs.going import how_it_goes
 from worker.store.connectors import asks_customers
-from worker.store.jobs import JobStatus, list_warnings, read_in_hand
+from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
-from worker.store.next_step import find_next_step
 from worker.store.tallies import FailurePlace, list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.api.showing import require_job
 from worker.web.faults import FAILURE_PLACE
 from worker.web.guards import GivenPlace, PageReader
-from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown, ReasonShown
+from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import address, render, render_and_tell
 from worker.web.pages.rows import AskedRows, rows_of
 
@@ -119,7 +116,7 @@ async def _job_now(place: Place, job_id: str) -> JobShown:
     """The job as it stands now, at constant cost. Raises: HttpError (404)."""
     shown = await asyncio.to_thread(_read_job, place, job_id)
     if shown.job.state is JobState.RUNNING and shown.other_host is None:
-        shown.calls, shown.calls_note = await _calls(place)
+        shown.calls, shown.calls_note = await _calls(place, shown.job.instance_id)
     return shown
 
 
@@ -127,7 +124,7 @@ def _read_job(place: Place, job_id: str) -> JobShown:
     engine = place.database.engine
     job, now = require_job(place, job_id), place.clock.now()
     points = list_pace(engine, job_id)
-    is_moving = job.state is JobState.RUNNING or is_ending(job)
+    is_moving = job.state is JobState.RUNNING or job.is_ending
     step = None
     if is_moving:
         step = find_next_step(engine, job, workers_began_ago_s=place.find_workers_began_ago_s())
@@ -138,7 +135,7 @@ def _read_job(place: Place, job_id: str) -> JobShown:
         in_hand=read_in_hand(engine, job_id),
         other_host=_other_host(job, place),
         pace_points=points,
-        failure_groups=list_failures(engine, job_id, limit=SHOWN_REASONS) if job.failed else (),
+        failures=list_failures(engine, job_id, limit=SHOWN_REASONS) if job.failed else (),
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )
     if step is not None and shown.stands_still:
@@ -146,17 +143,15 @@ def _read_job(place: Place, job_id: str) -> JobShown:
     return shown
 
 
-async def _calls(place: Place) -> tuple[str | None, str]:
+async def _calls(place: Place, instance_id: str) -> tuple[str | None, str]:
     """The rate of calls now, and what holds it back."""
-    with suppress(CyclrError):
-        _, limiter = await place.cyclr()
-        try:
-            state = await limiter.state()
-        except LimiterAway as away:
-            return "none", nobody_calls(why_nobody_calls(away))
-        figure = f"{rate(state.rate_per_second)}/s" if state.may_call else "none"
-        return figure, state.holds_back or f"at most, for all jobs together{state.pace.whose}"
-    return None, ""
+    state = await place.limiter_state(instance_id)
+    if state is None:
+        return None, ""
+    if isinstance(state, ServerFault):
+        return "none", nobody_calls(state)
+    figure = f"{rate(state.rate_per_second)}/s" if state.may_call else "none"
+    return figure, state.holds_back or f"at most, for all jobs together{state.pace.whose}"
 
 
 @router.get("/jobs/{job_id}/failures")
@@ -186,7 +181,7 @@ def failures_page(
         "pages/failures.html",
         section="jobs",
         shown=JobShown(job, place.clock.now(), other_host=_other_host(job, place)),
-        reasons=[ReasonShown.of(group) for group in shown],
+        reasons=shown,
         previous=previous,
         next=following,
     )

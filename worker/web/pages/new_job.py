@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 
@@ -16,7 +16,7 @@ from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.options import RunOptions, find_unfinished
-from worker.store.uploads import Upload
+from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
 from worker.web.files import attachment
@@ -92,6 +92,29 @@ async def template_file(connector: PageText, caller: PageWriter, place: GivenPla
     return PlainTextResponse(template(found), media_type="text/csv; charset=utf-8", headers=headers)
 
 
+def _options_of_address(
+    connector: PageText = "", as_written: Annotated[frozenset[AsWritten], Query()] = frozenset()
+) -> RunOptions:
+    return RunOptions(connector=connector.strip() or None, as_written=as_written)
+
+
+def _options_of_form(
+    connector: FormText = "",
+    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
+    first: FormText = "",
+    skip_invalid: Annotated[str, Form()] = "",
+    look_first: Annotated[str, Form()] = "",
+) -> RunOptions:
+    """Raises: HttpError (422)."""
+    return RunOptions(
+        connector=connector.strip() or None,
+        skip_invalid=bool(skip_invalid),
+        look_first=bool(look_first),
+        first=to_count(first),
+        as_written=as_written,
+    )
+
+
 @router.get("/uploads/{upload_id}")
 async def upload_page(
     request: Request,
@@ -99,8 +122,7 @@ async def upload_page(
     caller: PageWriter,
     place: GivenPlace,
     handing_in: GivenHandingIn,
-    connector: PageText = "",
-    as_written: Annotated[frozenset[AsWritten], Query()] = frozenset(),
+    options: Annotated[RunOptions, Depends(_options_of_address)],
 ) -> Response:
     """How the check stands, what it found, how the start stands; where it has become a job, the way there."""
     start = handing_in.find_start(upload_id)
@@ -110,7 +132,6 @@ async def upload_page(
         done = "started" if started.is_new else "known"
         return tell_there(request, _go_to(request, job_page), job_page, done)
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
-    options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     is_starting = start is not None and not start.is_done
     if start is not None and is_starting:
         check = Check.running(start.progress)
@@ -136,12 +157,10 @@ async def check_again(
     upload_id: UploadId,
     caller: PageWriter,
     handing_in: GivenHandingIn,
-    connector: FormText = "",
-    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
+    options: Annotated[RunOptions, Depends(_options_of_form)],
 ) -> Response:
     """Once more, where a check failed."""
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
-    options = RunOptions(connector=connector.strip() or None, as_written=as_written)
     handing_in.check(upload, options)
     return RedirectResponse(_address(upload_id, options), status_code=303)
 
@@ -151,20 +170,9 @@ async def start_upload(
     upload_id: UploadId,
     caller: PageWriter,
     handing_in: GivenHandingIn,
-    connector: FormText = "",
-    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
-    first: FormText = "",
-    skip_invalid: Annotated[str, Form()] = "",
-    look_first: Annotated[str, Form()] = "",
+    options: Annotated[RunOptions, Depends(_options_of_form)],
 ) -> Response:
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
-    options = RunOptions(
-        connector=connector.strip() or None,
-        skip_invalid=bool(skip_invalid),
-        look_first=bool(look_first),
-        first=to_count(first),
-        as_written=as_written,
-    )
     await _wait_a_moment(handing_in.start(upload, options, api_key_id=caller.key_id))
     return RedirectResponse(_address(upload_id, options), status_code=303)
 

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from worker.domain import words
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words, rate, sentence
-from worker.jobs import standing
-from worker.jobs.standing import Going, is_ending
+from worker.jobs.going import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint
 from worker.web.pages.rendering import Notice
@@ -38,24 +37,6 @@ class Segment(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class ReasonShown:
-    """Failed rows of one reason. `key`: of their group; `example_row`: the first of them."""
-
-    key: str
-    heading: str
-    advice: str
-    message: str
-    count: int
-    example_row: int
-
-    @classmethod
-    def of(cls, group: FailureReason) -> "ReasonShown":
-        about = words.of_code(group.code)
-        message = sentence(group.message)
-        return cls(group.reason, about.title, about.advice, message, group.count, group.example_row)
-
-
-@dataclass(frozen=True, slots=True)
 class PaceKnown:
     """What of the chart a page has already: points of so many seconds each, the last one from `at` on. As a text: `1-1764511200`."""
 
@@ -80,7 +61,7 @@ class JobShown:
     going: Going = Going()  # noqa: RUF009 - it cannot be changed
     other_host: str | None = None
     pace_points: Sequence[PacePoint] = ()
-    failure_groups: Sequence[FailureReason] = ()
+    failures: Sequence[FailureReason] = ()
     pace_known: PaceKnown | None = None
     asks_customers: bool = False
     calls: str | None = None
@@ -100,10 +81,6 @@ class JobShown:
         return str(self.job.state)
 
     @property
-    def state_in_words(self) -> str:
-        return words.job_state(self.job.state, is_ending=is_ending(self.job))
-
-    @property
     def badge(self) -> tuple[str, str]:
         """The state as the style sheet knows it and the words for it: completed is green only where all is well."""
         if self.job.state is JobState.COMPLETED and self.job.failed:
@@ -112,7 +89,7 @@ class JobShown:
             return "refused", "completed, rows left out"
         if self.job.state is JobState.COMPLETED and self.job.to_authorise:
             return "to-authorise", "completed, to be authorised"
-        return self.state_name, self.state_in_words
+        return self.state_name, words.job_state(self.job.state, is_ending=self.job.is_ending)
 
     @property
     def is_over(self) -> bool:
@@ -130,14 +107,14 @@ class JobShown:
     @property
     def stands_still(self) -> bool:
         """Whether something is left to do and no row has ended lately."""
-        if self.job.state is not JobState.RUNNING and not is_ending(self.job):
+        if self.job.state is not JobState.RUNNING and not self.job.is_ending:
             return False
         ended = [point.at + timedelta(seconds=point.over_s) for point in self.pace_points[-1:]]
         return all(self.now - at > STANDS_STILL_AFTER for at in ended)
 
     @property
     def summary(self) -> str:
-        done, pause = standing.done_in_words(self.job), self.job.pause_message
+        done, pause = self.job.done_in_words, self.job.pause_message
         return f"{done} · {pause}" if pause else done
 
     @property
@@ -186,7 +163,7 @@ class JobShown:
             return Notice("warn", job.pause_advice, heading=sentence(job.pause_message))
         if job.state is JobState.LOADING:
             return Notice("", "It begins when all of them are.", heading="The rows are being written.")
-        if is_ending(job):
+        if job.is_ending:
             text = "Rows in hand are settled, and those that may have been sent are looked for."
             return Notice("", text, heading=f"Cancelled. {counted(job.left, 'row')} left to end.")
         return _how_it_ended(job) if job.state is JobState.COMPLETED else None
@@ -200,7 +177,7 @@ class JobShown:
 
     @property
     def can_retry(self) -> bool:
-        return bool(self.job.failed or self.job.cancelled) and can_be_retried(self.job)
+        return bool(self.job.failed or self.job.cancelled) and self.job.can_be_retried
 
     @property
     def deeds(self) -> list[tuple[str, str, str]]:
@@ -215,23 +192,13 @@ class JobShown:
         return []
 
     @property
-    def failures(self) -> list[ReasonShown]:
-        """The most frequent ones."""
-        return [ReasonShown.of(group) for group in self.failure_groups]
-
-    @property
     def other_failures(self) -> int:
         """Failed rows of no reason that is shown."""
-        return max(0, self.job.failed - sum(group.count for group in self.failure_groups))
+        return max(0, self.job.failed - sum(group.count for group in self.failures))
 
     @property
     def pace(self) -> dict[str, object]:
         return _pace(self.pace_points, self.job.finished_at or self.now, self.pace_known)
-
-
-def can_be_retried(job: JobStatus) -> bool:
-    """Whether rows of it may be tried again now."""
-    return job.state is not JobState.LOADING and not is_ending(job)
 
 
 def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
@@ -239,14 +206,14 @@ def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
     retrying = max(0, min(job.retrying - in_hand.tried, job.left - in_hand_now))
     held = min(job.held, job.left - in_hand_now - retrying)
     all_parts = (
-        Part("installed", "installed", job.installed - job.to_authorise),
-        Part("to-authorise", "installed, to be authorised", job.to_authorise),
-        Part("failed", "failed", job.failed),
-        Part("cancelled", "cancelled", job.cancelled),
-        Part("in-hand", "in hand", in_hand_now),
-        Part("retrying", "retrying", retrying),
-        Part("waiting", "waiting", job.left - in_hand_now - retrying - held),
-        Part("held", "held back", held),
+        Part("installed", words.ITEM_STATES["installed"], job.installed - job.to_authorise),
+        Part("to-authorise", f"installed, {words.ITEM_STATES['to-authorise']}", job.to_authorise),
+        Part("failed", words.ITEM_STATES["failed"], job.failed),
+        Part("cancelled", words.ITEM_STATES["cancelled"], job.cancelled),
+        Part("in-hand", words.ITEM_STATES["in-hand"], in_hand_now),
+        Part("retrying", words.ITEM_STATES["retrying"], retrying),
+        Part("waiting", words.ITEM_STATES["waiting"], job.left - in_hand_now - retrying - held),
+        Part("held", words.ITEM_STATES["held"], held),
     )
     always = {"failed"} if job.to_authorise else {"installed", "failed"}
     return [part for part in all_parts if part.count or part.name in always]

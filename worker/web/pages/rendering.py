@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worker.domain import words
-from worker.domain.wording import counted
+from worker.domain.wording import counted, sentence
 from worker.web.files import address_of
 from worker.web.guards import FORM_TOKEN, access_of, form_token, is_over_tls
 from worker.web.http_errors import HttpError
@@ -70,7 +70,13 @@ def _environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.globals["static"] = address_of
-    environment.filters |= {"number": "{:,}".format, "counted": counted, "moment": moment, "tag": _tag}
+    environment.filters |= {
+        "number": "{:,}".format,
+        "counted": counted,
+        "moment": moment,
+        "sentence": sentence,
+        "tag": _tag,
+    }
     return environment
 
 

@@ -11,12 +11,12 @@ from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
+from worker.domain.wording import sentence
 from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
 from worker.store.listing import Beginnings, Item, ItemFilter, SearchedItems, search_items
-from worker.store.tallies import find_failure
+from worker.store.tallies import FailureReason, find_failure
 from worker.web.api.parameters import PageText
-from worker.web.pages.progress import ReasonShown
 from worker.web.pages.rendering import address
 
 PAGE = 25
@@ -24,13 +24,13 @@ KEY = re.compile(KEY_PATTERN)
 # The filter's words -> what they mean in the table.
 STATES: dict[str, tuple[str, ItemFilter]] = {
     "": ("all", ItemFilter()),
-    "installed": ("installed", ItemFilter(state=ItemState.INSTALLED)),
-    "to-authorise": ("to be authorised", ItemFilter(to_authorise=True)),
-    "failed": ("failed", ItemFilter(state=ItemState.FAILED)),
-    "cancelled": ("cancelled", ItemFilter(state=ItemState.CANCELLED)),
-    "running": ("in hand", ItemFilter(state=ItemState.RUNNING)),
-    "retrying": ("retrying", ItemFilter(state=ItemState.QUEUED, tried=True)),
-    "queued": ("waiting", ItemFilter(state=ItemState.QUEUED, tried=False)),
+    "installed": (words.ITEM_STATES["installed"], ItemFilter(state=ItemState.INSTALLED)),
+    "to-authorise": (words.ITEM_STATES["to-authorise"], ItemFilter(to_authorise=True)),
+    "failed": (words.ITEM_STATES["failed"], ItemFilter(state=ItemState.FAILED)),
+    "cancelled": (words.ITEM_STATES["cancelled"], ItemFilter(state=ItemState.CANCELLED)),
+    "running": (words.ITEM_STATES["in-hand"], ItemFilter(state=ItemState.RUNNING)),
+    "retrying": (words.ITEM_STATES["retrying"], ItemFilter(state=ItemState.QUEUED, tried=True)),
+    "queued": (words.ITEM_STATES["waiting"], ItemFilter(state=ItemState.QUEUED, tried=False)),
 }
 
 
@@ -98,19 +98,17 @@ def _row_number(text: str) -> int | None:
 AskedRows = Annotated[RowsAsked, Depends(_rows_asked)]
 
 
-def rows_of(place: Place, job: JobStatus, reasons: Sequence[ReasonShown], asked: RowsAsked) -> RowsPage:
+def rows_of(place: Place, job: JobStatus, reasons: Sequence[FailureReason], asked: RowsAsked) -> RowsPage:
     engine = place.database.engine
     wanted = STATES[asked.state][1]
     narrowed = replace(wanted, reason=asked.reason or None)
     cell_at = find_position(job.columns, "reference")
     begins = Beginnings(asked.account, asked.reference if cell_at is not None else "", cell_at)
     found = search_items(engine, job.id, narrowed, begins, after=asked.after, before=asked.before, limit=PAGE)
-    chosen = {reason.key: f"{reason.count:,} × {reason.message}" for reason in reasons}
+    chosen = {reason.reason: f"{reason.count:,} × {sentence(reason.message)}" for reason in reasons}
     if asked.reason and asked.reason not in chosen:
         group = find_failure(engine, job.id, asked.reason)
-        chosen[asked.reason] = (
-            ReasonShown.of(group).message if group else f"{asked.reason}, which no row has now"
-        )
+        chosen[asked.reason] = sentence(group.message) if group else f"{asked.reason}, which no row has now"
     previous, following = _pages(asked, found)
     here = {"after": str(asked.after or ""), "before": "" if asked.before is None else str(asked.before)}
     return RowsPage(

@@ -14,7 +14,6 @@ from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState
 from worker.domain.wording import counted, in_words, sentence
-from worker.jobs.standing import is_ending, state_in_words
 from worker.store.jobs import JobStatus, count_in_hand
 from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
@@ -196,8 +195,8 @@ def do_retry(
 
 
 def _ask(request: Request, job: JobStatus, question: Question, states: set[JobState]) -> Response:
-    if job.state not in states or is_ending(job):
-        sentences = [f"The job is {state_in_words(job)}, so this cannot be done now."]
+    if job.state not in states or job.is_ending:
+        sentences = [f"The job is {job.state_in_words}, so this cannot be done now."]
         question = replace(question, can=False, asks_first=False, sentences=sentences)
     return render(request, "pages/confirm.html", section="jobs", job=job, question=question)
 

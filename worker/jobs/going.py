@@ -1,15 +1,12 @@
-"""How a job stands, in words that every surface shares."""
+"""How fast a job goes, and how long it will."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.domain import words
 from worker.domain.pace import NextStep
 from worker.domain.states import JobState
-from worker.domain.wording import counted
-from worker.store.jobs import JobStatus
-from worker.store.next_step import find_next_step
+from worker.store.jobs import JobStatus, find_next_step
 from worker.store.session import Engine
 from worker.store.tallies import PacePoint, list_pace
 
@@ -17,27 +14,6 @@ RATE_OVER_S = 30
 # A time left means something once rows have ended for so long, and so many.
 MEANS_AFTER_S = 10
 LEAST_ENDED = 5
-
-
-def state_in_words(job: JobStatus) -> str:
-    """`running`, `paused (somebody paused it)`."""
-    return words.job_state_and_why(job.state, job.pause_reason, is_ending=is_ending(job))
-
-
-def done_in_words(job: JobStatus) -> str:
-    """`10 of 40 rows done`. While its rows are still being written nobody knows how many there will be."""
-    if job.state is JobState.LOADING:
-        return "its rows are being written"
-    return f"{job.final:,} of {counted(job.total, 'row')} done"
-
-
-def is_ending(job: JobStatus) -> bool:
-    return job.state is JobState.CANCELLED and job.finished_at is None
-
-
-def refusal_in_words(job: JobStatus, deed: str) -> str:
-    """`deed`: as in "it cannot be paused"."""
-    return f"Job {job.id} cannot be {deed}: it is {state_in_words(job)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.cli.making import JOB as NEW
 from worker.domain.pace import NextStep
 from worker.domain.states import JobState
-from worker.jobs.standing import Going, done_in_words, how_it_goes
+from worker.jobs.going import Going, how_it_goes
 from worker.store.tallies import PacePoint
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -102,5 +102,5 @@ def test_a_job_works_while_it_runs():
 
 
 def test_a_job_that_is_being_written_has_no_number_of_rows_yet():
-    assert done_in_words(replace(NEW, state=JobState.LOADING, total=0)) == "its rows are being written"
-    assert done_in_words(JOB) == "42 of 100 rows done"
+    assert replace(NEW, state=JobState.LOADING, total=0).done_in_words == "its rows are being written"
+    assert JOB.done_in_words == "42 of 100 rows done"

@@ -8,14 +8,13 @@ from typing import Any
 from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import GateClosed
+from worker.cyclr.exchange import NextPermit
 from worker.cyclr.patience import Patience
 from worker.domain.connectors import Connector, ConnectorRef
-from worker.installing.permits import Permit
 from worker.store.connectors import JobConnector, fit, get_connector, put_release
 from worker.store.session import Engine
 
 InThread = Callable[..., Awaitable[Any]]
-NextPermit = Callable[[], Awaitable[Permit]]
 
 
 async def _give_back(seconds: float) -> None:
