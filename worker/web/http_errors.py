@@ -152,7 +152,9 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if answered.status_code == 500:
         # The route's pattern: an address may hold what is nobody's business.
         route = str(getattr(request.scope.get("route"), "path", "(none)"))
-        log.error("request_failed", path=route, error=type(error).__name__, where=where_it_was(error))
+        log.error(
+            "request_failed", path=route, error=type(error).__name__, where=where_it_was(error.__traceback__)
+        )
     if path.startswith(FOR_PROGRAMS):
         return problem_answer(answered)
     answer: Response = request.app.state.error_page(request, answered)
