@@ -1,7 +1,7 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
 from heapq import merge
@@ -14,6 +14,7 @@ from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted
 from worker.domain.words import BEING_WRITTEN, PAUSES, job_state_and_why
+from worker.store.due import read_options
 from worker.store.endings import pause, rest
 from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import db_now, reading, writing
@@ -69,6 +70,7 @@ class JobStatus:
     to_authorise: int = 0
     worked_s: float = 0.0
     working_since: datetime | None = None
+    options: JobOptions = field(default_factory=JobOptions)
 
     def worked_for_s(self, now: datetime) -> float:
         """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
@@ -176,7 +178,7 @@ def find_unfinished_jobs(
 
 def to_status(row: Row[Any]) -> JobStatus:
     """`row`: of `JOBS`."""
-    found = {field.name: row._mapping[field.name] for field in fields(JobStatus)}
+    found = {each.name: row._mapping[each.name] for each in fields(JobStatus)}
     reason = row.pause_reason
     return JobStatus(
         **found
@@ -184,6 +186,7 @@ def to_status(row: Row[Any]) -> JobStatus:
             "state": JobState(row.state),
             "pause_reason": PauseReason(reason) if reason else None,
             "columns": tuple(row.columns),
+            "options": read_options(row),
         }
     )
 

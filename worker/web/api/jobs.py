@@ -25,7 +25,7 @@ from worker.web.api.showing import (
 )
 from worker.web.files import attachment, download_name
 from worker.web.guards import GivenPlace, Reader
-from worker.web.http_errors import HttpError, error_answers
+from worker.web.http_errors import HttpError, error_answers, invalid_request
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {
@@ -189,7 +189,7 @@ def download_results(
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
         fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
-        raise HttpError(422, "invalid_request", "The request is not as expected.", errors=[fault])
+        raise invalid_request(fault)
     job = require_job(place, job_id)
     pieces: Iterator[str] = iter_result_file(
         place.database.engine, job_id, state=state, reason=reason, ways=WAYS

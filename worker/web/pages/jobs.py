@@ -2,17 +2,15 @@
 
 import asyncio
 import re
-from contextlib import suppress
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from worker.bootstrap.place import Place
-from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
+from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.wording import rate, sentence
-from worker.jobs.away import why_nobody_calls
 from worker.jobs.going import how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, list_warnings, read_in_hand
@@ -119,7 +117,7 @@ async def _job_now(place: Place, job_id: str) -> JobShown:
     """The job as it stands now, at constant cost. Raises: HttpError (404)."""
     shown = await asyncio.to_thread(_read_job, place, job_id)
     if shown.job.state is JobState.RUNNING and shown.other_host is None:
-        shown.calls, shown.calls_note = await _calls(place)
+        shown.calls, shown.calls_note = await _calls(place, shown.job.instance_id)
     return shown
 
 
@@ -146,17 +144,15 @@ def _read_job(place: Place, job_id: str) -> JobShown:
     return shown
 
 
-async def _calls(place: Place) -> tuple[str | None, str]:
+async def _calls(place: Place, instance_id: str) -> tuple[str | None, str]:
     """The rate of calls now, and what holds it back."""
-    with suppress(CyclrError):
-        _, limiter = await place.cyclr()
-        try:
-            state = await limiter.state()
-        except LimiterAway as away:
-            return "none", nobody_calls(why_nobody_calls(away))
-        figure = f"{rate(state.rate_per_second)}/s" if state.may_call else "none"
-        return figure, state.holds_back or f"at most, for all jobs together{state.pace.whose}"
-    return None, ""
+    state = await place.limiter_state(instance_id)
+    if state is None:
+        return None, ""
+    if isinstance(state, ServerFault):
+        return "none", nobody_calls(state)
+    figure = f"{rate(state.rate_per_second)}/s" if state.may_call else "none"
+    return figure, state.holds_back or f"at most, for all jobs together{state.pace.whose}"
 
 
 @router.get("/jobs/{job_id}/failures")
