@@ -23,7 +23,6 @@ from worker.cli.place import (
 from worker.cli.watching import say_end, see_through
 from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
-from worker.domain.wording import counted
 from worker.settings import load_settings
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
 from worker.store.listing import find_job
@@ -109,8 +108,7 @@ def cancel_command(job_id: JobArgument) -> None:
             job = require_job(place, job_id)
             say(f"Cancelled: {job.named}.")
             if job.finished_at is None:
-                left = counted(job.left, "row")
-                say(f"{left} left: those not sent are cancelled, the others are settled first.")
+                say(words.cancelling(job.left))
         say(f"What is installed stays. The results: cyclr-bulk results {job_id} -o FILE")
 
 

@@ -18,8 +18,7 @@ from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.going import Going, read_going
-from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
-from worker.store.next_step import find_next_step
+from worker.store.jobs import JobStatus, count_in_hand, find_next_step, get_job, pause_job
 from worker.store.session import Engine
 
 if TYPE_CHECKING:

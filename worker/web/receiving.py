@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from worker.jobs.views import Fault
-from worker.store.uploads import Upload
+from worker.store.submissions import Upload
 from worker.web.faults import known_name
 from worker.web.http_errors import HttpError, invalid_request
 from worker.web.waiting import UploadWriter, WaitingUploads

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from worker.bootstrap.place import Place
 from worker.clock import Moment
-from worker.cyclr.catalogue import first_account, iter_connectors
+from worker.cyclr.catalogue import CatalogueReader
 from worker.domain.connectors import Connector
 from worker.web.api.models import Connectors, to_connector
 from worker.web.api.parameters import Text
@@ -36,11 +36,12 @@ class Catalogue:
 
     async def _ask(self) -> list[Connector]:
         client, limiter = await self._place.cyclr()
-        account_id = await first_account(client, limiter.one)
+        reader = CatalogueReader(client, limiter.one)
+        account_id = await reader.first_account()
         if account_id is None:
             detail = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet."
             raise HttpError(409, "no_accounts", detail)
-        return [each async for each in iter_connectors(client, limiter.one, account_id)]
+        return [each async for each in reader.iter_connectors(account_id)]
 
 
 def _catalogue(request: Request) -> Catalogue:

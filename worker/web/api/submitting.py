@@ -18,10 +18,9 @@ from worker.intake import Unreadable
 from worker.intake.findings import Rejected
 from worker.jobs.options import OPTIONS, RunOptions
 from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
-from worker.store import idempotency
-from worker.store.idempotency import LONGEST_KEY
+from worker.store import submissions
 from worker.store.listing import find_job
-from worker.store.uploads import Upload
+from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
 from worker.web.api.models import (
     Submitted,
@@ -300,8 +299,8 @@ async def _start(
     if key is None:
         return await handing_in.start(upload, options, api_key_id=caller.key_id).wait()
     engine = place.database.engine
-    known_as = idempotency.Request(caller.key_id, key, received.hash)
-    known = await run_in_threadpool(idempotency.begin_request, engine, known_as)
+    known_as = submissions.Request(caller.key_id, key, received.hash)
+    known = await run_in_threadpool(submissions.begin_request, engine, known_as)
     match known.state:
         case "other":
             detail = "This Idempotency-Key came with another request before: use a new one for each."
@@ -320,13 +319,13 @@ async def _start(
         deed = handing_in.start(upload, options, api_key_id=caller.key_id)
         started = await _prolonging(place, known_as, deed)
     except BaseException:
-        await run_in_threadpool(idempotency.give_up_request, engine, known_as)
+        await run_in_threadpool(submissions.give_up_request, engine, known_as)
         raise
-    await run_in_threadpool(idempotency.complete_request, engine, known_as, started.job.id)
+    await run_in_threadpool(submissions.complete_request, engine, known_as, started.job.id)
     return started
 
 
-async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]) -> T:
+async def _prolonging(place: Place, known_as: submissions.Request, deed: Deed[T]) -> T:
     """The deed's result; while it goes on, nobody takes the request for abandoned."""
     while True:
         try:
@@ -334,7 +333,7 @@ async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]
         except TimeoutError:
             if deed.is_done:
                 return deed.result()
-            await run_in_threadpool(idempotency.prolong_request, place.database.engine, known_as)
+            await run_in_threadpool(submissions.prolong_request, place.database.engine, known_as)
 
 
 def _problems_in_file(error: Unreadable | Rejected) -> HttpError:

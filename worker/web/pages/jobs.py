@@ -13,9 +13,8 @@ from worker.domain.states import JobState
 from worker.domain.wording import rate, sentence
 from worker.jobs.going import how_it_goes
 from worker.store.connectors import asks_customers
-from worker.store.jobs import JobStatus, list_warnings, read_in_hand
+from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
-from worker.store.next_step import find_next_step
 from worker.store.tallies import FailurePlace, list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.api.showing import require_job
