@@ -11,8 +11,8 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
+from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
-from worker.cli.outcome import require_result_path
 from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
 from worker.clock import Clock

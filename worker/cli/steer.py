@@ -10,11 +10,16 @@ from typing import Annotated
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.consent import agrees, can_ask
-from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say, say_all
+from worker.cli.exits import NOTHING_DONE, STOPPED, agrees, can_ask, failures_in_words, say, say_all
 from worker.cli.options import CodesOption, JobArgument, ReasonOption, YesOption
-from worker.cli.place import opened_place, require_job, require_reason
-from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
+from worker.cli.place import (
+    NotInThisState,
+    OtherInstance,
+    UnknownJob,
+    opened_place,
+    require_job,
+    require_reason,
+)
 from worker.cli.watching import say_end, see_through
 from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
