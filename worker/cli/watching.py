@@ -18,8 +18,7 @@ from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.jobs.away import why_nobody_calls
 from worker.jobs.going import Going, read_going
-from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
-from worker.store.next_step import find_next_step
+from worker.store.jobs import JobStatus, count_in_hand, find_next_step, get_job, pause_job
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
@@ -34,9 +33,9 @@ import typer
 from worker.bootstrap.place import Place
 from worker.cli.exits import STOPPED, failures_in_words
 from worker.cli.options import JobArgument
-from worker.cli.outcome import say_outcome
 from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
+from worker.cli.report import say_outcome
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.pace import NextStep
 from worker.domain.states import JobState
-from worker.store.jobs import JobStatus
-from worker.store.next_step import find_next_step
+from worker.store.jobs import JobStatus, find_next_step
 from worker.store.session import Engine
 from worker.store.tallies import PacePoint, list_pace
 

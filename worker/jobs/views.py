@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.domain.options import JobOptions
 from worker.domain.pace import LimiterState
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import ServerFault
@@ -79,6 +80,7 @@ class Job(BaseModel):
 
     id: str = Field(examples=["261121-k3x9qd"])
     operation: str = Field(description="What it does to its rows.", examples=["install"])
+    options: JobOptions = Field(description="What it was begun with, beside the connector and `first`.")
     state: JobState
     pause_reason: PauseReason | None
     pause_message: str | None

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator
 from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState
 from worker.domain.words import advice, item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
-from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import reading
-from worker.store.tables import IS_FAILED, IS_FORGOTTEN, IS_QUEUED, attempts, items, jobs
+from worker.store.tables import HELD_UNTIL, IS_FAILED, IS_FORGOTTEN, IS_QUEUED, attempts, items, jobs
 
 PAGE = 1_000
 ALL_ROW_NUMBERS = 1_000_000_000
@@ -41,6 +40,8 @@ class Item(BaseModel):
     reason: str | None = Field(description="Failed: the key of its reason, as in `failures`.")
     attempts: int
     tried: bool = Field(description="Whether an attempt at it has ended.")
+    steps_done: list[str] = Field(description="What is known to be done: account, connector.")
+    sent: str | None = Field(description="The step whose call may have gone out and was not answered.")
     must_look: bool = Field(description="Whether its account is looked into before anything is sent again.")
     due_at: datetime | None = Field(
         description="When it is tried next; null: it is final, in hand or held back."
@@ -53,6 +54,11 @@ class Item(BaseModel):
     differs: list[str] | None = Field(description="What was there already and differs from the row.")
     account_created: bool
     settled_at: datetime | None
+
+    @field_validator("steps_done", mode="before")
+    @classmethod
+    def _none_done(cls, value: list[str] | None) -> list[str]:
+        return value or []
 
     @computed_field(description="What to do about it; null: nothing.")  # type: ignore[prop-decorator]
     @property

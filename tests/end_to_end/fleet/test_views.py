@@ -1,5 +1,6 @@
 """A command with `--json` and the API say the same of the same job and of the same row, name by name and value by value."""
 
+import csv
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +13,16 @@ from sqlalchemy import insert, update
 
 from tests.end_to_end.fleet.fleet import Fleet, open_fleet
 from tests.end_to_end.fleet.web import launch_web
-from tests.integration.store.databases import OTHER_INSTANCE, Loads, ago, change_job, end, set_state, take
+from tests.integration.store.databases import (
+    OTHER_INSTANCE,
+    Loads,
+    ago,
+    change_items,
+    change_job,
+    end,
+    set_state,
+    take,
+)
 from tests.plain_http import http_client
 from tests.postgres import Databases
 from worker.domain.scopes import Scope
@@ -97,6 +107,7 @@ def test_a_job_whose_rows_are_being_written(faces: Faces) -> None:
     set_state(faces.engine, job_id, JobState.LOADING)
     job = in_full(faces, job_id)
     assert (job["state"], job["operation"], job["handed_in_by"]) == ("loading", "install", None)
+    assert job["options"] == {"skip_invalid": False, "look_first": False, "if_present": "install"}
 
 
 def test_a_job_that_runs_with_its_pace_its_rows_in_hand_and_why_rows_failed(faces: Faces) -> None:
@@ -205,8 +216,8 @@ def test_the_list_of_jobs(faces: Faces) -> None:
     assert len(listed) >= 3
 
 
-def test_rows_in_every_state_and_each_attempt(faces: Faces) -> None:
-    job_id = faces.job(8, first=7)
+def test_rows_in_every_state_and_each_attempt(faces: Faces, tmp_path: Path) -> None:
+    job_id = faces.job(9, first=7)
     created, recovered, adopted, failed, retried, unclear, _ = faces.take(7)
     end(
         faces.engine,
@@ -217,6 +228,8 @@ def test_rows_in_every_state_and_each_attempt(faces: Faces) -> None:
         (retried, RetryAt(300.0, Code.UNREACHABLE, "no route")),
         (unclear, LookFirst(300.0, Code.NO_ANSWER, "no answer")),
     )
+    change_items(faces.engine, job_id, unclear.row_number, steps_done=["account"], sent="connector")
+    change_items(faces.engine, job_id, unclear.row_number + 3, state="held", held_for="wave")
     listed = faces.get(f"/v1/jobs/{job_id}/items")["items"]
     assert faces.fleet.say("items", job_id, "--json").lines() == listed
     assert [(row["state"], row["outcome"], row["code"], row["must_look"]) for row in listed] == [
@@ -228,12 +241,30 @@ def test_rows_in_every_state_and_each_attempt(faces: Faces) -> None:
         ("queued", None, "no_answer", True),
         ("running", None, None, False),
         ("queued", None, None, False),
+        ("held", None, None, False),
     ]
-    # Only what waits for its time has one: the last one is held back.
-    assert [row["due_at"] is not None for row in listed] == [False] * 4 + [True, True, False, False]
+    assert [(row["steps_done"], row["sent"]) for row in listed[4:6]] == [
+        ([], None),
+        (["account"], "connector"),
+    ]
+    # Only what waits for its time has one: the last two are held back.
+    assert [row["due_at"] is not None for row in listed] == [False] * 4 + [True, True, False, False, False]
     for row in listed:
         shown = faces.get(f"/v1/jobs/{job_id}/items/{row['row']}")
         assert {name: shown[name] for name in row} == row
         assert len(shown["history"]) == row["attempts"]
     [reason] = faces.fleet.say("failures", job_id, "--json").lines()
     assert faces.get(f"/v1/jobs/{job_id}/failures")["reasons"] == [reason]
+
+    # A result file says it in texts.
+    path = tmp_path / "results.csv"
+    assert faces.fleet.say("results", job_id, "-o", path).code == 0
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        written = list(csv.DictReader(text))
+    for row, line in zip(listed, written, strict=True):
+        texts = ("state", "outcome", "code", "account_connector_id")
+        assert [line[f"_{name}"] for name in texts] == [str(row[name] or "") for name in texts]
+        assert (line["_row"], line["_attempts"]) == (str(row["row"]), str(row["attempts"]))
+        assert (line["_differs"], line["_account_created"]) == (", ".join(row["differs"] or ()), "no")
+        assert (row["message"] or "") in line["_message"]
+        assert (row["advice"] or "") in line["_message"]

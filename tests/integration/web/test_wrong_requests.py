@@ -227,7 +227,9 @@ def test_parameters_are_told_in_the_same_words(office: Office) -> None:
         {"column": "limit", "message": "expected a whole number, got a text"},
     ]
     results = office.client.get(f"/v1/jobs/{office.job_id}/results.csv", params={"state": "gone"})
-    expected = "expected one of queued, running, installed, failed, cancelled, refused, got another text"
+    expected = (
+        "expected one of held, queued, running, installed, failed, cancelled, refused, got another text"
+    )
     assert refused(results, 422, "invalid_request") == [{"column": "state", "message": expected}]
     items = office.client.get(f"/v1/jobs/{office.job_id}/items", params={"reason": "refused"})
     expected = "expected the 8 letters and digits of a reason's key, got another text"

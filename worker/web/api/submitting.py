@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
@@ -19,20 +18,13 @@ from worker.intake import Unreadable
 from worker.intake.findings import Rejected
 from worker.jobs.options import OPTIONS, RunOptions
 from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
-from worker.store import idempotency
-from worker.store.idempotency import LONGEST_KEY
+from worker.store import submissions
 from worker.store.listing import find_job
-from worker.store.uploads import Upload
+from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
-from worker.web.api.models import (
-    Submitted,
-    Validation,
-    to_fault,
-    to_validation,
-)
 from worker.web.api.parameters import AsWritten
-from worker.web.faults import NO_NUL, VISIBLE_ASCII, known_name
-from worker.web.faults import to_fault as to_fault_of_request
+from worker.web.api.validation import WAYS, Validation
+from worker.web.faults import NO_NUL, ONCE, VISIBLE_ASCII, known_name, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
     Deed,
@@ -41,7 +33,7 @@ from worker.web.handing_in import (
     Started,
     require_installable,
 )
-from worker.web.http_errors import HttpError, error_answers
+from worker.web.http_errors import HttpError, error_answers, invalid_request
 from worker.web.json_items import JobBody
 from worker.web.json_reader import MOST_ITEMS
 from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
@@ -119,10 +111,6 @@ class NewJobItems(BaseModel):
     )
 
 
-class _ListOptions(BaseModel):
-    options: NewJobOptions
-
-
 class NewJobForm(NewJobOptions):
     """A file, and the options as fields beside it. A list may be one field with commas, or several fields."""
 
@@ -138,17 +126,20 @@ class Asked(NewJobOptions):
     validate_only: bool = Field(False, description="All checks, and nothing is created.")
 
 
+class Submitted(JobWithWarnings):
+    """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
+
+    comments: int = Field(description="Lines that begin with #; left out.")
+    empty: int = Field(description="Empty lines; left out.")
+
+
 @dataclass
 class Received:
-    """A request that has come whole. `hash`: of all that it asks for. `is_list`: it named items, and was no file."""
+    """A request that has come whole. `hash`: of all that it asks for."""
 
     upload: Upload
-    options: NewJobOptions
+    options: RunOptions
     hash: str
-    is_list: bool
-
-    def to_run_options(self) -> RunOptions:
-        return replace(self.options.to_run_options(), is_list=self.is_list)
 
 
 @router.post(
@@ -213,14 +204,12 @@ async def submit(
     be lost."""
     received = await _receive(request, handing_in, caller, asked)
     try:
-        with _problems_in_words():
-            if asked.validate_only:
-                response.status_code = 200
-                options = received.to_run_options()
-                checked = await handing_in.check(received.upload, options).wait()
-                require_installable(checked, options)
-                return to_validation(checked)
-            started = await _start(place, handing_in, caller, received, idempotency_key)
+        if asked.validate_only:
+            response.status_code = 200
+            checked = await handing_in.check(received.upload, received.options).wait()
+            require_installable(checked, received.options)
+            return Validation.of(checked)
+        started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
         now = place.clock.now()
@@ -228,6 +217,8 @@ async def submit(
         if not started.is_new:
             return job
         return Submitted(**dict(job), comments=started.comments, empty=started.empty)
+    except (Unreadable, Rejected) as error:
+        raise _problems_in_file(error) from None
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 
@@ -259,22 +250,16 @@ async def _receive(request: Request, handing_in: HandingIn, caller: Caller, aske
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {'another type' if kind else 'no Content-Type'}."
         raise HttpError(415, "unsupported_media_type", detail)
     asked_for = hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
-    return Received(form.upload, options, asked_for, is_list=kind == JSON)
+    return Received(form.upload, replace(options.to_run_options(), is_list=kind == JSON), asked_for)
 
 
 def _require_each_once(request: Request) -> None:
     """Of a parameter that is there twice only the last would count, and nobody would know. Raises: HttpError (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
-    faults = [
-        Fault(
-            column=known_name(name),
-            message="expected it once, got it twice or more",
-        )
-        for name, count in given.items()
-        if count > 1
-    ]
+    twice = [name for name, count in given.items() if count > 1]
+    faults = [Fault(column=known_name(name), message=ONCE) for name in twice[:SHOWN_PROBLEMS]]
     if faults:
-        raise _not_as_expected(faults[:SHOWN_PROBLEMS], len(faults))
+        raise invalid_request(*faults, count=len(twice))
 
 
 def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -289,9 +274,9 @@ def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
 def faults_of_options(options: Any) -> list[Fault]:
     """What is wrong with the options beside a list of items."""
     try:
-        _ListOptions.model_validate({"options": options})
+        NewJobOptions.model_validate(options)
     except ValidationError as error:
-        return [to_fault_of_request(each) for each in error.errors(include_url=False)]
+        return _faults_of(error, "options")
     return []
 
 
@@ -299,24 +284,23 @@ def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
     try:
         return NewJobOptions.model_validate(given)
     except ValidationError as error:
-        faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
-        raise _not_as_expected(faults, error.error_count()) from None
+        raise invalid_request(*_faults_of(error)[:SHOWN_PROBLEMS], count=error.error_count()) from None
 
 
-def _not_as_expected(faults: Sequence[Fault], count: int) -> HttpError:
-    detail = "The request is not as expected."
-    return HttpError(422, "invalid_request", detail, errors=faults, error_count=count)
+def _faults_of(error: ValidationError, *within: str) -> list[Fault]:
+    errors = error.errors(include_url=False)
+    return [to_fault({**each, "loc": (*within, *each["loc"])}) for each in errors]
 
 
 async def _start(
     place: Place, handing_in: HandingIn, caller: Caller, received: Received, key: str | None
 ) -> Started:
-    options = received.to_run_options()
+    upload, options = received.upload, received.options
     if key is None:
-        return await handing_in.start(received.upload, options, api_key_id=caller.key_id).wait()
+        return await handing_in.start(upload, options, api_key_id=caller.key_id).wait()
     engine = place.database.engine
-    known_as = idempotency.Request(caller.key_id, key, received.hash)
-    known = await run_in_threadpool(idempotency.begin_request, engine, known_as)
+    known_as = submissions.Request(caller.key_id, key, received.hash)
+    known = await run_in_threadpool(submissions.begin_request, engine, known_as)
     match known.state:
         case "other":
             detail = "This Idempotency-Key came with another request before: use a new one for each."
@@ -332,16 +316,16 @@ async def _start(
                 )
             return Started(job, is_new=False)
     try:
-        deed = handing_in.start(received.upload, options, api_key_id=caller.key_id)
+        deed = handing_in.start(upload, options, api_key_id=caller.key_id)
         started = await _prolonging(place, known_as, deed)
     except BaseException:
-        await run_in_threadpool(idempotency.give_up_request, engine, known_as)
+        await run_in_threadpool(submissions.give_up_request, engine, known_as)
         raise
-    await run_in_threadpool(idempotency.complete_request, engine, known_as, started.job.id)
+    await run_in_threadpool(submissions.complete_request, engine, known_as, started.job.id)
     return started
 
 
-async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]) -> T:
+async def _prolonging(place: Place, known_as: submissions.Request, deed: Deed[T]) -> T:
     """The deed's result; while it goes on, nobody takes the request for abandoned."""
     while True:
         try:
@@ -349,16 +333,11 @@ async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]
         except TimeoutError:
             if deed.is_done:
                 return deed.result()
-            await run_in_threadpool(idempotency.prolong_request, place.database.engine, known_as)
+            await run_in_threadpool(submissions.prolong_request, place.database.engine, known_as)
 
 
-@contextmanager
-def _problems_in_words() -> Iterator[None]:
-    """What is wrong with the file, as an answer."""
-    try:
-        yield
-    except (Unreadable, Rejected) as error:
-        problems_, count = error.problems, getattr(error, "count", len(error.problems))
-        detail = f"{counted(count, 'problem')}. Nothing was created."
-        faults = [to_fault(problem) for problem in problems_[:SHOWN_PROBLEMS]]
-        raise HttpError(422, "problems_in_file", detail, errors=faults, error_count=count) from None
+def _problems_in_file(error: Unreadable | Rejected) -> HttpError:
+    problems, count = error.problems, getattr(error, "count", len(error.problems))
+    detail = f"{counted(count, 'problem')}. Nothing was created."
+    faults = [Fault.of(problem.told(WAYS)) for problem in problems[:SHOWN_PROBLEMS]]
+    return HttpError(422, "problems_in_file", detail, errors=faults, error_count=count)

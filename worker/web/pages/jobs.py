@@ -2,26 +2,23 @@
 
 import asyncio
 import re
-from contextlib import suppress
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from worker.bootstrap.place import Place
-from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
+from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.wording import rate, sentence
-from worker.jobs.away import why_nobody_calls
 from worker.jobs.going import how_it_goes
 from worker.store.connectors import asks_customers
-from worker.store.jobs import JobStatus, list_warnings, read_in_hand
+from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
-from worker.store.next_step import find_next_step
-from worker.store.tallies import FailurePlace, list_failures, list_pace
+from worker.store.tallies import FailureCursor, list_failures, list_pace
 from worker.web.api.parameters import JobId, PageText
 from worker.web.api.showing import require_job
-from worker.web.faults import FAILURE_PLACE
+from worker.web.faults import FAILURE_CURSOR
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import address, render, render_and_tell
@@ -119,7 +116,7 @@ async def _job_now(place: Place, job_id: str) -> JobShown:
     """The job as it stands now, at constant cost. Raises: HttpError (404)."""
     shown = await asyncio.to_thread(_read_job, place, job_id)
     if shown.job.state is JobState.RUNNING and shown.other_host is None:
-        shown.calls, shown.calls_note = await _calls(place)
+        shown.calls, shown.calls_note = await _calls(place, shown.job.instance_id)
     return shown
 
 
@@ -146,17 +143,15 @@ def _read_job(place: Place, job_id: str) -> JobShown:
     return shown
 
 
-async def _calls(place: Place) -> tuple[str | None, str]:
+async def _calls(place: Place, instance_id: str) -> tuple[str | None, str]:
     """The rate of calls now, and what holds it back."""
-    with suppress(CyclrError):
-        _, limiter = await place.cyclr()
-        try:
-            state = await limiter.state()
-        except LimiterAway as away:
-            return "none", nobody_calls(why_nobody_calls(away))
-        figure = f"{rate(state.rate_per_second)}/s" if state.may_call else "none"
-        return figure, state.holds_back or f"at most, for all jobs together{state.pace.whose}"
-    return None, ""
+    state = await place.limiter_state(instance_id)
+    if state is None:
+        return None, ""
+    if isinstance(state, ServerFault):
+        return "none", nobody_calls(state)
+    figure = f"{rate(state.rate_per_second)}/s" if state.may_call else "none"
+    return figure, state.holds_back or f"at most, for all jobs together{state.pace.whose}"
 
 
 @router.get("/jobs/{job_id}/failures")
@@ -178,9 +173,9 @@ def failures_page(
     path = f"/jobs/{job_id}/failures"
     previous = following = None
     if shown and (has_more if before_this else after_that):
-        previous = address(path, {"before": str(FailurePlace.of(shown[0]))})
+        previous = address(path, {"before": str(FailureCursor.of(shown[0]))})
     if shown and (before_this or has_more):
-        following = address(path, {"after": str(FailurePlace.of(shown[-1]))})
+        following = address(path, {"after": str(FailureCursor.of(shown[-1]))})
     return render(
         request,
         "pages/failures.html",
@@ -192,8 +187,8 @@ def failures_page(
     )
 
 
-def _cursor(text: str) -> FailurePlace | None:
-    return FailurePlace.from_text(text) if re.fullmatch(FAILURE_PLACE, text) else None
+def _cursor(text: str) -> FailureCursor | None:
+    return FailureCursor.from_text(text) if re.fullmatch(FAILURE_CURSOR, text) else None
 
 
 def _other_host(job: JobStatus, place: Place) -> str | None:
