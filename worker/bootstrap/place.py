@@ -22,7 +22,7 @@ from worker.cyclr.limiter_rule import Rule
 from worker.domain.pace import LimiterState, Pace
 from worker.domain.server_faults import ServerFault
 from worker.embedded import Home
-from worker.jobs.away import ask_limiter
+from worker.jobs.views import why_nobody_calls
 from worker.settings import CyclrSettings, InvalidSettings, parse_sealing_keys
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.sealing import Sealer
@@ -162,7 +162,9 @@ class Place:
         if limiter is None:
             return None
         try:
-            return await ask_limiter(limiter)
+            return await limiter.state()
+        except LimiterAway as away:
+            return why_nobody_calls(away)
         finally:
             with suppress(LimiterAway):
                 await limiter.aclose()
@@ -202,9 +204,11 @@ class Place:
         if instance_id == self.database.instance_id:
             try:
                 _, limiter = await self.cyclr()
+                return await limiter.state()
+            except LimiterAway as away:
+                return why_nobody_calls(away)
             except (CyclrError, InvalidSettings):
                 return None
-            return await ask_limiter(limiter)
         return await self.look_at_limiter(instance_id) if self.redis_url else None
 
     async def pace(self) -> Pace:

@@ -16,8 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.wording import sentence
 from worker.intake import FileChanged
-from worker.jobs.away import why_nobody_calls
-from worker.jobs.views import Fault
+from worker.jobs.views import Fault, why_nobody_calls
 from worker.store.faults import database_fault
 from worker.store.loading import LoadLost
 from worker.store.new_rows import UnstorableText

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from worker.domain.connectors import Connector
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.jobs.checking import AccountsToCreate, Checked, Estimate
-from worker.jobs.views import WARNING_COUNT, Fault, Job, JobWithWarnings
+from worker.jobs.views import WARNING_COUNT, Fault, Job, JobInFull
 from worker.store.listing import AttemptMade, Item
 from worker.store.tallies import FailureReason
 
@@ -18,7 +18,7 @@ WAYS: Ways = {
 }
 
 
-class Submitted(JobWithWarnings):
+class Submitted(JobInFull):
     """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
 
     comments: int = Field(description="Lines that begin with #; left out.")
