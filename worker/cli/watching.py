@@ -33,9 +33,9 @@ import typer
 from worker.bootstrap.place import Place
 from worker.cli.exits import STOPPED, failures_in_words
 from worker.cli.options import JobArgument
-from worker.cli.outcome import say_outcome
 from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
+from worker.cli.report import say_outcome
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 

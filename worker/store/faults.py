@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.domain.failures import ToldFailure
-from worker.domain.server_faults import Server, ServerFault, find_in_chain, sentence
+from worker.domain.server_faults import Server, ServerFault, chain_of, sentence
 from worker.telemetry import ALARMS
 
 # SQLite's BUSY, LOCKED and PROTOCOL: another process was in the way. Its other errors stay as they are.
@@ -190,10 +190,9 @@ class TakesNoWrites(DatabaseAway):
 
 def database_fault(error: BaseException) -> ServerFault | None:
     """None where `error` is none of the driver's or the pool's, nor made of one. Nothing that was to be stored stands in it."""
-    of_driver = find_in_chain(error, _is_of_driver)
+    of_driver: Any = next(filter(_is_of_driver, chain_of(error)), None)
     if of_driver is None:
-        away = find_in_chain(error, lambda each: isinstance(each, DatabaseAway))
-        return None if away is None else away.fault
+        return next((each.fault for each in chain_of(error) if isinstance(each, DatabaseAway)), None)
     if isinstance(of_driver, PoolTimeout):
         return ServerFault(
             Server.DATABASE, "pool_exhausted", "no connection of this process came free in time"
