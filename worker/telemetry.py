@@ -88,9 +88,9 @@ def write_at_once(event: str, **fields: object) -> None:
         os.write(2, f"{json.dumps(line)}\n".encode())
 
 
-def where_it_was(error: BaseException) -> list[str]:
-    """The last places of its way up, the innermost last."""
-    return _places(error.__traceback__)
+def where_it_was(trace: TracebackType | None) -> list[str]:
+    """The last places of an error's way up, the innermost last."""
+    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(trace)][-5:]
 
 
 class OnceAMinute:
@@ -124,7 +124,7 @@ class LibraryLines(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name, "message": _message(record), "left_out": left_out}
         kind, _, trace = record.exc_info or (None, None, None)
         if kind is not None:
-            fields |= {"error": kind.__name__, "where": _places(trace)}
+            fields |= {"error": kind.__name__, "where": where_it_was(trace)}
         get_logger().log(min(record.levelno, logging.CRITICAL), LIBRARY_SAID, **fields)
 
 
@@ -166,11 +166,7 @@ def _message(record: logging.LogRecord) -> str:
 
 def _crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt | SystemExit):
-        get_logger().critical(CRASHED, error=kind.__name__, where=_places(trace))
-
-
-def _places(trace: TracebackType | None) -> list[str]:
-    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(trace)][-5:]
+        get_logger().critical(CRASHED, error=kind.__name__, where=where_it_was(trace))
 
 
 # What is not tried again for so long is taken for done when something else of its server goes well.
@@ -265,7 +261,7 @@ class Alarms:
         with self._lock:
             left_out = self._due.left_out((event, type(error).__name__))
             if left_out is not None:
-                where = where_it_was(error)
+                where = where_it_was(error.__traceback__)
                 log.error(event, error=type(error).__name__, where=where, left_out=left_out, **fields)
 
     def find(self, server: Server) -> ServerFault | None:

@@ -23,8 +23,9 @@ from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
 from worker.operations.install import INSTALL
 from worker.store.claiming import claim
+from worker.store.instances import ensure_instance
 from worker.store.jobs import get_job
-from worker.store.loading import ensure_instance, new_job_id
+from worker.store.loading import new_job_id
 from worker.store.schema import upgrade
 from worker.store.session import Engine, open_engine
 from worker.store.settling import Settlement, settle

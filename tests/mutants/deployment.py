@@ -23,7 +23,7 @@ DEPLOYMENT_MUTANTS = (
     ),
     Mutant(
         "workers_vouch_for_each_other",
-        "worker/store/sightings.py",
+        "worker/store/instances.py",
         "a worker that hangs counts as well while one of another machine lives",
         "        if machine is not None:\n",
         "        if machine is None:\n",

@@ -57,7 +57,7 @@ DESK_MUTANTS = (
     ),
     Mutant(
         "link_is_not_checked",
-        "worker/store/signing.py",
+        "worker/store/sealing.py",
         "a link with any signature is taken for ours",
         '            if hmac.compare_digest(_encoded(_mac(key, payload)).encode(), mac.encode("utf-8", "replace")):\n',
         "            if mac:\n",

@@ -11,8 +11,7 @@ from worker.cyclr.limiter_redis import RedisLimiter
 from worker.cyclr.limiter_rule import Limit, Rule
 from worker.cyclr.transport import open_http
 from worker.settings import CyclrSettings
-from worker.store.gates import DatabaseGate
-from worker.store.loading import ensure_instance
+from worker.store.instances import DatabaseGate, ensure_instance
 from worker.store.session import Engine
 
 PROBE_MARGIN_S = 5.0

@@ -17,7 +17,7 @@ from worker.cli.exits import (
 from worker.cli.home import TendedHome
 from worker.cli.place import ask, read_settings
 from worker.cli.streams import write_data
-from worker.cyclr.catalogue import first_account, iter_connectors, resolve
+from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
@@ -51,10 +51,11 @@ def connectors_command(
     """List Cyclr's catalogue: ids, names, versions, methods and account properties."""
 
     async def read(client: CyclrClient, limiter: Limiter) -> list[Connector] | None:
-        account_id = account or await first_account(client, limiter.one)
+        catalogue = CatalogueReader(client, limiter.one)
+        account_id = account or await catalogue.first_account()
         if account_id is None:
             return None
-        found = iter_connectors(client, limiter.one, account_id, query)
+        found = catalogue.iter_connectors(account_id, query)
         return [connector async for connector in found]
 
     with failures_in_words(nothing_done="Nothing was listed."), _tended_home() as home:
@@ -81,10 +82,11 @@ def template_command(
     """Write a CSV ready to fill for one connector, with an example line, to stdout."""
 
     async def read(client: CyclrClient, limiter: Limiter) -> Connector | str:
-        account_id = account or await first_account(client, limiter.one)
+        catalogue = CatalogueReader(client, limiter.one)
+        account_id = account or await catalogue.first_account()
         if account_id is None:
             return NO_ACCOUNT
-        return await resolve(client, limiter.one, account_id, ConnectorRef(name))
+        return await catalogue.resolve(account_id, ConnectorRef(name))
 
     with failures_in_words(nothing_done="No template was written."), _tended_home() as home:
         found = ask(home, read)

@@ -11,8 +11,8 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
+from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
-from worker.cli.outcome import require_result_path
 from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
 from worker.clock import Clock
@@ -27,7 +27,7 @@ from worker.jobs.results import write_result_file
 from worker.jobs.views import JobInFull, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
-from worker.store.tallies import FailurePlace, FailureReason, list_failures
+from worker.store.tallies import FailureCursor, FailureReason, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
@@ -140,7 +140,7 @@ def _iter_failures(place: Place, job_id: str) -> Iterator[FailureReason]:
     after = None
     while groups := list_failures(place.database.engine, job_id, after=after):
         yield from groups
-        after = FailurePlace.of(groups[-1])
+        after = FailureCursor.of(groups[-1])
 
 
 @app.command("results", epilog=RESULTS_EXAMPLES)

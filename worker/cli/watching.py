@@ -17,8 +17,7 @@ from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.jobs.views import Going, read_going, why_nobody_calls
-from worker.store.jobs import JobStatus, get_job, pause_job, read_in_hand
-from worker.store.next_step import find_next_step
+from worker.store.jobs import JobStatus, find_next_step, get_job, pause_job, read_in_hand
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
@@ -33,9 +32,9 @@ import typer
 from worker.bootstrap.place import Place
 from worker.cli.exits import STOPPED, failures_in_words
 from worker.cli.options import JobArgument
-from worker.cli.outcome import say_outcome
 from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
+from worker.cli.report import say_outcome
 from worker.store.faults import database_fault
 from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
 

@@ -26,8 +26,7 @@ from worker.operations.hands import AttemptEnded, Hands
 from worker.operations.operation import Effect, Operation, Step, looks_before
 from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem
-from worker.store.faults import note_database_failure
-from worker.store.losses import is_database_away
+from worker.store.faults import is_database_away, note_database_failure
 from worker.telemetry import get_logger
 
 ROOM_WITHIN_S = 5.0  # the claim holds for long yet: another process may take the item

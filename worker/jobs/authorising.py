@@ -24,8 +24,8 @@ from worker.intake.writing import BYTE_ORDER_MARK
 from worker.settings import ACCOUNT_ID_HERE
 from worker.store.desks import Desk, DeskItem, iter_waiting
 from worker.store.links import LinkedItem, find_link, note_opened, take_click
+from worker.store.sealing import Signer
 from worker.store.session import Engine
-from worker.store.signing import Signer
 from worker.telemetry import get_logger
 
 PURPOSE = "authorisation link"  # what the links' signatures are good for

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
 
-from worker.cyclr.catalogue import first_account, missing_accounts, resolve
+from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
@@ -217,15 +217,14 @@ async def check_file(
     wanted = {account.id for account in found.accounts}
     on_progress(f"asking Cyclr about its accounts, {len(wanted):,} of them in the file")
     listening = Listening(found, wanted)
-    missing = await missing_accounts(
-        client,
-        limiter.one,
+    reader = CatalogueReader(client, limiter.one)
+    missing = await reader.missing_accounts(
         wanted,
         lambda page, pages: on_progress(f"asking Cyclr about its accounts: page {page} of {pages or '?'}"),
         on_ids=listening.hear,
         is_whole=bool(found.mentioned),
     )
-    catalogue = await _resolve_all(found, options, missing, client, limiter, on_progress)
+    catalogue = await _resolve_all(found, options, missing, reader, on_progress)
     pace = (await limiter.state()).pace
     on_progress("checking every row")
     checked = Checked(source, options, found, catalogue, listening.asked(missing), Findings(), pace=pace)
@@ -264,8 +263,7 @@ async def _resolve_all(
     found: Survey,
     options: Options,
     missing: frozenset[str],
-    client: CyclrClient,
-    limiter: Limiter,
+    reader: CatalogueReader,
     on_progress: Progress,
 ) -> dict[ConnectorRef, Connector | str]:
     """Each distinct connector of the file, looked up once, in the name of the file's first account that exists."""
@@ -273,12 +271,11 @@ async def _resolve_all(
         return dict.fromkeys(found.connectors, "it was not looked up")
     on_progress(f"asking Cyclr about the file's connectors ({len(found.connectors):,})")
     existing = (account.id for account in found.accounts if account.id not in missing)
-    account_id = next(existing, None) or await first_account(client, limiter.one)
+    account_id = next(existing, None) or await reader.first_account()
     if account_id is None:
         reason = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet: create one first"
         return dict.fromkeys(found.connectors, reason)
     is_as_written = "connector_version" in options.as_written
     return {
-        ref: await resolve(client, limiter.one, account_id, ref, is_as_written=is_as_written)
-        for ref in found.connectors
+        ref: await reader.resolve(account_id, ref, is_as_written=is_as_written) for ref in found.connectors
     }

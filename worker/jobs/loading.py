@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from worker.domain.connectors import Connector
-from worker.domain.rows import PlannedRow, RefusedRow
+from worker.domain.rows import PlannedRow
 from worker.intake import Findings, connector_key, iter_plan
 from worker.intake.findings import Rejected
 from worker.intake.plan import refuse_live
@@ -50,7 +50,7 @@ def load_job(
 
     def load() -> None:
         findings = Findings()
-        refuse = partial(_refuse, findings)
+        refuse = partial(refuse_live, findings=findings)
         loader = Loader(engine, sealer, instance_id, new_job, refuse=refuse, waiting=waiting)
         try:
             _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), findings, on_rows)
@@ -61,10 +61,6 @@ def load_job(
             raise
 
     waiting.see_through(load)
-
-
-def _refuse(findings: Findings, planned: PlannedRow, holder_id: str) -> RefusedRow:
-    return refuse_live(planned, holder_id, findings)
 
 
 def _load_rows(

@@ -16,10 +16,8 @@ from worker.domain.pace import LimiterState, NextStep
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState, PauseReason
-from worker.redis_faults import kind_of, redis_server_fault
 from worker.store.faults import database_fault
-from worker.store.jobs import JobStatus, list_warnings, read_in_hand
-from worker.store.next_step import find_next_step
+from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine
 from worker.store.tallies import (
@@ -249,6 +247,9 @@ def find_server_faults(engine: Engine, limiter: LimiterState | ServerFault | Non
 
 def why_nobody_calls(away: LimiterAway) -> ServerFault:
     """What ails Redis, or the database: without the gate that it keeps nobody may call."""
+    # Most who tell of a job load no client of Redis.
+    from worker.redis_faults import kind_of, redis_server_fault
+
     cause = away.__cause__
     if cause is None:
         return ServerFault(Server.REDIS, kind_of(away.fault or "timeout"))

@@ -5,7 +5,7 @@ import enum
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from worker.cyclr.catalogue import resolve
+from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import GateClosed
 from worker.cyclr.exchange import NextPermit
@@ -65,9 +65,8 @@ class Releases:
                 return Fate.SAME if current.release_id == connector.release_id else Fate.REPLACED
             ref = ConnectorRef(connector.name, connector.version)
             # The version is Cyclr's own by now, whatever the file called it.
-            found = await resolve(
-                self._client, next_permit, account_id, ref, is_as_written=True, patience=_IMPATIENT
-            )
+            catalogue = CatalogueReader(self._client, next_permit, _IMPATIENT)
+            found = await catalogue.resolve(account_id, ref, is_as_written=True)
             if not isinstance(found, Connector):
                 return Fate.UNFIT
             renamed = fit(connector.definition, found)

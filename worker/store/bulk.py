@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, Connection, Table, bindparam, column, func, insert
 from sqlalchemy.exc import DBAPIError
 
-from worker.store.losses import is_lost_session
+from worker.store.faults import is_lost_session
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

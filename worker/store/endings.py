@@ -21,7 +21,7 @@ log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class JobEnd:
     """What its counters have made of a job: completed, paused, or cancelled to its last row."""
 
     job_id: str
@@ -38,7 +38,7 @@ def lock_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:
 
 def end_jobs(
     connection: Connection, job_ids: Sequence[str], now: datetime, pause_above_percent: float
-) -> list[Ended]:
+) -> list[JobEnd]:
     """Complete, or pause, those of these jobs whose counters say so; which. The caller has locked them. Safe to repeat."""
     if not job_ids:
         return []
@@ -55,27 +55,27 @@ def end_jobs(
     return ended
 
 
-def _ending(job: Row[Any], pause_above_percent: float) -> Ended | None:
+def _ending(job: Row[Any], pause_above_percent: float) -> JobEnd | None:
     """None: it goes on as it is."""
     state = JobState(job.state)
     final = job.installed + job.failed + job.cancelled
     if state is JobState.CANCELLED and job.finished_at is None and final == job.total:
-        return Ended(job.id, JobState.CANCELLED)
+        return JobEnd(job.id, JobState.CANCELLED)
     if state in (JobState.RUNNING, JobState.PAUSED) and final == job.total:
-        return Ended(job.id, JobState.COMPLETED)
+        return JobEnd(job.id, JobState.COMPLETED)
     if state is not JobState.RUNNING:
         return None
     if job.held and final == job.total - job.held:
-        return Ended(job.id, JobState.PAUSED, PauseReason.FIRST_ROWS)
+        return JobEnd(job.id, JobState.PAUSED, PauseReason.FIRST_ROWS)
     tried = job.tried - job.tried_at_start
     # What failed by a rule of ours says nothing against the file or Cyclr.
     failed = (job.failed - job.ruled) - (job.failed_at_start - job.ruled_at_start)
     if tried >= LEAST_TRIED_FOR_A_PAUSE and failed * 100 > pause_above_percent * tried:
-        return Ended(job.id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+        return JobEnd(job.id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
     return None
 
 
-def log_ended(ended: Sequence[Ended]) -> None:
+def log_ended(ended: Sequence[JobEnd]) -> None:
     """To be told once it is committed."""
     for job in ended:
         log.info("job_ended", job_id=job.job_id, state=job.state, pause_reason=job.pause_reason)

@@ -1,7 +1,7 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import partial
 from heapq import merge
@@ -10,18 +10,21 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select, update
 
 from worker.domain.options import JobOptions
+from worker.domain.pace import NextStep
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted
 from worker.domain.words import BEING_WRITTEN, PAUSES, job_state_and_why
 from worker.store.due import read_options
 from worker.store.endings import pause, rest
-from worker.store.new_rows import HELD_UNTIL
+from worker.store.instances import find_seen_ago_s
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import (
+    HELD_UNTIL,
     IS_FAILED,
     IS_FORGOTTEN,
     IS_QUEUED,
+    IS_RUNNING,
     api_keys,
     instances,
     is_in_hand_of,
@@ -363,3 +366,43 @@ def find_stored_item(engine: Engine, job_id: str, row_number: int) -> Row[Any] |
     with reading(engine) as connection:
         mine = select(items).where(items.c.job_id == job_id, items.c.row_number == row_number)
         return connection.execute(mine).first()
+
+
+def find_next_step(engine: Engine, job: JobStatus, *, workers_began_ago_s: float | None = None) -> NextStep:
+    """`workers_began_ago_s`: as in `NextStep`."""
+    with reading(engine) as connection:
+        now = db_now(connection)
+        claims = select(func.count(), func.max(items.c.claim_until)).where(is_in_hand_of(job.id))
+        in_hand, last_claim = connection.execute(claims).one()
+        working = connection.execute(select(items.c.id).where(IS_RUNNING).limit(1)).first()
+        gate = select(instances.c.gate_until).where(instances.c.id == job.instance_id)
+        step = NextStep(
+            in_hand,
+            _until(last_claim, now),
+            _until(_next_due(connection, job.id), now),
+            max(0.0, _until(connection.execute(gate).scalar(), now) or 0.0),
+            working is not None,
+            _until(_last_due(connection, job.id), now),
+            workers_began_ago_s=workers_began_ago_s,
+        )
+    is_untaken = step.due_in_s is not None and step.due_in_s <= 0 and not step.is_anybody_working
+    return replace(step, seen_ago_s=find_seen_ago_s(engine, job.instance_id)) if is_untaken else step
+
+
+def _next_due(connection: Connection, job_id: str) -> datetime | None:
+    waiting = select(items.c.due_at).where(items.c.job_id == job_id, IS_QUEUED)
+    # In the order of its index, read from the other end: those that are held back come last.
+    first = connection.execute(waiting.order_by(items.c.due_at, items.c.id.desc()).limit(1)).scalar()
+    return None if first == HELD_UNTIL else first
+
+
+def _last_due(connection: Connection, job_id: str) -> datetime | None:
+    waiting = select(items.c.due_at).where(items.c.job_id == job_id, IS_QUEUED, items.c.due_at < HELD_UNTIL)
+    last: datetime | None = connection.execute(
+        waiting.order_by(items.c.due_at.desc(), items.c.id).limit(1)
+    ).scalar()
+    return last
+
+
+def _until(at: datetime | None, now: datetime) -> float | None:
+    return None if at is None else (at - now).total_seconds()

@@ -12,9 +12,8 @@ from worker.domain.states import ItemState, JobState
 from worker.domain.words import advice, item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
-from worker.store.new_rows import HELD_UNTIL
 from worker.store.session import reading
-from worker.store.tables import IS_FAILED, IS_FORGOTTEN, IS_QUEUED, attempts, items, jobs
+from worker.store.tables import HELD_UNTIL, IS_FAILED, IS_FORGOTTEN, IS_QUEUED, attempts, items, jobs
 
 PAGE = 1_000
 ALL_ROW_NUMBERS = 1_000_000_000

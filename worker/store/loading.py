@@ -4,7 +4,7 @@ import os
 import secrets as randomness
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -35,15 +35,15 @@ from worker.domain.states import ItemState, JobState
 from worker.domain.targets import KnownTarget
 from worker.store.abandoned import delete_load
 from worker.store.bulk import insert_rows
-from worker.store.losses import LOCK_TIMED_OUT, find_sqlstate
+from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
 from worker.store.meeting import MustGiveWay, Waiting, find_met
-from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_warning, storable
+from worker.store.new_rows import new_item, new_unloaded_row, new_warning, storable
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
 from worker.store.session import Locked, db_now, reading, waiting_only, writing
 from worker.store.tables import (
+    HELD_UNTIL,
     IS_FORGOTTEN,
-    instances,
     items,
     job_connectors,
     job_warnings,
@@ -83,17 +83,6 @@ class NewJob:
     id: str | None = None
     delimiter: str = ","
     api_key_id: str | None = None
-
-
-def ensure_instance(engine: Engine, instance_id: str, api_host: str) -> None:
-    """The instance has its row. Safe to repeat."""
-
-    with reading(engine) as connection:
-        if connection.execute(select(instances.c.id).where(instances.c.id == instance_id)).first():
-            return
-    new = insert(instances).values(id=instance_id, api_host=api_host)
-    with suppress(IntegrityError):  # another process was first
-        writing(engine, lambda connection: connection.execute(new))
 
 
 def _begun_at(connection: Connection, job_id: str, fingerprint: str) -> datetime | None:

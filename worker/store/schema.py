@@ -13,7 +13,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from worker.domain.failures import ToldFailure
-from worker.store.losses import LOCK_TIMED_OUT, find_sqlstate
+from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
 from worker.store.session import reading
 
 if TYPE_CHECKING:

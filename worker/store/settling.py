@@ -24,8 +24,8 @@ from worker.domain.verdicts import (
 from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import count_to_authorise
-from worker.store.endings import Ended, end_jobs, lock_jobs, log_ended, pause
-from worker.store.losses import is_of_data
+from worker.store.endings import JobEnd, end_jobs, lock_jobs, log_ended, pause
+from worker.store.faults import is_of_data
 from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
@@ -84,7 +84,7 @@ def settle(engine: Engine, settlements: Sequence[Settlement], *, pause_above_per
 
 def _settle(
     connection: Connection, settlements: Sequence[Settlement], pause_above_percent: float
-) -> tuple[int, list[Ended]]:
+) -> tuple[int, list[JobEnd]]:
     now = db_now(connection)
     held = _still_held(connection, settlements)
     mine = list({_key(s): s for s in settlements if _key(s) in held}.values())

@@ -280,6 +280,7 @@ remembered_targets = Table(
     Column("target", String(40), primary_key=True),
 )
 
+HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # due_at of an item that `--first` holds back
 DEATHS_UNTIL_ALONE = 2  # an item whose worker died this often while holding it is claimed alone
 
 

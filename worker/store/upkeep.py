@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Engine, and_, func, or_, select, update
 from worker.domain.states import Code, ItemState, JobState
 from worker.domain.steps import LEAVE_THE_TARGET_ALONE, NOTHING
 from worker.domain.words import CANCELLED_UNSENT, CODES
-from worker.store.endings import Ended, end_jobs, lock_jobs
-from worker.store.new_rows import HELD_UNTIL
+from worker.store.endings import JobEnd, end_jobs, lock_jobs
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
+    HELD_UNTIL,
     IS_HELD,
     IS_KEPT,
     IS_QUEUED,
@@ -151,10 +151,10 @@ def name_reasons(engine: Engine) -> int:
     return writing(engine, work)
 
 
-def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[Ended]:
+def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[JobEnd]:
     """Complete or pause every job whose counters say so; which. Usually the settle has done it already."""
 
-    def work(connection: Connection) -> list[Ended]:
+    def work(connection: Connection) -> list[JobEnd]:
         unfinished = (
             select(jobs.c.id)
             .where(

@@ -14,11 +14,20 @@ from fastapi.concurrency import run_in_threadpool
 from worker.clock import Clock, Moment
 from worker.domain.scopes import Scope
 from worker.settings import CyclrSettings, parse_sealing_keys
-from worker.store import web_sessions
-from worker.store.api_keys import ApiKey, find_any_key, find_key, find_key_of_text
+from worker.store.api_keys import (
+    SESSION_LASTS,
+    ApiKey,
+    WebSession,
+    begin_session,
+    end_session,
+    find_any_key,
+    find_key,
+    find_key_of_text,
+    find_session,
+    hash_of,
+)
+from worker.store.sealing import Signer
 from worker.store.session import Engine
-from worker.store.signing import Signer
-from worker.store.web_sessions import WebSession, find_session, hash_of
 from worker.web.addresses import caller_group
 
 MOST_KNOWN_KEYS = 1_000
@@ -170,11 +179,11 @@ class Access:
 
         `instead_of`: the cookie that came with the key; its session is over.
         """
-        return web_sessions.begin_session(self._engine, caller.key_id, instead_of=instead_of)
+        return begin_session(self._engine, caller.key_id, instead_of=instead_of)
 
     def end_session(self, cookie: str) -> None:
         """Its person signs out. A second call is safe."""
-        web_sessions.end_session(self._engine, cookie)
+        end_session(self._engine, cookie)
 
     def find_session_caller(self, cookie: str) -> Caller | None:
         """The caller whose session this is; None where it has ended, or its API key has."""
@@ -247,5 +256,5 @@ def _why_session_is_over(session: WebSession) -> str:
         return f"The API key '{key.name}' that you had signed in with was revoked. Sign in with another one."
     if not key.is_valid(now):
         return "The API key that you had signed in with has expired. Sign in with another one."
-    hours = int(web_sessions.LASTS.total_seconds()) // 3600
+    hours = int(SESSION_LASTS.total_seconds()) // 3600
     return f"Your session has ended after {hours} hours. Sign in again."

@@ -21,7 +21,7 @@ from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.meeting import OtherLoad
-from worker.store.uploads import Upload
+from worker.store.submissions import Upload
 from worker.web.http_errors import HttpError
 from worker.web.receiving import Bodies
 from worker.web.waiting import UploadGone, WaitingUploads

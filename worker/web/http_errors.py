@@ -14,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.domain.pace import nobody_calls
 from worker.domain.wording import sentence
 from worker.intake import FileChanged
 from worker.jobs.views import Fault, why_nobody_calls
@@ -150,7 +151,9 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if answered.status_code == 500:
         # The route's pattern: an address may hold what is nobody's business.
         route = str(getattr(request.scope.get("route"), "path", "(none)"))
-        log.error("request_failed", path=route, error=type(error).__name__, where=where_it_was(error))
+        log.error(
+            "request_failed", path=route, error=type(error).__name__, where=where_it_was(error.__traceback__)
+        )
     if path.startswith(FOR_PROGRAMS):
         return problem_answer(answered)
     answer: Response = request.app.state.error_page(request, answered)
@@ -173,9 +176,10 @@ def to_http_error(error: Exception) -> HttpError:
             told = str(error.strerror) if isinstance(error, UploadGone) else str(error)
             return HttpError(503, "try_again", sentence(told), headers={"Retry-After": "5"})
         case LimiterAway():
-            return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
+            return _busy("limiter_away", f"{nobody_calls(why_nobody_calls(error).in_public)}.")
         case CyclrError():
-            return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
+            detail = f"Cyclr cannot be asked: {error}. {error.advice}"
+            return HttpError(503, "cyclr_away", detail, headers={"Retry-After": "5"})
     if isinstance(error, TakesNoWrites) or takes_no_writes(error):
         return _busy("database_away", "The database takes no writes.")
     if isinstance(error, DatabaseAway) or is_database_away(error):

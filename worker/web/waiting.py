@@ -11,7 +11,7 @@ from worker.embedded.home import make_private_folder
 from worker.embedded.processes import FILE_MODE
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import Engine
-from worker.store.uploads import (
+from worker.store.submissions import (
     Upload,
     add_piece,
     begin_upload,

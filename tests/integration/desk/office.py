@@ -29,8 +29,8 @@ from worker.simulator.catalogue import method
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import Install, World
 from worker.store.api_keys import create_key
+from worker.store.sealing import Signer
 from worker.store.session import Engine
-from worker.store.signing import Signer
 from worker.telemetry import configure_logging
 
 DEADLINE_S = 60.0

@@ -22,7 +22,8 @@ from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
 from worker.operations.install import INSTALL
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
-from worker.store.loading import Loader, NewJob, ensure_instance
+from worker.store.instances import ensure_instance
+from worker.store.loading import Loader, NewJob
 from worker.store.meeting import Waiting
 from worker.store.schema import upgrade
 from worker.store.sealing import Sealer

@@ -30,13 +30,13 @@ from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store import abandoned
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
+from worker.store.instances import read_totals
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs
 from worker.store.listing import find_job, list_job_page, list_jobs
 from worker.store.loading import find_targets
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, forget_old_jobs, retry_job
 from worker.store.tables import desks, items, jobs, links, metadata, remembered_targets
-from worker.store.totals import read_totals
 from worker.store.upkeep import cancel_queued, finish_jobs
 from worker.sweeping import SweepRules, sweep
 

@@ -30,10 +30,9 @@ from worker.store.jobs import (
     read_in_hand,
     resume_job,
 )
-from worker.store.loading import HELD_UNTIL
 from worker.store.session import Engine
 from worker.store.steering import retry_job
-from worker.store.tables import job_connectors
+from worker.store.tables import HELD_UNTIL, job_connectors
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)

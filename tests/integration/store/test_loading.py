@@ -27,14 +27,13 @@ from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
+from worker.store.instances import ensure_instance
 from worker.store.jobs import get_job, list_warnings, pause_job, resume_job
 from worker.store.loading import (
-    HELD_UNTIL,
     PIECE,
     Loader,
     LoadLost,
     NewJob,
-    ensure_instance,
     find_namesakes,
     find_stored_rows,
     find_targets,
@@ -44,7 +43,16 @@ from worker.store.new_rows import UnstorableText
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
 from worker.store.steering import forget_job
-from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, metadata, unloaded_rows
+from worker.store.tables import (
+    HELD_UNTIL,
+    instances,
+    items,
+    job_connectors,
+    job_warnings,
+    jobs,
+    metadata,
+    unloaded_rows,
+)
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)

@@ -26,8 +26,9 @@ from worker.domain.rows import Problem, RefusedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.claiming import Standing
+from worker.store.instances import ensure_instance
 from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
-from worker.store.loading import PIECE, Loader, NewJob, ensure_instance
+from worker.store.loading import PIECE, Loader, NewJob
 from worker.store.session import Engine, open_engine, reading
 from worker.store.tables import items, job_connectors, jobs
 from worker.store.upkeep import cancel_queued, rescue

@@ -38,10 +38,10 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem, Standing
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
-from worker.store.loading import HELD_UNTIL, find_targets
+from worker.store.loading import find_targets
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, WrongState, retry_job
-from worker.store.tables import items, metadata
+from worker.store.tables import HELD_UNTIL, items, metadata
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 
 TARGETS = [f"t{n}" for n in range(8)]

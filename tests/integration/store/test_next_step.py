@@ -7,11 +7,9 @@ from tests.integration.store.test_cost import assert_only_indexes_are_used, grow
 from worker.domain.pace import NextStep, why_it_waits
 from worker.domain.states import Code
 from worker.domain.verdicts import RetryAt
-from worker.store.gates import DatabaseGate
-from worker.store.jobs import get_job, read_in_hand
-from worker.store.next_step import find_next_step
+from worker.store.instances import DatabaseGate, note_sighting
+from worker.store.jobs import find_next_step, get_job, read_in_hand
 from worker.store.session import Engine
-from worker.store.sightings import note_sighting
 
 NOTHING = NextStep(0, None, None, 0.0, is_anybody_working=False)
 

@@ -14,11 +14,12 @@ from worker.domain.verdicts import Installed
 from worker.jobs.options import RunOptions, find_unfinished
 from worker.store.desks import find_desk, list_waiting
 from worker.store.jobs import get_job, resume_job
-from worker.store.new_rows import HELD_UNTIL
 from worker.store.schema import alembic_config, upgrade
 from worker.store.session import reading
 from worker.store.steering import Retried, retry_job
+from worker.store.submissions import find_upload, iter_pieces
 from worker.store.tables import (
+    HELD_UNTIL,
     desks,
     failure_tallies,
     instances,
@@ -31,7 +32,6 @@ from worker.store.tables import (
 )
 from worker.store.tallies import Failure, list_failures, list_outcomes
 from worker.store.upkeep import name_reasons, rescue
-from worker.store.uploads import find_upload, iter_pieces
 
 
 @only_postgres

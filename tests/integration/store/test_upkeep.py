@@ -17,7 +17,7 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store.endings import Ended
+from worker.store.endings import JobEnd
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
@@ -155,7 +155,7 @@ def test_a_cancelled_job_with_nothing_in_hand_finishes(engine: Engine, loads: Lo
     job_id = loads.job(3)
     cancel_job(engine, job_id)
     cancel_queued(engine)
-    assert finish_jobs(engine, pause_above_percent=20) == [Ended(job_id, JobState.CANCELLED)]
+    assert finish_jobs(engine, pause_above_percent=20) == [JobEnd(job_id, JobState.CANCELLED)]
     job = get_job(engine, job_id)
     assert (job.state, job.cancelled, job.left) == (JobState.CANCELLED, 3, 0)
     assert job.finished_at is not None
@@ -169,7 +169,7 @@ def test_a_job_whose_items_are_all_final_is_completed(engine: Engine, loads: Loa
     job_id = loads.job(1)
     end(engine, *((item, CREATED) for item in take(engine)))
     change_job(engine, job_id, state=JobState.PAUSED if is_paused else JobState.RUNNING, finished_at=None)
-    assert finish_jobs(engine, pause_above_percent=20) == [Ended(job_id, JobState.COMPLETED)]
+    assert finish_jobs(engine, pause_above_percent=20) == [JobEnd(job_id, JobState.COMPLETED)]
     assert get_job(engine, job_id).state is JobState.COMPLETED
     assert finish_jobs(engine, pause_above_percent=20) == []
 
@@ -181,7 +181,7 @@ def test_deaths_alone_can_pause_a_job(engine: Engine, loads: Loads):
     change_items(engine, job_id, deaths=2)
     assert rescue(engine, due_in_s=0) == len(items)
     assert finish_jobs(engine, pause_above_percent=20) == [
-        Ended(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+        JobEnd(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
     ]
     assert get_job(engine, job_id).pause_reason is PauseReason.TOO_MANY_FAILURES
     assert_counters_hold(engine)
@@ -197,7 +197,7 @@ def test_what_failed_by_a_rule_of_ours_pauses_no_job(
     assert finish_jobs(engine, pause_above_percent=20) == []
     change_job(engine, job_id, ruled=ruled - 1)
     assert finish_jobs(engine, pause_above_percent=20) == [
-        Ended(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+        JobEnd(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
     ]
 
 
@@ -246,7 +246,7 @@ def test_a_sweep_does_all_of_it_and_rings_when_something_is_due(engine: Engine, 
     with capture_logs() as logs:
         sweep(engine, INSTANCE, RULES, lambda: rings.append("ring"))
     assert rings == ["ring"]
-    assert [entry["event"] for entry in logs] == ["items_rescued"]
+    assert [entry["event"] for entry in logs] == ["items_rescued", "job_ended"]
     assert get_job(engine, cancelled).state is JobState.CANCELLED
 
 

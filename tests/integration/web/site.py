@@ -21,7 +21,7 @@ from worker.domain.scopes import Scope
 from worker.settings import load_settings, parse_sealing_keys
 from worker.simulator.server import SimulatorThread
 from worker.store.api_keys import create_key
-from worker.store.loading import ensure_instance
+from worker.store.instances import ensure_instance
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.web.serving import WebServer

@@ -10,10 +10,9 @@ from tests.integration.web.test_permissions import session_of, signed_in
 from tests.integration.web.test_reading import submit
 from tests.integration.web.test_upload_page import Visit
 from worker.domain.scopes import Scope
-from worker.store.api_keys import find_key_of_text, revoke_key
+from worker.store.api_keys import find_key_of_text, hash_of, revoke_key
 from worker.store.session import writing
 from worker.store.tables import api_keys, web_sessions
-from worker.store.web_sessions import hash_of
 
 
 def sign_in_page(site: Site, session: str) -> str:

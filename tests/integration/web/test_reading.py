@@ -21,7 +21,7 @@ from worker.domain.states import Code
 from worker.domain.verdicts import GiveUp
 from worker.simulator.faults import refused
 from worker.simulator.server import SimulatorThread
-from worker.store.loading import ensure_instance
+from worker.store.instances import ensure_instance
 from worker.store.session import writing
 from worker.store.tables import jobs
 

@@ -458,6 +458,10 @@ def test_when_cyclr_cannot_be_asked_nothing_is_created_and_the_client_may_try_ag
     simulator.call(lambda world: setattr(world.switches, "reject_credentials", True))
     answer = post_csv(client)
     assert (answer.status_code, answer.json()["code"]) == (503, "cyclr_away")
+    assert answer.json()["detail"] == (
+        "Cyclr cannot be asked: Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET (status 400)."
+        " Check both in Cyclr's console, and that they belong to the region of CYCLR_API_URL."
+    )
     assert "Retry-After" in answer.headers
     assert count(site, jobs) == 0
     assert_nothing_waits(site)

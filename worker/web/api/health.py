@@ -12,6 +12,7 @@ from worker.domain.pace import LimiterState
 from worker.domain.server_faults import ServerFault
 from worker.jobs.views import ServerFaultOut
 from worker.store.faults import database_fault
+from worker.store.instances import find_seen_ago_s
 from worker.store.readiness import (
     DatabaseAway,
     OldSchema,
@@ -19,7 +20,6 @@ from worker.store.readiness import (
     lost_database_in_words,
     require_ready,
 )
-from worker.store.sightings import find_seen_ago_s
 from worker.web.guards import GivenPlace
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives

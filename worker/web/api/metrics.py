@@ -12,11 +12,10 @@ from worker.bootstrap.place import Place
 from worker.domain.pace import LimiterState
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState
+from worker.store.instances import Totals, find_seen_ago_s, read_totals
 from worker.store.readiness import find_database_fault, open_for_showing, takes_no_writes
 from worker.store.session import Engine
-from worker.store.sightings import find_seen_ago_s
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
-from worker.store.totals import Totals, read_totals
 from worker.telemetry import ALARMS
 from worker.web.guards import GivenPlace, Shown, reader, reader_from
 from worker.web.http_errors import error_answers

@@ -18,20 +18,13 @@ from worker.intake import Unreadable
 from worker.intake.findings import Rejected
 from worker.jobs.options import OPTIONS, RunOptions
 from worker.jobs.views import Fault, JobInFull, view_job_in_full
-from worker.store import idempotency
-from worker.store.idempotency import LONGEST_KEY
+from worker.store import submissions
 from worker.store.listing import find_job
-from worker.store.uploads import Upload
+from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
-from worker.web.api.models import (
-    Submitted,
-    Validation,
-    to_fault,
-    to_validation,
-)
 from worker.web.api.parameters import AsWritten
-from worker.web.faults import NO_NUL, VISIBLE_ASCII, known_name
-from worker.web.faults import to_fault as to_fault_of_request
+from worker.web.api.validation import WAYS, Validation
+from worker.web.faults import NO_NUL, ONCE, VISIBLE_ASCII, known_name, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
     Deed,
@@ -46,7 +39,6 @@ from worker.web.json_reader import MOST_ITEMS
 from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
 SHOWN_PROBLEMS = 1_000
-ONCE = "expected it once, got it twice or more"
 LISTS = ("as_written",)  # options that are lists
 PROLONG_EVERY_S = 20.0
 JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
@@ -134,6 +126,13 @@ class Asked(NewJobOptions):
     validate_only: bool = Field(False, description="All checks, and nothing is created.")
 
 
+class Submitted(JobInFull):
+    """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
+
+    comments: int = Field(description="Lines that begin with #; left out.")
+    empty: int = Field(description="Empty lines; left out.")
+
+
 @dataclass
 class Received:
     """A request that has come whole. `hash`: of all that it asks for."""
@@ -209,7 +208,7 @@ async def submit(
             response.status_code = 200
             checked = await handing_in.check(received.upload, received.options).wait()
             require_installable(checked, received.options)
-            return to_validation(checked)
+            return Validation.of(checked)
         started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
@@ -292,7 +291,7 @@ def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
 
 def _faults_of(error: ValidationError, *within: str) -> list[Fault]:
     errors = error.errors(include_url=False)
-    return [to_fault_of_request({**each, "loc": (*within, *each["loc"])}) for each in errors]
+    return [to_fault({**each, "loc": (*within, *each["loc"])}) for each in errors]
 
 
 async def _start(
@@ -302,8 +301,8 @@ async def _start(
     if key is None:
         return await handing_in.start(upload, options, api_key_id=caller.key_id).wait()
     engine = place.database.engine
-    known_as = idempotency.Request(caller.key_id, key, received.hash)
-    known = await run_in_threadpool(idempotency.begin_request, engine, known_as)
+    known_as = submissions.Request(caller.key_id, key, received.hash)
+    known = await run_in_threadpool(submissions.begin_request, engine, known_as)
     match known.state:
         case "other":
             detail = "This Idempotency-Key came with another request before: use a new one for each."
@@ -322,13 +321,13 @@ async def _start(
         deed = handing_in.start(upload, options, api_key_id=caller.key_id)
         started = await _prolonging(place, known_as, deed)
     except BaseException:
-        await run_in_threadpool(idempotency.give_up_request, engine, known_as)
+        await run_in_threadpool(submissions.give_up_request, engine, known_as)
         raise
-    await run_in_threadpool(idempotency.complete_request, engine, known_as, started.job.id)
+    await run_in_threadpool(submissions.complete_request, engine, known_as, started.job.id)
     return started
 
 
-async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]) -> T:
+async def _prolonging(place: Place, known_as: submissions.Request, deed: Deed[T]) -> T:
     """The deed's result; while it goes on, nobody takes the request for abandoned."""
     while True:
         try:
@@ -336,11 +335,11 @@ async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]
         except TimeoutError:
             if deed.is_done:
                 return deed.result()
-            await run_in_threadpool(idempotency.prolong_request, place.database.engine, known_as)
+            await run_in_threadpool(submissions.prolong_request, place.database.engine, known_as)
 
 
 def _problems_in_file(error: Unreadable | Rejected) -> HttpError:
     problems, count = error.problems, getattr(error, "count", len(error.problems))
     detail = f"{counted(count, 'problem')}. Nothing was created."
-    faults = [to_fault(problem) for problem in problems[:SHOWN_PROBLEMS]]
+    faults = [Fault.of(problem.told(WAYS)) for problem in problems[:SHOWN_PROBLEMS]]
     return HttpError(422, "problems_in_file", detail, errors=faults, error_count=count)

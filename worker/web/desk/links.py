@@ -7,7 +7,7 @@ from worker.bootstrap.place import Place
 from worker.jobs.authorising import PURPOSE, Addresses, AuthorisationLinks, iter_mail_merge
 from worker.settings import parse_sealing_keys
 from worker.store.desks import find_desk
-from worker.store.signing import Signer
+from worker.store.sealing import Signer
 from worker.web.api.showing import require_own_job
 from worker.web.files import attachment, download_name
 from worker.web.http_errors import HttpError

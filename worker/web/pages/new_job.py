@@ -9,14 +9,14 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from markupsafe import Markup
 
 from worker.bootstrap.place import Place
-from worker.cyclr.catalogue import first_account, iter_connectors, resolve
+from worker.cyclr.catalogue import CatalogueReader
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
 from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.options import RunOptions, find_unfinished
-from worker.store.uploads import Upload
+from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
 from worker.web.files import attachment
@@ -69,10 +69,11 @@ async def upload_file(request: Request, caller: PageUploader, handing_in: GivenH
 async def connector_names(query: PageText = "", *, caller: PageWriter, place: GivenPlace) -> Response:
     """Options for the field that asks for a connector."""
     client, limiter = await place.cyclr()
-    account_id = await first_account(client, limiter.one)
+    catalogue = CatalogueReader(client, limiter.one)
+    account_id = await catalogue.first_account()
     if account_id is None:
         return HTMLResponse("")
-    found = iter_connectors(client, limiter.one, account_id, query.strip() or None)
+    found = catalogue.iter_connectors(account_id, query.strip() or None)
     names = dict.fromkeys([connector.name async for connector in found if not connector.is_draft])
     return HTMLResponse(Markup("").join(Markup('<option value="{}">').format(name) for name in names))
 
@@ -80,10 +81,11 @@ async def connector_names(query: PageText = "", *, caller: PageWriter, place: Gi
 @router.get("/jobs/new/template.csv")
 async def template_file(connector: PageText, caller: PageWriter, place: GivenPlace) -> Response:
     client, limiter = await place.cyclr()
-    account_id = await first_account(client, limiter.one)
+    catalogue = CatalogueReader(client, limiter.one)
+    account_id = await catalogue.first_account()
     if account_id is None:
         raise HttpError(409, "no_account", NO_ACCOUNT)
-    found = await resolve(client, limiter.one, account_id, ConnectorRef(connector.strip()))
+    found = await catalogue.resolve(account_id, ConnectorRef(connector.strip()))
     if not isinstance(found, Connector):
         raise HttpError(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
     headers = attachment(f"{found.name}.csv")

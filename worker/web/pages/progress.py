@@ -164,8 +164,7 @@ class JobShown:
         if job.state is JobState.LOADING:
             return Notice("", "It begins when all of them are.", heading="The rows are being written.")
         if job.is_ending:
-            text = "Rows in hand are settled, and those that may have been sent are looked for."
-            return Notice("", text, heading=f"Cancelled. {counted(job.left, 'row')} left to end.")
+            return Notice("", words.cancelling(job.left), heading="Cancelled.")
         return _how_it_ended(job) if job.state is JobState.COMPLETED else None
 
     @property

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
-from worker.store.web_sessions import LASTS
+from worker.store.api_keys import SESSION_LASTS
 from worker.web.guards import (
     SIGN_IN,
     access_of,
@@ -64,7 +64,7 @@ async def sign_in(
     answer.set_cookie(
         cookie_name(request),
         session,
-        max_age=int(LASTS.total_seconds()),
+        max_age=int(SESSION_LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=is_over_tls(request),
