@@ -8,9 +8,9 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
+from worker.cli.files import as_typed, opened_source
 from worker.cli.home import TendedHome
 from worker.cli.options import FileArgument, run_again, takes_options
-from worker.cli.piped import as_typed, opened_source
 from worker.cli.place import ask, read_settings
 from worker.cli.progress import Activity
 from worker.cli.report import (

@@ -11,24 +11,24 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
-from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import (
     ALL_INSTALLED,
     NOTHING_DONE,
     STOPPED,
+    agrees,
+    can_ask,
     failures_in_words,
     interrupts_in_words,
     say,
     say_all,
     tell,
 )
+from worker.cli.files import ResultPath, as_typed, is_piped, known_as, opened_source
 from worker.cli.home import TendedHome
 from worker.cli.options import FileArgument, YesOption, run_again, takes_options
-from worker.cli.outcome import ResultPath, conclude_run
-from worker.cli.piped import as_typed, is_piped, known_as, opened_source
 from worker.cli.place import opened_place
 from worker.cli.progress import Activity
-from worker.cli.report import home_lines, in_the_way_lines, unfinished_lines
+from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words

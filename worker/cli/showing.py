@@ -11,8 +11,8 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
+from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
-from worker.cli.outcome import require_result_path
 from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
 from worker.clock import Clock
@@ -24,10 +24,10 @@ from worker.domain.wording import counted, in_words, rate
 from worker.domain.words import with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
-from worker.jobs.views import JobInFull, find_server_faults, view_job, view_job_in_full
+from worker.jobs.views import JobInFull, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
-from worker.store.tallies import FailurePlace, FailureReason, list_failures
+from worker.store.tallies import FailureCursor, FailureReason, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
@@ -82,8 +82,7 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
         engine = place.database.engine
         job = require_job(place, job_id)
         limiter = asyncio.run(place.look_at_limiter(job.instance_id))
-        faults = find_server_faults(engine, limiter)
-        shown = view_job_in_full(engine, job, Clock().now(), limiter, faults)
+        shown = view_job_in_full(engine, job, Clock().now(), limiter)
         if as_json:
             tell_json(shown.model_dump(mode="json", by_alias=True), indent=2)
         else:
@@ -141,7 +140,7 @@ def _iter_failures(place: Place, job_id: str) -> Iterator[FailureReason]:
     after = None
     while groups := list_failures(place.database.engine, job_id, after=after):
         yield from groups
-        after = FailurePlace.of(groups[-1])
+        after = FailureCursor.of(groups[-1])
 
 
 @app.command("results", epilog=RESULTS_EXAMPLES)

@@ -158,6 +158,19 @@ OUTCOMES: dict[Outcome, str] = {
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
 WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 
+# How an attempt ended -> the state of its row then, as the style sheet knows it; what happened, what follows.
+VERDICTS = {
+    "installed": ("installed", "Installed", ""),
+    "retry": ("retrying", "Not yet: nothing was installed", "It is tried again."),
+    "look_first": (
+        "retrying",
+        "No clear answer: it may be installed",
+        "The account is looked into before anything is sent again.",
+    ),
+    "give_up": ("failed", "Failed", ""),
+    "called_off": ("cancelled", "Cancelled: a look found nothing installed", ""),
+}
+
 # The calls that change nothing, as nouns; a step has its own.
 READS = {
     "look": "the look at what the account has installed",
@@ -210,6 +223,14 @@ def retried(queued: int, wiped: int, live: int) -> list[str]:
 def pausing(in_hand: int) -> str:
     """What becomes of the rows that workers hold when their job is paused."""
     return f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
+
+
+def cancelling(left: int) -> str:
+    """What becomes of the rows that are not final when their job is cancelled."""
+    return (
+        f"{counted(left, 'row')} left: those in hand are settled, those that may have been sent are looked for, the others are"
+        " cancelled."
+    )
 
 
 def already_installed(differs: Sequence[str]) -> str:

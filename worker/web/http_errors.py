@@ -14,10 +14,10 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.domain.pace import nobody_calls
 from worker.domain.wording import sentence
 from worker.intake import FileChanged
-from worker.jobs.away import why_nobody_calls
-from worker.jobs.views import Fault
+from worker.jobs.views import Fault, why_nobody_calls
 from worker.store.faults import database_fault
 from worker.store.loading import LoadLost
 from worker.store.new_rows import UnstorableText
@@ -176,9 +176,10 @@ def to_http_error(error: Exception) -> HttpError:
             told = str(error.strerror) if isinstance(error, UploadGone) else str(error)
             return HttpError(503, "try_again", sentence(told), headers={"Retry-After": "5"})
         case LimiterAway():
-            return _busy("limiter_away", f"{why_nobody_calls(error).in_public}, so Cyclr is not called.")
+            return _busy("limiter_away", f"{nobody_calls(why_nobody_calls(error).in_public)}.")
         case CyclrError():
-            return _busy("cyclr_away", f"Cyclr cannot be asked: {error}")
+            detail = f"Cyclr cannot be asked: {error}. {error.advice}"
+            return HttpError(503, "cyclr_away", detail, headers={"Retry-After": "5"})
     if isinstance(error, TakesNoWrites) or takes_no_writes(error):
         return _busy("database_away", "The database takes no writes.")
     if isinstance(error, DatabaseAway) or is_database_away(error):

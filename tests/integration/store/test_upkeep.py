@@ -246,7 +246,7 @@ def test_a_sweep_does_all_of_it_and_rings_when_something_is_due(engine: Engine, 
     with capture_logs() as logs:
         sweep(engine, INSTANCE, RULES, lambda: rings.append("ring"))
     assert rings == ["ring"]
-    assert [entry["event"] for entry in logs] == ["items_rescued"]
+    assert [entry["event"] for entry in logs] == ["items_rescued", "job_ended"]
     assert get_job(engine, cancelled).state is JobState.CANCELLED
 
 

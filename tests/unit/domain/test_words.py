@@ -7,13 +7,17 @@ from worker.domain.words import (
     CODES,
     OUTCOMES,
     PAUSES,
+    VERDICTS,
     advice,
     already_installed,
+    cancelling,
     installed,
     item_state,
     job_state,
     job_state_and_why,
     of_code,
+    pausing,
+    retried,
     with_advice,
 )
 
@@ -31,8 +35,9 @@ def test_every_advice_on_a_pause_ends_with_the_resuming() -> None:
     assert [words.advice for words in PAUSES.values() if not words.advice.endswith(" resume it.")] == []
 
 
-def test_every_outcome_has_words() -> None:
+def test_every_outcome_and_every_verdict_has_words() -> None:
     assert set(OUTCOMES) == set(Outcome)
+    assert set(VERDICTS) == {"installed", "retry", "look_first", "give_up", "called_off"}
 
 
 def test_a_lost_worker_is_told_the_same_way_everywhere() -> None:
@@ -159,3 +164,12 @@ def test_the_message_of_a_row_goes_before_its_advice(
     state: str, code: str | None, message: str | None, text: str
 ) -> None:
     assert with_advice(state, code, message) == text
+
+
+def test_what_was_asked_of_a_job_is_told_in_numbers() -> None:
+    assert pausing(1) == "1 row in hand: calls in flight are waited for, the rest goes back."
+    assert cancelling(1_200) == (
+        "1,200 rows left: those in hand are settled, those that may have been sent are looked for, the others are cancelled."
+    )
+    assert retried(0, 0, 0) == ["There is nothing to try again."]
+    assert retried(2, 0, 0) == ["2 rows will be tried again; each account is looked into first."]

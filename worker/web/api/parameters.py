@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Form, Path, Query
+from pydantic import Field
 
 from worker.domain.options import AS_WRITTEN_COLUMNS
 from worker.domain.reasons import KEY_PATTERN
@@ -29,6 +30,9 @@ FormText = Annotated[str, Form(max_length=1_000, pattern=NO_NUL)]
 UploadId = Annotated[str, Path(pattern=UPLOAD_ID)]
 # Any text: what is none of ours is told as a wrong cursor, whatever form it has.
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.")]
+NextCursor = Annotated[
+    str | None, Field(description="`cursor` of the next page; null: this is the last one.")
+]
 
 FILE_NAME = {
     "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}

@@ -7,9 +7,9 @@ from worker.bootstrap.place import Place
 from worker.jobs.views import Job, view_job
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_item, find_job
-from worker.store.tallies import FailurePlace
+from worker.store.tallies import FailureCursor
 from worker.web.api.parameters import LARGEST_ROW
-from worker.web.faults import FAILURE_PLACE, JOB_ID
+from worker.web.faults import FAILURE_CURSOR, JOB_ID
 from worker.web.http_errors import HttpError
 
 
@@ -59,14 +59,14 @@ def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
     return row
 
 
-def require_failures_before(cursor: str | None) -> FailurePlace | None:
+def require_failures_before(cursor: str | None) -> FailureCursor | None:
     """The place of the last reason of the page before. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:
         return None
     # Its reason may have more rows by now, or none: the place is good all the same.
-    if not re.fullmatch(FAILURE_PLACE, cursor):
+    if not re.fullmatch(FAILURE_CURSOR, cursor):
         raise _wrong_cursor("another text")
-    return FailurePlace.from_text(cursor)
+    return FailureCursor.from_text(cursor)
 
 
 def _wrong_cursor(got: str) -> HttpError:

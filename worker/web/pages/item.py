@@ -81,13 +81,11 @@ def _how_it_stands(job: JobStatus, item: Item) -> Notice:
             text = " ".join(map(sentence, more)) or "There is nothing to do."
             return Notice(kind, text, heading=sentence(how))
         case ItemState.FAILED:
-            reason = words.of_code(item.code)
             message = sentence(item.message) if item.message else ""
-            advice = with_names(f"{{}} {reason.advice}", message) if message else reason.advice
-            return Notice("bad", advice, heading=f"Failed: {reason.title}.")
+            advice = with_names(f"{{}} {item.advice}", message) if message else item.advice or ""
+            return Notice("bad", advice, heading=f"Failed: {words.of_code(item.code).title}.")
         case ItemState.CANCELLED:
-            advice = words.advice(item.state, item.code) or ""
-            return Notice("", advice, heading=sentence(item.message or item.state))
+            return Notice("", item.advice or "", heading=sentence(item.message or item.state))
         case ItemState.RUNNING:
             return Notice("", "Load the page again in a moment.", heading="In hand of a worker just now.")
         case ItemState.HELD if job.state is not JobState.PAUSED:
@@ -128,26 +126,13 @@ def _facts(
             yield column, "kept secret" if cell == NOT_EXPORTED else cell, ""
 
 
-_VERDICTS = {
-    "installed": ("installed", "Installed"),
-    "retry": ("retrying", "Not yet: nothing was installed"),
-    "look_first": ("retrying", "No clear answer: it may be installed"),
-    "give_up": ("failed", "Failed"),
-    "called_off": ("cancelled", "Cancelled: a look found nothing installed"),
-}
-_THEN = {
-    "retry": "It is tried again.",
-    "look_first": "The account is looked into before anything is sent again.",
-}
-
-
 def _attempt(attempt: AttemptMade) -> Event:
-    kind, heading = _VERDICTS.get(attempt.verdict, ("", attempt.verdict))
+    kind, heading, then = words.VERDICTS.get(attempt.verdict, ("", attempt.verdict, ""))
     said = sentence(attempt.reason) if attempt.reason else ""
     details = [words.CALLS.get(attempt.call, attempt.call).removeprefix("the ")]
     details += [f"Cyclr answered {attempt.http_status}"] if attempt.http_status else []
     details.append(f"took {_seconds(attempt.took_s)}")
-    text = f"{said} {_THEN.get(attempt.verdict, '')}".strip()
+    text = f"{said} {then}".strip()
     return Event(kind, heading, text, attempt.started_at, ", ".join(details))
 
 

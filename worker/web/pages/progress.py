@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from worker.domain import words
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words, rate, sentence
-from worker.jobs.going import Going
+from worker.jobs.views import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint
 from worker.web.pages.rendering import Notice
@@ -164,8 +164,7 @@ class JobShown:
         if job.state is JobState.LOADING:
             return Notice("", "It begins when all of them are.", heading="The rows are being written.")
         if job.is_ending:
-            text = "Rows in hand are settled, and those that may have been sent are looked for."
-            return Notice("", text, heading=f"Cancelled. {counted(job.left, 'row')} left to end.")
+            return Notice("", words.cancelling(job.left), heading="Cancelled.")
         return _how_it_ended(job) if job.state is JobState.COMPLETED else None
 
     @property
