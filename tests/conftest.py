@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from worker.alarms import ALARMS
 from worker.lifeline import die_with_parent
+from worker.telemetry import ALARMS
 
 # How long an example takes is no property of what is tested: a machine may be busy with other things.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

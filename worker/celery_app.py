@@ -1,4 +1,4 @@
-"""The Celery app: the one object made at import. Of the settings it takes REDIS_URL."""
+"""Celery's entry points: the app, which is the one object made at import, and its task. Of the settings it takes REDIS_URL."""
 
 import gc
 import sys
@@ -18,36 +18,21 @@ from celery.signals import (
 )
 
 from worker.bootstrap import worker_process
-from worker.bootstrap.celery_lines import take_over_celery
 from worker.settings import find_broker_url
-from worker.tickets import make_celery
+from worker.tickets import TASK, make_celery
 
 # Where there is none that can be used, the worker does not start, and says why.
 app = make_celery(find_broker_url() or "redis://127.0.0.1:6379/0")
 app.set_current()
+app.task(name=TASK, ignore_result=True)(worker_process.run_installs)
 
-
-@celeryd_init.connect
-def _check(instance: Any, **_: Any) -> None:
-    take_over_celery(instance)
-    worker_process.require_worker_can_start()
+celeryd_init.connect(worker_process.take_over_celery)
+celeryd_init.connect(worker_process.require_worker_can_start)
+worker_process_init.connect(worker_process.set_up_worker_process)
+worker_process_shutdown.connect(worker_process.tear_down_worker_process)
+worker_shutting_down.connect(worker_process.stop_worker_processes)
 
 
 @setup_logging.connect
 def _leave_logging_alone(**_: Any) -> None:
     """Somebody listens, so Celery sets up nothing by itself: all goes the way of our own lines."""
-
-
-@worker_process_init.connect
-def _set_up(**_: Any) -> None:
-    worker_process.set_up_worker_process()
-
-
-@worker_process_shutdown.connect
-def _tear_down(**_: Any) -> None:
-    worker_process.tear_down_worker_process()
-
-
-@worker_shutting_down.connect
-def _pass_on(**_: Any) -> None:
-    worker_process.stop_worker_processes()

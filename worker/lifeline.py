@@ -1,4 +1,4 @@
-"""Starts a program that ends when the process that asked for it ends, by kill -9 too.
+"""Starts a program that ends when the process that asked for it ends, by kill -9 too; and what a process leaves behind.
 
 Run by path or as `python -m worker.lifeline`; imports the standard library only, since it stands before every start.
 
@@ -13,6 +13,11 @@ import subprocess
 import sys
 import threading
 from types import FrameType
+
+try:
+    import resource
+except ImportError:  # Windows writes no core files
+    resource = None  # type: ignore[assignment]
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
@@ -35,6 +40,15 @@ def die_with_parent(parent_pid: int | None = None) -> None:
     # After the request: a parent that ended before it would never be noticed.
     if os.getppid() != expected:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write_no_core_files() -> None:
+    """From now on a crash of this process, and of those that it starts, leaves no copy of its memory. A second call is safe.
+
+    It stays readable for processes of the same user: these may read the files with the keys as well.
+    """
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _ask_kernel_for_death_signal() -> None:

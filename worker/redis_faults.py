@@ -3,13 +3,12 @@
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as NoAnswerInTime
 
-from worker.domain.server_faults import KNOWN, Server, ServerFault, sentence
+from worker.domain.server_faults import KNOWN, Server, ServerFault, chain_of, sentence
 
 # As redis-py puts an answer of a pipeline, and a Redis before 7 one that a script was given.
 _OF_A_PIPELINE = re.compile(r"^Command # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
@@ -30,7 +29,7 @@ def redis_fault(error: BaseException) -> str:
     `error`: of redis-py's or of the socket, also as the cause or in the context of another. Nothing that was sent is in
     the text, so it may be shown and logged.
     """
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     for each in chain:
         if isinstance(each, ssl.SSLCertVerificationError):
             return f"certificate verify failed: {each.verify_message or each.reason}"
@@ -45,16 +44,7 @@ def redis_fault(error: BaseException) -> str:
 
 def is_error_reply(error: BaseException) -> bool:
     """Whether Redis has answered with an error, rather than that a connection was lost or never made."""
-    return any(_answered(each) is not None for each in _chain(error))
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
+    return any(_answered(each) is not None for each in chain_of(error))
 
 
 def _answered(error: BaseException) -> str | None:
@@ -113,7 +103,7 @@ def kind_of(fault: str) -> str:
 
 def _said(error: BaseException) -> str:
     """The sentence behind the word that `redis_fault` tells; of a lost connection what the innermost error says."""
-    chain = [each for each in _chain(error) if isinstance(each, RedisError)]
+    chain = [each for each in chain_of(error) if isinstance(each, RedisError)]
     answers = [each for each in chain if _answered(each) is not None]
     told: BaseException = error
     for each in answers[:1] or chain[-1:]:

@@ -16,9 +16,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.domain.failures import ToldFailure
 from worker.domain.targets import instance_key
-from worker.env_file import ENV_FILE, EnvFile, UnreadableEnvFile, read_env_file
 from worker.redis_url import require_redis_url
-from worker.secret_files import SUFFIX, read_secret_files
+from worker.setting_files import (
+    ENV_FILE,
+    SUFFIX,
+    EnvFile,
+    UnreadableEnvFile,
+    read_env_file,
+    read_secret_files,
+)
 
 CLAIM_MARGIN_S = 8.0  # for the settle after the last moment at which a call may end
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite")
@@ -112,8 +118,8 @@ class CyclrSettings(BaseSettings):
     def _is_an_api_domain(cls, value: str | None, info: ValidationInfo) -> str | None:
         if not value or not value.strip():
             return None
-        host, url = _api_domain(value)
-        return _protected(host, url, info, "credentials")
+        expected = "the API domain of your Cyclr instance, such as https://api.cyclr.com"
+        return _protected(*_bare_url(value, expected, paths=("", "/v1.0")), info, "credentials")
 
     @field_validator("cyclr_service_url")
     @classmethod
@@ -171,7 +177,13 @@ class CyclrSettings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_a_database(cls, value: SecretStr | None) -> SecretStr | None:
-        return _with_scheme(value, DATABASE_SCHEMES, "postgresql://user:password@host/database")
+        text = value.get_secret_value().strip() if value else ""
+        if not text:
+            return None
+        if text.partition(":")[0] not in DATABASE_SCHEMES or "://" not in text or not _can_be_read(text):
+            # Never what came: it may hold a password.
+            raise ValueError("expected a URL such as postgresql://user:password@host/database")
+        return SecretStr(text)
 
     @field_validator("redis_url")
     @classmethod
@@ -287,12 +299,6 @@ def _unset(wanted: dict[str, tuple[Any, str]]) -> list[str]:
     return [f"{name} is not set: {hint}" for name, (value, hint) in wanted.items() if not value]
 
 
-def _api_domain(text: str) -> tuple[str, str]:
-    return _bare_url(
-        text, "the API domain of your Cyclr instance, such as https://api.cyclr.com", paths=("", "/v1.0")
-    )
-
-
 def _bare_url(text: str, expected: str, *, paths: tuple[str, ...] = ("",)) -> tuple[str, str]:
     """The host in lower case, and the URL spelled in one way only. Raises: ValueError."""
     try:
@@ -341,15 +347,6 @@ def _networks(text: str | None) -> Networks:
             )
         found.append(network)
     return tuple(found)
-
-
-def _with_scheme(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> SecretStr | None:
-    text = value.get_secret_value().strip() if value else ""
-    if not text:
-        return None
-    if text.partition(":")[0] not in schemes or "://" not in text or not _can_be_read(text):
-        raise ValueError(f"expected a URL such as {example}")  # never what came: it may hold a password
-    return SecretStr(text)
 
 
 def _can_be_read(url: str) -> bool:

@@ -6,13 +6,13 @@ from typing import Self
 
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_abandoned_loads, delete_forgotten
+from worker.store.api_keys import delete_old_sessions
 from worker.store.claiming import count_due
-from worker.store.idempotency import delete_old_requests
+from worker.store.endings import log_ended
 from worker.store.session import Engine
 from worker.store.steering import forget_old_jobs
+from worker.store.submissions import delete_expired_uploads, delete_old_requests
 from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue, wipe_old_secrets
-from worker.store.uploads import delete_expired_uploads
-from worker.store.web_sessions import delete_old_sessions
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
@@ -60,7 +60,7 @@ def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[]
     delete_expired_uploads(engine)
     delete_old_requests(engine)
     delete_old_sessions(engine)
-    finish_jobs(engine, pause_above_percent=rules.pause_above_percent)
+    log_ended(finish_jobs(engine, pause_above_percent=rules.pause_above_percent))
     if count_due(engine, instance_id, limit=1):
         ring()
 

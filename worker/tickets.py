@@ -11,10 +11,10 @@ from kombu.transport.redis import Channel, Transport
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.alarms import ALARMS
 from worker.domain.server_faults import Server
 from worker.redis_faults import redis_server_fault
 from worker.redis_url import parse_redis_url
+from worker.telemetry import ALARMS
 
 QUEUE = "cyclr-bulk"
 TASK = "cyclr_bulk.install"
@@ -64,7 +64,6 @@ def make_celery(broker_url: str) -> Celery:
         "cyclr-bulk",
         broker=parse_redis_url(broker_url).for_celery(),
         amqp=PatientAMQP,
-        include=["worker.tasks"],
         set_as_current=False,
     )
     app.conf.update(
@@ -76,7 +75,7 @@ def make_celery(broker_url: str) -> Celery:
         task_publish_retry=False,
         worker_disable_prefetch=True,  # a busy machine must not hold a ticket that an idle one could take
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_consumer="worker.consuming:PatientConsumer",
+        worker_consumer="worker.bootstrap.worker_process:PatientConsumer",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_enable_remote_control=False,  # whoever may write to Redis could stop workers, or have them say what they know

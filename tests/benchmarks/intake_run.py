@@ -21,7 +21,8 @@ from worker.intake import AskedAccounts, Findings, Options, iter_plan, open_sour
 from worker.jobs.checking import Checked, DatabaseMemory
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
-from worker.store.loading import ensure_instance, new_job_id
+from worker.store.instances import ensure_instance
+from worker.store.loading import new_job_id
 from worker.store.sealing import Sealer
 from worker.store.session import open_engine
 

@@ -21,9 +21,11 @@ from worker.intake import AskedAccounts, Findings, Options, open_source, survey
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
+from worker.operations.install import INSTALL
 from worker.store.claiming import claim
+from worker.store.instances import ensure_instance
 from worker.store.jobs import get_job
-from worker.store.loading import ensure_instance, new_job_id
+from worker.store.loading import new_job_id
 from worker.store.schema import upgrade
 from worker.store.session import Engine, open_engine
 from worker.store.settling import Settlement, settle
@@ -77,13 +79,15 @@ def _once(job: Job) -> None:
             count=TAKEN,
             claim_s=60,
             is_idle=False,
+            mark=lambda item: INSTALL.first_mark(item, max_attempts=8),
             moment=Clock().moment,
         ),
     )
     assert isinstance(items, list)
     assert len(items) == TAKEN, f"{len(items)} claimed"
     group = [
-        Settlement(item, Installed(Outcome.CREATED, item.id, True), now, 0.05, "install") for item in items
+        Settlement(item, Installed(Outcome.CREATED, item.id, True), item.notes, now, 0.05, "install")
+        for item in items
     ]
     job.time("settle", lambda: settle(job.engine, group, pause_above_percent=100))
     job.time("progress", lambda: get_job(job.engine, job.id))

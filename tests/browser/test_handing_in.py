@@ -47,7 +47,7 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     # The failures by reason; one row in words.
     expect(page.locator(".reasons")).to_contain_text(SUSPENDED)
     page.get_by_role("link", name="row 6", exact=True).click()
-    expect(page.get_by_text("Failed: Cyclr refused the install.")).to_be_visible()
+    expect(page.get_by_text("Failed: Cyclr refused it for good.")).to_be_visible()
     expect(page.get_by_text("kept secret").first).to_be_visible()
     visitor.shoot("row-failed")
     visitor.assert_accessible()

@@ -215,7 +215,7 @@ def test_what_waits_and_what_failed_is_not_green(visit: Visit, served: Served, t
     page.get_by_role("link", name="Row 2", exact=True).click()
     expect(page.locator(".head .badge")).to_have_text("to be authorised")
     row = page.locator("p.notice")
-    expect(row).to_contain_text("The customer has still to authorise it at Cyclr.")
+    expect(row).to_contain_text("Waits for the customer's authorisation.")
     assert row.evaluate("each => getComputedStyle(each).backgroundColor") != GREEN
 
     start(visitor, write_file(tmp_path / "mixed.csv", mixed))

@@ -7,7 +7,7 @@ from tests.browser.served import Served
 from tests.browser.world import MAIL, add_accounts
 from tests.end_to_end.processes.commands import eventually
 from tests.served.home import client_of
-from worker.store.web_sessions import end_session
+from worker.store.api_keys import end_session
 
 CLOSED = 2  # of an EventSource: it comes back no more
 FOLLOW = """address => {

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from tests.integration.store.databases import path_of, url_of
 from worker.bootstrap.cyclr import open_cyclr
-from worker.bootstrap.database import open_database
+from worker.bootstrap.place import open_database
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
@@ -26,8 +26,8 @@ from worker.cyclr.limiter_rule import Rule
 from worker.domain.rows import NOT_EXPORTED, SECRET_COLUMNS
 from worker.installing import InstallRun, Limits, Rules
 from worker.intake import Options, open_source
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, DatabaseMemory, check_file
-from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
 from worker.jobs.results import write_result_file

@@ -215,6 +215,26 @@ def test_a_stop_during_a_look_at_the_catalogue_ends_the_run(rig: Rig) -> None:
     assert rig.run(job_id).installed == 2
 
 
+def test_a_stop_between_two_calls_does_not_forget_what_the_first_one_did(rig: Rig) -> None:
+    job_id = rig.load(row("stark", account_name="Stark Industries"))
+    rig.simulator.call(lambda world: setattr(world.faults, "latency_s", (0.3, 0.3)))
+
+    async def stop_during_the_first_call() -> None:
+        run = rig.new_run()
+        running = asyncio.create_task(run.run(for_s=60))
+        await until(lambda: rig.kinds() == ["create_account"])
+        run.stop()
+        await running
+
+    rig.play(stop_during_the_first_call())
+    item = rig.item("stark")
+    assert (item.state, item.account_exists, item.account_created) == ("queued", True, True)
+    assert (item.steps_done, item.tried, item.must_look) == (["account"], False, False)
+    assert rig.run(job_id).installed == 1
+    assert rig.kinds("stark") == ["create_account", "install"]
+    assert rig.item("stark").account_created
+
+
 def test_a_run_that_is_cancelled_settles_what_is_in_flight(rig: Rig) -> None:
     job_id = rig.load(row("acme"))
     rig.simulator.call(lambda world: setattr(world.faults, "latency_s", (1.0, 1.0)))

@@ -8,7 +8,8 @@ from sqlalchemy import update
 
 from tests.end_to_end.conftest import MakeRig
 from tests.end_to_end.harness import CRM, MAIL, Rig, row
-from worker.jobs.errors import Rejected
+from worker.domain.options import IfPresent
+from worker.intake.findings import Rejected
 from worker.simulator import faults
 from worker.simulator.world import Install
 from worker.store.jobs import resume_job
@@ -110,9 +111,7 @@ def test_where_looks_are_refused_the_row_may_be_installed(rig: Rig, status: int)
     assert rig.kinds("acme") == ["install", "look"]
     item = rig.item("acme")
     assert (item.code, item.http_status, item.must_look) == ("outcome_unknown", status, True)
-    assert item.message == (
-        "may be installed: Cyclr refused the look at what the account has installed: No.; look there before you retry"
-    )
+    assert item.message == ("may be installed: Cyclr refused the look at what the account has installed: No.")
 
 
 @pytest.mark.parametrize("status", [401, 404])
@@ -233,7 +232,7 @@ def test_look_first_adopts_what_is_there_and_sends_nothing_for_it(rig: Rig) -> N
 def test_if_present_skip_leaves_the_connector_under_another_name_alone(rig: Rig) -> None:
     put_there(rig, "acme", "Old mail", "Older mail", connector=MAIL)
     put_there(rig, "globex", "Old CRM", connector=CRM)
-    job_id = rig.load(row("acme"), row("globex"), skip_if_present=True)
+    job_id = rig.load(row("acme"), row("globex"), if_present=IfPresent.SKIP)
     assert rig.run(job_id).installed == 2
     item = rig.item("acme")
     assert (item.outcome, item.code, item.account_connector_id) == (

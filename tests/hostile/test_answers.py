@@ -24,7 +24,7 @@ from tests.integration.cyclr.clients import (
     with_token,
 )
 from tests.raw_server import Handler, RawRequest, Reply, answer, in_turn
-from worker.cyclr.catalogue import first_account, iter_connectors, missing_accounts, resolve
+from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import (
     CredentialsRefused,
@@ -36,7 +36,7 @@ from worker.cyclr.errors import (
     Refused,
     Throttled,
 )
-from worker.cyclr.looks import Look, look
+from worker.cyclr.looks import Finding, look
 from worker.cyclr.patience import Patience
 from worker.domain.connectors import Connector, ConnectorRef
 
@@ -80,7 +80,7 @@ async def install(client: CyclrClient) -> Any:
     return await client.install(FreePermit(), "acme", 7, BODY)
 
 
-async def look_once(client: CyclrClient) -> Look:
+async def look_once(client: CyclrClient) -> Finding:
     return await look(client, next_permit, "acme", name="Mail", connector_name="Mail")
 
 
@@ -430,7 +430,7 @@ _ODD_PAGES = {
 def test_no_list_holds_up_the_loop_or_proves_absence_by_being_odd(entries: Any) -> None:
     outcome, slowest = done(_page(entries, Total_Pages="1"), look_once)
     assert slowest.cpu_s < MOST_CPU_S, slowest
-    if isinstance(outcome, Look):
+    if isinstance(outcome, Finding):
         assert entries is _ODD_PAGES["names that take long to compare"]
         assert outcome.found is None
     else:
@@ -441,7 +441,7 @@ def test_a_list_of_16_mb_of_icons_is_read_beside_the_loop() -> None:
     icon = "A" * 150_000
     entries = [{"Id": n, "Name": f"n{n}", "Connector": {"Name": "c", "Icon": icon}} for n in range(100)]
     outcome, slowest = done(_page(entries, Total_Pages="1"), look_once)
-    assert outcome == Look(None, ())
+    assert outcome == Finding(None, (), highest_id=99)
     assert slowest.cpu_s < MOST_CPU_S, slowest
 
 
@@ -465,7 +465,7 @@ def test_how_many_pages_a_list_says_it_has_does_not_keep_anybody_reading(total: 
         )
 
     async def deed(client: CyclrClient) -> frozenset[str]:
-        return await missing_accounts(client, next_permit, {"acme", "initech"}, patience=IMPATIENT)
+        return await CatalogueReader(client, next_permit, IMPATIENT).missing_accounts({"acme", "initech"})
 
     outcome, _ = done(handler, deed)
     # The one that was not listed is asked for by its id, and that answer is none.
@@ -483,7 +483,7 @@ def test_a_catalogue_without_end_is_not_taken_for_a_whole_one(monkeypatch: pytes
         return _page([{"Id": number + n, "Name": f"c{n}"} for n in range(1_000)], Total_Pages="999999")
 
     async def deed(client: CyclrClient) -> list[Connector]:
-        return [c async for c in iter_connectors(client, next_permit, "acme", patience=IMPATIENT)]
+        return [c async for c in CatalogueReader(client, next_permit, IMPATIENT).iter_connectors("acme")]
 
     outcome, _ = done(handler, deed)
     assert type(outcome) is OutcomeUnknown
@@ -505,7 +505,7 @@ def test_a_catalogue_without_end_is_not_taken_for_a_whole_one(monkeypatch: pytes
 )
 def test_an_odd_connector_is_read_or_told_and_nothing_else(change: dict[str, Any]) -> None:
     async def deed(client: CyclrClient) -> Any:
-        return await resolve(client, next_permit, "acme", ConnectorRef("Mail"), patience=IMPATIENT)
+        return await CatalogueReader(client, next_permit, IMPATIENT).resolve("acme", ConnectorRef("Mail"))
 
     outcome, slowest = done(answer(200, [{"Id": 7, "Name": "Mail"} | change]), deed)
     assert isinstance(outcome, Connector | OutcomeUnknown), outcome
@@ -518,7 +518,7 @@ def test_an_odd_connector_is_read_or_told_and_nothing_else(change: dict[str, Any
 
 def test_an_account_id_that_no_header_can_carry_is_told_in_words() -> None:
     async def deed(client: CyclrClient) -> Any:
-        account_id = await first_account(client, next_permit, patience=IMPATIENT)
+        account_id = await CatalogueReader(client, next_permit, IMPATIENT).first_account()
         return await client.get_connectors(FreePermit(), str(account_id), ConnectorRef("Mail"))
 
     for odd in ("a\r\nX-Evil: 1", "\x1b[31m", "\u202eacme", ""):
@@ -656,7 +656,7 @@ def test_an_answer_that_came_later_is_not_that_of_the_next_call(has_loop_seen_it
 
     installed = answer(200, [INSTALLED], Total_Pages="1")
 
-    async def scenario(url: str) -> Look:
+    async def scenario(url: str) -> Finding:
         async with open_client(url) as client:
             assert (await look_once(client)).found is None
             may_come.set()

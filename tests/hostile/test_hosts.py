@@ -10,7 +10,7 @@ from tests.hostile.raw_client import RawClient
 from tests.plain_http import AS_OWN_PAGE, http_client
 from tests.served.home import client_of, open_home
 from worker.settings import CyclrSettings
-from worker.web.origins import Hosts
+from worker.web.middleware import Hosts
 
 pytestmark = pytest.mark.slow
 

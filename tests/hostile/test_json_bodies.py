@@ -23,8 +23,8 @@ from tests.served.home import client_of, open_home
 from tests.servers import valkey
 from worker.simulator.server import SimulatorThread
 from worker.web.api.submitting import faults_of_options
+from worker.web.http_errors import HttpError
 from worker.web.json_items import JobBody
-from worker.web.problems import Refusal
 from worker.web.receiving import PIECE_BYTES
 
 MOST_CPU_S = 0.1
@@ -310,8 +310,8 @@ def told(pieces: list[bytes]) -> tuple[list[dict[str, Any]], list[bytes]]:
     body = JobBody(pieces, faults_of_options)
     try:
         body.check()
-    except Refusal as refusal:
-        return [fault.model_dump(exclude_none=True) for fault in refusal.errors], []
+    except HttpError as error:
+        return [fault.model_dump(exclude_none=True) for fault in error.errors], []
     return [], list(body.lines())
 
 
@@ -369,7 +369,7 @@ def test_all_values_of_an_item_are_told() -> None:
 
 def test_reading_ends_at_the_thousandth_fault() -> None:
     body = JobBody([b'{"items": [' + b'{"account_id": 1},' * 5_000 + b"{}]}"], faults_of_options)
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(HttpError) as raised:
         body.check()
     assert (len(raised.value.errors), raised.value.error_count) == (1_000, 1_000)
     assert raised.value.detail == "The request is not as expected. It was not read any further."
@@ -379,9 +379,9 @@ def test_a_part_is_never_taken_for_the_whole() -> None:
     """Nothing is wrong with what was read, and there is more than anybody reads."""
     good = b'{"items": [{"account_id": "a"}], "options": '
     body = JobBody([good + b"[" * 2_000_000], lambda options: [])
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(HttpError) as raised:
         body.check()
-    assert raised.value.status == 422
+    assert raised.value.status_code == 422
 
 
 def test_the_lines_are_those_of_the_items() -> None:

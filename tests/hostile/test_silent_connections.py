@@ -15,8 +15,7 @@ from tests.hostile.raw_client import RawClient
 from tests.plain_http import http_client
 from tests.served.home import client_of
 from worker.settings import CyclrSettings
-from worker.web.connections import FILES_OF_OUR_OWN, MOST_CONNECTIONS, Deadlines, connections_allowed
-from worker.web.serving import WebServer
+from worker.web.serving import FILES_OF_OUR_OWN, MOST_CONNECTIONS, Deadlines, WebServer, connections_allowed
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +112,7 @@ PATIENCE = Deadlines(
     answered_body_s=1,
     unread_s=1,
     closing_s=1,
-    look_every_s=0.1,
+    check_every_s=0.1,
 )
 
 
@@ -187,7 +186,7 @@ def test_an_answer_that_nobody_reads_is_ended(impatient: str):
 
 
 def test_who_is_between_two_requests_gives_way_before_who_uploads():
-    with server(Deadlines(look_every_s=60), most=40) as url, ExitStack() as stack:
+    with server(Deadlines(check_every_s=60), most=40) as url, ExitStack() as stack:
         upload = stack.enter_context(RawClient(url))
         upload.send(post("/body", 20).replace("Host", "Expect: 100-continue\r\nHost"))
         assert upload.read_answer() == b"HTTP/1.1 100 Continue\r\n\r\n"  # its body is waited for

@@ -15,8 +15,7 @@ import pytest
 from tests.end_to_end.processes.commands import Terminal
 from tests.end_to_end.processes.site import CLIENT_ID, CLIENT_SECRET, CONNECTOR, Site
 from worker.cli.exits import say, tell
-from worker.cli.streams import LastingStream
-from worker.cli.visible import visible, visible_line
+from worker.cli.streams import LastingStream, visible, visible_line
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World

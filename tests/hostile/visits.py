@@ -12,13 +12,13 @@ from tests.end_to_end.processes.commands import eventually
 from tests.integration.web.routes import Route, routes_of
 from tests.plain_http import AS_OWN_PAGE, http_client
 from tests.served.home import client_of
-from worker.web import api, desk, pages, statics
+from worker.web import api, desk, files, pages
 from worker.web.guards import FORM_TOKEN
 
 
 def all_routes() -> list[Route]:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    for part in (api, pages, desk, statics):
+    for part in (api, pages, desk, files):
         app.include_router(part.router)
     return routes_of(app)
 

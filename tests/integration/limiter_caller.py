@@ -10,7 +10,7 @@ import time
 from tests.limits import KeptGate
 from worker.clock import Clock
 from worker.cyclr.errors import NotStarted
-from worker.cyclr.limiter import RedisLimiter
+from worker.cyclr.limiter_redis import RedisLimiter
 from worker.cyclr.limiter_rule import Limit
 from worker.telemetry import configure_logging
 

@@ -22,8 +22,8 @@ from tests.servers import ValkeyServer, valkey, valkey_server
 from tests.started import start_process
 from worker.clock import Clock
 from worker.cyclr.errors import GateClosed, LimiterAway, NotStarted, SlotMissed
-from worker.cyclr.limiter import RedisLimiter, limiter_script, read_reply, written_limit
-from worker.cyclr.limiter_core import GateStore
+from worker.cyclr.limiter import GateStore
+from worker.cyclr.limiter_redis import RedisLimiter, limiter_script, read_reply, written_limit
 from worker.cyclr.limiter_rule import Limit, Reply, Rule
 from worker.cyclr.slots import Slot
 from worker.domain.pace import Pace

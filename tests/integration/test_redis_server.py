@@ -8,7 +8,7 @@ import redis
 from structlog.testing import capture_logs
 
 from tests.servers import ValkeyServer, valkey_server
-from worker.bootstrap.redis_server import UnusableRedis, require_usable_redis
+from worker.bootstrap.starting import UnusableRedis, require_usable_redis
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from structlog.testing import capture_logs
 from tests.certificates import Authority, Signed, server_context
 from tests.redis_proxy import RedisProxy, redis_proxy
 from tests.servers import valkey
-from worker.alarms import ALARMS
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.limiter import RedisLimiter
+from worker.cyclr.limiter_redis import RedisLimiter
 from worker.cyclr.limiter_rule import Limit
 from worker.domain.server_faults import Server
+from worker.telemetry import ALARMS
 from worker.tickets import Doorbell, count_tickets
 
 LIMIT = Limit(10, 10, is_rate_set=True, is_burst_set=True)

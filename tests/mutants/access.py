@@ -17,7 +17,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "session_outlives_its_key",
-        "worker/store/web_sessions.py",
+        "worker/store/api_keys.py",
         "a session goes on after the API key that it was begun with was revoked",
         "        return self.looked_at < self.ends_at and self.key.is_valid(self.looked_at)\n",
         "        return self.looked_at < self.ends_at\n",
@@ -25,7 +25,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "session_never_ends",
-        "worker/store/web_sessions.py",
+        "worker/store/api_keys.py",
         "a session goes on after its twelve hours",
         "        return self.looked_at < self.ends_at and self.key.is_valid(self.looked_at)\n",
         "        return self.key.is_valid(self.looked_at)\n",
@@ -49,7 +49,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "every_follower_asks",
-        "worker/web/following.py",
+        "worker/web/api/events.py",
         "each stream asks the database by itself",
         "        asker = self._by_key.get(key)\n",
         "        asker = None\n",

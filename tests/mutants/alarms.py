@@ -9,7 +9,7 @@ _FLEET = "tests/outages/test_alarms.py"
 ALARM_MUTANTS = (
     Mutant(
         "fault_is_never_said",
-        "worker/alarms.py",
+        "worker/telemetry.py",
         "nobody may call, and no process says so",
         "            log.warning(AWAY[fault.server], **fields)\n",
         "            del fields\n",

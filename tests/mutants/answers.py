@@ -9,7 +9,7 @@ _TERMINAL = "tests/hostile/test_terminal.py"
 ANSWER_MUTANTS = (
     Mutant(
         "gzip_without_bound",
-        "worker/cyclr/bodies.py",
+        "worker/cyclr/transport.py",
         "a megabyte of an answer is unpacked into a gigabyte",
         "        if came > most_bytes or len(body) > most_bytes:\n",
         "        if came > most_bytes:\n",
@@ -17,7 +17,7 @@ ANSWER_MUTANTS = (
     ),
     Mutant(
         "any_packing_is_read",
-        "worker/cyclr/bodies.py",
+        "worker/cyclr/transport.py",
         "an answer that is packed otherwise is read as if it were not",
         '    if packing not in ("gzip", "identity"):\n',
         '    if packing in ("",):\n',
@@ -28,7 +28,7 @@ ANSWER_MUTANTS = (
     ),
     Mutant(
         "half_a_gzip_is_read",
-        "worker/cyclr/bodies.py",
+        "worker/cyclr/transport.py",
         "the beginning of an answer is taken for the whole of it",
         "    if unpack is not None and not unpack.has_ended:\n",
         "    if unpack is not None and not came:\n",
@@ -38,7 +38,7 @@ ANSWER_MUTANTS = (
         "unreadable_refusal_is_believed",
         "worker/cyclr/answers.py",
         "a row is given up as refused whose Name is in use by its own lost install",
-        "    if answer.fault and status != 401:\n",
+        "    if answer.fault and not answer.is_cut and status != 401:\n",
         "    if answer.fault and status == 401:\n",
         (f"{_ANSWERS}::test_an_unreadable_400_may_have_said_that_the_name_is_in_use",),
     ),
@@ -54,8 +54,8 @@ ANSWER_MUTANTS = (
         "part_of_a_list_is_taken_for_all",
         "worker/web/json_items.py",
         "what was read of a list before reading ended becomes a job",
-        "        if not has_ended:\n            raise Refusal",
-        "        if False:\n            raise Refusal",
+        "        if not has_ended:\n            raise HttpError",
+        "        if False:\n            raise HttpError",
         (f"{_BODIES}::test_a_part_is_never_taken_for_the_whole",),
     ),
     Mutant(

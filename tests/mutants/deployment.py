@@ -15,7 +15,7 @@ DEPLOYMENT_MUTANTS = (
     ),
     Mutant(
         "away_database_restarts_workers",
-        "worker/cli/healthy.py",
+        "worker/cli/upkeep.py",
         "a database that is away has every worker restarted, with rows in hand",
         'no worker is better for a restart.")\n            return\n',
         'no worker is better for a restart.")\n            raise typer.Exit(SOME_FAILED) from None\n',
@@ -23,7 +23,7 @@ DEPLOYMENT_MUTANTS = (
     ),
     Mutant(
         "workers_vouch_for_each_other",
-        "worker/store/sightings.py",
+        "worker/store/instances.py",
         "a worker that hangs counts as well while one of another machine lives",
         "        if machine is not None:\n",
         "        if machine is None:\n",

@@ -57,7 +57,7 @@ DESK_MUTANTS = (
     ),
     Mutant(
         "link_is_not_checked",
-        "worker/store/signing.py",
+        "worker/store/sealing.py",
         "a link with any signature is taken for ours",
         '            if hmac.compare_digest(_encoded(_mac(key, payload)).encode(), mac.encode("utf-8", "replace")):\n',
         "            if mac:\n",
@@ -89,7 +89,7 @@ DESK_MUTANTS = (
     ),
     Mutant(
         "link_in_cyclrs_address",
-        "worker/web/headers.py",
+        "worker/web/middleware.py",
         "a browser tells the next page which link it came from",
         '    "Referrer-Policy": "same-origin",  # forms of our own pages say where they come from\n',
         "",
@@ -107,7 +107,7 @@ DESK_MUTANTS = (
         "reader_sees_links",
         "worker/web/desk/api.py",
         "a key that may only read is given links",
-        "    links = find_links(place) if caller.can_write else None\n",
+        "    links = find_links(place) if with_links else None\n",
         "    links = find_links(place)\n",
         (f"{API}::test_a_key_that_may_only_read_sees_no_link_and_changes_nothing",),
     ),

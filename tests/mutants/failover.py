@@ -7,9 +7,9 @@ _LOSSES = "tests/integration/store/test_losses.py"
 FAILOVER_MUTANTS = (
     Mutant(
         "read_only_sessions_are_as_good_as_others",
-        "worker/store/losses.py",
+        "worker/store/faults.py",
         "a session that takes no writes stays in the pool, and its process never writes again",
-        "        READ_ONLY,  # a standby, or a server that is being switched over\n",
+        "        READ_ONLY_STATE,  # a standby, or a server that is being switched over\n",
         "",
         (_LOSSES,),
     ),

@@ -27,7 +27,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "silence_is_an_own_page",
-        "worker/web/origins.py",
+        "worker/web/middleware.py",
         "what does not say where it comes from is taken for a page of ours",
         "        return is_told_by_site\n",
         "        return True\n",
@@ -35,10 +35,10 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "any_host_is_ours",
-        "worker/web/origins.py",
+        "worker/web/middleware.py",
         "a stranger's name that leads here is served, and his page is one of ours",
-        '            if not scope["app"].state.hosts.knows(host):\n',
-        "            if not host:\n",
+        '    if scope["path"] not in FOR_ANY_HOST and not hosts.knows(headers.get("host", "")):\n',
+        '    if scope["path"] not in FOR_ANY_HOST and not headers.get("host", ""):\n',
         (_HOSTS,),
     ),
     Mutant(
@@ -59,7 +59,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "guesses_side_by_side",
-        "worker/web/brake.py",
+        "worker/web/access.py",
         "as many keys are tried side by side as somebody has connections",
         "        if turns.count >= self.MOST_OF_ONE:\n",
         "        if turns.count < 0:\n",
@@ -67,7 +67,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "silent_ones_keep_their_place",
-        "worker/web/connections.py",
+        "worker/web/serving.py",
         "connections that say nothing take all the room there is",
         "        victim.give_up()\n        return True\n",
         "        return bool(victim.group == '')\n",
@@ -75,7 +75,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "a_body_may_drip",
-        "worker/web/connections.py",
+        "worker/web/serving.py",
         "a body of one byte a second is waited for",
         "            if self._window_bytes < patience.body_window_bytes:\n",
         "            if self._window_bytes < 0:\n",
@@ -83,7 +83,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "another_delimiter_makes_a_formula",
-        "worker/intake/escapes.py",
+        "worker/intake/values.py",
         "a cell of a result file is run as a formula where a spreadsheet takes another delimiter",
         '    text = _INNER.sub(r"\\1\'\\2", text)\n',
         "",

@@ -33,7 +33,7 @@ REDIS_MUTANTS = (
     ),
     Mutant(
         "full_redis_lets_calls_through",
-        "worker/cyclr/limiter.py",
+        "worker/cyclr/limiter_redis.py",
         "calls are made while Redis answers the limiter with errors",
         "            raise _away(error) from error\n        ALARMS.went_well(Server.REDIS, ASKING)\n",
         "            return Reply(1, 0, 1, 1, 0, 0, 0, 0, False, 1.0, 1.0 if error else 0.0)\n"

@@ -158,10 +158,10 @@ def test_all_that_a_deployment_writes_is_json_whatever_breaks_and_each_fault_has
             wait_for_fault(web, "redis_away", "READONLY")
             assert 'cyclr_bulk_server_fault{server="redis",class="READONLY"} 1' in figures(client)
             assert 'cyclr_bulk_server_up{server="redis"} 0' in figures(client)
-            why = "Redis answers READONLY: You can't write against a read only replica, so nobody calls"
+            why = "Redis answers READONLY: You can't write against a read only replica, so nobody calls Cyclr"
             assert f"  calls:     {why}" in site.say("status", job_id).out.splitlines()
             [shown] = client.get(f"/v1/jobs/{job_id}").json()["server_faults"]
-            assert shown["message"] == why.removesuffix(", so nobody calls")
+            assert shown["message"] == why.removesuffix(", so nobody calls Cyclr")
         eventually(lambda: said(sweep, "redis_back"), "the sweep says that it is over")
         assert 'cyclr_bulk_server_up{server="redis"} 1' in figures(client)
 

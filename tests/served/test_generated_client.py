@@ -107,7 +107,7 @@ def test_a_generated_client_goes_the_whole_way(served: Served, made: Made, http:
                 "x_crm": str(number),
             }
             items.append(item)
-        return models.NewJob(items=items, options=models.Options(connector=MAIL, **options))
+        return models.NewJob(items=items, options=models.NewJobOptions(connector=MAIL, **options))
 
     # Hand in: a check alone, then the job, then the same request once more.
     submit = made.api("submit_job").sync_detailed

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.clocks import HeldClock
-from worker.alarms import Alarms
 from worker.domain.server_faults import Server, ServerFault
+from worker.telemetry import Alarms
 
 READ_ONLY = ServerFault(Server.DATABASE, "25006 read_only_sql_transaction", "cannot execute UPDATE")
 FULL = ServerFault(Server.DATABASE, "53300 too_many_connections", "sorry, too many clients already")

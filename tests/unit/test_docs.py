@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import typer.main
 
-from worker.alarms import AWAY, BACK
-from worker.cli.app import app
+from worker.cli.app import COMMANDS, app, load_command
 from worker.domain.server_faults import HOPELESS, KNOWN, Server
-from worker.domain.states import Code, Outcome, PauseReason
+from worker.domain.states import Outcome
+from worker.domain.words import CODES, PAUSES
 from worker.intake.columns import INPUT_COLUMNS, RESULT_COLUMNS
-from worker.secret_files import SUFFIX
+from worker.setting_files import SUFFIX
 from worker.settings import CyclrSettings, secret_settings
-from worker.telemetry import LIBRARY_SAID
+from worker.telemetry import AWAY, BACK, LIBRARY_SAID
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -55,11 +55,17 @@ def first_cells(text: str, heading: str) -> list[str]:
     return [code for cell in cells for code in re.findall(r"`([^`]+)`", cell)]
 
 
+def rows_below(text: str, heading: str) -> list[str]:
+    """The rows of the table below a heading, whole."""
+    section = text.split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    return [line for line in section.splitlines() if line.startswith("| `")]
+
+
 def commands() -> dict[str, set[str]]:
     """Subcommand -> its options; of a group, those of all of its commands. What needs no subcommand stands beside them."""
     group = typer.main.get_command(app)
     alone: dict[str, set[str]] = {option: set() for parameter in group.params for option in parameter.opts}
-    return alone | {name: options(command) for name, command in group.commands.items()}  # type: ignore[attr-defined]
+    return alone | {name: options(load_command(name)) for name in COMMANDS}
 
 
 def options(command: Any) -> set[str]:
@@ -171,11 +177,14 @@ def test_the_example_of_env_has_the_settings_and_their_defaults() -> None:
     assert optional == {name: default_of(name) for name in optional}
 
 
-def test_the_tables_of_states_are_whole() -> None:
+def test_the_tables_of_states_say_what_the_faces_say() -> None:
     text = page("docs/states.md")
-    assert set(first_cells(text, "## Codes")) == {*Code, "refused_at_intake"}
-    reasons = [name for name in first_cells(text, "### Why a job is paused") if not name.startswith("--")]
-    assert set(reasons) == set(PauseReason)
+    assert rows_below(text, "## Codes") == [
+        f"| `{code}` | {words.meaning} | {words.advice} |" for code, words in CODES.items()
+    ]
+    assert rows_below(text, "### Why a job is paused") == [
+        f"| `{reason}` | {words.meaning} | {words.advice} |" for reason, words in PAUSES.items()
+    ]
     assert set(first_cells(text, "### How a row was installed")) == set(Outcome)
 
 

@@ -7,7 +7,9 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from worker.domain.options import JobOptions
 from worker.domain.rows import NewAccount
+from worker.domain.steps import Notes
 from worker.store.claiming import ClaimedItem
 from worker.telemetry import SILENCED, configure_logging, get_logger
 
@@ -66,13 +68,12 @@ def test_what_holds_secrets_shows_none_when_it_is_logged(out: io.StringIO):
         authentication_id=None,
         description=None,
         account=NewAccount("Ann"),
-        account_exists=True,
         must_look=False,
         maybe_sent=False,
         attempts=0,
         is_called_off=False,
-        look_first=False,
-        skip_if_present=False,
+        options=JobOptions(),
+        notes=Notes(),
         secrets={"api_key": "hunter2"},
     )
     get_logger().info("odd", item=item, key=SecretStr("hunter2"))

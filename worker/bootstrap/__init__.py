@@ -1,6 +1,6 @@
 """Builds the parts from Settings.
 
-database.py        the database, for everybody
+place.py           where a command, a page or a worker process works: its database, its broker
 cyclr.py           the client and its limiter, for whoever calls Cyclr
 installer.py       what runs the install loop, for a worker process and for a command that installs by itself
 worker_process.py  the life of Celery's processes

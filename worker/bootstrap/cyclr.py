@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
-from worker.cyclr.limiter import InProcessLimiter, Limiter, RedisLimiter
+from worker.cyclr.exchange import Credentials
+from worker.cyclr.limiter import InProcessLimiter, Limiter
+from worker.cyclr.limiter_redis import RedisLimiter
 from worker.cyclr.limiter_rule import Limit, Rule
-from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
 from worker.settings import CyclrSettings
-from worker.store.gates import DatabaseGate
-from worker.store.loading import ensure_instance
+from worker.store.instances import DatabaseGate, ensure_instance
 from worker.store.session import Engine
 
 PROBE_MARGIN_S = 5.0

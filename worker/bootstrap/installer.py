@@ -6,16 +6,11 @@ import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 
-from worker.bootstrap.cyclr import open_cyclr
-from worker.bootstrap.database import Database
-from worker.clock import Clock
+from worker.bootstrap.place import Place
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
-from worker.cyclr.limiter_rule import Rule
 from worker.installing import InstallRun, Limits, Rules
 from worker.installing.sighting import Sighting
-from worker.settings import CyclrSettings
-from worker.tickets import Doorbell
 
 # Of one ticket. While the last calls of a run are under way no new one starts, which costs a slow Cyclr a call of its time;
 # and only between two runs a busy process takes an item that must be alone.
@@ -26,16 +21,12 @@ IDLE_S = 0.25  # between two runs where no ticket tells of work
 class Installer:
     """Runs the install loop, time after time, on one event loop: connections and the token outlive a run."""
 
-    def __init__(self, settings: CyclrSettings, database: Database, *, broker: str | Rule) -> None:
-        self._settings = settings
-        self._database = database
-        self._broker = broker
-        self._doorbell = None if isinstance(broker, Rule) else Doorbell(broker)
-        self._clock = Clock()
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._opened: tuple[CyclrClient, Limiter] | None = None
-        self._sighting = Sighting(database.engine, database.instance_id)
+        self._sighting = Sighting(place.database.engine, place.database.instance_id)
         self._sighting.start()
 
     def run(self, *, for_s: float, on_start: Callable[[asyncio.AbstractEventLoop, InstallRun], None]) -> None:
@@ -50,16 +41,15 @@ class Installer:
     async def _run(
         self, for_s: float, on_start: Callable[[asyncio.AbstractEventLoop, InstallRun], None]
     ) -> None:
-        settings = self._settings
+        settings, database = self._place.settings, self._place.database
         if self._opened is None:
             # Opened anew at each try: the database may be away when the process starts.
-            cyclr = open_cyclr(settings, self._database.engine, clock=self._clock, broker=self._broker)
-            self._opened = await self._stack.enter_async_context(cyclr)
+            self._opened = await self._stack.enter_async_context(self._place.open_cyclr())
         client, limiter = self._opened
         run = InstallRun(
-            engine=self._database.engine,
-            sealer=self._database.sealer,
-            instance_id=self._database.instance_id,
+            engine=database.engine,
+            sealer=database.sealer,
+            instance_id=database.instance_id,
             client=client,
             limiter=limiter,
             rules=Rules(settings.cyclr_max_attempts, settings.cyclr_retry_base_s, settings.cyclr_settle_s),
@@ -69,25 +59,19 @@ class Installer:
                 claim_s=settings.claim_s,
                 pause_above_percent=settings.cyclr_pause_above_percent,
             ),
-            ring=self._ring,
-            clock=self._clock,
+            ring=self._place.ring,
+            clock=self._place.clock,
             rng=random.Random(),
         )
         on_start(asyncio.get_running_loop(), run)
         await run.run(for_s=for_s)
 
-    def _ring(self) -> None:
-        if self._doorbell is not None:
-            self._doorbell.ring()
-
 
 class InProcessWorker:
-    """Installs in this process, in a thread: where no broker is to be had. `rule`: of all limiters of this process."""
+    """Installs in this process, in a thread: where no broker is to be had."""
 
-    def __init__(self, settings: CyclrSettings, database: Database, rule: Rule) -> None:
-        self._settings = settings
-        self._database = database
-        self._rule = rule
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="installs", daemon=True)
         self._running: tuple[asyncio.AbstractEventLoop, InstallRun] | None = None
@@ -105,7 +89,7 @@ class InProcessWorker:
         self._thread.join(within_s)
 
     def _work(self) -> None:
-        installer = Installer(self._settings, self._database, broker=self._rule)
+        installer = Installer(self._place)
 
         def remember(loop: asyncio.AbstractEventLoop, run: InstallRun) -> None:
             self._running = (loop, run)

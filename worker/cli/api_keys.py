@@ -2,21 +2,43 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import typer
 
 from worker.cli.exits import NOTHING_DONE, failures_in_words, require_whole_output, say, tell, tell_json
-from worker.cli.workplace import opened_place
+from worker.cli.options import JsonOption
+from worker.cli.place import opened_place
 from worker.domain.scopes import Scope
 from worker.domain.wording import counted
 from worker.store.api_keys import LONGEST_NAME, ApiKey, create_key, list_keys, revoke_key
 
 NOTHING_CHANGED = "Nothing was changed."
+CREATE_EXAMPLES = """\b
+Examples:
+  cyclr-bulk api-keys create "Ada, onboarding" --scope write
+  KEY=$(cyclr-bulk api-keys create monitoring --expires 90d)"""
 NEVER = "never"
 UNITS = {"h": "hours", "d": "days"}
 
+app = typer.Typer(
+    help="The API keys of the HTTP API and the dashboard.", no_args_is_help=True, rich_markup_mode=None
+)
 
-def create_command(name: str, scope: Scope, expires: str) -> None:
+
+@app.command("create", short_help="Make an API key.", epilog=CREATE_EXAMPLES)
+def create_command(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Whose it is; shown beside each job.", show_default=False)
+    ],
+    scope: Annotated[
+        Scope, typer.Option(help="`read`: see jobs. `write`: hand in and steer them too.")
+    ] = Scope.READ,
+    expires: Annotated[
+        str, typer.Option(metavar="TIME", help="After so many days or hours (90d, 12h), or never.")
+    ] = "365d",
+) -> None:
+    """Make an API key and print it on stdout. It is shown this once."""
     with failures_in_words(nothing_done=NOTHING_CHANGED):
         name, lasts = _checked_name(name), _lasts(expires)
         with opened_place() as place:
@@ -28,7 +50,9 @@ def create_command(name: str, scope: Scope, expires: str) -> None:
         require_whole_output()
 
 
-def list_command(*, as_json: bool) -> None:
+@app.command("list", short_help="List all API keys.")
+def list_command(as_json: JsonOption = False) -> None:
+    """List all API keys: what they allow and how long. A key itself is never shown again."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         keys = list_keys(place.database.engine)
     if as_json:
@@ -41,7 +65,11 @@ def list_command(*, as_json: bool) -> None:
     say(f"{counted(len(keys), 'API key')}.")
 
 
-def revoke_command(key_id: str) -> None:
+@app.command("revoke", short_help="Revoke an API key.")
+def revoke_command(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)],
+) -> None:
+    """Revoke an API key, now and for good. Sessions begun with it end too."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         was_there = revoke_key(place.database.engine, key_id)
     if not was_there:

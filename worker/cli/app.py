@@ -1,32 +1,69 @@
-"""What can be typed. Each command is a few lines: the work is in the module it imports."""
+"""What can be typed. Each command is declared beside its code, which is loaded when it is called."""
 
-# In the texts below \b keeps the lines of a paragraph as they are.
-
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from worker.cli import job_commands, web_commands
-from worker.cli.arguments import (
-    AsWrittenOption,
-    ConnectorOption,
-    FileArgument,
-    FirstOption,
-    IfPresent,
-    IfPresentOption,
-    LookFirstOption,
-    SkipInvalidOption,
-    YesOption,
-)
+# The module of each command, and what it does in a line, so that `--help` need not load any of them.
+COMMANDS = {
+    "demo": ("demo", "Watch the main job against a simulated Cyclr."),
+    "check": ("check", "Say all that is wrong with a file. Changes nothing."),
+    "run": ("run", "Install what a file asks for."),
+    "connectors": ("catalogue", "List Cyclr's catalogue."),
+    "template": ("catalogue", "Write a CSV ready to fill for one connector."),
+    "simulator": ("simulator", "Run a stand-in for Cyclr on this machine."),
+    "submit": ("run", "Hand a file to the workers of a deployment."),
+    "watch": ("watching", "See how a job goes, until it ends."),
+    "jobs": ("showing", "List the unfinished jobs, and the last 20."),
+    "status": ("showing", "Say how a job stands."),
+    "items": ("showing", "List a job's rows."),
+    "failures": ("showing", "Say why rows failed."),
+    "results": ("showing", "Write a job's result file."),
+    "pause": ("steer", "Let a job rest."),
+    "resume": ("steer", "Let a paused job go on."),
+    "cancel": ("steer", "End a job for good."),
+    "retry": ("steer", "Try a job's failed rows again."),
+    "forget": ("steer", "Delete all data of a job that has ended."),
+    "new-sealing-key": ("upkeep", "Make a key for CYCLR_BULK_SEALING_KEYS."),
+    "reseal": ("upkeep", "Seal all credentials with the first key."),
+    "distrust": ("upkeep", "Look before every unfinished row."),
+    "sweep": ("process", "Run a deployment's sweep until it is stopped."),
+    "healthy": ("upkeep", "Say whether a deployment's worker on this machine lives."),
+    "serve": ("serve", "Serve the HTTP API and the dashboard."),
+    "api-keys": ("api_keys", "Make, list and revoke API keys."),
+}
+
+
+class Commands(TyperGroup):
+    """Names all commands, and loads the one that is called."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        for name, (_, short_help) in COMMANDS.items():
+            self.add_command(TyperCommand(name, short_help=short_help))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and load_command(command.name or ""), rest
+
+
+def load_command(name: str) -> Any:
+    """The command of this name, or the group of commands. Its module declares it in its `app`."""
+    group = typer.main.get_group(import_module(f"worker.cli.{COMMANDS[name][0]}").app)
+    return group.commands.get(name, group)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Install Cyclr connectors into many customer accounts: never twice, never lost, one true result for every row.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with local variables would show secrets
     rich_markup_mode=None,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    # \b keeps the lines of a paragraph as they are, here and in the texts of the commands.
     epilog="""\b
 Begin with:
   cyclr-bulk demo                           see it work, with nothing set up
@@ -36,48 +73,6 @@ Begin with:
 
 Settings come from the environment or from .env in the current folder: CYCLR_API_URL, CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET are needed.""",
 )
-
-DEMO_EXAMPLES = """\b
-Example:
-  cyclr-bulk demo --accounts 2000"""
-
-CHECK_EXAMPLES = """\b
-Examples:
-  cyclr-bulk check accounts.csv
-  cyclr-bulk check accounts.csv --connector Mailchimp
-  cyclr-bulk check accounts.csv --as-written account_id
-
-\b
-Exit codes:
-  0  it can run
-  2  the file or a setting is wrong, or Cyclr cannot be asked"""
-
-RUN_EXAMPLES = """\b
-Examples:
-  cyclr-bulk run accounts.csv --first 5
-  cyclr-bulk run accounts.csv --connector Mailchimp --yes
-  cyclr-bulk run accounts.csv --as-written account_id
-  cyclr-bulk run accounts.results.csv     the rows that failed, once more
-
-\b
-Exit codes:
-  0  all rows are installed; some may wait for the customer's authorisation
-  1  some rows failed or were refused
-  2  the file, a setting or the usage is wrong: nothing was installed
-  3  stopped before the end, or declined; run it again to go on"""
-
-CONNECTORS_EXAMPLES = """\b
-Examples:
-  cyclr-bulk connectors mail
-  cyclr-bulk connectors --json > catalogue.json"""
-
-TEMPLATE_EXAMPLES = """\b
-Example:
-  cyclr-bulk template Mailchimp > accounts.csv"""
-
-SIMULATOR_EXAMPLES = """\b
-Example:
-  cyclr-bulk simulator --port 8765 --sample 100"""
 
 
 def _say_version(is_asked: bool) -> None:
@@ -98,127 +93,3 @@ def main(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command(short_help="Watch the main job against a simulated Cyclr.", epilog=DEMO_EXAMPLES)
-def demo(
-    accounts: Annotated[
-        int,
-        typer.Option(min=1, max=100_000, metavar="N", help="How many accounts the sample file holds."),
-    ] = 500,
-) -> None:
-    """Watch the main job run against a simulated Cyclr: nothing to set up, nothing real is touched."""
-    from worker.cli.demo import run_demo
-
-    run_demo(accounts)
-
-
-@app.command(short_help="Say all that is wrong with a file. Changes nothing.", epilog=CHECK_EXAMPLES)
-def check(
-    file: FileArgument,
-    connector: ConnectorOption = None,
-    look_first: Annotated[
-        bool, typer.Option("--look-first", help="Count with a look before every install.")
-    ] = False,
-    as_written: AsWrittenOption = None,
-) -> None:
-    """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
-    from worker.cli.check import check_command
-    from worker.jobs.options import RunOptions
-
-    options = RunOptions(connector=connector, look_first=look_first, as_written=frozenset(as_written or ()))
-    check_command(file, options)
-
-
-@app.command(short_help="Install what a file asks for.", epilog=RUN_EXAMPLES)
-def run(
-    file: FileArgument,
-    connector: ConnectorOption = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="OUT.csv",
-            help="Where the result file goes. An earlier result file there is replaced. Default: beside FILE,"
-            " named NAME.results.csv.",
-        ),
-    ] = None,
-    first: FirstOption = None,
-    skip_invalid: SkipInvalidOption = False,
-    look_first: LookFirstOption = False,
-    if_present: IfPresentOption = IfPresent.INSTALL,
-    as_written: AsWrittenOption = None,
-    yes: YesOption = False,
-) -> None:
-    """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
-
-    Run it again after any interruption: it goes on where it was.
-    """
-    from worker.cli.run import run_command
-    from worker.jobs.options import RunOptions
-
-    options = RunOptions(
-        connector=connector,
-        skip_invalid=skip_invalid,
-        look_first=look_first,
-        skip_if_present=if_present is IfPresent.SKIP,
-        first=first,
-        as_written=frozenset(as_written or ()),
-    )
-    run_command(file, options, results, is_sure=yes)
-
-
-@app.command(short_help="List Cyclr's catalogue.", epilog=CONNECTORS_EXAMPLES)
-def connectors(
-    query: Annotated[
-        str | None, typer.Argument(metavar="QUERY", help="Part of a name.", show_default=False)
-    ] = None,
-    account: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="The account to ask for. Default: any.", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs.")] = False,
-) -> None:
-    """List Cyclr's catalogue: ids, names, versions, methods and account properties."""
-    from worker.cli.catalogue import connectors_command
-
-    connectors_command(query, account, as_json=as_json)
-
-
-@app.command(short_help="Write a CSV ready to fill for one connector.", epilog=TEMPLATE_EXAMPLES)
-def template(
-    connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Name or id.", show_default=False)],
-    account: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="The account to ask for. Default: any.", show_default=False),
-    ] = None,
-) -> None:
-    """Write a CSV ready to fill for one connector, with an example line, to stdout."""
-    from worker.cli.catalogue import template_command
-
-    template_command(connector, account)
-
-
-@app.command(short_help="Run a stand-in for Cyclr on this machine.", epilog=SIMULATOR_EXAMPLES)
-def simulator(
-    port: Annotated[int, typer.Option(min=0, max=65_535, metavar="P", help="0: any free one.")] = 8765,
-    host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS", help="Where it listens. It has no password: let nobody else reach it."
-        ),
-    ] = "127.0.0.1",
-    sample: Annotated[
-        int,
-        typer.Option(
-            min=0, max=100_000, metavar="N", help="Begin with the demo's world of so many accounts."
-        ),
-    ] = 0,
-) -> None:
-    """Run a stand-in for Cyclr on this machine, in memory, until Ctrl-C."""
-    from worker.cli.simulator import simulator_command
-
-    simulator_command(host, port, sample)
-
-
-app.add_typer(job_commands.app)
-app.add_typer(web_commands.app)

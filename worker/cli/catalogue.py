@@ -1,10 +1,10 @@
 """`cyclr-bulk connectors` and `cyclr-bulk template`."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
-from worker.cli.asking import ask
 from worker.cli.exits import (
     NOTHING_DONE,
     failures_in_words,
@@ -14,31 +14,52 @@ from worker.cli.exits import (
     tell,
     tell_json,
 )
-from worker.cli.given_settings import read_settings
-from worker.cli.session import Session
+from worker.cli.home import TendedHome
+from worker.cli.place import ask, read_settings
 from worker.cli.streams import write_data
-from worker.cyclr.catalogue import first_account, iter_connectors, resolve
+from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
 from worker.intake import template
 
+app = typer.Typer(rich_markup_mode=None)
+CONNECTORS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk connectors mail
+  cyclr-bulk connectors --json > catalogue.json"""
+TEMPLATE_EXAMPLES = """\b
+Example:
+  cyclr-bulk template Mailchimp > accounts.csv"""
+AccountOption = Annotated[
+    str | None, typer.Option(metavar="ID", help="The account to ask for. Default: any.", show_default=False)
+]
 NO_ACCOUNT = (
     "Cyclr shows its catalogue to existing accounts only, and this instance has none yet: create one first."
 )
 
 
-def connectors_command(query: str | None, account: str | None, *, as_json: bool) -> None:
+@app.command("connectors", epilog=CONNECTORS_EXAMPLES)
+def connectors_command(
+    query: Annotated[
+        str | None, typer.Argument(metavar="QUERY", help="Part of a name.", show_default=False)
+    ] = None,
+    account: AccountOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs.")] = False,
+) -> None:
+    """List Cyclr's catalogue: ids, names, versions, methods and account properties."""
+
     async def read(client: CyclrClient, limiter: Limiter) -> list[Connector] | None:
-        account_id = account or await first_account(client, limiter.one)
+        catalogue = CatalogueReader(client, limiter.one)
+        account_id = account or await catalogue.first_account()
         if account_id is None:
             return None
-        found = iter_connectors(client, limiter.one, account_id, query)
+        found = catalogue.iter_connectors(account_id, query)
         return [connector async for connector in found]
 
-    with failures_in_words(nothing_done="Nothing was listed."), _session() as session:
-        found = ask(session, read)
+    with failures_in_words(nothing_done="Nothing was listed."), _tended_home() as home:
+        found = ask(home, read)
     if found is None:
         say(NO_ACCOUNT)
         raise typer.Exit(NOTHING_DONE)
@@ -53,15 +74,22 @@ def connectors_command(query: str | None, account: str | None, *, as_json: bool)
     say(f"{counted(len(found), 'connector')}{matching}.")
 
 
-def template_command(name: str, account: str | None) -> None:
+@app.command("template", epilog=TEMPLATE_EXAMPLES)
+def template_command(
+    name: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Name or id.", show_default=False)],
+    account: AccountOption = None,
+) -> None:
+    """Write a CSV ready to fill for one connector, with an example line, to stdout."""
+
     async def read(client: CyclrClient, limiter: Limiter) -> Connector | str:
-        account_id = account or await first_account(client, limiter.one)
+        catalogue = CatalogueReader(client, limiter.one)
+        account_id = account or await catalogue.first_account()
         if account_id is None:
             return NO_ACCOUNT
-        return await resolve(client, limiter.one, account_id, ConnectorRef(name))
+        return await catalogue.resolve(account_id, ConnectorRef(name))
 
-    with failures_in_words(nothing_done="No template was written."), _session() as session:
-        found = ask(session, read)
+    with failures_in_words(nothing_done="No template was written."), _tended_home() as home:
+        found = ask(home, read)
     if not isinstance(found, Connector):
         say(found)
         raise typer.Exit(NOTHING_DONE)
@@ -69,8 +97,8 @@ def template_command(name: str, account: str | None) -> None:
     require_whole_output()
 
 
-def _session() -> Session:
-    return Session(read_settings(needs_cyclr=True), needs_workers=False)
+def _tended_home() -> TendedHome:
+    return TendedHome(read_settings(needs_cyclr=True), needs_workers=False)
 
 
 def _connector_lines(connector: Connector) -> Iterator[str]:

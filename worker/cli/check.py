@@ -6,11 +6,12 @@ from pathlib import Path
 
 import typer
 
-from worker.cli.asking import ask
-from worker.cli.commands import run_again
+from worker.bootstrap.place import Place
 from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
-from worker.cli.given_settings import read_settings
-from worker.cli.piped import as_typed, opened_source
+from worker.cli.files import as_typed, opened_source
+from worker.cli.home import TendedHome
+from worker.cli.options import FileArgument, run_again, takes_options
+from worker.cli.place import ask, read_settings
 from worker.cli.progress import Activity
 from worker.cli.report import (
     estimate_lines,
@@ -18,38 +19,49 @@ from worker.cli.report import (
     home_lines,
     in_the_way_lines,
     problem_lines,
-    standing,
     unfinished_lines,
     warning_lines,
 )
-from worker.cli.session import Session
-from worker.cli.workplace import Workplace
 from worker.domain.wording import counted
 from worker.intake import Options, Source
 from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.listing import find_job
 from worker.store.readiness import lost_database_in_words
 
+app = typer.Typer(rich_markup_mode=None)
+EXAMPLES = """\b
+Examples:
+  cyclr-bulk check accounts.csv
+  cyclr-bulk check accounts.csv --connector Mailchimp
+  cyclr-bulk check accounts.csv --as-written account_id
 
-def check_command(file: Path, options: RunOptions) -> None:
+\b
+Exit codes:
+  0  it can run
+  2  the file or a setting is wrong, or Cyclr cannot be asked"""
+
+
+@app.command("check", epilog=EXAMPLES)
+@takes_options("connector", "look_first", "as_written")
+def check_command(file: FileArgument, options: RunOptions) -> None:
+    """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
     with (
         failures_in_words(nothing_done="Nothing was changed.", problems_to=tell),
         opened_source(file) as source,
     ):
         settings = settings_or_offline_check(source, options, to=tell)
         with (
-            Session(settings, needs_workers=False) as session,
-            lost_database_in_words(session.database.engine),
+            TendedHome(settings, needs_workers=False) as home,
+            lost_database_in_words(home.database.engine),
         ):
-            database = session.database
+            database = home.database
             unfinished = find_unfinished(database.engine, database.instance_id, source.content_hash, options)
             others = [job for job in list_unfinished_jobs(database.engine) if not _is(job.id, unfinished)]
-            checked = check(session, source, options, besides=unfinished)
-            in_the_way = find_in_the_way(session, checked)
+            checked = check(home, source, options, besides=unfinished)
+            in_the_way = find_in_the_way(home, checked)
         say_all(home_lines(settings), tell)
         show_check(checked, is_begun=unfinished is not None)
         named = {job.id for job, _ in in_the_way}
@@ -58,9 +70,7 @@ def check_command(file: Path, options: RunOptions) -> None:
     raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_INSTALLED)
 
 
-def check(
-    place: Workplace, source: Source, options: RunOptions, *, besides: Unfinished | None = None
-) -> Checked:
+def check(place: Place, source: Source, options: RunOptions, *, besides: Unfinished | None = None) -> Checked:
     """The checked file. `besides`: the job of this very file, whose rows are not in their own way.
 
     Raises: NotAnswered, FileChanged.
@@ -82,7 +92,7 @@ def check(
         )
 
 
-def find_in_the_way(place: Workplace, checked: Checked) -> list[tuple[JobStatus, int]]:
+def find_in_the_way(place: Place, checked: Checked) -> list[tuple[JobStatus, int]]:
     """The unfinished jobs that have still to do rows of this file, and how many of these."""
     found = ((find_job(place.database.engine, job_id), count) for job_id, count in checked.live.items())
     return [(job, count) for job, count in found if job is not None]
@@ -132,7 +142,7 @@ def _verdict_lines(
 ) -> Iterator[str]:
     """What a person can do now."""
     if unfinished is not None:
-        yield f"This is {standing(unfinished.job)}. Go on with:"
+        yield f"This is {unfinished.job.named}. Go on with:"
         yield f"  {run_again(file, unfinished.options)}"
     elif not checked.problem_count and not checked.planned:
         yield "Nothing to do: every row is installed already."

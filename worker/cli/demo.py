@@ -4,30 +4,43 @@ The workers take longer than a second to load, and so does what this command nee
 started first, with as little as that takes; `demo_job.py` is loaded meanwhile.
 """
 
+import gc
 import socket
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from pydantic import SecretStr
 
-from worker.cli.exits import failures_in_words, tell
-from worker.cli.home_services import environment_without_ours, start_services
-from worker.cli.loading import begin_loading, end_loading
+from worker.cli.exits import end_loading, failures_in_words, tell
 from worker.clock import Clock
 from worker.embedded import Child, Home, ServiceNotStarted, Services, find_valkey_binary, start_child
+from worker.embedded.services import environment_without_ours, start_services
 from worker.settings import CyclrSettings, load_settings
 from worker.simulator.sample import sample_credentials, sample_csv
 
 CALLS_PER_SECOND = 100
 LOOPBACK = "127.0.0.1"
 SIMULATOR_STARTS_WITHIN_S = 60.0
+EXAMPLES = """\b
+Example:
+  cyclr-bulk demo --accounts 2000"""
+
+app = typer.Typer(rich_markup_mode=None)
 
 
-def run_demo(accounts: int) -> None:
+@app.command("demo", epilog=EXAMPLES)
+def demo_command(
+    accounts: Annotated[
+        int,
+        typer.Option(min=1, max=100_000, metavar="N", help="How many accounts the sample file holds."),
+    ] = 500,
+) -> None:
+    """Watch the main job run against a simulated Cyclr: nothing to set up, nothing real is touched."""
     with ExitStack() as stack:
         with failures_in_words():
             folder = Path(tempfile.mkdtemp(prefix="cyclr-bulk-demo-"))
@@ -37,7 +50,7 @@ def run_demo(accounts: int) -> None:
             simulator = _start_simulator(folder, port, accounts)
             stack.callback(simulator.kill)
 
-            begin_loading()
+            gc.disable()  # as in `main`
             from worker.cli.demo_job import conclude, install
 
             end_loading()
@@ -48,8 +61,8 @@ def run_demo(accounts: int) -> None:
                 f"It runs at {CALLS_PER_SECOND} calls a second; a real run keeps to CYCLR_CALLS_PER_SECOND (10)."
             )
             _wait_for(simulator, folder, port)
-            session, job_id = install(stack, settings, home, services, file)
-        code = conclude(session, job_id, file, how_to_go_on=f"cyclr-bulk demo --accounts {accounts}")
+            tended, job_id = install(stack, settings, home, services, file)
+        code = conclude(tended, job_id, file, how_to_go_on=f"cyclr-bulk demo --accounts {accounts}")
     raise typer.Exit(code)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from worker.cli.check import check, show_check
 from worker.cli.exits import ALL_INSTALLED, say
-from worker.cli.outcome import conclude_run
-from worker.cli.result_path import ResultPath
+from worker.cli.files import ResultPath
+from worker.cli.home import TendedHome
+from worker.cli.report import conclude_run
 from worker.cli.run import load
-from worker.cli.session import Session
 from worker.cli.watching import see_through
 from worker.domain.states import JobState
 from worker.embedded import Home, Services
@@ -21,20 +21,20 @@ from worker.settings import CyclrSettings
 
 def install(
     stack: ExitStack, settings: CyclrSettings, home: Home, services: Services | None, file: Path
-) -> tuple[Session, str]:
-    """The home's session, open while `stack` lasts, and the id of the job that runs in it."""
-    session = stack.enter_context(Session(settings, needs_workers=True, home=home, services=services))
+) -> tuple[TendedHome, str]:
+    """The home, tended while `stack` lasts, and the id of the job that runs in it."""
+    place = stack.enter_context(TendedHome(settings, needs_workers=True, home=home, services=services))
     options = RunOptions()
-    checked = check(session, open_source(file), options)
+    checked = check(place, open_source(file), options)
     show_check(checked)
-    return session, load(stack, session, checked, options)
+    return place, load(stack, place, checked, options)
 
 
-def conclude(session: Session, job_id: str, file: Path, *, how_to_go_on: str) -> int:
+def conclude(home: TendedHome, job_id: str, file: Path, *, how_to_go_on: str) -> int:
     """See the job through, say how it ended and what to type next; the exit code."""
-    job = see_through(session, job_id)
+    job = see_through(home, job_id)
     code = conclude_run(
-        session,
+        home,
         job,
         ResultPath(file, None),
         how_to_go_on=how_to_go_on,

@@ -1,25 +1,27 @@
-"""Exit codes, and how a failure is said to a person."""
+"""What is said to a person, and asked; how a failure is said, and the exit codes."""
 
+import gc
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, TextIO
 
 import typer
 
-from worker.cli.loading import end_loading
-from worker.cli.streams import is_output_cut
-from worker.cli.visible import visible, visible_line
+from worker.cli.streams import is_output_cut, visible, visible_line
 from worker.domain.failures import ToldFailure
 
 ALL_INSTALLED = 0
 SOME_FAILED = 1
 NOTHING_DONE = 2  # the file, the settings or the usage is wrong, and nothing was installed
 STOPPED = 3  # before the end, or declined
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+PROMPT = "[y/N]: "
 
 Say = Callable[[str], None]
 
@@ -86,8 +88,8 @@ def failures_in_words(
 def _say_failure(failure: ToldFailure, problems_to: Say) -> None:
     # Imported here: a command that has something to start does so before it loads what reads a file.
     from worker.cli.report import problem_lines
-    from worker.intake.errors import Unreadable
-    from worker.jobs.errors import Rejected
+    from worker.intake.files import Unreadable
+    from worker.intake.findings import Rejected
     from worker.settings import InvalidSettings
 
     match failure:
@@ -130,3 +132,47 @@ def as_interrupts() -> Iterator[None]:
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
+
+
+def end_loading() -> None:
+    """The garbage collector, which `main` let rest, goes on. What is loaded stays, so nobody looks through it from here on."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
+def can_ask() -> bool:
+    return sys.stdin.isatty()
+
+
+def agrees(question: str) -> bool:
+    """Whether the person says yes. What was typed before the question is no answer to it."""
+    _forget_what_was_typed()
+    shown = visible_line(question)
+    while True:
+        # Not by `input`: it would edit the line as if the question, which may fill several lines, were not there.
+        sys.stderr.write(f"{shown}{_between(shown)}{PROMPT}")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line.endswith("\n"):  # the end of the input
+            say()
+            return False
+        answer = ANSWERS.get(line.strip().casefold())
+        if answer is not None:
+            return answer
+        say("Please answer y or n.")
+
+
+def _between(question: str) -> str:
+    """What keeps the prompt whole, where the terminal's line ends in it."""
+    columns = shutil.get_terminal_size().columns
+    return "\n" if len(question) % columns + len(f" {PROMPT}") > columns else " "
+
+
+def _forget_what_was_typed() -> None:
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    with suppress(termios.error, OSError, ValueError):
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)

@@ -1,16 +1,29 @@
-"""A process of a deployment, which nobody may be looking at: all that it says are lines of its log."""
+"""The processes of a deployment, which nobody may be looking at: the sweep, and what each says in its log."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, as_interrupts
-from worker.cli.loading import end_loading
+from worker.bootstrap.place import deployment
+from worker.bootstrap.starting import Starting
+from worker.cli.exits import (
+    NOTHING_DONE,
+    as_interrupts,
+    end_loading,
+)
+from worker.clock import Clock
 from worker.domain.failures import ToldFailure
 from worker.settings import CyclrSettings, load_settings
+from worker.sweeping import SWEEP_EVERY_S
 from worker.telemetry import configure_logging, get_logger, say_cannot_start, take_over_process
 
+SWEEP_EXAMPLES = """\b
+Example:
+  cyclr-bulk sweep"""
+
+app = typer.Typer(rich_markup_mode=None)
 log = get_logger()
 
 
@@ -42,3 +55,24 @@ def log_doubts(doubts: tuple[str, ...]) -> None:
     """What is doubtful about the settings."""
     for doubt in doubts:
         log.warning("settings_doubted", doubt=doubt)
+
+
+@app.command("sweep", epilog=SWEEP_EXAMPLES)
+def sweep_command() -> None:
+    """Every two seconds: take back what lost workers held, ring for what is due, finish jobs. Two may run at once."""
+    # A signal ends it at once, since every step of a sweep is a transaction of its own.
+    with told_in_the_log("sweep", "sweep_ended"):
+        settings = read_process_settings()
+        place, clock = deployment(settings), Clock()
+        starting = Starting(place.database.engine, place.redis_url)
+        try:
+            log.info("sweep_started", every_s=SWEEP_EVERY_S, api_host=settings.api_host)
+            while True:
+                if not starting.is_done:
+                    starting.look()
+                began = clock.moment()
+                if starting.has_database:
+                    place.sweep()
+                time.sleep(max(0.0, SWEEP_EVERY_S - clock.since(began)))
+        finally:
+            place.database.engine.dispose()

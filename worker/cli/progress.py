@@ -12,11 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.exits import say
-from worker.cli.streams import Drawing
-from worker.cli.visible import visible_line
+from worker.cli.streams import Drawing, visible_line
 from worker.clock import Clock, Moment
-from worker.domain.wording import in_words
-from worker.jobs.standing import Going
+from worker.domain.wording import in_words, rate
+from worker.jobs.going import Going
 from worker.store.jobs import JobStatus
 
 LINE_EVERY_S = 10.0
@@ -59,7 +58,7 @@ def _counts(job: JobStatus) -> list[str]:
 
 
 def _pace(going: Going) -> list[str]:
-    parts = [f"{going.rows_per_second:.1f}/s"] if going.rows_per_second > 0 else []
+    parts = [f"{rate(going.rows_per_second)}/s"] if going.rows_per_second > 0 else []
     return parts if going.seconds_left is None else [*parts, f"{in_words(going.seconds_left)} left"]
 
 

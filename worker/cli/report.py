@@ -1,16 +1,24 @@
-"""What a check found, and how a run stands at its end, in lines for people."""
+"""What a check found, how a run stands and how it ended, in lines for people."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
+from worker.cli.options import file_argument, quoted
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted, in_words, listed
-from worker.jobs.standing import done_in_words
+from worker.domain.words import PAUSES
+from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
+from worker.store.session import Engine
+from worker.store.tallies import FailureReason, list_failures
 
 if TYPE_CHECKING:
+    from worker.bootstrap.place import Place
+    from worker.cli.files import ResultPath
     from worker.jobs.checking import Checked
 
 SHOWN_PROBLEMS = 1_000
@@ -22,6 +30,7 @@ WAYS: Ways = {
     Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
 }
 SHOWN_JOBS = 5
+SHOWN_GROUPS = 20
 WHILE_IT_LASTS = {
     JobState.LOADING: ("Its rows are being written. See how it goes, then {again}:", "status"),
     JobState.RUNNING: ("Let it end, then {again}:", "watch"),
@@ -57,7 +66,7 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
     for job, count in jobs[:SHOWN_JOBS]:
         are = "is" if count == 1 else "are"
         yield f"{counted(count, 'row')} of this file {are} still to be done by job {job.id} of {job.source_name},"
-        yield f"{job.final:,} of {counted(job.total, 'row')} done ({_state(job)})."
+        yield f"{job.final:,} of {counted(job.total, 'row')} done, {job.state_in_words}."
         text, command = WHILE_IT_LASTS.get(job.state, WHILE_IT_LASTS[JobState.RUNNING])
         yield text.format(again=again)
         yield f"  cyclr-bulk {command} {job.id}"
@@ -102,16 +111,11 @@ def _in_a_line(uses: Mapping[str, int]) -> str:
 
 def estimate_lines(checked: "Checked") -> Iterator[str]:
     """The calls that a run takes, and how long; nothing where no row can be installed."""
-    estimate = checked.estimate
-    if not estimate.installs:
+    if not checked.planned:
         return
-    parts = [counted(estimate.installs, "install")]
-    if estimate.looks:
-        parts.append(counted(estimate.looks, "look before them", "looks before them"))
-    if estimate.new_accounts:
-        parts.append(f"{estimate.new_accounts:,} to create accounts")
-    duration = in_words(checked.duration_s)
-    text = f"{estimate.calls:,} ({', '.join(parts)}); about {duration} at {checked.pace}"
+    estimate = checked.estimate
+    duration = in_words(estimate.seconds)
+    text = f"{estimate.calls:,} ({estimate.calls_in_words}); about {duration} at {checked.pace}"
     yield _labelled("calls", text)
 
 
@@ -119,19 +123,10 @@ def _labelled(label: str, text: str) -> str:
     return f"  {label + ':':<12}{text}"
 
 
-def standing(job: JobStatus) -> str:
-    """`job 261121-abc of accounts.csv, 10 of 40 rows done`."""
-    return f"job {job.id} of {job.source_name}, {done_in_words(job)}"
-
-
 def unfinished_lines(jobs: Iterable[JobStatus]) -> Iterator[str]:
     """Jobs that are not this command's business; their rows are in the way of the same rows in other files."""
     for job in jobs:
-        yield f"Left alone: {standing(job)} ({_state(job)})."
-
-
-def _state(job: JobStatus) -> str:
-    return f"paused: {PAUSE_MESSAGES[job.pause_reason]}" if job.pause_reason else job.state
+        yield f"Left alone: {job.named}, {job.state_in_words}."
 
 
 def home_lines(settings: CyclrSettings) -> Iterator[str]:
@@ -157,3 +152,112 @@ def counts_line(job: JobStatus) -> str:
     )
     parts = [installed, f"{job.failed:,} failed", *(f"{count:,} {what}" for count, what in others if count)]
     return ", ".join(parts) + "."
+
+
+def failure_lines(groups: Sequence[FailureReason], failed: int, job_id: str) -> Iterator[str]:
+    """`failed`: all failed rows of the job; those of no group that is shown are counted in the last line."""
+    if not groups:
+        return
+    yield "Failed, by reason:"
+    for group in groups[:SHOWN_GROUPS]:
+        yield failure_line(group)
+    rest = failed - sum(group.count for group in groups[:SHOWN_GROUPS])
+    if rest > 0:
+        yield f"  {rest:>7,}  for other reasons: cyclr-bulk failures {job_id}"
+    yield from advice_lines({group.code: group.advice for group in groups[:SHOWN_GROUPS]})
+
+
+def advice_lines(by_code: Mapping[str, str]) -> Iterator[str]:
+    """What to do about failed rows, once for each code."""
+    yield "What to do:"
+    for code, advice in by_code.items():
+        yield f"  {code}: {advice}"
+
+
+def failure_line(group: FailureReason) -> str:
+    """How many rows, the key of the reason, the code, what is the same in their messages."""
+    others = group.count - 1
+    rows = f"row {group.example_row}" + (f" and {others:,} more" if others else "")
+    return f"  {group.count:>7,}  {group.reason}  {group.code}: {group.message} ({rows})"
+
+
+def conclude_run(
+    place: "Place",
+    job: JobStatus,
+    result_path: "ResultPath",
+    *,
+    how_to_go_on: str,
+    how_to_retry: Sequence[str] | None = None,
+) -> int:
+    """Write the result file, say how the run ended; the exit code.
+
+    `how_to_go_on`: the command for a job that was stopped. `how_to_retry`: what to do about failed rows, in lines; None: the usual.
+    """
+    engine = place.database.engine
+    # Written before anything is said: whoever reads what is said may have gone.
+    path = _write_results(engine, job.id, _places(place, job.id, result_path))
+    return say_outcome(
+        engine, job, path, how_to_go_on=how_to_go_on, how_to_retry=how_to_retry or _how_to_retry(job, path)
+    )
+
+
+def say_outcome(
+    engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: Sequence[str]
+) -> int:
+    """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
+    tell(counts_line(job))
+    say_all(failure_lines(list_failures(engine, job.id), job.failed, job.id), tell)
+    if path is not None:
+        tell(f"Results, one line for every row: {path}")
+    if job.state is JobState.COMPLETED:
+        return _completed(job, how_to_retry)
+    if job.state is JobState.CANCELLED:
+        say(f"Job {job.id} was cancelled.")
+        return STOPPED
+    _paused(job, how_to_go_on)
+    return STOPPED
+
+
+def _places(place: "Place", job_id: str, result_path: "ResultPath") -> tuple[Path, Path]:
+    """Where the result file goes, and where it goes if it cannot go there."""
+    home = place.settings.cyclr_bulk_home.expanduser()
+    return result_path.for_job(job_id), home / f"{job_id}.results.csv"
+
+
+def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Path | None:
+    for path in places:
+        try:
+            write_result_file(engine, job_id, path, ways=WAYS)
+        except OSError as error:
+            say(f"The result file {path} could not be written: {error.strerror or error}.")
+        else:
+            return path
+    say("Make room, then run the same file again: what is installed is found, and not installed twice.")
+    return None
+
+
+def _completed(job: JobStatus, how_to_retry: Sequence[str]) -> int:
+    if not job.failed and not job.refused and not job.cancelled:
+        return ALL_INSTALLED
+    say_all(how_to_retry)
+    return SOME_FAILED
+
+
+def _how_to_retry(job: JobStatus, path: Path | None) -> Sequence[str]:
+    if path is None:
+        return ("Some rows are not installed.",)
+    which = "the failed rows" if job.failed or job.cancelled else "the refused rows"
+    fill = " (refused rows need their credentials filled in again)" if job.refused else ""
+    command = f"cyclr-bulk run {quoted(file_argument(path))}"
+    return (
+        f"To try {which} again, mend what their messages name{fill} and run the result file:",
+        f"  {command}",
+    )
+
+
+def _paused(job: JobStatus, how_to_go_on: str) -> None:
+    reason = job.pause_reason or PauseReason.INTERRUPTED
+    left = f"{counted(job.left, 'row')} {'is' if job.left == 1 else 'are'} left"
+    say(f"Job {job.id} is paused: {PAUSES[reason].title}. {left}.")
+    say(f"{PAUSES[reason].advice.removesuffix('.')}:")
+    say(f"  {how_to_go_on}")

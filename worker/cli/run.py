@@ -1,39 +1,43 @@
-"""`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped."""
+"""`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped.
+
+`cyclr-bulk submit`: check, ask, hand the file to the workers of a place.
+"""
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from worker.bootstrap.place import Place
 from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
-from worker.cli.commands import run_again
-from worker.cli.consent import agrees, can_ask
 from worker.cli.exits import (
     ALL_INSTALLED,
     NOTHING_DONE,
     STOPPED,
+    agrees,
+    can_ask,
     failures_in_words,
     interrupts_in_words,
     say,
     say_all,
     tell,
 )
-from worker.cli.outcome import conclude_run
-from worker.cli.piped import as_typed, is_piped, known_as, opened_source
+from worker.cli.files import ResultPath, as_typed, is_piped, known_as, opened_source
+from worker.cli.home import TendedHome
+from worker.cli.options import FileArgument, YesOption, run_again, takes_options
+from worker.cli.place import opened_place
 from worker.cli.progress import Activity
-from worker.cli.report import home_lines, in_the_way_lines, standing, unfinished_lines
-from worker.cli.result_path import ResultPath
-from worker.cli.session import Session
+from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
-from worker.cli.workplace import Workplace
-from worker.domain.states import PAUSE_MESSAGES, JobState
+from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
+from worker.domain.words import PAUSES
 from worker.intake import Source
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import OPTIONS, RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
@@ -41,31 +45,75 @@ from worker.store.meeting import LOADER_SILENT_S, OtherLoad
 from worker.store.readiness import lost_database_in_words
 
 SAID_AFTER_S = 3.0
+RUN_EXAMPLES = """\b
+Examples:
+  cyclr-bulk run accounts.csv --first 5
+  cyclr-bulk run accounts.csv --connector Mailchimp --yes
+  cyclr-bulk run accounts.csv --as-written account_id
+  cyclr-bulk run accounts.results.csv     the rows that failed, once more
+
+\b
+Exit codes:
+  0  all rows are installed; some may wait for the customer's authorisation
+  1  some rows failed or were refused
+  2  the file, a setting or the usage is wrong: nothing was installed
+  3  stopped before the end, or declined; run it again to go on"""
+SUBMIT_EXAMPLES = """\b
+Examples:
+  cyclr-bulk submit accounts.csv
+  cyclr-bulk submit accounts.csv --as-written account_id
+  JOB=$(cyclr-bulk submit accounts.csv --yes) && cyclr-bulk watch $JOB
+
+\b
+Exit codes:
+  0  submitted, now or before; its id is on stdout
+  2  the file, a setting or the usage is wrong: nothing was submitted
+  3  declined"""
+
+app = typer.Typer(rich_markup_mode=None)
 
 
-def run_command(file: Path, options: RunOptions, results: Path | None, *, is_sure: bool) -> None:
+@app.command("run", epilog=RUN_EXAMPLES)
+@takes_options(*OPTIONS)
+def run_command(
+    file: FileArgument,
+    options: RunOptions,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT.csv",
+            help="Where the result file goes. An earlier result file there is replaced. Default: beside FILE,"
+            " named NAME.results.csv.",
+        ),
+    ] = None,
+    yes: YesOption = False,
+) -> None:
+    """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
+
+    Run it again after any interruption: it goes on where it was.
+    """
     with ExitStack() as stack:
         with failures_in_words():
             if is_piped(file):
-                require_an_answer(is_sure=is_sure)  # at once: what is read from a pipe then is lost
+                require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
             source = stack.enter_context(opened_source(file))
             result_path = ResultPath(known_as(file), results)
             settings = settings_or_offline_check(source, options)
-            require_an_answer(is_sure=is_sure)
+            require_an_answer(is_sure=yes)
             say_all(home_lines(settings))
-            session = stack.enter_context(Session(settings, needs_workers=True))
-            with lost_database_in_words(session.database.engine):
-                job_id = _prepare(stack, session, source, file, options, is_sure=is_sure)
+            home = stack.enter_context(TendedHome(settings, needs_workers=True))
+            with lost_database_in_words(home.database.engine):
+                job_id = _prepare(stack, home, source, file, options, is_sure=yes)
         with (
             failures_in_words(
                 nothing_done=f"Job {job_id} is kept: run the same file again to go on.", code=STOPPED
             ),
-            lost_database_in_words(session.database.engine),
+            lost_database_in_words(home.database.engine),
         ):
-            job = see_through(session, job_id)
+            job = see_through(home, job_id)
         with interrupts_in_words(f"Job {job_id} is kept, its result file was not written."):
             code = conclude_run(
-                session,
+                home,
                 job,
                 result_path,
                 how_to_go_on=(
@@ -84,13 +132,13 @@ def require_an_answer(*, is_sure: bool) -> None:
 
 
 def _prepare(
-    stack: ExitStack, session: Session, source: Source, file: Path, options: RunOptions, *, is_sure: bool
+    stack: ExitStack, home: TendedHome, source: Source, file: Path, options: RunOptions, *, is_sure: bool
 ) -> str:
     """The id of a job that runs and is watched: the unfinished one of this file, or a new one."""
-    engine = session.database.engine
+    engine = home.database.engine
 
     def find() -> Unfinished | None:
-        return find_unfinished(engine, session.database.instance_id, source.content_hash, options)
+        return find_unfinished(engine, home.database.instance_id, source.content_hash, options)
 
     begun = find()
     say_all(
@@ -99,34 +147,34 @@ def _prepare(
         )
     )
     if begun is None:
-        checked = check(session, source, options)
+        checked = check(home, source, options)
         # Somebody else may have begun this very file meanwhile.
         begun = find() if checked.live else None
         if begun is None:
             show_check(checked, to=say)
-            require_installable(session, checked, options)
-            agree(question(checked, options, session.settings), is_sure=is_sure)
+            require_installable(home, checked, options)
+            agree(question(checked, options, home.settings), is_sure=is_sure)
             try:
-                return load(stack, session, checked, options)
+                return load(stack, home, checked, options)
             except Rejected:
                 begun = find()
                 if begun is None:
                     raise
     _require_same_options(begun, options, file)
-    _go_on(stack, session, begun.job, options, is_sure=is_sure)
+    _go_on(stack, home, begun.job, options, is_sure=is_sure)
     return begun.job.id
 
 
 def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Path) -> None:
     if unfinished.has_options(options):
         return
-    say(f"This file was begun with other options: {standing(unfinished.job)}. Go on with them:")
+    say(f"This file was begun with other options: {unfinished.job.named}. Go on with them:")
     say(f"  {run_again(as_typed(file), unfinished.options)}")
     say("Nothing was installed.")
     raise typer.Exit(NOTHING_DONE)
 
 
-def require_installable(place: Workplace, checked: Checked, options: RunOptions) -> None:
+def require_installable(place: Place, checked: Checked, options: RunOptions) -> None:
     if checked.live and not options.skip_invalid and not checked.survey.problems:
         again = "run this file again" if checked.is_only_live else "correct this file and run it again"
         say_all(in_the_way_lines(find_in_the_way(place, checked), others=checked.planned, again=again))
@@ -149,7 +197,7 @@ def require_installable(place: Workplace, checked: Checked, options: RunOptions)
 
 
 def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> str:
-    rows, looks = checked.planned, checked.estimate.looks
+    rows, looks = checked.planned, checked.looks
     first = f"the first {options.first:,} of " if options.first and options.first < rows else ""
     parts = [f"Install {first}{counted(rows, 'connector')} at {settings.api_host}?"]
     if options.looks_first:
@@ -161,7 +209,7 @@ def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> 
         left_out = "row with a problem is" if checked.refused == 1 else "rows with problems are"
         parts.append(f"{checked.refused:,} {left_out} left out.")
     whole = "All of it" if first else "It"
-    parts.append(f"{whole} takes about {in_words(checked.duration_s)} at {checked.pace}.")
+    parts.append(f"{whole} takes about {in_words(checked.estimate.seconds)} at {checked.pace}.")
     return " ".join(parts)
 
 
@@ -174,17 +222,17 @@ def agree(request: str, *, is_sure: bool) -> None:
         raise typer.Exit(STOPPED)
 
 
-def _go_on(stack: ExitStack, session: Session, job: JobStatus, options: RunOptions, *, is_sure: bool) -> None:
+def _go_on(stack: ExitStack, home: TendedHome, job: JobStatus, options: RunOptions, *, is_sure: bool) -> None:
     if job.state is JobState.RUNNING:
-        say(f"Another command is installing this file ({standing(job)}). Watching it.")
-        stack.enter_context(session.watch(job.id))
+        say(f"Another command is installing this file ({job.named}). Watching it.")
+        stack.enter_context(home.watch(job.id))
         return
-    why = f" It stopped because {PAUSE_MESSAGES[job.pause_reason]}." if job.pause_reason else ""
+    why = f" It stopped because {PAUSES[job.pause_reason].title}." if job.pause_reason else ""
     more = f" with the next {counted(options.first, 'row')}" if options.first and job.held else ""
-    agree(f"Go on{more} at {session.settings.api_host}? This is {standing(job)}.{why}", is_sure=is_sure)
-    stack.enter_context(session.watch(job.id))
-    resume_job(session.database.engine, job.id, first=options.first)
-    session.ring()
+    agree(f"Go on{more} at {home.settings.api_host}? This is {job.named}.{why}", is_sure=is_sure)
+    stack.enter_context(home.watch(job.id))
+    resume_job(home.database.engine, job.id, first=options.first)
+    home.ring()
 
 
 class SaidWait:
@@ -210,10 +258,10 @@ class SaidWait:
         )
 
 
-def load(stack: ExitStack, place: Workplace, checked: Checked, options: RunOptions) -> str:
+def load(stack: ExitStack, place: Place, checked: Checked, options: RunOptions) -> str:
     """The id of the new job: running, and watched while `stack` lasts."""
     database = place.database
-    job_id = new_job_id(place.now())
+    job_id = new_job_id(place.clock.now())
     # Watched before its first row is written: a command that starts now must not take it for abandoned.
     stack.enter_context(place.watch(job_id))
     with Activity() as activity:
@@ -229,3 +277,67 @@ def load(stack: ExitStack, place: Workplace, checked: Checked, options: RunOptio
         )
     place.ring()
     return job_id
+
+
+@app.command("submit", epilog=SUBMIT_EXAMPLES)
+@takes_options(*OPTIONS)
+def submit_command(
+    file: FileArgument,
+    options: RunOptions,
+    yes: YesOption = False,
+) -> None:
+    """Check FILE, ask, and hand it to the workers of the deployment that DATABASE_URL and REDIS_URL name.
+
+    The job's id is printed on stdout, all else on stderr. The same file submitted again is the same job until it ends.
+    """
+    with failures_in_words(), ExitStack() as stack:
+        if is_piped(file):
+            require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
+        source = stack.enter_context(opened_source(file))
+        settings = settings_or_offline_check(source, options, needs_deployment=True)
+        require_an_answer(is_sure=yes)
+        place = stack.enter_context(opened_place(settings))
+        begun = _find_begun(place, source, options)
+        if begun is not None:
+            raise typer.Exit(_submitted_before(begun, options))
+        job_id = _submit(stack, place, source, options, is_sure=yes)
+        tell(job_id)
+        say(f"Submitted. Watch it with `cyclr-bulk watch {job_id}`.")
+
+
+def _find_begun(place: Place, source: Source, options: RunOptions) -> Unfinished | None:
+    database = place.database
+    return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
+
+
+def _submit(stack: ExitStack, place: Place, source: Source, options: RunOptions, *, is_sure: bool) -> str:
+    checked = check(place, source, options)
+    # Somebody else may have submitted this very file meanwhile.
+    if checked.live and (begun := _find_begun(place, source, options)) is not None:
+        raise typer.Exit(_submitted_before(begun, options))
+    show_check(checked, to=say)
+    require_installable(place, checked, options)
+    agree(question(checked, options, place.settings), is_sure=is_sure)
+    try:
+        return load(stack, place, checked, options)
+    except Rejected:
+        begun = _find_begun(place, source, options)
+        if begun is None:
+            raise
+    raise typer.Exit(_submitted_before(begun, options))
+
+
+def _submitted_before(unfinished: Unfinished, options: RunOptions) -> int:
+    """The same file once more: its job goes on if it is running, whoever submits again after a lost connection."""
+    job = unfinished.job
+    if not unfinished.has_options(options):
+        say(f"This file was submitted with other options: {job.named}. Nothing was installed.")
+        say(f"To begin anew, end that job first: `cyclr-bulk cancel {job.id}`.")
+        return NOTHING_DONE
+    if job.state is JobState.PAUSED:
+        say(f"This file was submitted before, and paused: {job.named}. Nothing was changed.")
+        say(f"Let it go on with `cyclr-bulk resume {job.id}`, or end it with `cyclr-bulk cancel {job.id}`.")
+        return NOTHING_DONE
+    tell(job.id)
+    say(f"This file was submitted before: {job.named}. Watch it with `cyclr-bulk watch {job.id}`.")
+    return ALL_INSTALLED

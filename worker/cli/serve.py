@@ -3,41 +3,62 @@
 import errno
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import Annotated
 
+import typer
+
+from worker.bootstrap.place import Place, deployment
 from worker.bootstrap.starting import Starting
 from worker.cli.exits import failures_in_words, say, tell
-from worker.cli.given_settings import say_doubts
+from worker.cli.home import TendedHome
+from worker.cli.place import say_doubts
 from worker.cli.process import log_doubts, told_in_the_log
-from worker.cli.session import Session
-from worker.cli.workplace import Deployment
-from worker.clock import Clock
 from worker.domain.failures import ToldFailure
-from worker.domain.states import JobState
 from worker.embedded import interrupts
 from worker.settings import CyclrSettings, InvalidSettings, load_settings
 from worker.store.api_keys import list_keys
-from worker.store.jobs import list_unfinished_jobs
 from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.telemetry import get_logger
 from worker.web.app import create_app
-from worker.web.place import Place
 from worker.web.serving import WebServer
 
 LOOPBACK = "127.0.0.1"
 ANYWHERE = "0.0.0.0"  # noqa: S104 - a deployment's process is reached from its proxy
 TEND_EVERY_S = 0.2
-LOOK_EVERY_S = 1.0
 LISTENS_ON = "Serving on "
 PROCESS = "web process"
 ENDED = "web_ended"
 NO_KEY = "There is no API key yet. Make one with `cyclr-bulk api-keys create NAME --scope write`."
 
+SERVE_EXAMPLES = """\b
+Examples:
+  cyclr-bulk serve
+  cyclr-bulk serve --port 9000"""
+
+app = typer.Typer(rich_markup_mode=None)
 log = get_logger()
 
 
-def serve_command(host: str | None, port: int) -> None:
+@app.command("serve", epilog=SERVE_EXAMPLES)
+def serve_command(
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where it listens. Default: this machine only; in a deployment every address.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, metavar="P", envvar="PORT", help="0: any free one.")
+    ] = 8080,
+) -> None:
+    """Serve the HTTP API and the dashboard until it is stopped.
+
+    Of the deployment that DATABASE_URL names; else of the home, with its Valkey and its workers beside it.
+    """
     try:
         settings = load_settings(needs_cyclr=True, needs_deployment=None)
     except InvalidSettings as invalid:
@@ -52,8 +73,8 @@ def serve_command(host: str | None, port: int) -> None:
     else:
         with _in_words(), ExitStack() as stack:
             say_doubts(settings.doubts)
-            place, tend = _open_home(stack, settings)
-            _serve(place, host or LOOPBACK, port, _begin_in_words, tend)
+            home = stack.enter_context(TendedHome(settings, needs_workers=True, keeps_jobs=True))
+            _serve(home, host or LOOPBACK, port, _begin_in_words, home.tend)
 
 
 def _in_words() -> AbstractContextManager[None]:
@@ -115,8 +136,8 @@ def _has_key(place: Place) -> bool:
 
 def _serve_deployment(settings: CyclrSettings, host: str, port: int) -> None:
     """It listens at once, so that whoever restarts or sends requests can ask it; what it needs it waits for beside that."""
-    deployment = Deployment(settings)
-    starting = Starting(deployment.database.engine, deployment.redis_url)
+    place = deployment(settings)
+    starting = Starting(place.database.engine, place.redis_url)
     is_told = False
 
     def begin(_place: Place, address: str) -> None:
@@ -134,11 +155,10 @@ def _serve_deployment(settings: CyclrSettings, host: str, port: int) -> None:
             is_told = True
             threading.Thread(target=_warn_without_key, args=(place,), daemon=True).start()
 
-    place = _place_of(deployment)
     try:
         _serve(place, host, port, begin, tend)
     finally:
-        deployment.database.engine.dispose()
+        place.database.engine.dispose()
     log.info(ENDED)
 
 
@@ -146,95 +166,3 @@ def _warn_without_key(place: Place) -> None:
     with suppress(DatabaseAway), lost_database_in_words(place.database.engine):
         if not _has_key(place):
             log.warning("no_api_key", hint=NO_KEY)
-
-
-def _place_of(deployment: Deployment) -> Place:
-    return Place(
-        deployment.settings,
-        deployment.database,
-        Clock(),
-        broker=lambda: deployment.redis_url,
-        ring=deployment.ring,
-        keep=lambda _job_id: nullcontext(),  # the workers see to every job
-        uploads=None,
-    )
-
-
-def _open_home(stack: ExitStack, settings: CyclrSettings) -> tuple[Place, Callable[[], None]]:
-    session = stack.enter_context(Session(settings, needs_workers=True, keeps_jobs=True))
-    kept = stack.enter_context(KeptJobs(session))
-    uploads = session.settings.cyclr_bulk_home.expanduser().absolute() / "uploads"
-    place = Place(
-        session.settings,
-        session.database,
-        Clock(),
-        broker=lambda: session.broker,
-        ring=session.ring,
-        keep=kept.keep,
-        uploads=uploads,
-        find_workers_began_ago_s=session.find_workers_began_ago_s,
-    )
-
-    def tend() -> None:
-        session.tend()
-        kept.follow()
-
-    return place, tend
-
-
-class KeptJobs:
-    """The running jobs of a home, watched for as long as the command serves: no other command takes them for abandoned."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._clock = Clock()
-        self._looked_at = self._clock.moment()
-        self._watches: dict[str, AbstractContextManager[None]] = {}
-        self._loading: set[str] = set()
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> "KeptJobs":
-        self._follow()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for job_id in list(self._watches):
-            self._let_go(job_id)
-
-    @contextmanager
-    def keep(self, job_id: str) -> Iterator[None]:
-        """Keep this job from now on. While the context lasts its rows are written, and it may be nowhere to be found."""
-        self._loading.add(job_id)
-        try:
-            self._watch(job_id)
-            yield
-        finally:
-            self._loading.discard(job_id)
-
-    def follow(self) -> None:
-        """Keep what runs now, let go what has ended. To be called often, from one thread."""
-        if self._clock.since(self._looked_at) >= LOOK_EVERY_S:
-            self._looked_at = self._clock.moment()
-            self._follow()
-
-    def _follow(self) -> None:
-        kept = (
-            set(self._watches) - self._loading
-        )  # before the look: what is loaded meanwhile is unknown to it
-        engine, instance_id = self._session.database.engine, self._session.database.instance_id
-        unfinished = {job.id: job.state for job in list_unfinished_jobs(engine, instance_id)}
-        for job_id in kept - unfinished.keys():
-            self._let_go(job_id)
-        for job_id, state in unfinished.items():
-            if state is JobState.RUNNING:
-                self._watch(job_id)
-
-    def _watch(self, job_id: str) -> None:
-        with self._lock:
-            if job_id not in self._watches:
-                watch = self._session.watch(job_id)
-                watch.__enter__()
-                self._watches[job_id] = watch
-
-    def _let_go(self, job_id: str) -> None:
-        self._watches.pop(job_id).__exit__(None, None, None)

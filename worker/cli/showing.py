@@ -1,58 +1,72 @@
-"""`cyclr-bulk jobs`, `status`, `items` and `results`: what there is and how it stands, for people and for programs."""
+"""`cyclr-bulk jobs`, `status`, `items`, `failures` and `results`: what there is and how it stands, for people and for programs."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import typer
+
+from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
-from worker.cli.failures import failure_line, failure_lines
-from worker.cli.report import WAYS, counts_line
-from worker.cli.result_path import require_result_path
-from worker.cli.watching import what_holds_back
-from worker.cli.workplace import Place, opened_place, require_job, require_reason
+from worker.cli.files import require_result_path
+from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
+from worker.cli.place import opened_place, require_job, require_reason
+from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
 from worker.clock import Clock
-from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
-from worker.domain.states import PAUSE_MESSAGES, Code, ItemState
-from worker.domain.wording import counted, in_words
+from worker.domain.states import ItemState
+from worker.domain.wording import counted, in_words, rate
+from worker.domain.words import with_advice
 from worker.intake.columns import find_position
-from worker.jobs.away import why_nobody_calls
 from worker.jobs.results import write_result_file
-from worker.jobs.standing import Going, done_in_words, read_going, state_in_words
-from worker.store.jobs import JobStatus, count_in_hand, list_warnings
-from worker.store.listing import iter_items, list_api_hosts, list_jobs
-from worker.store.readiness import find_database_fault
-from worker.store.tallies import FailureGroup, FailurePlace, list_failures
+from worker.jobs.views import JobInFull, find_server_faults, view_job, view_job_in_full
+from worker.store.jobs import JobStatus, list_warnings
+from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
+from worker.store.tallies import FailureCursor, FailureReason, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
 NOTHING_CHANGED = "Nothing was changed."
-COUNTERS = (
-    "total",
-    "installed",
-    "to_authorise",
-    "failed",
-    "cancelled",
-    "retrying",
-    "left",
-    "held",
-    "refused",
-    "skipped",
-)
+JOBS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk jobs
+  cyclr-bulk jobs --json"""
+STATUS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk status 261121-k3x9qd
+  cyclr-bulk status 261121-k3x9qd --json"""
+ITEMS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk items 261121-k3x9qd --state failed
+  cyclr-bulk items 261121-k3x9qd --reason 3f9a0c12
+  cyclr-bulk items 261121-k3x9qd --code refused --json
+  cyclr-bulk items 261121-k3x9qd --account acme"""
+FAILURES_EXAMPLES = """\b
+Examples:
+  cyclr-bulk failures 261121-k3x9qd
+  cyclr-bulk failures 261121-k3x9qd --json"""
+RESULTS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk results 261121-k3x9qd -o accounts.results.csv
+  cyclr-bulk results 261121-k3x9qd --reason 3f9a0c12 -o suspended.csv"""
+
+app = typer.Typer(rich_markup_mode=None)
+LinesOption = Annotated[bool, typer.Option("--json", help="A JSON object on each line, for programs.")]
 
 
-def jobs_command(*, as_json: bool) -> None:
+@app.command("jobs", epilog=JOBS_EXAMPLES)
+def jobs_command(as_json: JsonOption = False) -> None:
+    """List the unfinished jobs, then the last 20 that have ended."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
-        jobs = list_jobs(place.database.engine, ended=LAST_ENDED)
-        hosts = list_api_hosts(place.database.engine)
+        engine, now = place.database.engine, Clock().now()
+        jobs = list_jobs(engine, ended=LAST_ENDED)
         if as_json:
-            tell_json([_job_fields(job, hosts) for job in jobs], indent=2)
+            tell_json([view_job(engine, job, now).model_dump(mode="json") for job in jobs], indent=2)
             require_whole_output()
             return
         say_all((_job_line(job) for job in jobs), tell)
@@ -61,153 +75,147 @@ def jobs_command(*, as_json: bool) -> None:
             say("There are no jobs here yet.")
 
 
-def status_command(job_id: str, *, as_json: bool) -> None:
+@app.command("status", epilog=STATUS_EXAMPLES)
+def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Say how JOB stands: counters, pace, what holds the calls back, why it is paused, failures by reason, what its check warned of."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         engine = place.database.engine
         job = require_job(place, job_id)
-        host = list_api_hosts(engine)
-        in_hand = count_in_hand(engine, job_id)
-        failures = list_failures(engine, job_id)
-        database, limiter = find_database_fault(engine), _limiter_state(place, job.instance_id)
-        now = Clock().now()
-        going, worked_s = read_going(engine, job, now), job.worked_for_s(now)
-        warnings = list_warnings(engine, job_id) if job.warning_count else []
+        limiter = asyncio.run(place.look_at_limiter(job.instance_id))
+        faults = find_server_faults(engine, limiter)
+        shown = view_job_in_full(engine, job, Clock().now(), limiter, faults)
         if as_json:
-            found = _job_fields(job, host) | {
-                "in_hand": in_hand,
-                "rows_per_second": round(going.rows_per_second, 1),
-                "seconds_left": None if going.seconds_left is None else round(going.seconds_left, 1),
-                "seconds_worked": round(worked_s, 1),
-                "limiter": _limiter_fields(limiter),
-                "server_faults": _fault_fields(database, limiter),
-                "failures": [asdict(group) for group in failures],
-                "warnings": [_warning_fields(warning) for warning in warnings],
-            }
-            tell_json(found, indent=2)
-            require_whole_output()
-            return
-        host_name = host[job.instance_id]
-        say_all(_status_lines(job, host_name, in_hand, going, worked_s, database, limiter, failures), tell)
-        say_all(_warning_lines(job, warnings), tell)
+            tell_json(shown.model_dump(mode="json", by_alias=True), indent=2)
+        else:
+            say_all(_status_lines(job, shown, limiter), tell)
+            say_all(_warning_lines(job, list_warnings(engine, job_id)), tell)
         require_whole_output()
 
 
+@app.command("items", epilog=ITEMS_EXAMPLES)
 def items_command(
-    job_id: str,
-    *,
-    state: ItemState | None,
-    codes: Sequence[Code],
-    account_id: str | None,
-    reason: str | None,
-    as_json: bool,
+    job_id: JobArgument,
+    state: Annotated[ItemState | None, typer.Option(help="Only rows in this state.")] = None,
+    code: CodesOption = None,
+    account: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only rows of this account.", show_default=False)
+    ] = None,
+    reason: ReasonOption = None,
+    as_json: LinesOption = False,
 ) -> None:
+    """List the rows of JOB, in the order of the file."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         found = 0
-        for item in iter_items(
-            place.database.engine,
-            job_id,
-            state=state,
-            codes=codes,
-            account_id=account_id,
-            reason=reason,
-            reference_at=find_position(job.columns, "reference"),
-        ):
+        wanted = ItemFilter(state=state, codes=code or (), account_id=account, reason=reason)
+        reference_at = find_position(job.columns, "reference")
+        for item in iter_items(place.database.engine, job_id, wanted, reference_at=reference_at):
             found += 1
             if as_json:
-                tell_json(_item_fields(item))
+                tell_json(item.model_dump(mode="json"))
             else:
                 tell(_item_line(item))
         require_whole_output()
         say(f"{counted(found, 'item')}.")
 
 
-def failures_command(job_id: str, *, as_json: bool) -> None:
+@app.command("failures", epilog=FAILURES_EXAMPLES)
+def failures_command(job_id: JobArgument, as_json: LinesOption = False) -> None:
+    """List all reasons for which rows of JOB failed, the most frequent first: how many, the key of the reason, its message."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
+        advice: dict[str, str] = {}
         for group in _iter_failures(place, job_id):
+            advice[group.code] = group.advice
             if as_json:
                 tell_json(asdict(group))
             else:
                 tell(failure_line(group))
+        if advice and not as_json:
+            say_all(advice_lines(advice), tell)
         say(f"{counted(job.failed, 'failed row')}.")
 
 
-def _iter_failures(place: Place, job_id: str) -> Iterator[FailureGroup]:
+def _iter_failures(place: Place, job_id: str) -> Iterator[FailureReason]:
     after = None
     while groups := list_failures(place.database.engine, job_id, after=after):
         yield from groups
-        after = FailurePlace.of(groups[-1])
+        after = FailureCursor.of(groups[-1])
 
 
-def results_command(job_id: str, path: Path, *, reason: str | None) -> None:
+@app.command("results", epilog=RESULTS_EXAMPLES)
+def results_command(
+    job_id: JobArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where it goes. An earlier result file there is replaced.",
+            show_default=False,
+        ),
+    ],
+    reason: ReasonOption = None,
+) -> None:
+    """Write the result file of JOB as it stands now: one line for every row of its file, or for those of one reason."""
     with (
         failures_in_words(nothing_done="No result file was written."),
         opened_place(only_shows=True) as place,
     ):
         require_job(place, job_id)
         require_reason(place, job_id, reason)
-        require_result_path(path)
-        count = write_result_file(place.database.engine, job_id, path, reason=reason, ways=WAYS)
-    tell(f"{counted(count, 'row')} written to {path}")
+        require_result_path(out)
+        count = write_result_file(place.database.engine, job_id, out, reason=reason, ways=WAYS)
+    tell(f"{counted(count, 'row')} written to {out}")
 
 
 def _job_line(job: JobStatus) -> str:
-    parts = [done_in_words(job)]
+    parts = [job.done_in_words]
     parts += [f"{job.failed:,} failed"] if job.failed else []
-    return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {state_in_words(job)}, {', '.join(parts)}"
+    return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {job.state_in_words}, {', '.join(parts)}"
 
 
 def _status_lines(
-    job: JobStatus,
-    host: str,
-    in_hand: int,
-    going: Going,
-    worked_s: float,
-    database: ServerFault | None,
-    limiter: LimiterState | ServerFault | None,
-    failures: Sequence[FailureGroup],
+    job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
 ) -> Iterator[str]:
-    yield f"Job {job.id} of {job.source_name} at {host}: {state_in_words(job)}"
+    yield f"Job {job.id} of {job.source_name} at {job.api_host}: {job.state_in_words}"
     yield f"  {counts_line(job)}"
+    if job.pause_advice:
+        yield f"  to do:     {job.pause_advice}"
     if job.left:
         held = f", {job.held:,} held back by --first" if job.held else ""
-        yield f"  left:      {in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
+        yield f"  left:      {shown.in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
     yield f"  begun:     {_moment(job.started_at)}{_until(job)}"
-    if pace := _pace_line(job, going, worked_s):
+    if pace := _pace_line(shown):
         yield f"  pace:      {pace}"
-    if database is not None:
-        yield f"  database:  {database}, so nothing is claimed or written"
+    for fault in shown.server_faults:
+        if fault.server == "database":
+            yield f"  database:  {fault.message}, so nothing is claimed or written"
     if limiter is not None:
         yield f"  calls:     {_limiter_line(limiter)}"
-    yield from failure_lines(failures, job.failed, job.id)
+    yield from failure_lines(shown.failures, job.failed, job.id)
 
 
-def _pace_line(job: JobStatus, going: Going, worked_s: float) -> str:
-    per_second = round(going.rows_per_second, 1)
-    if not per_second:
+def _pace_line(shown: JobInFull) -> str:
+    if not shown.rows_per_second:
         return ""
-    if job.finished_at is not None:
-        return f"{per_second:g} rows/s, in {in_words(worked_s)} of work"
-    left = "" if going.seconds_left is None else f", about {in_words(going.seconds_left)} left"
-    return f"{per_second:g} rows/s in the last half minute{left}"
+    rows = f"{rate(shown.rows_per_second)} rows/s"
+    if shown.finished_at is not None:
+        return f"{rows}, in {in_words(shown.seconds_worked)} of work"
+    left = "" if shown.seconds_left is None else f", about {in_words(shown.seconds_left)} left"
+    return f"{rows} in the last half minute{left}"
 
 
 def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str]:
     if not warnings:
         return
     yield f"{counted(job.warning_count, 'warning')} of its check:"
-    shown = warnings[:SHOWN_WARNINGS]
-    for warning in shown:
+    for warning in warnings[:SHOWN_WARNINGS]:
         yield f"  {warning}"
-    if len(warnings) > len(shown):
+    if len(warnings) > SHOWN_WARNINGS:
         yield f"  and others: `cyclr-bulk status {job.id} --json` has the first {len(warnings)}"
-
-
-def _warning_fields(warning: Warning_) -> dict[str, Any]:
-    fields = {"row": warning.row_number, "column": warning.column, "message": warning.reason}
-    return fields | {"count": warning.count, "rows": warning.spans} if warning.count > 1 else fields
 
 
 def _until(job: JobStatus) -> str:
@@ -216,73 +224,20 @@ def _until(job: JobStatus) -> str:
 
 def _limiter_line(state: LimiterState | ServerFault) -> str:
     if isinstance(state, ServerFault):
-        return f"{state}, so nobody calls"
-    note = what_holds_back(state)
-    rate = f"{state.rate_per_second:g} of {state.pace}"
-    return f"{rate}; {note}" if note else rate
+        return nobody_calls(state)
+    return state.holds_back or f"at most {state.pace}"
 
 
-def _limiter_state(place: Place, instance_id: str) -> LimiterState | ServerFault | None:
-    """How the limiter stands, or why it cannot be asked; None where none runs."""
-
-    async def ask() -> LimiterState | ServerFault | None:
-        limiter = place.limiter(instance_id)
-        if limiter is None:
-            return None
-        try:
-            return await limiter.state()
-        except LimiterAway as away:
-            return why_nobody_calls(away)
-        finally:
-            with suppress(LimiterAway):
-                await limiter.aclose()
-
-    return asyncio.run(ask())
-
-
-def _job_fields(job: JobStatus, hosts: dict[str, str]) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "state": job.state,
-        "pause_reason": job.pause_reason,
-        "pause_message": PAUSE_MESSAGES[job.pause_reason] if job.pause_reason else None,
-        "source_name": job.source_name,
-        "api_host": hosts[job.instance_id],
-        **{name: getattr(job, name) for name in COUNTERS},
-        "warning_count": job.warning_count,
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-    }
-
-
-def _fault_fields(
-    database: ServerFault | None, limiter: LimiterState | ServerFault | None
-) -> list[dict[str, str]]:
-    outage = limiter.outage if isinstance(limiter, LimiterState) else limiter
-    return [fault.fields() for fault in (database, outage) if fault is not None]
-
-
-def _limiter_fields(state: LimiterState | ServerFault | None) -> dict[str, Any] | None:
-    if not isinstance(state, LimiterState):
-        return None
-    return {
-        "calls_per_second": state.rate_per_second,
-        "configured_per_second": state.pace.per_second,
-        "own_per_second": state.pace.own_per_second,
-        "gate_closed_for_s": state.gate_closed_for_s,
-        "outage_level": state.outage_level,
-    }
-
-
-def _item_fields(item: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = dict(item._mapping)
-    return {"row": fields.pop("row_number"), **fields}
-
-
-def _item_line(item: Any) -> str:
+def _item_line(item: Item) -> str:
     how = item.outcome or item.code or ""
-    parts = [f"row {item.row_number}", item.account_id, item.name, item.state, how, item.message or ""]
+    parts = [
+        f"row {item.row}",
+        item.account_id,
+        item.name,
+        item.state,
+        how,
+        with_advice(item.state, item.code, item.message),
+    ]
     return "  ".join(part for part in parts if part)
 
 

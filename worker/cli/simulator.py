@@ -2,18 +2,40 @@
 
 import errno
 import ipaddress
+from typing import Annotated
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, say, tell
-from worker.cli.loading import end_loading
+from worker.cli.exits import NOTHING_DONE, end_loading, say, tell
 from worker.simulator.sample import sample_credentials, sample_world
 from worker.simulator.server import serve
 
 LOOPBACK = "127.0.0.1"
+EXAMPLES = """\b
+Example:
+  cyclr-bulk simulator --port 8765 --sample 100"""
+
+app = typer.Typer(rich_markup_mode=None)
 
 
-def simulator_command(host: str, port: int, sample: int) -> None:
+@app.command("simulator", epilog=EXAMPLES)
+def simulator_command(
+    port: Annotated[int, typer.Option(min=0, max=65_535, metavar="P", help="0: any free one.")] = 8765,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Where it listens. It has no password: let nobody else reach it."
+        ),
+    ] = LOOPBACK,
+    sample: Annotated[
+        int,
+        typer.Option(
+            min=0, max=100_000, metavar="N", help="Begin with the demo's world of so many accounts."
+        ),
+    ] = 0,
+) -> None:
+    """Run a stand-in for Cyclr on this machine, in memory, until Ctrl-C."""
+
     def ready(base_url: str) -> None:
         tell(f"The simulator listens on {base_url}")
         if sample:

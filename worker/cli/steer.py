@@ -5,66 +5,110 @@ In a deployment its workers see to what follows. In a home, `resume` and `retry`
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Annotated
 
 import typer
 
-from worker.cli.consent import agrees, can_ask
-from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say
-from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
-from worker.cli.report import standing
-from worker.cli.watch import say_end
-from worker.cli.watching import see_through
-from worker.cli.workplace import Deployment, HomePlace, opened_place, require_job, require_reason
+from worker.bootstrap.place import Place
+from worker.cli.exits import NOTHING_DONE, STOPPED, agrees, can_ask, failures_in_words, say, say_all
+from worker.cli.options import CodesOption, JobArgument, ReasonOption, YesOption
+from worker.cli.place import (
+    NotInThisState,
+    OtherInstance,
+    UnknownJob,
+    opened_place,
+    require_job,
+    require_reason,
+)
+from worker.cli.watching import say_end, see_through
+from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
-from worker.domain.wording import counted
 from worker.settings import load_settings
 from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
-from worker.store.listing import find_job, list_api_hosts
+from worker.store.listing import find_job
 from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job
 from worker.sweeping import SweepRules, sweep
 
+app = typer.Typer(rich_markup_mode=None)
 NOTHING_CHANGED = "Nothing was changed."
+EXIT_CODES = """
+
+\b
+Exit codes:
+  0  done
+  2  not in this state, or no such job: nothing was changed"""
+PAUSE_EXAMPLES = f"""\b
+Example:
+  cyclr-bulk pause 261121-k3x9qd{EXIT_CODES}"""
+RESUME_EXAMPLES = f"""\b
+Examples:
+  cyclr-bulk resume 261121-k3x9qd
+  cyclr-bulk resume 261121-k3x9qd --first 100{EXIT_CODES}"""
+CANCEL_EXAMPLES = f"""\b
+Example:
+  cyclr-bulk cancel 261121-k3x9qd{EXIT_CODES}"""
+RETRY_EXAMPLES = f"""\b
+Examples:
+  cyclr-bulk retry 261121-k3x9qd
+  cyclr-bulk retry 261121-k3x9qd --reason 3f9a0c12
+  cyclr-bulk retry 261121-k3x9qd --code unreachable --code no_answer{EXIT_CODES}"""
+FORGET_EXAMPLES = f"""\b
+Example:
+  cyclr-bulk forget 261121-k3x9qd{EXIT_CODES}"""
 
 
-def pause_command(job_id: str) -> None:
+@app.command("pause", epilog=PAUSE_EXAMPLES)
+def pause_command(job_id: JobArgument) -> None:
+    """Let JOB rest: calls in flight are waited for, no new one starts."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         engine = place.database.engine
         job = require_job(place, job_id)
         if not pause_job(engine, job_id, PauseReason.PERSON):
             raise NotInThisState(require_job(place, job_id), "paused")
-        say(f"Paused: {standing(job)}.")
+        say(f"Paused: {job.named}.")
         with _shown_if_it_can_be(engine):
             if in_hand := count_in_hand(engine, job_id):
-                say(f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back.")
+                say(words.pausing(in_hand))
         say(f"It goes on with `cyclr-bulk resume {job_id}`.")
 
 
-def resume_command(job_id: str, *, first: int | None) -> None:
+@app.command("resume", epilog=RESUME_EXAMPLES)
+def resume_command(
+    job_id: JobArgument,
+    first: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Of the rows that --first holds back, let N go.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Let a paused JOB go on. In a deployment its workers see to it; in a home this command brings workers and stays."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
-        if isinstance(place, Deployment):
+        if place.home is None:
             _resume(place.database.engine, job_id, first)
             place.ring()
-            say(f"Resumed: {standing(job)}. Watch it with `cyclr-bulk watch {job_id}`.")
+            say(f"Resumed: {job.named}. Watch it with `cyclr-bulk watch {job_id}`.")
             return
     _see_through_here(job, lambda engine: _resume(engine, job_id, first))
 
 
-def cancel_command(job_id: str) -> None:
+@app.command("cancel", epilog=CANCEL_EXAMPLES)
+def cancel_command(job_id: JobArgument) -> None:
+    """End JOB: rows that were not sent are cancelled, those in flight are settled. What is installed stays in Cyclr."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         require_job(place, job_id)
         if not cancel_job(place.database.engine, job_id):
             raise NotInThisState(require_job(place, job_id), "cancelled")
         with _shown_if_it_can_be(place.database.engine, f"Cancelled: job {job_id}."):
-            if isinstance(place, HomePlace):
+            if place.home is not None:
                 _finish_cancelling(place, job_id)
             job = require_job(place, job_id)
-            say(f"Cancelled: {standing(job)}.")
+            say(f"Cancelled: {job.named}.")
             if job.finished_at is None:
-                left = counted(job.left, "row")
-                say(f"{left} left: those not sent are cancelled, the others are settled first.")
+                say(words.cancelling(job.left))
         say(f"What is installed stays. The results: cyclr-bulk results {job_id} -o FILE")
 
 
@@ -80,11 +124,17 @@ def _shown_if_it_can_be(engine: Engine, done: str = "") -> Iterator[None]:
         say(f"How it stands cannot be told now: {error}")
 
 
-def retry_command(job_id: str, codes: Sequence[Code], *, reason: str | None) -> None:
+@app.command("retry", epilog=RETRY_EXAMPLES)
+def retry_command(job_id: JobArgument, code: CodesOption = None, reason: ReasonOption = None) -> None:
+    """Try the failed and cancelled rows of JOB again, or the failed ones with these codes or of one reason.
+
+    Each account is looked into first. Rows whose credentials are no longer kept are left out.
+    """
+    codes = code or ()
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
-        if isinstance(place, Deployment):
+        if place.home is None:
             with _wrong_state_in_words(place.database.engine, "retried"):
                 retried = retry_job(place.database.engine, job_id, codes=codes, reason=reason)
             place.ring()
@@ -94,14 +144,16 @@ def retry_command(job_id: str, codes: Sequence[Code], *, reason: str | None) -> 
     _see_through_here(job, lambda engine: _retry(engine, job_id, codes, reason))
 
 
-def forget_command(job_id: str, *, is_sure: bool) -> None:
+@app.command("forget", epilog=FORGET_EXAMPLES)
+def forget_command(job_id: JobArgument, yes: YesOption = False) -> None:
+    """Delete all data of a JOB that has ended. What it installed stays in Cyclr; a later file looks for it first."""
     with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
         job = require_job(place, job_id)
         question = (
-            f"Forget {standing(job)}? Its rows, results and kept credentials are deleted here; what it installed"
+            f"Forget {job.named}? Its rows, results and kept credentials are deleted here; what it installed"
             " stays in Cyclr. Only a hash of each account and name is kept, so that a later file looks first."
         )
-        _require_consent(question, is_sure=is_sure)
+        _require_consent(question, is_sure=yes)
         with _wrong_state_in_words(place.database.engine, "forgotten"):
             forget_job(place.database.engine, job_id)
         say(f"Forgotten: job {job_id}.")
@@ -135,17 +187,12 @@ def _retry(engine: Engine, job_id: str, codes: Sequence[Code], reason: str | Non
 
 def _say_retried(retried: Retried, job: JobStatus) -> None:
     """What was queued and what was not. Raises: typer.Exit where nothing was."""
+    say_all(words.retried(retried.queued, retried.wiped, retried.live))
     if retried.wiped:
-        say(
-            f"{counted(retried.wiped, 'row')} left out: the credentials are no longer kept. Fill them in again in"
-            f" the result file (cyclr-bulk results {job.id} -o FILE), and hand that in."
-        )
-    if retried.live:
-        say(f"{counted(retried.live, 'row')} left out: another unfinished job has the account and Name.")
+        say(f"The result file: cyclr-bulk results {job.id} -o FILE")
     if not retried.queued:
-        say(f"There is nothing to try again in job {job.id}. {NOTHING_CHANGED}")
+        say(NOTHING_CHANGED)
         raise typer.Exit(NOTHING_DONE)
-    say(f"{counted(retried.queued, 'row')} will be tried again; each account is looked into first.")
     if job.state is JobState.PAUSED:
         say(f"Job {job.id} is paused. It goes on with `cyclr-bulk resume {job.id}`.")
         raise typer.Exit
@@ -153,25 +200,25 @@ def _say_retried(retried: Retried, job: JobStatus) -> None:
 
 def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
     """Change the job of a home with the home's workers at hand, and stay until it ends."""
-    from worker.cli.session import Session
+    from worker.cli.home import TendedHome
 
     with ExitStack() as stack:
         with failures_in_words(nothing_done=NOTHING_CHANGED):
             settings = load_settings(needs_cyclr=True)  # what is doubtful about them was said above
-            session = stack.enter_context(Session(settings, needs_workers=True))
-            engine = session.database.engine
-            if job.instance_id != session.database.instance_id:
-                raise OtherInstance(job, list_api_hosts(engine)[job.instance_id])
-            stack.enter_context(session.watch(job.id))
+            home = stack.enter_context(TendedHome(settings, needs_workers=True))
+            engine = home.database.engine
+            if job.instance_id != home.database.instance_id:
+                raise OtherInstance(job)
+            stack.enter_context(home.watch(job.id))
             change(engine)
-            session.ring()
-        ended = see_through(session, job.id)
+            home.ring()
+        ended = see_through(home, job.id)
         with failures_in_words(nothing_done=f"Job {job.id} is kept."):
-            code = say_end(session.database.engine, ended)
+            code = say_end(home.database.engine, ended)
     raise typer.Exit(code)
 
 
-def _finish_cancelling(place: HomePlace, job_id: str) -> None:
+def _finish_cancelling(place: Place, job_id: str) -> None:
     """What the sweep of a deployment does: cancel the rows that were surely not sent."""
     rules = SweepRules.of(place.settings)
     left = -1

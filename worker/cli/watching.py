@@ -1,4 +1,7 @@
-"""See a job through: keep the home going, show how it stands, and pause it when the command is asked to end."""
+"""See a job through: keep the home going, show how it stands, and pause it when the command is asked to end.
+
+`cyclr-bulk watch`: how a job goes, until it has ended or paused. The job does not mind who watches.
+"""
 
 import asyncio
 import time
@@ -10,32 +13,58 @@ from worker.cli.exits import say
 from worker.cli.progress import open_display
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.jobs.away import why_nobody_calls
-from worker.jobs.standing import Going, read_going
-from worker.store.jobs import JobStatus, count_in_hand, get_job, pause_job
-from worker.store.next_step import find_next_step, why_it_waits
+from worker.jobs.going import Going, read_going
+from worker.store.jobs import JobStatus, count_in_hand, find_next_step, get_job, pause_job
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
-    from worker.cli.session import Session
+    from worker.cli.home import TendedHome
     from worker.cyclr.limiter import Limiter
 
+
+from functools import partial
+
+import typer
+
+from worker.bootstrap.place import Place
+from worker.cli.exits import STOPPED, failures_in_words
+from worker.cli.options import JobArgument
+from worker.cli.place import opened_place, require_job
+from worker.cli.progress import Display
+from worker.cli.report import say_outcome
+from worker.store.faults import database_fault
+from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
+
 LOOK_EVERY_S = 0.2
+WATCH_EVERY_S = 0.5
 DRAIN_MARGIN_S = 10.0
+WATCH_EXAMPLES = """\b
+Example:
+  cyclr-bulk watch 261121-k3x9qd
+
+\b
+Exit codes:
+  0  all rows are installed; some may wait for the customer's authorisation
+  1  some rows failed or were refused
+  2  no such job, or a setting is wrong
+  3  paused or cancelled, or you stopped watching"""
+
+app = typer.Typer(rich_markup_mode=None)
 
 
-def see_through(session: "Session", job_id: str) -> JobStatus:
+def see_through(home: "TendedHome", job_id: str) -> JobStatus:
     """The job as it stands when it has ended or paused and nothing of it is in flight any more."""
-    engine = session.database.engine
-    standstill = Standstill(engine, Clock(), session.find_workers_began_ago_s)
+    engine = home.database.engine
+    standstill = Standstill(engine, Clock(), home.find_workers_began_ago_s)
     pace = PaceReader(engine, Clock())
     try:
-        with interrupts() as asked, LimiterNote(session.limiter) as note, open_display(Clock()) as display:
+        with interrupts() as asked, LimiterNote(home.limiter) as note, open_display(Clock()) as display:
             while True:
-                session.tend()
+                home.tend()
                 job = get_job(engine, job_id)
                 display.show(job, pace.read(job), note.read() or standstill.read(job))
                 if job.state is not JobState.RUNNING:
@@ -44,23 +73,23 @@ def see_through(session: "Session", job_id: str) -> JobStatus:
                     pause_job(engine, job_id, PauseReason.INTERRUPTED)
                     continue
                 asked.wait(LOOK_EVERY_S)
-            _drain(session, job_id)
+            _drain(home, job_id)
             job = get_job(engine, job_id)
             display.show(job, pace.read(job), "")
     except KeyboardInterrupt:
-        session.kill()
+        home.kill()
         say("Stopped at once. What was in flight is looked for by the next run.")
     return get_job(engine, job_id)
 
 
-def _drain(session: "Session", job_id: str) -> None:
+def _drain(home: "TendedHome", job_id: str) -> None:
     """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
     clock = Clock()
     began = clock.moment()
-    while count_in_hand(session.database.engine, job_id):
-        if clock.since(began) > session.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
+    while count_in_hand(home.database.engine, job_id):
+        if clock.since(began) > home.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
             return
-        session.tend()
+        home.tend()
         # Under the caller's `interrupts`: one that was heard already would not let it wait, a second Ctrl-C ends this.
         time.sleep(LOOK_EVERY_S)
 
@@ -111,12 +140,13 @@ class Standstill:
             self._read_at = self._clock.moment()
             began_ago_s = self._find_workers_began_ago_s()
             step = find_next_step(self._engine, job, workers_began_ago_s=began_ago_s)
-            self._text = why_it_waits(job, step)
+            self._text = why_it_waits(job.state, step)
         return self._text
 
 
 class LimiterNote:
-    """What the shared limiter has to say to a person: a closed gate, a lowered rate, an outage, another one's limit."""
+    """What the shared limiter has to say to a person who knows the settings: a closed gate, a lowered rate, an outage, another
+    one's limit; nothing where all is as they say."""
 
     READ_EVERY_S = 1.0
 
@@ -148,14 +178,15 @@ class LimiterNote:
             return self._runner.run(self._describe())
         except LimiterAway as away:
             self._forget()  # a new owner of the home has a new one
-            return f"waiting for the limiter: {why_nobody_calls(away)}"
+            return nobody_calls(why_nobody_calls(away))
 
     async def _describe(self) -> str:
         if self._limiter is None:
             self._limiter = self._open_limiter()
         if self._limiter is None:
             return ""
-        return limiter_note(await self._limiter.state())
+        state = await self._limiter.state()
+        return state.holds_back or ("" if state.pace.is_own else f"at {state.pace}")
 
     def _forget(self) -> None:
         limiter, self._limiter = self._limiter, None
@@ -163,17 +194,77 @@ class LimiterNote:
             self._runner.run(limiter.aclose())
 
 
-def limiter_note(state: LimiterState) -> str:
-    """What a person who knows the settings would not expect; nothing where all is as they say."""
-    return what_holds_back(state) or ("" if state.pace.is_own else f"at {state.pace}")
+@app.command("watch", epilog=WATCH_EXAMPLES)
+def watch_command(job_id: JobArgument) -> None:
+    """Show the progress of JOB until it ends or pauses. Ctrl-C stops the watching, not the job."""
+    with failures_in_words(nothing_done="Nothing was changed."), opened_place(only_shows=True) as place:
+        job = _watch(place, require_job(place, job_id))
+        if not _is_over(job):
+            raise typer.Exit(_left(place, job))
+        code = say_end(place.database.engine, job)
+    raise typer.Exit(code)
 
 
-def what_holds_back(state: LimiterState) -> str:
-    """Why fewer calls are made just now than the limit allows; nothing where it is used in full."""
-    if state.outage_level:
-        return f"{state.outage or 'Cyclr does not answer'}, trying again in {max(1, round(state.gate_closed_for_s))} s"
-    if state.gate_closed_for_s > 0:
-        return f"Cyclr asked for a pause, {max(1, round(state.gate_closed_for_s))} s left"
-    if state.rate_per_second < 0.98 * state.pace.per_second:
-        return f"slowed to {round(state.rate_per_second, 1):g} calls/s for a while, as Cyclr asked"
-    return ""
+def say_end(engine: Engine, job: JobStatus) -> int:
+    """Say how the job ended; the exit code."""
+    code = say_outcome(
+        engine,
+        job,
+        None,
+        how_to_go_on=f"cyclr-bulk resume {job.id}",
+        how_to_retry=(
+            "To try the failed rows again, mend what their messages name, then:",
+            f"  cyclr-bulk retry {job.id}",
+        ),
+    )
+    say(f"Results, one line for every row: cyclr-bulk results {job.id} -o FILE")
+    return code
+
+
+def _watch(place: Place, job: JobStatus) -> JobStatus:
+    """The job when it is over, or when nobody wants to watch or nobody works any more."""
+    standstill = Standstill(place.database.engine, Clock(), place.find_workers_began_ago_s)
+    pace = PaceReader(place.database.engine, Clock())
+    with (
+        interrupts() as asked,
+        LimiterNote(partial(place.limiter, job.instance_id)) as note,
+        open_display(Clock()) as display,
+    ):
+        while not (_is_over(job) or asked.is_set) and place.has_workers:
+            job = _look(place, job, display, pace, note, standstill)
+            asked.wait(WATCH_EVERY_S)
+    return job
+
+
+def _look(
+    place: Place,
+    job: JobStatus,
+    display: Display,
+    pace: PaceReader,
+    note: LimiterNote,
+    standstill: Standstill,
+) -> JobStatus:
+    try:
+        with lost_database_in_words(place.database.engine):
+            job = require_job(place, job.id)
+            display.show(job, pace.read(job), note.read() or standstill.read(job))
+    except TakesNoWrites:
+        display.show(job, Going(), "the database takes no writes")
+    except DatabaseAway as away:
+        fault = database_fault(away)
+        text = f"{fault}, so nothing is claimed or written" if fault else str(away)
+        display.show(job, Going(), text)
+    return job
+
+
+def _is_over(job: JobStatus) -> bool:
+    return job.finished_at is not None or job.state is JobState.PAUSED
+
+
+def _left(place: Place, job: JobStatus) -> int:
+    if place.has_workers:
+        say(f"Stopped watching. Job {job.id} goes on without you; `cyclr-bulk pause {job.id}` would stop it.")
+    else:
+        say(f"Job {job.id} is {job.state}, and no command works in this home. Let it go on with:")
+        say(f"  cyclr-bulk resume {job.id}")
+    return STOPPED

@@ -1,13 +1,19 @@
-"""What an answer of Cyclr means: a value, or the error that the caller must decide about. Pure: no I/O, no clock."""
+"""What an answer of Cyclr means: a value, or the error that the caller must decide about. Pure: no I/O, no clock.
 
+What was sent as a secret never comes back in a message.
+"""
+
+import base64
+import binascii
 import html
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote, quote_plus
 
 import httpx
 
@@ -22,7 +28,6 @@ from worker.cyclr.errors import (
     Throttled,
     Unauthorised,
 )
-from worker.cyclr.scrubbing import cleaned, scrubbed
 
 T = TypeVar("T")
 
@@ -41,13 +46,15 @@ NO_MESSAGE = "no message"
 class Answer:
     """An answer as read from the wire. Cyclr echoes credentials in clear: never store, log or print it.
 
-    `fault`: why its body cannot be read, in words for people; "" where it can, and for each 200.
+    `fault`: why `body` is not all that was sent, in words for people; "": it is. `is_cut`: since there was more of it than was
+    asked for, and `body` is how it begins.
     """
 
     status: int
     headers: httpx.Headers
     body: bytes
     fault: str = ""
+    is_cut: bool = False
 
     def __repr__(self) -> str:
         return f"Answer(status={self.status})"
@@ -188,8 +195,8 @@ def _error_of(answer: Answer, *, token_id: str, now: datetime, secrets: Collecti
         return Redirected(status)
     if not 400 <= status < 500:
         return OutcomeUnknown(f"status {status}: {message}", status)
-    if answer.fault and status != 401:
-        # What cannot be read may have said that the Name is in use.
+    # How a long text begins is all that is shown of it; what cannot be read may have said that the Name is in use.
+    if answer.fault and not answer.is_cut and status != 401:
         return OutcomeUnknown(f"status {status}, but the answer cannot be read: {answer.fault}", status)
     # Judged before it is scrubbed: a property's value may be a word of this very sentence.
     if _says_name_in_use(_message(answer.body)):
@@ -251,3 +258,79 @@ def _http_date(text: str) -> datetime | None:
 def _without_icon(pairs: dict[str, Any]) -> dict[str, Any]:
     pairs.pop("Icon", None)
     return pairs
+
+
+LONGEST_TEXT = 5_000  # nothing longer is scrubbed; it is cut before
+_SHORT_LENGTH = 4
+_TELLING_LENGTH = 100  # so much of a secret gives it away
+
+
+def secrets_of(body: Mapping[str, Any]) -> Iterator[str]:
+    """The secrets in the body of an install, with the parts that Cyclr may unpack an AuthValue into."""
+    for entry in body.get("Properties") or ():
+        yield str(entry.get("Value") or "")
+    value = body.get("AuthValue")
+    if isinstance(value, str):
+        yield value
+        yield from _basic_parts(value)
+        yield from _json_parts(value)
+
+
+def cleaned(text: str) -> str:
+    """The text on one line, without what a database, a log or a terminal cannot take."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
+
+
+def scrubbed(text: str, secrets: Collection[str]) -> str:
+    """A cleaned text of at most `LONGEST_TEXT` characters, with `[secret]` where a secret stood, in any usual spelling of it.
+
+    Of a long secret whose end is not there the beginning is taken out, with all that follows.
+    """
+    # No more of a secret can stand in it. Those that do not are left out here: an expression asks for each at each place.
+    forms = {form for secret in secrets for form in _forms(secret[:LONGEST_TEXT])}
+    there = [form for form in forms if form[:_TELLING_LENGTH] in text]
+    if not there:
+        return text
+    # The longest first, since a secret may be a part of another.
+    there.sort(key=len, reverse=True)
+    whole = [_pattern(form) for form in there]
+    begun = [f"{re.escape(form[:_TELLING_LENGTH])}.*" for form in there if len(form) > _TELLING_LENGTH]
+    return re.sub("|".join([*whole, *begun]), "[secret]", text)
+
+
+def _pattern(form: str) -> str:
+    # Very short values ("1", "eu") are taken out where they stand alone; inside words they mean nothing.
+    return rf"(?<!\w){re.escape(form)}(?!\w)" if len(form) <= _SHORT_LENGTH else re.escape(form)
+
+
+def _forms(secret: str) -> set[str]:
+    spellings = (
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
+        quote(secret, safe="", errors="replace"),
+        quote_plus(secret, errors="replace"),
+    )
+    return {cleaned(spelling) for spelling in spellings} - {""}
+
+
+def _basic_parts(value: str) -> Iterator[str]:
+    try:
+        pair = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return
+    user, colon, password = pair.partition(":")
+    if colon:
+        yield from (pair, user, password)
+
+
+def _json_parts(value: str) -> Iterator[str]:
+    try:
+        tokens = json.loads(value)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(tokens, dict):
+        yield from (part for part in tokens.values() if isinstance(part, str))

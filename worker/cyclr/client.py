@@ -12,8 +12,7 @@ import httpx
 
 from worker.clock import Clock
 from worker.cyclr import shapes
-from worker.cyclr.answers import Answer, Page, Unexpected, read_answer, read_page
-from worker.cyclr.bodies import MAX_LIST_BYTES, MAX_ONE_BYTES, MAX_TOKEN_BYTES
+from worker.cyclr.answers import Answer, Page, Unexpected, read_answer, read_page, secrets_of
 from worker.cyclr.errors import (
     Busy,
     CredentialsRefused,
@@ -26,9 +25,9 @@ from worker.cyclr.errors import (
     Throttled,
     Unauthorised,
 )
-from worker.cyclr.exchange import Exchange, Limits, Permit, require_account_id
-from worker.cyclr.scrubbing import secrets_of
-from worker.cyclr.tokens import Credentials, Token, Tokens
+from worker.cyclr.exchange import Credentials, Exchange, Permit, Token, Tokens, require_account_id
+from worker.cyclr.limiter import Limiter
+from worker.cyclr.transport import MAX_LIST_BYTES, MAX_ONE_BYTES, MAX_TOKEN_BYTES
 from worker.domain.connectors import AccountConnector, Connector, ConnectorRef
 from worker.domain.rows import NewAccount
 from worker.domain.targets import fold
@@ -62,7 +61,7 @@ class CyclrClient:
         *,
         timeout_s: float,
         clock: Clock,
-        limiter: Limits,
+        limiter: Limiter,
     ) -> None:
         self._exchange = Exchange(http, api_url, timeout_s=timeout_s, clock=clock, limiter=limiter)
         self._credentials = credentials

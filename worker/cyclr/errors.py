@@ -25,14 +25,19 @@ from worker.domain.server_faults import ServerFault
 
 
 class CyclrError(ToldFailure):
-    """`status`: the HTTP status, where there was an answer. `server_fault`: what ails Cyclr, where no whole answer came."""
+    """`status`: the HTTP status, where there was an answer. `server_fault`: what ails Cyclr, where no whole answer came.
+    `advice`: what to do, for who asked Cyclr and waits for the answer; an attempt's is by the code that it ends with.
+    `did_not_act`: what the call asked for is surely not done.
+    """
 
+    advice = "Try again."
     status: int | None = None
     server_fault: ServerFault | None = None
+    did_not_act = False
 
 
 class NotStarted(CyclrError):
-    pass
+    did_not_act = True
 
 
 class SlotMissed(NotStarted):
@@ -60,6 +65,9 @@ class LimiterAway(NotStarted):
 class NeverSent(CyclrError):
     """`reason`: for people, for example `connection refused`."""
 
+    advice = "Check CYCLR_API_URL and the network."
+    did_not_act = True
+
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"Cyclr was not reached: {reason}")
@@ -67,6 +75,9 @@ class NeverSent(CyclrError):
 
 class Throttled(CyclrError):
     """`retry_after_s`: None where Cyclr named no time."""
+
+    advice = "Try again in a minute, or lower CYCLR_CALLS_PER_SECOND."
+    did_not_act = True
 
     def __init__(self, retry_after_s: float | None, status: int = 429) -> None:
         self.status = status
@@ -76,6 +87,8 @@ class Throttled(CyclrError):
 
 
 class Busy(CyclrError):
+    advice = "Try again in a minute."
+
     def __init__(self, retry_after_s: float, status: int = 503) -> None:
         self.status = status
         self.retry_after_s = retry_after_s
@@ -85,6 +98,8 @@ class Busy(CyclrError):
 class Unauthorised(CyclrError):
     """`token_id`: names the token that was refused, for `Tokens.renew`; it is not the token."""
 
+    advice = "Check the account and that the client id may act for it."
+    did_not_act = True
     status = 401
 
     def __init__(self, token_id: str) -> None:
@@ -93,6 +108,8 @@ class Unauthorised(CyclrError):
 
 
 class NameInUse(CyclrError):
+    did_not_act = True
+
     def __init__(self, message: str, status: int = 400) -> None:
         self.status = status
         self.message = message
@@ -100,6 +117,8 @@ class NameInUse(CyclrError):
 
 
 class NotFound(CyclrError):
+    advice = "Check the account id."
+    did_not_act = True
     status = 404
 
     def __init__(self, message: str) -> None:
@@ -110,6 +129,9 @@ class NotFound(CyclrError):
 class Refused(CyclrError):
     """`status`: None where the call was refused on our side, since it cannot be written."""
 
+    advice = "Check that the client id may do this, and that Cyclr accepts calls from this network."
+    did_not_act = True
+
     def __init__(self, status: int | None, message: str) -> None:
         self.status = status
         self.message = message
@@ -117,6 +139,8 @@ class Refused(CyclrError):
 
 
 class Redirected(CyclrError):
+    advice = "Give the API domain of your instance, such as https://api.cyclr.com, not the console's."
+
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(f"Cyclr answers with a redirect (status {status}): CYCLR_API_URL is wrong")
@@ -125,6 +149,8 @@ class Redirected(CyclrError):
 class OutcomeUnknown(CyclrError):
     """`reason`: for people, for example `no answer within 30 s`. `status`: None where no whole answer came."""
 
+    advice = "Check CYCLR_API_URL; if it is right, try again, or look at Cyclr's status page."
+
     def __init__(self, reason: str, status: int | None = None) -> None:
         self.reason = reason
         self.status = status
@@ -132,6 +158,9 @@ class OutcomeUnknown(CyclrError):
 
 
 class CredentialsRefused(CyclrError):
+    advice = "Check both in Cyclr's console, and that they belong to the region of CYCLR_API_URL."
+    did_not_act = True
+
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(f"Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET (status {status})")

@@ -1,23 +1,35 @@
-"""One request and its whole answer: never without a permit, never past the deadline, always told to the limiter."""
+"""One request and its whole answer: never without a permit, never past the deadline, always told to the limiter; and its token.
+
+The partner's token: one per process, good for every account, fetched when it is needed.
+"""
 
 import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Protocol
 
 import httpx
 
-from worker.alarms import ALARMS
 from worker.clock import Clock, Moment
 from worker.cyclr.answers import Answer, find_wait
-from worker.cyclr.bodies import MAX_ERROR_BYTES, MAX_ONE_BYTES, read_body
-from worker.cyclr.errors import CyclrError, NeverSent, NotStarted, OutcomeUnknown, Refused
-from worker.cyclr.transport import cyclr_fault, reason_of, was_never_sent
+from worker.cyclr.errors import CredentialsRefused, CyclrError, NeverSent, NotStarted, OutcomeUnknown, Refused
+from worker.cyclr.limiter import Limiter
+from worker.cyclr.shapes import Grant
+from worker.cyclr.transport import (
+    MAX_ERROR_BYTES,
+    MAX_ONE_BYTES,
+    cyclr_fault,
+    reason_of,
+    receive,
+    was_never_sent,
+)
 from worker.domain.accounts import why_no_account_id
 from worker.domain.server_faults import Server, ServerFault
+from worker.telemetry import ALARMS
 
 CALLING = "calling Cyclr"
 ALARMING_IN_A_ROW = 5  # calls that failed, with none answered between them
@@ -39,18 +51,6 @@ class Permit(Protocol):
 NextPermit = Callable[[], Awaitable[Permit]]  # waits until there is one
 
 
-class Limits(Protocol):
-    """What is asked of the limiter, and what it is told. `began`: `Clock.moment()` from when the call started."""
-
-    async def one(self) -> Permit: ...
-
-    async def throttled(self, retry_after_s: float | None, began: Moment | None = None) -> None: ...
-
-    async def note_success(self, began: Moment) -> None: ...
-
-    async def note_failure(self, account_id: str, began: Moment) -> None: ...
-
-
 class Exchange:
     """Sends requests to one Cyclr. `timeout_s`: the whole deadline of one call, to the last byte of its answer."""
 
@@ -61,7 +61,7 @@ class Exchange:
         *,
         timeout_s: float,
         clock: Clock,
-        limiter: Limits,
+        limiter: Limiter,
     ) -> None:
         self._http = http
         self._api_url = api_url.rstrip("/")
@@ -94,7 +94,9 @@ class Exchange:
         """A request, not sent yet. Raises: Refused for an account id that no header can carry."""
         headers = dict(self._headers)
         if account_id is not None:
-            headers[b"X-Cyclr-Account"] = _header_value(account_id)
+            require_account_id(account_id)  # whatever else stands in an id: it must not end the header
+            # UTF-8: for ASCII that is what every server reads. How Cyclr reads other letters in this header is not known.
+            headers[b"X-Cyclr-Account"] = account_id.encode()
         content = None
         if body is not None:
             headers[b"Content-Type"] = b"application/json"
@@ -121,7 +123,14 @@ class Exchange:
         await permit.ready()
         began = self._clock.moment()
         outcome = await self._send(request, most_bytes)
-        permit.ended(_in_a_word(outcome), self._clock.since(began))
+        match outcome:
+            case Answer(status=status):
+                word = str(status)
+            case NeverSent():
+                word = "never_sent"
+            case OutcomeUnknown():
+                word = "unknown"
+        permit.ended(word, self._clock.since(began))
         await self._report(outcome, account_id, began)
         if isinstance(outcome, CyclrError):
             raise outcome
@@ -138,20 +147,20 @@ class Exchange:
                 response = await self._http.handle_async_request(request)
                 async with contextlib.aclosing(response):
                     is_good = response.status_code == 200
-                    body = await read_body(response, most_bytes if is_good else MAX_ERROR_BYTES)
-                    if is_good and body.fault:
-                        kind = "answer_too_large" if body.is_cut else "answer_unreadable"
-                        return _failed(f"the answer cannot be read: {body.fault}", kind)
-                    # How a long text begins is all that is shown of it.
-                    fault = "" if body.is_cut else body.fault
-                    return Answer(response.status_code, response.headers, body.content, fault)
+                    answer = await receive(response, most_bytes if is_good else MAX_ERROR_BYTES)
+                    if not (is_good and answer.fault):
+                        return answer
+                    failure = OutcomeUnknown(f"the answer cannot be read: {answer.fault}")
+                    kind = "answer_too_large" if answer.is_cut else "answer_unreadable"
+                    failure.server_fault = ServerFault(Server.CYCLR, kind, failure.reason)
+                    return failure
         except TimeoutError:
             return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
         except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
             reason = reason_of(error)
-            failure = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
-            failure.server_fault = cyclr_fault(error)
-            return failure
+            lost = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
+            lost.server_fault = cyclr_fault(error)
+            return lost
 
     async def _report(self, outcome: Answer | CyclrError, account_id: str, began: Moment) -> None:
         _note(outcome)
@@ -165,12 +174,6 @@ class Exchange:
                 await self._limiter.note_failure(account_id, began)
             else:
                 await self._limiter.note_success(began)
-
-
-def _failed(reason: str, kind: str) -> OutcomeUnknown:
-    failure = OutcomeUnknown(reason)
-    failure.server_fault = ServerFault(Server.CYCLR, kind, reason)
-    return failure
 
 
 def _note(outcome: Answer | CyclrError) -> None:
@@ -187,23 +190,105 @@ def _note(outcome: Answer | CyclrError) -> None:
             ALARMS.went_well(Server.CYCLR, CALLING)
 
 
-def _in_a_word(outcome: Answer | NeverSent | OutcomeUnknown) -> str:
-    match outcome:
-        case Answer():
-            return str(outcome.status)
-        case NeverSent():
-            return "never_sent"
-        case OutcomeUnknown():
-            return "unknown"
-
-
-def _header_value(account_id: str) -> bytes:
-    """UTF-8: for ASCII that is what every server reads. How Cyclr reads other letters in this header is not known."""
-    require_account_id(account_id)  # whatever else stands in an id: it must not end the header
-    return account_id.encode()
-
-
 def require_account_id(account_id: str) -> None:
     """Raises: Refused for an id that no call can name."""
     if reason := why_no_account_id(account_id):
         raise Refused(None, reason)
+
+
+_LIFE_WHERE_UNSAID_S = 3600.0
+_SHORTEST_LIFE_S = 60.0  # a token that claims less is still used for this long, or every call would fetch one
+_MARGIN_S = 300.0
+_REFUSALS_THAT_COUNT = 2
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """The partner's client id and secret."""
+
+    client_id: str
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return "Credentials()"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """`id`: names the token in errors and logs; `value`: the secret."""
+
+    id: str
+    value: str
+    fetched: Moment
+    good_for_s: float
+
+    def __repr__(self) -> str:
+        return f"Token(id={self.id})"
+
+
+class Tokens:
+    """Keeps the token of this process. `fetch`: one call of the token endpoint."""
+
+    def __init__(self, fetch: Callable[[], Awaitable[Grant]], clock: Clock) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._token: Token | None = None
+        self._fetching: asyncio.Task[Token] | None = None
+        self._count = 0
+        self._refused_in_a_row = 0
+
+    async def current(self) -> Token:
+        """The token to use now. Concurrent callers share one fetch, and its failure.
+
+        Raises: what `fetch` raises.
+        """
+        if self._token and self._clock.since(self._token.fetched) < self._token.good_for_s:
+            return self._token
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch_one())
+            self._fetching.add_done_callback(self._end_fetch)
+        # A caller that is cancelled must not take the fetch away from the others.
+        return await asyncio.shield(self._fetching)
+
+    async def renew(self, refused_token_id: str) -> None:
+        """Replaces the token if it is still the one that was refused; else another caller has done so.
+
+        Raises: what `fetch` raises; CredentialsRefused where Cyclr grants tokens but accepts none of them.
+        """
+        if self.is_current(refused_token_id):
+            self._token = None
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row >= _REFUSALS_THAT_COUNT:
+                raise CredentialsRefused(401)
+        await self.current()
+
+    def is_current(self, token_id: str) -> bool:
+        return self._token is not None and self._token.id == token_id
+
+    def note_accepted(self, token_id: str) -> None:
+        """Cyclr has answered a call with this token by something that only a good token gets."""
+        if self.is_current(token_id):
+            self._refused_in_a_row = 0
+
+    async def aclose(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait({self._fetching})
+
+    async def _fetch_one(self) -> Token:
+        asked = self._clock.moment()
+        grant = await self._fetch()
+        self._count += 1
+        self._token = Token(f"token-{self._count}", grant.access_token, asked, _good_for_s(grant.lives_s))
+        return self._token
+
+    def _end_fetch(self, task: asyncio.Task[Token]) -> None:
+        self._fetching = None
+        if not task.cancelled():
+            task.exception()  # it may be that nobody waits any more
+
+
+def _good_for_s(lives_s: float | None) -> float:
+    if lives_s is None or not lives_s > 0:
+        return _LIFE_WHERE_UNSAID_S
+    return max(lives_s - min(_MARGIN_S, lives_s / 10), _SHORTEST_LIFE_S)

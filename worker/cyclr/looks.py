@@ -15,19 +15,21 @@ _COMPARED_AT_ONCE = 20  # names that were made for it take a millisecond each
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """`found`: the account connector of that Name, of whatever connector; None: there is none.
+class Finding:
+    """What a look has shown. `found`: the account connector of that Name, of whatever connector; None: there is none.
 
-    `same_connector_elsewhere`: the other Names under which the connector is installed, as far as they were read.
+    `same_connector_elsewhere`: the other Names under which the connector is installed, `highest_id`: the highest Id of all,
+    0 where there is none: as far as they were read.
     """
 
     found: AccountConnector | None
     same_connector_elsewhere: tuple[str, ...]
+    highest_id: int
 
 
 async def look(
     client: CyclrClient, next_permit: NextPermit, account_id: str, *, name: str, connector_name: str
-) -> Look:
+) -> Finding:
     """What the account holds under this Name. Each page takes a permit of its own.
 
     Where two account connectors have the Name, the one of this connector is given. Safe to repeat.
@@ -38,7 +40,7 @@ async def look(
         reading = await _read(client, next_permit, account_id, name, connector_name)
         # Presence counts at once. Absence does where one answer held the whole list: nothing could move meanwhile.
         if reading.found or reading.is_one_answer or (reading.ids == earlier and not reading.has_moved):
-            return Look(reading.found, tuple(reading.elsewhere))
+            return Finding(reading.found, tuple(reading.elsewhere), max(reading.ids, default=0))
         # A list that changes while it is read can hide an entry between two pages, so it must read the same twice.
         # One that showed an entry twice has moved while it was read: where it moves on alike, it reads the same too.
         earlier = None if reading.has_moved else reading.ids

@@ -1,4 +1,4 @@
-"""A slot is the permission to start one call at one time; the gate is what this process knows of "nobody before t"."""
+"""A slot is the permission to start one call at one time; the gate is what this process knows of "nobody before t"; a streak, of failures."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
 from worker.cyclr.limiter_rule import LATENESS, LONGEST_GATE, SECOND, Reply
-from worker.domain.pace import Pace
-from worker.domain.server_faults import ServerFault
 
 LATENESS_S = LATENESS / SECOND
 GATE_READ_EVERY_S = 0.25
@@ -151,13 +149,31 @@ class Outlook:
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class LimiterState:
-    """For display. `rate_per_second`: what a gate of Cyclr has left of `pace`. `outage_level`: outages in a row, 0 when
-    Cyclr answers; `outage`: what a caller met last then, None where it is not known."""
+# Cyclr is taken to be down after so many failures in a row, over so many accounts or more.
+OUTAGE_FAILURES = 10
+OUTAGE_ACCOUNTS = 3
 
-    rate_per_second: float
-    pace: Pace
-    gate_closed_for_s: float
-    outage_level: int
-    outage: ServerFault | None = None
+
+class Streak:
+    """The failures in a row that this process has seen: connect errors, timeouts and 5xx."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._accounts: set[str] = set()
+
+    def success(self) -> None:
+        self._failures = 0
+        self._accounts.clear()
+
+    def failure(self, account_id: str) -> bool:
+        """Whether that makes an outage; if so, counting starts anew.
+
+        One broken account may fail for ever without being an outage: other accounts must fail with it.
+        """
+        self._failures += 1
+        if len(self._accounts) < OUTAGE_ACCOUNTS:
+            self._accounts.add(account_id)
+        is_outage = self._failures >= OUTAGE_FAILURES and len(self._accounts) >= OUTAGE_ACCOUNTS
+        if is_outage:
+            self.success()
+        return is_outage

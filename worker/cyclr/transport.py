@@ -1,15 +1,20 @@
-"""httpx's requests on aiohttp's connections, and what the errors say about a request: was it never sent?
+"""httpx's requests on aiohttp's connections: what the errors say about a request (was it never sent?), and its answer's body.
 
 httpx's own pool walks all of its connections on every request, so it is never used. Its client is left out too: the
 cookies, redirects, sign-ins and hooks that it looks after are not wanted here, and cost a fifth of each call.
 What aiohttp and `httpx-aiohttp` do that a bulk install must not inherit is undone here, in one place.
+
+A body is read and unpacked piece by piece, and never past its bound: whatever an answer says about itself, a process spends
+no more on it than these numbers. A gzip of 60 kB can hold 60 MB, and one in another one as much as anybody likes.
 """
 
 import asyncio
 import ipaddress
 import select
 import ssl
-from functools import cache
+import zlib
+from collections.abc import Iterator
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
+from worker.cyclr.answers import Answer
 from worker.domain.server_faults import Server, ServerFault, sentence
 
 _IDLE_CONNECTION_S = (
@@ -189,3 +195,79 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+MAX_ERROR_BYTES = 1024 * 1024  # of any answer but a 200: what it says is a sentence
+MAX_TOKEN_BYTES = 64 * 1024
+MAX_ONE_BYTES = 4 * 1024 * 1024  # one thing; a connector has its icon in it
+MAX_LIST_BYTES = 16 * 1024 * 1024  # a page of them
+DAMAGED = "its gzip is damaged, or something stands behind it"
+_UNPACKED_AT_ONCE = 64 * 1024
+_REST_AFTER_BYTES = 256 * 1024
+_REST_AFTER_PIECES = 4  # of the transport; each may be made of thousands of tiny ones
+
+
+async def receive(response: httpx.Response, most_bytes: int) -> Answer:
+    """The answer with its body, unpacked, at most `most_bytes` of it: packed or not, the rest is not read.
+
+    Raises: what the connection raises.
+    """
+    answer = partial(Answer, response.status_code, response.headers)
+    # Several headers are one with commas here.
+    packing = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if packing not in ("gzip", "identity"):
+        return answer(b"", "it is packed in another way than asked for (expected gzip, once, or nothing)")
+    unpack = _Gzip() if packing == "gzip" else None
+    body = bytearray()
+    came = pieces = rested_at = 0
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for piece in response.stream:
+        came += len(piece)
+        pieces += 1
+        if pieces % _REST_AFTER_PIECES == 0:
+            await asyncio.sleep(0)  # others have their turn, though the next one is here already
+        for part in (piece,) if unpack is None else unpack.parts(piece):
+            body += part
+            if len(body) > most_bytes:
+                break
+            if len(body) - rested_at > _REST_AFTER_BYTES:
+                rested_at = len(body)
+                await asyncio.sleep(0)
+        if came > most_bytes or len(body) > most_bytes:
+            return answer(bytes(body[:most_bytes]), f"it is larger than {_in_words(most_bytes)}", is_cut=True)
+        if unpack is not None and unpack.is_broken:
+            return answer(b"", DAMAGED)
+    if unpack is not None and not unpack.has_ended:
+        return answer(b"", DAMAGED)
+    return answer(bytes(body))
+
+
+class _Gzip:
+    """One gzip, unpacked in parts: no part is larger than what is unpacked at once."""
+
+    def __init__(self) -> None:
+        self._unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self.is_broken = False
+
+    @property
+    def has_ended(self) -> bool:
+        return self._unpacker.eof
+
+    def parts(self, piece: bytes) -> Iterator[bytes]:
+        while not self.is_broken:
+            try:
+                part = self._unpacker.decompress(piece, _UNPACKED_AT_ONCE)
+            except zlib.error:
+                self.is_broken = True
+                return
+            yield part
+            # Behind its end nothing may follow, another gzip neither.
+            self.is_broken = bool(self._unpacker.unused_data)
+            piece = self._unpacker.unconsumed_tail
+            if self.has_ended or not (piece or len(part) == _UNPACKED_AT_ONCE):
+                return
+
+
+def _in_words(count: int) -> str:
+    megabytes = count / 1024**2
+    return f"{megabytes:.0f} MB" if megabytes >= 1 else f"{count // 1024} kB"

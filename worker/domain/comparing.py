@@ -28,9 +28,15 @@ def differences(
     return tuple(differing)
 
 
-def already_installed(differing: tuple[str, ...]) -> str:
-    """The sentence for people."""
-    if not differing:
-        return "already installed"
-    verb = "differs and was" if len(differing) == 1 else "differ and were"
-    return f"already installed; {', '.join(differing)} {verb} not changed"
+def shows_all(found: AccountConnector, secrets: Mapping[str, str], description: str | None) -> bool:
+    """Whether `found` shows each value of the row that Cyclr was sent, of which there is one at least: what is hidden shows
+    nothing."""
+    asked: list[tuple[str | None, str]] = []
+    sent = auth_value(secrets)
+    if sent is not None:
+        asked.append((found.auth_value, sent))
+    there = dict(found.properties)
+    asked += [(there.get(name), value) for name, value in properties(secrets).items()]
+    if description is not None:
+        asked.append((found.description, description))
+    return bool(asked) and all(shown == value for shown, value in asked)

@@ -72,8 +72,12 @@ class Connector:
         return tuple(p for p in self.parameters if p.is_account_property)
 
     def find_parameter(self, target_name: str) -> Parameter | None:
-        """The parameter of exactly this TargetName; Cyclr matches names exactly."""
-        return next((p for p in self.parameters if p.target_name == target_name), None)
+        """The parameter of exactly this TargetName; Cyclr matches names exactly.
+
+        A method's parameter may have the TargetName of an account property; the property is what a file means.
+        """
+        named = [p for p in self.parameters if p.target_name == target_name]
+        return next((p for p in named if p.is_account_property), next(iter(named), None))
 
     def to_json(self) -> dict[str, Any]:
         return {

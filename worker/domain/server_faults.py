@@ -1,10 +1,9 @@
 """What ails a server that we need: its class, in a word that stays the same, and the server's own sentence."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 LONGEST_SENTENCE = 200
 OTHER = "other"
@@ -167,13 +166,11 @@ def sentence(text: str) -> str:
     return said if len(said) <= LONGEST_SENTENCE else f"{said[: LONGEST_SENTENCE - 3]}..."
 
 
-def find_in_chain(error: BaseException, is_it: Callable[[BaseException], bool]) -> Any:
-    """The outermost error, of this one and those that it was made of, that `is_it`; None where there is none."""
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it was made of, the outermost first."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
-        if is_it(current):
-            return current
         seen.add(id(current))
+        yield current
         current = current.__cause__ or current.__context__
-    return None

@@ -1,9 +1,10 @@
-"""The states of an item and of a job, and how an item ended. `docs/states.md` draws them."""
+"""The states of an item and of a job, and how an item ended. `docs/states.md` draws them, `words.py` says them to people."""
 
 from enum import StrEnum
 
 
 class ItemState(StrEnum):
+    HELD = "held"  # until something else has happened (`held_for`); nothing writes it yet
     QUEUED = "queued"
     RUNNING = "running"
     INSTALLED = "installed"
@@ -35,7 +36,7 @@ class Outcome(StrEnum):
 
 
 class PauseReason(StrEnum):
-    """Why a job is paused. `PAUSE_MESSAGES` says it to people."""
+    """Why a job is paused."""
 
     PERSON = "person"
     INTERRUPTED = "interrupted"
@@ -46,20 +47,11 @@ class PauseReason(StrEnum):
     WRONG_API_URL = "wrong_api_url"
 
 
-PAUSE_MESSAGES: dict[PauseReason, str] = {
-    PauseReason.PERSON: "paused by a person",
-    PauseReason.INTERRUPTED: "the command was interrupted",
-    PauseReason.FIRST_ROWS: "the first rows asked for are done",
-    PauseReason.TOO_MANY_FAILURES: "too many of the rows tried so far have failed",
-    PauseReason.PARTNER_CREDENTIALS: "Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET",
-    PauseReason.RELEASE_CHANGED: "a new release of the connector does not fit the rows any more",
-    PauseReason.WRONG_API_URL: "the API answers with a redirect, so CYCLR_API_URL is wrong",
-}
-
-
 class Code(StrEnum):
-    """Stable codes of a failed item (and of an attempt that did not end well)."""
+    """Stable codes: why a row failed, or is tried again, or what stands beside an installed one."""
 
+    # the file's fault
+    REFUSED_AT_INTAKE = "refused_at_intake"
     # Cyclr refused, for good
     REFUSED = "refused"
     NAME_IN_USE = "name_in_use"
@@ -74,9 +66,8 @@ class Code(StrEnum):
     WORKER_LOST = "worker_lost"
     UNSTORABLE_ANSWER = "unstorable_answer"
     CREDENTIAL_LOST = "credential_lost"  # the sealed data of the row cannot be opened
-    # not failures: why an attempt is made again
-    THROTTLED = "throttled"
-    OUTAGE = "outage"
-    RESCUED = "rescued"
+    INCOMPLETE = "incomplete"  # cancelled, and something of the row was sent or done
+    # not failures
     PRESENT_UNDER_OTHER_NAME = "present_under_other_name"
-    CANCELLED = "cancelled"
+    THROTTLED = "throttled"
+    RESCUED = "rescued"

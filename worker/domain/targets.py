@@ -2,6 +2,8 @@
 
 import hashlib
 import unicodedata
+from dataclasses import dataclass
+from typing import Literal
 
 
 def fold(text: str) -> str:
@@ -24,3 +26,16 @@ def instance_key(api_url: str, client_id: str) -> str:
     """The identity of one Cyclr: its API URL and client id. Jobs, limiter keys and targets are per instance."""
     parts = f"{api_url.rstrip('/').casefold()}\x1f{client_id}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTarget:
+    """A target that an item had before. `live`: queued or running now; `installed`: that is how it ended; `tried`: it ended
+    otherwise, or however it ended in a job that is deleted: it may have been sent before.
+
+    `job_id`, `row_number`: the item; empty and 0 where its job is deleted.
+    """
+
+    state: Literal["live", "installed", "tried"]
+    job_id: str
+    row_number: int

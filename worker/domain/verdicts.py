@@ -4,16 +4,17 @@ import random
 from dataclasses import dataclass, replace
 
 from worker.domain.states import Code, Outcome, PauseReason
+from worker.domain.steps import StepKind
 
-WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
-WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 LONGEST_BACKOFF_S = 300.0
 LARGEST_STORABLE_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The target is there. `differs`: names of what the row asks otherwise and was not changed."""
+    """The target is there. `differs`: names of what the row asks otherwise and was not changed. `is_ours`: whether this item
+    made it; None: it may have, and nothing proves it.
+    """
 
     outcome: Outcome
     account_connector_id: int | None
@@ -21,6 +22,7 @@ class Installed:
     differs: tuple[str, ...] = ()
     code: Code | None = None
     message: str | None = None
+    is_ours: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,12 @@ def backoff_s(attempts: int, base_s: float, rng: random.Random) -> float:
     return rng.uniform(0, ceiling)
 
 
-def conclude(verdict: Verdict, *, attempts: int, max_attempts: int, must_look: bool) -> Verdict:
+def conclude(
+    verdict: Verdict, *, attempts: int, max_attempts: int, must_look: bool, step: StepKind
+) -> Verdict:
     """The verdict once the number of attempts is taken into account. `attempts`: those before this one.
 
-    An item that may have been sent never fails before a look found nothing: past `max_attempts` it is only looked
+    `step`: the one that may have been sent, or else the one that the row is about; messages speak of it. An item that may have been sent never fails before a look found nothing: past `max_attempts` it is only looked
     for (`is_look_only`), up to twice that number; where the looks fail for good it ends as `outcome_unknown`.
     """
     if not isinstance(verdict, RetryAt | LookFirst) or not verdict.costs_attempt:
@@ -97,10 +101,10 @@ def conclude(verdict: Verdict, *, attempts: int, max_attempts: int, must_look: b
     if count < max_attempts:
         return verdict
     if not may_be_there:
-        message = f"not installed, and no install was sent, in {count} attempts: {verdict.reason}"
+        message = f"{step.undone}, and no {step.noun.removeprefix('the ')} was sent, in {count} attempts: {verdict.reason}"
         return GiveUp(Code.UNREACHABLE, message, verdict.http_status, can_retry_help=True)
     if count >= 2 * max_attempts:
-        message = f"may be installed, and no look at the account succeeded in {count} attempts: {verdict.reason}; look there before you retry"
+        message = f"{step.may_be}, and no look at the account succeeded in {count} attempts: {verdict.reason}"
         return GiveUp(
             Code.OUTCOME_UNKNOWN, message, verdict.http_status, can_retry_help=True, is_absent=False
         )

@@ -1,4 +1,4 @@
-"""Counts, lists and durations as people write them."""
+"""Counts, lists, durations and sentences as people write them."""
 
 from collections.abc import Sequence
 
@@ -24,3 +24,14 @@ def in_words(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, rest = divmod(whole // 60, 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def rate(per_second: float) -> str:
+    """`97.4`, `1,200`, `0.05`: never nothing where there is some."""
+    return f"{per_second:,.1f}".removesuffix(".0") if per_second >= 1 else f"{per_second:.2g}"
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence: a capital letter first, one full stop at the end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""

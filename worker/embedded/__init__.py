@@ -1,10 +1,9 @@
 """The embedded mode's processes: a home folder with one owner, and the Valkey and the workers that the owner runs."""
 
-from worker.embedded.children import Child, start_child
 from worker.embedded.errors import EmbeddedModeError, HomeUnusable, LeftoverAlive, ServiceNotStarted
 from worker.embedded.home import Home
 from worker.embedded.interrupts import Interrupts, interrupts
-from worker.embedded.runtime import Runtime
+from worker.embedded.processes import Child, Runtime, start_child
 from worker.embedded.services import Restart, Services, WorkerPlan
 from worker.embedded.valkey import Valkey, find_valkey_binary
 

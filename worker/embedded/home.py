@@ -1,9 +1,14 @@
-"""The home folder of the embedded mode: who owns it, what is kept there, and what the last owner left behind."""
+"""The home folder of the embedded mode: who owns it, what is kept there, and what the last owner left behind.
+
+Its folders and files are for their owner alone.
+"""
 
 import base64
+import os
 import re
 import secrets
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,10 +20,79 @@ from pydantic import SecretStr
 
 from worker.clock import Clock
 from worker.embedded.errors import HomeUnusable, LeftoverAlive
-from worker.embedded.files import FILE_MODE, make_private_folder, write_private
-from worker.embedded.processes import end_process, is_alive
-from worker.embedded.runtime import Runtime, read_runtime
+from worker.embedded.processes import FILE_MODE, Runtime
 from worker.settings import CyclrSettings
+
+FOLDER_MODE = 0o700
+
+
+def make_private_folder(path: Path, *, known_by: str) -> None:
+    """Make the folder, or close an existing one to others. A second call is safe.
+
+    known_by: the name of a file that says that an existing folder is ours. A folder that holds other people's work is
+    never closed to them behind their back.
+
+    Raises: HomeUnusable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    except FileExistsError as error:
+        raise HomeUnusable(path, "expected a folder, got a file; choose another path") from error
+    except OSError as error:
+        raise HomeUnusable(path, f"it cannot be made ({error.strerror}); choose another path") from error
+    if os.name == "posix":
+        _close_to_others(path, known_by)
+
+
+def _close_to_others(path: Path, known_by: str) -> None:
+    found = path.stat()
+    # For root too: whoever owns the folder could put another database or key in it, and a link in a file's place.
+    if os.geteuid() != found.st_uid:
+        raise HomeUnusable(
+            path,
+            f"it belongs to user id {found.st_uid}; run this as that user, or choose a folder of your own",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077 == 0:
+        return
+    if not (path / known_by).exists() and any(path.iterdir()):
+        raise HomeUnusable(
+            path,
+            "it holds other files and others may read it; choose an empty folder, or run chmod 700 on it if they should not",
+        )
+    path.chmod(FOLDER_MODE)
+
+
+def write_private(path: Path, text: str, *, is_synced: bool = False) -> None:
+    """Write the whole file in one step, mode 600: a reader sees the old text or the new one, never a part.
+
+    is_synced: the text outlives a power cut too.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    try:
+        fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            if is_synced:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        # A full disk does not say where it is full.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    if is_synced and os.name == "posix":
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
 
 SOCKET_FOLDER_PREFIX = "cyclr-bulk-"
 
@@ -115,7 +189,7 @@ class Home:
     def find_runtime(self) -> Runtime | None:
         """What the owner runs, or ran when it was killed; None where it runs no service, or not yet."""
         text = self._read(self._runtime_path.name)
-        return None if text is None else read_runtime(text)
+        return None if text is None else Runtime.find(text)
 
     def find_workers_began_ago_s(self) -> float | None:
         """Seconds since the owner of the home has started its workers; None where it has not, or there is none."""
@@ -145,9 +219,9 @@ class Home:
             return ()
         ended = []
         for name, mark in runtime.children.items():
-            if not is_alive(mark):
+            if not mark.is_alive:
                 continue
-            if not end_process(mark, within_s=_END_LEFTOVER_WITHIN_S):
+            if not mark.end(within_s=_END_LEFTOVER_WITHIN_S):
                 raise LeftoverAlive(name, mark.pid)
             ended.append(name)
         self.forget_runtime()

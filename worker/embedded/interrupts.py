@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 # SIGHUP: the terminal is gone. Windows has none.
-_SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Interrupts:
@@ -54,16 +54,12 @@ def interrupts() -> Iterator[Interrupts]:
     flag = Interrupts(woken, waker)
     earlier = {}
     try:
-        for number in _handled():
-            earlier[number] = signal.signal(number, flag.receive)
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                earlier[number] = signal.signal(number, flag.receive)
         yield flag
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
         woken.close()
         waker.close()
-
-
-def _handled() -> list[signal.Signals]:
-    numbers = [getattr(signal, name) for name in _SIGNAL_NAMES if hasattr(signal, name)]
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from worker.clock import Clock, Moment
 from worker.embedded import valkey
-from worker.embedded.children import Child, start_child
 from worker.embedded.errors import ServiceNotStarted
-from worker.embedded.files import limit_log
 from worker.embedded.home import Home
-from worker.embedded.processes import own_mark
-from worker.embedded.runtime import Runtime
+from worker.embedded.processes import Child, ProcessMark, Runtime, limit_log, start_child
+from worker.settings import CyclrSettings
 
 LOG_LIMIT_BYTES = 10_000_000
 WORKERS = "workers"
+WORKER_PROCESSES = 2
+OUR_VARIABLES = ("CYCLR_", "DATABASE_URL", "REDIS_URL")
 
 _LONGEST_PAUSE_S = 30.0
 _STEADY_AFTER_S = 60.0  # a service that lived this long has recovered: its next end is a first one
@@ -132,7 +132,7 @@ class Services:
             raise ServiceNotStarted(valkey.NAME, str(error), log_path) from error
         server = valkey.Valkey(self._binary, folder, log_path, {"PATH": os.defpath, "LC_ALL": "C"})
         # Written before anything runs, so that a kill leaves no folder that nobody knows of.
-        self._write(Runtime(own_mark(), socket_folder=folder, redis_url=server.redis_url))
+        self._write(Runtime(ProcessMark.own(), socket_folder=folder, redis_url=server.redis_url))
         self._keep(valkey.NAME, server.launch, log_path)
         if self._plan.processes:
             self._keep(WORKERS, self._launch_workers, self._home.logs_path / "workers.log")
@@ -224,3 +224,21 @@ class _Kept:
         if self.tries == 0:
             return 0.0
         return min(_LONGEST_PAUSE_S, 2.0 ** (self.tries - 1))
+
+
+def start_services(
+    home: Home, binary: Path, settings: CyclrSettings, clock: Clock, *, needs_workers: bool
+) -> Services:
+    """`binary`: of a Valkey. `settings`: with the home's own. Raises: ServiceNotStarted."""
+    plan = WorkerPlan(
+        processes=WORKER_PROCESSES if needs_workers else 0,
+        env=environment_without_ours() | settings.as_environment(),
+    )
+    services = Services(home, binary, plan, clock)
+    services.start()
+    return services
+
+
+def environment_without_ours() -> dict[str, str]:
+    """Nothing of `.env` or of the environment may reach a process that we start past the settings that were read here."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OUR_VARIABLES)}

@@ -3,10 +3,9 @@
 run.py       the install loop: claims -> slots -> attempts -> settlements
 window.py    how much the loop takes in hand
 together.py  questions of many attempts that go to the database as one
-attempt.py   one attempt at one item: look, create the account, install
+attempt.py   one attempt at one item: the steps of its operation, one after the other
 judging.py   the retry table: what a call's failure means
 permits.py   each call's slot, and the last check of the claim before it is sent
-releases.py  connectors resolved again when Cyclr publishes a new release
 settler.py   verdicts collected and written in groups
 """
 

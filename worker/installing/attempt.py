@@ -1,24 +1,18 @@
-"""One attempt at one item: look if it may be there, create the account if asked, install, and say what it came to."""
+"""One attempt at one item: each step that is left is looked for or done, noted, and the whole comes to a verdict."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
 
-from worker.cyclr.client import Blame, CyclrClient
-from worker.cyclr.errors import CyclrError, NameInUse, NotFound, OutcomeUnknown, Unauthorised
-from worker.cyclr.looks import look
-from worker.domain.comparing import already_installed, differences
-from worker.domain.connectors import AccountConnector
-from worker.domain.rows import auth_value, properties
-from worker.domain.states import Code, Outcome, PauseReason
-from worker.domain.targets import fold
+from worker.cyclr.client import CyclrClient
+from worker.cyclr.errors import CyclrError
+from worker.cyclr.exchange import Permit
+from worker.domain.states import Code
+from worker.domain.steps import NOTHING, StepKind
 from worker.domain.verdicts import (
-    WAITS_FOR_CREDENTIAL,
-    WAITS_FOR_CUSTOMER,
     CalledOff,
     GiveUp,
-    Installed,
     LookFirst,
     Released,
     RetryAt,
@@ -26,286 +20,207 @@ from worker.domain.verdicts import (
     conclude,
     is_look_only,
 )
-from worker.installing.judging import Call, Rules, judge
-from worker.installing.permits import GivenBack, NoRoom, Permit, Permits
-from worker.installing.releases import Fate, Releases
+from worker.installing.judging import Rules, judge
+from worker.installing.permits import GivenBack, HeldPermit
+from worker.operations.hands import AttemptEnded, Hands
+from worker.operations.operation import Effect, Operation, Step, looks_before
+from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem
-from worker.store.connectors import JobConnector
-
-T = TypeVar("T")
+from worker.store.faults import is_database_away, note_database_failure
+from worker.telemetry import get_logger
 
 ROOM_WITHIN_S = 5.0  # the claim holds for long yet: another process may take the item
+PROLONGING = "holding on to rows"
+
+log = get_logger()
 
 
-class Ended(Exception):
-    """The attempt is over, with this verdict."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__()
-        self.verdict = verdict
-
-
-class Attempt:
-    """`room`: for so many attempts at a time. `note_account`: told whether this one made the account, once it exists."""
+class ItemAttempt:
+    """`room`: for so many attempts at a time. `notes`: what is done and sent of the item by now."""
 
     def __init__(
         self,
         item: ClaimedItem,
-        permits: Permits,
+        operation: Operation,
+        permit: HeldPermit,
         client: CyclrClient,
         releases: Releases,
         rules: Rules,
         *,
         room: asyncio.Semaphore,
         is_outage: Callable[[], bool],
-        note_account: Callable[[bool], None],
         rng: random.Random,
     ) -> None:
         self.item = item
-        self.permits = permits
-        self._client = client
-        self._releases = releases
+        self.permit = permit
+        self.notes = item.notes
+        self._operation = operation
         self._rules = rules
         self._room = room
         self._is_outage = is_outage
-        self._note_account = note_account
         self._rng = rng
-        self._may_be_there = item.must_look
-        self._is_name_in_use = False
+        self._before = item.notes  # what earlier attempts have sent and is not answered
+        self._asked: StepKind | None = None  # the step whose call was asked for and is not answered
+        self._written = item.mark  # what the database has as sent
+        self._hands = Hands(
+            item,
+            self,
+            client,
+            releases,
+            may_act=not (item.is_called_off or self._is_last_look() or item.secrets is None),
+            may_be_there=operation.kind(item.notes.sent) if item.must_look else None,
+        )
 
     async def run(self) -> Verdict:
-        """The verdict; every failure of a call has become one. Cancelled between two calls, it gives the item back."""
+        """The verdict; every failure has become one. Cancelled between two calls, it gives the item back."""
         try:
             await self._wait_for_room()
             try:
-                verdict = await self._steps()
+                verdict = await self._take_steps()
             finally:
                 self._room.release()
-        except Ended as ended:
+        except AttemptEnded as ended:
             verdict = ended.verdict
         except GivenBack:
             verdict = Released()
         except asyncio.CancelledError:
-            if self.permits.is_calling:
+            if self.permit.is_calling:
                 raise
             verdict = Released()
         except CyclrError as error:
             verdict = judge(
                 error,
-                self.permits.call_in_flight,
+                self.permit.call_in_flight,
                 self.item,
                 self._rules,
-                may_be_there=self._may_be_there,
+                may_be_there=self._hands.may_be_there,
                 is_outage=self._is_outage(),
                 rng=self._rng,
             )
+        except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
+            verdict = self._after_a_crash(error)
+        if not self.permit.is_calling:
+            self.note_unsent()
         return self._concluded(verdict)
 
+    async def next_permit(self, call: StepKind | str) -> Permit:
+        """Of a step it is written down that its call may go out, before it does. Raises: GivenBack."""
+        if not isinstance(call, StepKind):
+            return await self.permit.next(call)
+        self._asked = call
+        self.notes = replace(self.notes, sent=call.name, highest_id=self._highest_id())
+        return await self.permit.next(call, is_written=self._written == call.name)
+
+    def note_unsent(self) -> None:
+        """What was asked for is surely not done: the mark says what it said before. One of an earlier attempt stays."""
+        if self._asked is not None:
+            self._asked = None
+            self.notes = replace(self.notes, sent=self._before.sent, highest_id=self._before.highest_id)
+
+    def note_written(self, sent: str | None) -> None:
+        """The database has that as sent from now on."""
+        self._written = sent or NOTHING
+
+    def _highest_id(self) -> int | None:
+        if self._hands.is_new_account:
+            return 0
+        finding = self._hands.finding
+        return None if finding is None or finding.found is not None else finding.highest_id
+
     async def _wait_for_room(self) -> None:
-        """Items are claimed a little ahead of the room for their calls. Raises: NoRoom."""
+        """Items are claimed a little ahead of the room for their calls. Raises: GivenBack."""
         try:
             async with asyncio.timeout(ROOM_WITHIN_S):
                 await self._room.acquire()
         except TimeoutError:
-            raise NoRoom from None
+            raise GivenBack("the calls before it take so long that the item is better given back") from None
 
-    def _concluded(self, verdict: Verdict) -> Verdict:
-        if self._is_name_in_use:
-            verdict = _with_a_look(verdict)
-        return conclude(
-            verdict,
-            attempts=self.item.attempts,
-            max_attempts=self._rules.max_attempts,
-            must_look=self.item.must_look,
-        )
-
-    async def _steps(self) -> Verdict:
-        item = self.item
+    async def _take_steps(self) -> Verdict:
+        item, hands = self.item, self._hands
         if item.secrets is None and not item.must_look:
             return self._credential_lost()
-        may_install = not (item.is_called_off or self._is_last_look() or item.secrets is None)
-        is_empty = await self._ensure_account(may_create=may_install)
-        connector = await self._connector(for_install=may_install)
-        if not is_empty and (item.must_look or item.look_first or item.skip_if_present):
-            there = await self._look(connector)
-            if there is not None:
-                return there
-        self._may_be_there = False
-        return await self._install(connector) if may_install else self._absent()
+        effects: dict[StepKind, Effect] = {}
+        for step in self._operation.steps:
+            if not step.is_to_do(item, self.notes):
+                continue
+            effect = await self._look(step)
+            if effect is None:
+                if not step.kind.is_before_target:
+                    hands.may_be_there = None
+                if not hands.may_act:
+                    return self._undone()
+                effect = await step.act(hands)
+            self._note(step.kind, effect)
+            effects[step.kind] = effect
+        return await self._operation.outcome(hands, effects)
 
-    async def _ensure_account(self, *, may_create: bool) -> bool:
-        """Whether the account is surely empty: it was created just now, or does not exist and may not be created."""
+    async def _look(self, step: Step) -> Effect | None:
+        """What the step has come to already; None where it may be done now."""
+        if self._hands.is_new_account or not looks_before(step.kind, self.item, may_act=self._hands.may_act):
+            return None
+        return await step.look(self._hands)
+
+    def _note(self, step: StepKind, effect: Effect) -> None:
+        """The step is done, whoever did it."""
+        self._asked = None
+        if self._before.sent == step.name:
+            self._before = replace(self._before, sent=None, highest_id=None)
+        notes = replace(self.notes, sent=self._before.sent, highest_id=self._before.highest_id)
+        if effect.is_new:
+            notes = replace(notes, steps_done=(*notes.steps_done, step.name))
+        if step.is_before_target:
+            is_new = notes.account_created or effect.is_new
+            notes = replace(notes, account_exists=True, account_created=is_new)
+        if effect.shown is not None:
+            notes = replace(notes, account_connector_id=effect.shown.id)
+        self.notes = notes
+
+    def _undone(self) -> Verdict:
+        """Nothing may be done, and a look found that something is to do."""
+        if self.item.is_called_off:
+            return CalledOff()
+        if self.item.secrets is None:
+            return self._credential_lost()
+        about = self._operation.about
+        message = f"{about.undone}: Cyclr gave no clear answer in {self.item.attempts} attempts, and a look found nothing"
+        return GiveUp(Code.NO_ANSWER, message, can_retry_help=True)
+
+    def _credential_lost(self) -> GiveUp:
+        message = "the row's sealed data cannot be opened: its key is not configured, or it is wiped"
+        return GiveUp(Code.CREDENTIAL_LOST, message)
+
+    def _after_a_crash(self, error: Exception) -> Verdict:
         item = self.item
-        if item.account is None or item.account_exists:
-            return False
-        if not may_create:
-            return not await self._account_exists()
-        account = item.account
-
-        async def create() -> bool:
-            permit = await self.permits.next("create_account")
-            return await self._client.create_account(permit, item.account_id, account)
-
-        is_new = await self._with_a_good_token(create)
-        self._note_account(is_new)
-        return is_new
-
-    async def _connector(self, *, for_install: bool) -> JobConnector:
-        # Before the look, not after it: between an absence and its install nothing else is asked.
-        connector = await self._releases.get(self.item.connector_id)
-        if for_install and connector.is_stale:
-            await self._renew(connector)
-            return await self._releases.get(self.item.connector_id)
-        return connector
-
-    async def _renew(self, connector: JobConnector) -> Fate:
-        try:
-            fate = await self._releases.renew(connector, self.item.account_id, self._permit("connector"))
-        except NotFound:
-            await self._end_if_account_is_gone()
-            raise
-        if fate is Fate.UNFIT:
-            reason = f"the connector {connector.name} has a new release that the rows do not fit, or is gone"
-            pause = PauseReason.RELEASE_CHANGED
-            raise Ended(RetryAt(0, Code.CONNECTOR_GONE, reason, costs_attempt=False, pause=pause))
-        return fate
-
-    async def _look(self, connector: JobConnector) -> Verdict | None:
-        """The verdict if the target is there; None if a look has shown it absent."""
-        item = self.item
-        try:
-            seen = await self._with_a_good_token(
-                lambda: look(
-                    self._client,
-                    self._permit("look"),
-                    item.account_id,
-                    name=item.name,
-                    connector_name=connector.name,
-                )
-            )
-        except NotFound:
-            await self._end_if_account_is_gone()
-            raise
-        if seen.found is not None:
-            if fold(seen.found.connector_name) == fold(connector.name):
-                return self._found(seen.found)
-            message = f"the Name {item.name!r} is taken in this account by another connector, {seen.found.connector_name!r}"
-            return GiveUp(Code.NAME_IN_USE, message)
-        if item.skip_if_present and seen.same_connector_elsewhere:
-            names = ", ".join(repr(name) for name in seen.same_connector_elsewhere[:5])
-            message = f"left alone: the account has this connector under the Name {names}"
-            return Installed(Outcome.ADOPTED, None, None, code=Code.PRESENT_UNDER_OTHER_NAME, message=message)
-        return None
-
-    def _found(self, found: AccountConnector) -> Installed:
-        # `maybe_sent`: something of this row may have reached Cyclr before, so what is there is taken to be ours.
-        outcome = Outcome.RECOVERED if self.item.maybe_sent else Outcome.ADOPTED
-        differing = differences(found, self.item.secrets or {}, self.item.description)
-        message = already_installed(differing) if outcome is Outcome.ADOPTED or differing else None
-        return Installed(outcome, found.id, found.is_authenticated, differing, message=message)
-
-    async def _install(self, connector: JobConnector) -> Verdict:
-        item = self.item
-        body = _install_body(item, connector)
-
-        async def send() -> AccountConnector:
-            permit = await self.permits.next("install")
-            return await self._client.install(permit, item.account_id, connector.release_id, body)
-
-        try:
-            created = await self._with_a_good_token(send)
-        except NameInUse as refusal:
-            return await self._after_name_in_use(connector, refusal)
-        except NotFound:
-            return await self._after_not_found(connector)
-        waits_for = (
-            WAITS_FOR_CUSTOMER if connector.asks_customer(item.authentication_id) else WAITS_FOR_CREDENTIAL
+        # Only the error's type: its text may hold what was sent.
+        if is_database_away(error):
+            note_database_failure(error, PROLONGING)
+            reason = "the database was away when the next call was due"
+        else:
+            log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
+            reason = f"an internal error ({type(error).__name__})"
+        is_open = self.permit.is_calling and self._asked is not None
+        return LookFirst(
+            self._rules.settle_s,
+            Code.NO_ANSWER,
+            reason,
+            maybe_sent=is_open and not self._operation.kind(self.notes.sent).is_before_target,
         )
-        message = None if created.is_authenticated else waits_for
-        return Installed(Outcome.CREATED, created.id, created.is_authenticated, message=message)
-
-    async def _after_name_in_use(self, connector: JobConnector, refusal: NameInUse) -> Verdict:
-        # Whatever stops us now: an earlier call of ours may have put it there, so the next attempt looks too.
-        self._is_name_in_use = self._may_be_there = True
-        there = await self._look(connector)
-        if there is None or (isinstance(there, Installed) and there.code):
-            return GiveUp(Code.NAME_IN_USE, refusal.message, refusal.status)
-        return there
-
-    async def _after_not_found(self, connector: JobConnector) -> Verdict:
-        await self._end_if_account_is_gone()
-        if await self._renew(connector) is Fate.SAME:
-            message = f"Cyclr does not find the connector {connector.name} for this account, though its catalogue lists it"
-            return GiveUp(Code.CONNECTOR_GONE, message, 404)
-        # In an attempt of its own, since an absence allows one install only.
-        reason = f"Cyclr has a new release of the connector {connector.name}"
-        return RetryAt(0, Code.CONNECTOR_GONE, reason, 404, costs_attempt=False)
-
-    async def _end_if_account_is_gone(self) -> None:
-        if not await self._account_exists():
-            raise Ended(self._account_unknown())
-
-    async def _account_exists(self) -> bool:
-        async def ask() -> bool:
-            permit = await self.permits.next("account")
-            return await self._client.find_account(permit, self.item.account_id)
-
-        return await self._with_a_good_token(ask)
-
-    async def _with_a_good_token(self, make_call: Callable[[], Awaitable[T]]) -> T:
-        """The call's answer. A 401 may be about the token or the account: what it was is found out with the same token.
-
-        Raises: Ended with `account_unknown` or `account_refused`; CredentialsRefused.
-        """
-        has_renewed = has_repeated = False
-        while True:
-            try:
-                return await make_call()
-            except Unauthorised as refusal:
-                refused_call = self.permits.last_call
-                permit = await self.permits.next("account")
-                match await self._client.blame(permit, self.item.account_id, refusal):
-                    case Blame.TOKEN if has_renewed:
-                        raise OutcomeUnknown(
-                            "Cyclr refuses a token that it has only just given", 401
-                        ) from None
-                    case Blame.TOKEN:
-                        has_renewed = True
-                    case Blame.ACCOUNT_UNKNOWN if refused_call != "create_account":
-                        raise Ended(self._account_unknown()) from None
-                    case _ if has_repeated:
-                        raise Ended(self._account_refused()) from None
-                    case _:
-                        has_repeated = True
-
-    def _permit(self, call: Call) -> Callable[[], Awaitable[Permit]]:
-        return lambda: self.permits.next(call)
 
     def _is_last_look(self) -> bool:
         return is_look_only(
             attempts=self.item.attempts, max_attempts=self._rules.max_attempts, must_look=self.item.must_look
         )
 
-    def _absent(self) -> Verdict:
-        if self.item.is_called_off:
-            return CalledOff()
-        if self.item.secrets is None:
-            return self._credential_lost()
-        message = f"not installed: Cyclr gave no clear answer in {self.item.attempts} attempts, and a look found nothing"
-        return GiveUp(Code.NO_ANSWER, message, can_retry_help=True)
-
-    def _account_unknown(self) -> GiveUp:
-        return GiveUp(Code.ACCOUNT_UNKNOWN, f"Cyclr has no account {self.item.account_id}", 404)
-
-    def _account_refused(self) -> GiveUp:
-        message = "Cyclr's token is good, and it refuses every call for this account (status 401)"
-        if self._may_be_there:
-            return GiveUp(Code.OUTCOME_UNKNOWN, f"may be installed: {message}", 401, is_absent=False)
-        return GiveUp(Code.ACCOUNT_REFUSED, message, 401)
-
-    def _credential_lost(self) -> GiveUp:
-        message = "the row's sealed data cannot be opened: its key is not configured, or it is wiped"
-        return GiveUp(Code.CREDENTIAL_LOST, message)
+    def _concluded(self, verdict: Verdict) -> Verdict:
+        if self._hands.is_name_in_use:
+            verdict = _with_a_look(verdict)
+        return conclude(
+            verdict,
+            attempts=self.item.attempts,
+            max_attempts=self._rules.max_attempts,
+            must_look=self.item.must_look or self.notes.sent is not None,
+            step=self._operation.kind(self.notes.sent),
+        )
 
 
 def _with_a_look(verdict: Verdict) -> Verdict:
@@ -323,19 +238,3 @@ def _with_a_look(verdict: Verdict) -> Verdict:
             pause=verdict.pause,
         )
     return verdict
-
-
-def _install_body(item: ClaimedItem, connector: JobConnector) -> dict[str, Any]:
-    """The body of the install call. The Name is always sent, and always the same for the item."""
-    secrets = item.secrets or {}
-    body: dict[str, Any] = {"Name": item.name}
-    if item.description is not None:
-        body["Description"] = item.description
-    method_id = connector.method_id(item.authentication_id)
-    if method_id is not None:
-        body["AuthenticationId"] = method_id
-    value = auth_value(secrets)
-    if value is not None:
-        body["AuthValue"] = value
-    body["Properties"] = [{"Name": name, "Value": value} for name, value in properties(secrets).items()]
-    return body

@@ -2,26 +2,15 @@
 
 import random
 from dataclasses import dataclass
-from typing import Literal
 
 from worker.cyclr import errors
 from worker.domain.states import Code, PauseReason
+from worker.domain.steps import StepKind
 from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, backoff_s
+from worker.domain.words import READS
 from worker.store.claiming import ClaimedItem
 
-# `install` is the one call that puts something into an account which must not be there twice. The others
-# read, or (create_account) cannot do a thing twice, since the id of the account is ours.
-Call = Literal["look", "account", "create_account", "connector", "install"]
-
 WITHOUT_RETRY_AFTER_S = 1.0
-
-_STEPS: dict[Call, str] = {
-    "look": "the look at what the account has installed",
-    "account": "the question whether the account exists",
-    "create_account": "the creation of the account",
-    "connector": "the look at the catalogue",
-    "install": "the install",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +24,18 @@ class Rules:
 
 def judge(
     error: errors.CyclrError,
-    call: Call,
+    call: StepKind | str,
     item: ClaimedItem,
     rules: Rules,
     *,
-    may_be_there: bool,
+    may_be_there: StepKind | None,
     is_outage: bool,
     rng: random.Random,
 ) -> Verdict:
     """The verdict on `item` after `call` failed with `error`. 401, 404 and a name in use need further calls: see `attempt`.
 
-    `may_be_there`: an earlier call may have installed it, and no look has shown that it did not.
+    `call`: a step, or one of `READS`. `may_be_there`: the step that an earlier call may have done, where no look has shown
+    that it did not.
     """
     wait_s = backoff_s(item.attempts, rules.retry_base_s, rng)
     match error:
@@ -56,7 +46,7 @@ def judge(
         case errors.Throttled():
             after_s = WITHOUT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
             return RetryAt(after_s, Code.THROTTLED, str(error), error.status, costs_attempt=False)
-        case errors.Redirected() if call == "install":
+        case errors.Redirected() if _is_done_once(call):
             # A site that has done what a POST asked for answers with a redirect too.
             after_s, pause = max(wait_s, rules.settle_s), PauseReason.WRONG_API_URL
             return LookFirst(
@@ -76,6 +66,15 @@ def judge(
             return _after_silence(error, call, wait_s, rules, costs_attempt=True)
 
 
+def _is_done_once(call: StepKind | str) -> bool:
+    """Whether a second call of this kind could do a thing twice: then it is never made without a look."""
+    return isinstance(call, StepKind) and not call.is_repeatable
+
+
+def _noun(call: StepKind | str) -> str:
+    return call.noun if isinstance(call, StepKind) else READS[call]
+
+
 def _pause(error: errors.CyclrError, reason: PauseReason, item: ClaimedItem, wait_s: float) -> RetryAt:
     # A cancelled job is not paused any more, so the looks that it still gets must come to an end by themselves.
     return RetryAt(
@@ -84,25 +83,28 @@ def _pause(error: errors.CyclrError, reason: PauseReason, item: ClaimedItem, wai
 
 
 def _after_silence(
-    error: errors.CyclrError, call: Call, wait_s: float, rules: Rules, *, costs_attempt: bool
+    error: errors.CyclrError, call: StepKind | str, wait_s: float, rules: Rules, *, costs_attempt: bool
 ) -> RetryAt | LookFirst:
-    if call == "install":
+    if _is_done_once(call):
         # Cyclr may still be working on it: a look before `settle_s` would prove nothing.
         after_s = max(wait_s, rules.settle_s)
         return LookFirst(after_s, Code.NO_ANSWER, str(error), error.status, costs_attempt=costs_attempt)
     what = error.reason if isinstance(error, errors.OutcomeUnknown) else str(error)
-    reason = f"{_STEPS[call]} got no clear answer: {what}"
+    reason = f"{_noun(call)} got no clear answer: {what}"
     return RetryAt(wait_s, Code.NO_ANSWER, reason, error.status, costs_attempt=costs_attempt)
 
 
 def _after_refusal(
-    error: errors.Refused | errors.NotFound | errors.NameInUse, call: Call, *, may_be_there: bool
+    error: errors.Refused | errors.NotFound | errors.NameInUse,
+    call: StepKind | str,
+    *,
+    may_be_there: StepKind | None,
 ) -> GiveUp:
-    if call == "install":
+    if _is_done_once(call):
         # The look that `must_look` asks for came before this call, in the same attempt.
         return GiveUp(Code.REFUSED, error.message, error.status)
-    message = f"Cyclr refused {_STEPS[call]}: {error.message}"
-    if may_be_there:
-        message = f"may be installed: {message}; look there before you retry"
+    message = f"Cyclr refused {_noun(call)}: {error.message}"
+    if may_be_there is not None:
+        message = f"{may_be_there.may_be}: {message}"
         return GiveUp(Code.OUTCOME_UNKNOWN, message, error.status, is_absent=False)
     return GiveUp(Code.REFUSED, message, error.status)

@@ -8,7 +8,7 @@ from worker.clock import Clock, Moment
 from worker.cyclr.errors import CyclrError, GateClosed, SlotMissed
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
-from worker.installing.judging import Call
+from worker.domain.steps import StepKind
 from worker.installing.window import AHEAD_S
 from worker.store.claiming import Standing
 from worker.store.tallies import CallMade
@@ -19,30 +19,12 @@ SEEN_WITHIN_S = 1.8
 
 
 class GivenBack(CyclrError):
-    """Nothing was sent, and nothing more may be sent in this attempt: the item goes back.
+    """Nothing was sent, and nothing more may be sent in this attempt: the item goes back. Its text says why.
 
     Not a `NotStarted`: whoever reads patiently tries those again, and this would come again for ever.
     """
 
-
-class ClaimRanOut(GivenBack):
-    """The claim was prolonged, and even so it ends before a call that starts now would have to."""
-
-
-class NoSlotInTime(GivenBack):
-    """A closed gate outlasts the claim. An item held on to would look like one whose worker has died."""
-
-
-class NoRoom(GivenBack):
-    """The calls before it take so long that the item is better given back."""
-
-
-class Stopped(GivenBack):
-    """The job was paused, the claim was lost, or this process ends."""
-
-
-class CalledOff(GivenBack):
-    """The job was cancelled: no install may be sent."""
+    did_not_act = True
 
 
 class Hand(Protocol):
@@ -61,8 +43,8 @@ class Hand(Protocol):
         """A slot went by unused."""
 
 
-class Permits:
-    """The permits of one attempt's calls: a slot each, and for each the check of the claim and of the job.
+class HeldPermit:
+    """The permit of one attempt's calls, which follow each other: each has a slot, and its check of the claim and of the job.
 
     `first_slot`: for the first call, where one was taken with the claim. `claimed_at`: a moment before the claim was asked for.
     `calls`: those that were made.
@@ -80,7 +62,7 @@ class Permits:
         is_stopping: Callable[[], bool],
         clock: Clock,
     ) -> None:
-        self.last_call: Call = "account"
+        self.last_call: StepKind | str = "account"
         self.is_calling = False
         self.calls: list[CallMade] = []
         self._first_slot = first_slot
@@ -95,27 +77,28 @@ class Permits:
         self._clock = clock
 
     @property
-    def call_in_flight(self) -> Call:
+    def call_in_flight(self) -> StepKind | str:
         """The call whose failure is to be judged: before its permit was given nothing of it was sent,
         so what failed then was a mere preparation (a token, say)."""
         return self.last_call if self.is_calling else "account"
 
-    async def next(self, call: Call) -> "Permit":
-        """A permit for one call. Raises: GivenBack."""
+    async def next(self, call: StepKind | str, *, is_written: bool = True) -> "HeldPermit":
+        """For one call. `is_written`: the database has it that this call may go out. Raises: GivenBack."""
         self.is_calling = False
         self.last_call = call
         if self._is_stopping():
-            raise Stopped
-        if self._has_begun:
+            raise GivenBack("this process ends")
+        if self._has_begun or not is_written:
             await self._hold_on(call)
-        return Permit(self, call)
+        return self
 
-    async def start(self, call: Call) -> None:
+    async def ready(self) -> None:
         """Return at the moment of sending: the call's slot has come, and claim and job were seen to hold.
 
         A slot that went by, or that the gate took, is replaced while the claim holds: to give the item back would cost
         a settle and a claim. Raises: GivenBack, LimiterAway.
         """
+        call = self.last_call
         slot, self._first_slot = self._first_slot, None
         while True:
             if slot is None:
@@ -136,13 +119,17 @@ class Permits:
             self._has_begun = True
             self._hand.note_begun()
 
+    def ended(self, outcome: str, took_s: float) -> None:
+        self.calls.append(CallMade(name_of(self.last_call), outcome, took_s))
+
     async def _another_slot(self) -> Slot:
         left_s = self._claim_s - self._clock.since(self._claimed_at)
         try:
             async with asyncio.timeout(max(GIVE_BACK_S, left_s - GIVE_BACK_S)):
                 return await self._limiter.one(AHEAD_S)
         except TimeoutError:
-            raise NoSlotInTime from None
+            # An item held on to would look like one whose worker has died.
+            raise GivenBack("nobody may call for longer than the claim lasts") from None
 
     def _is_sure(self, in_s: float) -> bool:
         """Whether a call that starts in so long ends while the claim holds, and its job was seen lately."""
@@ -151,42 +138,35 @@ class Permits:
     def _is_held(self, in_s: float) -> bool:
         return self._clock.since(self._claimed_at) + in_s <= self._sendable_s
 
-    async def _be_sure(self, call: Call, in_s: float) -> None:
+    async def _be_sure(self, call: StepKind | str, in_s: float) -> None:
         if not self._is_held(in_s):
             await self._hold_on(call)
             if not self._is_held(in_s):
-                raise ClaimRanOut
+                raise GivenBack("the claim ends before a call that starts now would have to")
         if not self._is_sure(in_s):
             asked_at, standing = await self._hand.see()
             self._go_on(call, standing, asked_at)
 
-    async def _hold_on(self, call: Call) -> None:
+    async def _hold_on(self, call: StepKind | str) -> None:
         asked_at, standing = await self._hand.prolong()
         self._go_on(call, standing, asked_at)
         self._claimed_at = asked_at
 
-    def _go_on(self, call: Call, standing: Standing, asked_at: Moment) -> None:
-        """Raises: CalledOff, Stopped."""
+    def _go_on(self, call: StepKind | str, standing: Standing, asked_at: Moment) -> None:
+        """Raises: GivenBack."""
         match standing:
             case Standing.HELD:
                 self._seen_at = asked_at
             case Standing.CALLED_OFF if call in ("look", "account"):
                 self._seen_at = asked_at
             case Standing.CALLED_OFF:
-                raise CalledOff
-            case Standing.LOST | Standing.STOPPED:
-                raise Stopped
+                raise GivenBack("the job was cancelled")
+            case Standing.STOPPED:
+                raise GivenBack("the job was paused")
+            case Standing.LOST:
+                raise GivenBack("the claim was lost")
 
 
-class Permit:
-    """Leave to start one call. `ready` returns at the moment of sending, or raises GivenBack or LimiterAway."""
-
-    def __init__(self, permits: Permits, call: Call) -> None:
-        self._permits = permits
-        self._call = call
-
-    async def ready(self) -> None:
-        await self._permits.start(self._call)
-
-    def ended(self, outcome: str, took_s: float) -> None:
-        self._permits.calls.append(CallMade(self._call, outcome, took_s))
+def name_of(call: StepKind | str) -> str:
+    """As attempts and tallies have it."""
+    return call.call if isinstance(call, StepKind) else call

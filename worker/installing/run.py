@@ -14,32 +14,26 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Outlook, Slot
-from worker.domain.states import Code
-from worker.domain.verdicts import LookFirst, Verdict, conclude
-from worker.installing.attempt import Attempt
+from worker.installing.attempt import PROLONGING, ItemAttempt
 from worker.installing.judging import Rules
-from worker.installing.permits import SEEN_WITHIN_S, Permits
-from worker.installing.releases import Releases
+from worker.installing.permits import SEEN_WITHIN_S, HeldPermit, name_of
 from worker.installing.settler import Settler
 from worker.installing.together import Together
 from worker.installing.window import AHEAD_S, Window
+from worker.operations.known import OPERATIONS
+from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
 from worker.store.faults import note_database_failure, note_database_success
-from worker.store.losses import is_database_away
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.settling import Settlement, settle
-from worker.telemetry import get_logger
 
 RING_EVERY_S = 1.0
 LONGEST_PAUSE_S = 0.5  # between two questions for slots or work, so that a stop is heard
 DATABASE_AWAY_S = 1.0
 CLAIMING = "claiming rows"
-PROLONGING = "holding on to rows"
 GATHER_S = 0.02  # a count and a claim cost about the same for one item as for many
 HOLD_EVERY_S = 0.1  # claims are prolonged in groups, as verdicts are settled
-
-log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +51,23 @@ class _InHand:
 
     def __init__(self, run: "InstallRun", item: ClaimedItem) -> None:
         self.item = item
-        self.attempt: Attempt
+        self.attempt: ItemAttempt
         self.task: asyncio.Task[None]
         self.has_begun = False  # the task, which is cancelled only then: its item would be forgotten before
         self._run = run
-        self._account_exists = item.account_exists
-        self._account_created = False
 
     @property
     def is_between_calls(self) -> bool:
-        return self.has_begun and not self.attempt.permits.is_calling
+        return self.has_begun and not self.attempt.permit.is_calling
 
     async def prolong(self) -> tuple[Moment, Standing]:
-        return await self._run.holding.ask(Hold(self.item, self._account_exists, self._account_created))
+        notes = self.attempt.notes
+        told = await self._run.holding.ask(Hold(self.item, notes))
+        self.attempt.note_written(notes.sent)
+        return told
 
     async def see(self) -> tuple[Moment, Standing]:
         return await self._run.seeing.ask(self.item.job_id)
-
-    def note_account(self, is_new: bool) -> None:
-        """What was done for good, to be written with the next prolonging."""
-        self._account_exists = True
-        self._account_created = self._account_created or is_new
 
     def note_begun(self) -> None:
         self._run.note_begun(self.item.id)
@@ -249,7 +239,7 @@ class InstallRun:
 
     def _begin(self, item: ClaimedItem, slot: Slot | None, claimed_at: Moment) -> None:
         hand = _InHand(self, item)
-        permits = Permits(
+        permit = HeldPermit(
             slot,
             claimed_at=claimed_at,
             claim_s=self._limits.claim_s,
@@ -259,15 +249,15 @@ class InstallRun:
             is_stopping=self._stopping.is_set,
             clock=self._clock,
         )
-        hand.attempt = Attempt(
+        hand.attempt = ItemAttempt(
             item,
-            permits,
+            OPERATIONS[item.operation],
+            permit,
             self._client,
             self._releases,
             self._rules,
             room=self._room,
             is_outage=self._limiter.is_outage,
-            note_account=hand.note_account,
             rng=self._rng,
         )
         hand.task = asyncio.create_task(self._attend(hand))
@@ -281,29 +271,13 @@ class InstallRun:
         started_at, began = self._clock.now(), self._clock.moment()
         try:
             verdict = await hand.attempt.run()
-        except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
-            verdict = self._after_a_crash(item, error)
         finally:
             self._in_hand.pop(item.id, None)
             self._waiting.pop(item.id, None)
             self._window.note_ended(_now())
-        took_s, permits = self._clock.since(began), hand.attempt.permits
-        self._settler.add(
-            Settlement(item, verdict, started_at, took_s, permits.last_call, tuple(permits.calls))
-        )
-
-    def _after_a_crash(self, item: ClaimedItem, error: Exception) -> Verdict:
-        # Only the error's type: its text may hold what was sent.
-        if is_database_away(error):
-            note_database_failure(error, PROLONGING)
-            reason = "the database was away when the next call was due"
-        else:
-            log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
-            reason = f"an internal error ({type(error).__name__})"
-        verdict = LookFirst(self._rules.settle_s, Code.NO_ANSWER, reason)
-        return conclude(
-            verdict, attempts=item.attempts, max_attempts=self._rules.max_attempts, must_look=item.must_look
-        )
+        took_s, permit = self._clock.since(began), hand.attempt.permit
+        last_call, calls = name_of(permit.last_call), tuple(permit.calls)
+        self._settler.add(Settlement(item, verdict, hand.attempt.notes, started_at, took_s, last_call, calls))
 
     async def _finish_attempts(self) -> None:
         while self._in_hand:
@@ -344,10 +318,15 @@ class InstallRun:
             count=count,
             claim_s=self._limits.claim_s,
             is_idle=self._is_idle,
+            mark=self._mark,
             moment=self._clock.moment,
         )
         claimed: tuple[Moment, list[ClaimedItem]] = await self._patiently(work, (self._clock.moment(), []))
         return claimed
+
+    def _mark(self, item: ClaimedItem) -> str:
+        """What is written as sent of an item that is claimed now: no call of it may go out before that."""
+        return OPERATIONS[item.operation].first_mark(item, self._rules.max_attempts)
 
     async def _patiently(self, work: Callable[[], Any], otherwise: Any) -> Any:
         """What `work` returns, or `otherwise` after a pause while the database is away."""

@@ -4,8 +4,8 @@ import socket
 import threading
 
 from worker.store.faults import note_database_failure, note_database_success
+from worker.store.instances import forget_sighting, new_worker_id, note_sighting
 from worker.store.session import Engine
-from worker.store.sightings import forget_sighting, new_worker_id, note_sighting
 
 SEEN_EVERY_S = 10.0
 NOTING = "saying that this worker lives"

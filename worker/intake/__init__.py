@@ -1,18 +1,14 @@
 """A file becomes rows: `open_source`, `survey` to know what to ask, then `iter_plan` with the answers."""
 
 from worker.intake.compact import Accounts, SurveyedAccount
-from worker.intake.doubts import AskedAccounts, Listening
-from worker.intake.errors import FileChanged, Unreadable
-from worker.intake.files import Line, Source, open_source, read_source
+from worker.intake.files import FileChanged, Line, Source, Unreadable, open_source, read_source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
-from worker.intake.memory import KnownTarget, Memory, StoredAt
+from worker.intake.past import Memory, StoredAt, connector_key
 from worker.intake.plan import Catalogue, iter_plan
-from worker.intake.results import ResultRow, iter_result_lines, write_results
 from worker.intake.rows import Options
-from worker.intake.same_row import connector_key
-from worker.intake.survey import Survey, survey
-from worker.intake.templates import template
+from worker.intake.survey import AskedAccounts, Listening, Survey, survey
+from worker.intake.writing import ResultRow, iter_result_lines, template, write_results
 
 __all__ = [
     "Accounts",
@@ -21,7 +17,6 @@ __all__ = [
     "FileChanged",
     "Findings",
     "Fit",
-    "KnownTarget",
     "Line",
     "Listening",
     "Memory",

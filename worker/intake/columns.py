@@ -16,7 +16,7 @@ from worker.domain.rows import (
     Warning_,
 )
 from worker.domain.wording import counted, listed
-from worker.intake.escapes import unescape
+from worker.intake.values import unescape
 
 ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")
 INPUT_COLUMNS = (
@@ -159,6 +159,83 @@ class Header:
             return masked
         return tuple(NOT_EXPORTED if cell and at >= position else cell for at, cell in enumerate(masked))
 
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with it as a whole."""
+        if len(_HALVES.intersection(self.positions)) == 1:
+            (given,) = _HALVES.intersection(self.positions)
+            (other,) = _HALVES.difference(self.positions)
+            reason = f"expected {other} beside it, as in a result file, got it alone: put {other} back, or take {given} out too"
+            yield Problem(None, given, reason)
+        if len(self.columns) > MAX_COLUMNS:
+            yield Problem(None, None, f"expected at most {MAX_COLUMNS} columns, got {len(self.columns):,}")
+            return
+        if "account_id" not in self.positions:
+            yield Problem(None, "account_id", f"expected this column, {self._found()}")
+        yield from self._repeated()
+        for name, position in self.positions.items():
+            if name == PROPERTY_PREFIX:
+                yield Problem(
+                    None, self.columns[position], "expected the TargetName of a property after the dot"
+                )
+
+    def warnings(self) -> Iterator[Warning_]:
+        """What may be wrong with it. Those that say the same of many columns are one."""
+        if self.is_result and _HALVES.isdisjoint(self.positions):
+            yield Warning_(None, None, "a result file without _job and _row: all of its rows are new ones")
+        unnamed: list[str] = []
+        unknown: dict[tuple[bool, str], list[str]] = {}
+        for position, name in enumerate(self.names):
+            column = self.columns[position]
+            if name is None and not column:
+                unnamed.append(f"{position + 1}")
+            elif name is None and is_own(column):
+                if position in self.masked:
+                    reason = "its values are not exported, since by its name they may be credentials: call it something else"
+                    yield Warning_(None, column[:80], reason)
+            elif name is None:
+                hint = f"; did you mean {similar}?" if (similar := find_similar(column)) else ""
+                withheld = position in self.masked
+                unknown.setdefault((withheld, hint), []).append(column)
+        if len(unnamed) == 1:
+            yield Warning_(None, None, f"column {unnamed[0]} has no name and is ignored")
+        elif unnamed:
+            reason = f"columns {_first_of(unnamed)} have no names and are ignored"
+            yield Warning_(None, None, reason, len(unnamed))
+        for (withheld, hint), columns in unknown.items():
+            if len(columns) == 1:
+                unsaid = ", its values are not exported" if withheld else ""
+                yield Warning_(None, columns[0][:80], f"unknown, it is ignored{unsaid}{hint}")
+            else:
+                unsaid = ", their values are not exported" if withheld else ""
+                reason = f"columns {_first_of(columns)} are unknown, they are ignored{unsaid}{hint}"
+                yield Warning_(None, None, reason, len(columns))
+
+    def _repeated(self) -> Iterator[Problem]:
+        first: dict[str, str] = {}
+        for name, column in zip(self.names, self.columns, strict=True):
+            if name is None:
+                continue
+            if name in first:
+                yield Problem(None, name, f"expected it once, got it as '{first[name]}' and as '{column}'")
+            first.setdefault(name, column)
+
+    def _found(self) -> str:
+        columns = self.columns
+        if any(name is not None for name in self.names) or any(find_similar(column) for column in columns):
+            # Where a quote in the header has swallowed lines, cells of theirs stand here as names.
+            shown = ", ".join(
+                column[:40]
+                if name or _PLAIN_WORDS.fullmatch(column[:40]) or find_similar(column)
+                else f"column {number}"
+                for number, (column, name) in enumerate(zip(columns, self.names, strict=True), start=1)
+                if number <= _LISTED_COLUMNS
+            )
+            more = len(columns) - _LISTED_COLUMNS
+            return f"got {shown}" + (f" and {more} more" if more > 0 else "")
+        # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
+        begins = f" that begins with '{columns[0]}'" if _PLAIN_WORDS.fullmatch(columns[0][:40]) else ""
+        return f"got a first line of {counted(len(columns), 'cell')}{begins} and holds no column name; is the header missing?"
+
 
 def may_have_lines(name: str) -> bool:
     return name in _MULTILINE or name.startswith(PROPERTY_PREFIX)
@@ -175,8 +252,8 @@ def read_header(
     typed = _typed(cells)
     names = tuple(canonical(column) if is_known(column) else None for column in typed)
     header = Header(typed, names, len(cells), delimiter, is_spaced)
-    problems = tuple(_problems(header))
-    return header, problems, () if problems else tuple(_warnings(header))
+    problems = tuple(header.problems())
+    return header, problems, () if problems else tuple(header.warnings())
 
 
 def _typed(cells: Sequence[str]) -> tuple[str, ...]:
@@ -188,53 +265,6 @@ def _typed(cells: Sequence[str]) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _problems(header: Header) -> Iterator[Problem]:
-    if len(_HALVES.intersection(header.positions)) == 1:
-        (given,) = _HALVES.intersection(header.positions)
-        (other,) = _HALVES.difference(header.positions)
-        reason = f"expected {other} beside it, as in a result file, got it alone: put {other} back, or take {given} out too"
-        yield Problem(None, given, reason)
-    if len(header.columns) > MAX_COLUMNS:
-        yield Problem(None, None, f"expected at most {MAX_COLUMNS} columns, got {len(header.columns):,}")
-        return
-    if "account_id" not in header.positions:
-        yield Problem(None, "account_id", f"expected this column, {_found(header)}")
-    yield from _repeated(header)
-    for name, position in header.positions.items():
-        if name == PROPERTY_PREFIX:
-            yield Problem(
-                None, header.columns[position], "expected the TargetName of a property after the dot"
-            )
-
-
-def _repeated(header: Header) -> Iterator[Problem]:
-    first: dict[str, str] = {}
-    for name, column in zip(header.names, header.columns, strict=True):
-        if name is None:
-            continue
-        if name in first:
-            yield Problem(None, name, f"expected it once, got it as '{first[name]}' and as '{column}'")
-        first.setdefault(name, column)
-
-
-def _found(header: Header) -> str:
-    columns = header.columns
-    if any(name is not None for name in header.names) or any(find_similar(column) for column in columns):
-        # Where a quote in the header has swallowed lines, cells of theirs stand here as names.
-        shown = ", ".join(
-            column[:40]
-            if name or _PLAIN_WORDS.fullmatch(column[:40]) or find_similar(column)
-            else f"column {number}"
-            for number, (column, name) in enumerate(zip(columns, header.names, strict=True), start=1)
-            if number <= _LISTED_COLUMNS
-        )
-        more = len(columns) - _LISTED_COLUMNS
-        return f"got {shown}" + (f" and {more} more" if more > 0 else "")
-    # Perhaps there is no header, and what looks like one is data: only a first cell of plain words is shown.
-    begins = f" that begins with '{columns[0]}'" if _PLAIN_WORDS.fullmatch(columns[0][:40]) else ""
-    return f"got a first line of {counted(len(columns), 'cell')}{begins} and holds no column name; is the header missing?"
-
-
 def _may_be_secret(column: str) -> bool:
     """Whether an unknown column may hold credentials: by its name, or by one that it resembles."""
     letters = "".join(filter(str.isalpha, column.casefold()))
@@ -244,39 +274,6 @@ def _may_be_secret(column: str) -> bool:
 def find_similar(column: str) -> str | None:
     """The column that this one resembles, and may be meant."""
     return next(iter(difflib.get_close_matches(canonical(column), INPUT_COLUMNS, n=1, cutoff=0.8)), None)
-
-
-def _warnings(header: Header) -> Iterator[Warning_]:
-    """Those that say the same of many columns are one."""
-    if header.is_result and _HALVES.isdisjoint(header.positions):
-        yield Warning_(None, None, "a result file without _job and _row: all of its rows are new ones")
-    unnamed: list[str] = []
-    unknown: dict[tuple[bool, str], list[str]] = {}
-    for position, name in enumerate(header.names):
-        column = header.columns[position]
-        if name is None and not column:
-            unnamed.append(f"{position + 1}")
-        elif name is None and is_own(column):
-            if position in header.masked:
-                reason = "its values are not exported, since by its name they may be credentials: call it something else"
-                yield Warning_(None, column[:80], reason)
-        elif name is None:
-            hint = f"; did you mean {similar}?" if (similar := find_similar(column)) else ""
-            withheld = position in header.masked
-            unknown.setdefault((withheld, hint), []).append(column)
-    if len(unnamed) == 1:
-        yield Warning_(None, None, f"column {unnamed[0]} has no name and is ignored")
-    elif unnamed:
-        reason = f"columns {_first_of(unnamed)} have no names and are ignored"
-        yield Warning_(None, None, reason, len(unnamed))
-    for (withheld, hint), columns in unknown.items():
-        if len(columns) == 1:
-            unsaid = ", its values are not exported" if withheld else ""
-            yield Warning_(None, columns[0][:80], f"unknown, it is ignored{unsaid}{hint}")
-        else:
-            unsaid = ", their values are not exported" if withheld else ""
-            reason = f"columns {_first_of(columns)} are unknown, they are ignored{unsaid}{hint}"
-            yield Warning_(None, None, reason, len(columns))
 
 
 def _first_of(columns: Sequence[str]) -> str:

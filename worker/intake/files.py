@@ -1,4 +1,10 @@
-"""A file becomes lines: encoding, delimiter and header are found once, then every pass streams."""
+"""A file becomes lines: encoding, delimiter and header are found once, then every pass streams.
+
+Why a file cannot be worked with at all:
+
+Unreadable    the file as a whole is wrong: nothing of it can be used
+FileChanged   it is not the file any more that was opened
+"""
 
 import hashlib
 import io
@@ -8,13 +14,37 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
+from worker.domain.failures import ToldFailure
 from worker.domain.rows import Problem, Warning_
 from worker.intake.columns import Header, canonical, read_header
-from worker.intake.encodings import CHUNK_BYTES, Content, detect_content
-from worker.intake.errors import FileChanged, Unreadable
-from worker.intake.escapes import unescape
-from worker.intake.records import Damaged, find_delimiter, is_filler, iter_records
-from worker.intake.values import is_spreadsheet_error
+from worker.intake.records import (
+    CHUNK_BYTES,
+    Content,
+    Damaged,
+    detect_content,
+    find_delimiter,
+    is_filler,
+    iter_records,
+)
+from worker.intake.values import is_spreadsheet_error, unescape
+
+
+class Unreadable(ToldFailure):
+    """The file as a whole is wrong. `problems` is never empty."""
+
+    def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{path}: {problem}" for problem in self.problems))
+
+
+class FileChanged(ToldFailure):
+    """The bytes differ from those that were opened, so what was found then does not hold any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} was changed while it was being read: start again when it is complete")
+
 
 OpenBytes = Callable[[], BinaryIO]
 

@@ -1,9 +1,10 @@
-"""What a pass finds to say: bounded, however long the file is."""
+"""What a pass finds to say: bounded, however long the file is. Rows with problems do not become a job: `Rejected`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from worker.domain.failures import ToldFailure
 from worker.domain.rows import Problem, Span, Warning_
 
 KEPT = 1_000
@@ -92,3 +93,12 @@ class _Kept(Generic[Finding]):
         for rows in self._rows.values():
             spans = tuple(rows.spans) if rows.count > 1 else ()
             yield replace(rows.first, count=rows.count, spans=spans)
+
+
+class Rejected(ToldFailure):
+    """Rows have problems. `problems`: the first of them; `count`: of all, where there are more."""
+
+    def __init__(self, problems: Sequence[Problem], count: int | None = None) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+        self.count = len(self.problems) if count is None else count

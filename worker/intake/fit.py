@@ -103,9 +103,13 @@ def _said(kind: str | None) -> str:
 def _property_problems(
     number: int, values: Mapping[str, str | None], connector: Connector
 ) -> Iterator[Problem]:
-    for column, target_name in _properties(values):
-        parameter = _find_parameter(connector, target_name)
-        if parameter is None and target_name in ("ClientId", "ClientSecret") and _is_oauth2(connector):
+    for column in values:
+        if not column.startswith(PROPERTY_PREFIX):
+            continue
+        target_name = column.removeprefix(PROPERTY_PREFIX)
+        parameter = connector.find_parameter(target_name)
+        is_oauth2 = any(fold(method.auth_type) == "oauth2" for method in connector.methods)
+        if parameter is None and target_name in ("ClientId", "ClientSecret") and is_oauth2:
             reason = (
                 f"OAuth app credentials that {connector.name} does not declare are not supported yet: "
                 "set them in Cyclr's console"
@@ -116,22 +120,6 @@ def _property_problems(
         elif not parameter.is_account_property:
             reason = f"it is not an account property of {connector.name}; {_declared(connector)}"
             yield Problem(number, column, reason)
-
-
-def _properties(values: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    for column in values:
-        if column.startswith(PROPERTY_PREFIX):
-            yield column, column.removeprefix(PROPERTY_PREFIX)
-
-
-def _find_parameter(connector: Connector, target_name: str) -> Parameter | None:
-    # A method's parameter may have the TargetName of an account property; the property is what a file means.
-    properties = (p for p in connector.account_properties if p.target_name == target_name)
-    return next(properties, None) or connector.find_parameter(target_name)
-
-
-def _is_oauth2(connector: Connector) -> bool:
-    return any(fold(method.auth_type) == "oauth2" for method in connector.methods)
 
 
 def _declared(connector: Connector) -> str:

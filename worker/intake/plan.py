@@ -16,18 +16,16 @@ from worker.domain.rows import (
     Warning_,
     Way,
 )
-from worker.domain.targets import fold, target_key
+from worker.domain.targets import KnownTarget, fold, target_key
 from worker.intake.columns import Header
 from worker.intake.compact import FirstRows
-from worker.intake.doubts import CREATED_OTHERWISE, AskedAccounts, find_doubts
 from worker.intake.files import Line, Source
 from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
-from worker.intake.memory import KnownTarget, Memory, StoredAt
+from worker.intake.past import Comparison, Memory, Past, StoredAt, connector_key
 from worker.intake.plain import RowReader
 from worker.intake.rows import Options, withheld_columns
-from worker.intake.same_row import Comparison, Past, connector_key
-from worker.intake.survey import Survey
+from worker.intake.survey import CREATED_OTHERWISE, AskedAccounts, Survey, find_doubts
 
 BATCH_ROWS = 1_000
 BATCH_CHARACTERS = 4_000_000  # rows may be long, and memory is not to grow with them
@@ -62,7 +60,7 @@ def iter_plan(
         findings.add_warning(warning)
     planner = _Planner(source.header, options, survey, catalogue, accounts, memory, findings)
     lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
-    swallowed = survey.swallowed(source, options, accounts.is_mentioned if accounts else _nobody)
+    swallowed = survey.swallowed(source, options, (accounts or AskedAccounts()).is_mentioned)
     read = RowReader(source.header, options, swallowed).read
     for batch in _batches(lines):
         yield from planner.judge([read(line) for line in batch])
@@ -81,10 +79,6 @@ def _live_problem(row: Row, job_id: str) -> Problem:
     return Problem(
         row.number, None, f"still to be done by job {job_id}: let that job end first, or cancel it"
     )
-
-
-def _nobody(_account_id: str) -> bool:
-    return False
 
 
 def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
@@ -112,12 +106,6 @@ class _Candidate:
     withheld: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Warning_] = field(default_factory=list)
-
-
-def _shown_columns(connector: Connector) -> tuple[str, ...]:
-    """The columns of its properties that are no secrets."""
-    properties = connector.account_properties
-    return tuple(f"{PROPERTY_PREFIX}{each.target_name}" for each in properties if not each.is_sensitive)
 
 
 class _Planner:
@@ -373,7 +361,11 @@ class _Planner:
             return each.row.cells
         shown = self._shown.get(each.row.connector)
         if shown is None:
-            shown = self._shown[each.row.connector] = _shown_columns(each.connector)
+            shown = self._shown[each.row.connector] = tuple(
+                f"{PROPERTY_PREFIX}{parameter.target_name}"
+                for parameter in each.connector.account_properties
+                if not parameter.is_sensitive
+            )
         given = [column for column in shown if column in secrets]
         if not given:
             return each.row.cells

@@ -1,13 +1,133 @@
-"""Text becomes numbered records: the structure of a CSV file, with bounds on what one record may hold."""
+"""Bytes become numbered records: which encoding they are in, and the structure of a CSV file, with bounds on one record.
 
+The encoding is what a byte order mark says, else strict UTF-8, else Windows-1252 with a warning.
+"""
+
+import codecs
 import csv
+import hashlib
 import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, TextIO
 
 from worker.intake.columns import is_known
+
+CHUNK_BYTES = 1 << 18
+_HEAD_BYTES = 4096
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NOT_TEXT = (
+    (b"PK\x03\x04", "an Excel workbook or a zip archive"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"%PDF", "a PDF"),
+    (b"\x1f\x8b", "a gzip archive"),
+)
+_BEGINNING = rb"(?:\xef\xbb\xbf)*\s*"
+_OTHER_TEXT = (
+    (
+        re.compile(_BEGINNING + rb"<(?:!--|(?:!doctype|html|head|meta|body|table)\b)", re.IGNORECASE),
+        "this is HTML, not CSV: export the sheet as CSV",
+    ),
+    (re.compile(_BEGINNING + rb"<\?xml\b", re.IGNORECASE), "this is XML, not CSV: export the sheet as CSV"),
+    (
+        re.compile(_BEGINNING + rb"(?:\[\s*[{\[\]\"]|\{\s*\")"),
+        "this is JSON, not CSV: export the sheet as CSV, or hand the list to the HTTP API",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a first pass over the bytes found. `encoding`: for `open`; None where `fault` says why."""
+
+    content_hash: str
+    encoding: str | None
+    fault: str | None = None
+    warning: str | None = None
+
+
+class _Trial:
+    """Decodes the whole file in one encoding, strictly, to see whether it can be that one."""
+
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding
+        self.failed_in_line: int | None = None
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._lines = 1
+
+    def feed(self, chunk: bytes, *, final: bool) -> None:
+        if self.failed_in_line is not None:
+            return
+        try:
+            self._decoder.decode(chunk, final)
+        except UnicodeDecodeError as error:
+            self.failed_in_line = self._lines + error.object[: error.start].count(b"\n")
+        self._lines += chunk.count(b"\n")
+
+
+def detect_content(stream: BinaryIO) -> Content:
+    """Reads the stream to its end, a piece at a time: its SHA-256 and its encoding."""
+    head = stream.read(_HEAD_BYTES)
+    digest = hashlib.sha256()
+    trials = [_Trial(encoding) for encoding in _candidates(head)]
+    for chunk in itertools.chain([head], iter(partial(stream.read, CHUNK_BYTES), b"")):
+        digest.update(chunk)
+        for trial in trials:
+            trial.feed(chunk, final=False)
+    for trial in trials:
+        trial.feed(b"", final=True)
+    return _judge(digest.hexdigest(), head, trials)
+
+
+def _candidates(head: bytes) -> tuple[str, ...]:
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return (encoding,)
+    return _unmarked_utf16(head) or ("utf-8", "cp1252")
+
+
+def _unmarked_utf16(head: bytes) -> tuple[str, ...]:
+    # Text of western languages has a zero in nearly every second byte; anything else has none.
+    units = len(head) // 2
+    low, high = head[0::2].count(0), head[1::2].count(0)
+    if units and high > 0.4 * units and low < 0.05 * units:
+        return ("utf-16-le",)
+    if units and low > 0.4 * units and high < 0.05 * units:
+        return ("utf-16-be",)
+    return ()
+
+
+def _judge(content_hash: str, head: bytes, trials: list[_Trial]) -> Content:
+    for mark, what in _NOT_TEXT:
+        if head.startswith(mark):
+            return Content(content_hash, None, f"expected a CSV file, got {what}: export the sheet as CSV")
+    text = head.lstrip(b"\xff\xfe").replace(b"\0", b"")  # of UTF-16 too, as far as it is ASCII
+    for pattern, fault in _OTHER_TEXT:
+        if pattern.match(text):
+            return Content(content_hash, None, fault)
+    first = trials[0]
+    guessed = (
+        f"the file is not UTF-8 (line {first.failed_in_line}), so it was read as Windows-1252: "
+        "look at the names with accents, or save it as 'CSV UTF-8'"
+    )
+    for trial in trials:
+        if trial.failed_in_line is None:
+            return Content(content_hash, trial.encoding, warning=None if trial is first else guessed)
+    expected = "UTF-16" if first.encoding.startswith("utf-16") else "UTF-8"
+    return Content(
+        content_hash,
+        None,
+        f"expected text in {expected}, got other bytes in line {first.failed_in_line}: save it as 'CSV UTF-8'",
+    )
+
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_LINE_CHARACTERS = 2_000_000
@@ -28,17 +148,19 @@ class Damaged(Exception):
         super().__init__(f"row {number}: {reason}")
 
 
-class _BadText(Exception):
-    """The text of the record in hand cannot be one."""
-
-
 class _Lines:
     """The physical lines of a text, one at a time, none longer than the bounds."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
         self._is_first = True
-        self.record_characters = 0
+        self._number = 0
+        self._record_characters = 0
+
+    def begin(self, number: int) -> None:
+        """What comes next is the record of this number."""
+        self._number = number
+        self._record_characters = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -53,16 +175,18 @@ class _Lines:
         if not line:
             raise StopIteration
         if "\0" in line:
-            raise _BadText("expected text, got a NUL character: export the sheet as CSV again")
+            raise Damaged(self._number, "expected text, got a NUL character: export the sheet as CSV again")
         if len(line) == MAX_LINE_CHARACTERS:
-            raise _BadText(
-                f"expected lines of less than {MAX_LINE_CHARACTERS:,} characters, got a longer one"
+            raise Damaged(
+                self._number,
+                f"expected lines of less than {MAX_LINE_CHARACTERS:,} characters, got a longer one",
             )
-        self.record_characters += len(line)
-        if self.record_characters > MAX_RECORD_CHARACTERS:
-            raise _BadText(
+        self._record_characters += len(line)
+        if self._record_characters > MAX_RECORD_CHARACTERS:
+            raise Damaged(
+                self._number,
                 f"expected rows of at most {MAX_RECORD_CHARACTERS:,} characters, got a longer one; "
-                "is a quote not closed?"
+                "is a quote not closed?",
             )
         return line
 
@@ -77,13 +201,11 @@ def iter_records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]
     # Blanks before a quote belong to nobody: values are trimmed anyway.
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     for number in itertools.count(1):
-        lines.record_characters = 0
+        lines.begin(number)
         try:
             cells = next(reader)
         except StopIteration:
             return
-        except _BadText as error:
-            raise Damaged(number, str(error)) from None
         except csv.Error as error:
             raise Damaged(number, _reason(error)) from None
         yield number, cells

@@ -36,7 +36,6 @@ from worker.intake.files import Line
 from worker.intake.swallowed import Swallowed, first_hidden
 from worker.intake.values import findings
 
-AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
 LATER = "later"  # in the column authentication: the credential is given later, to Cyclr
 SCIENTIFIC = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 
@@ -76,11 +75,15 @@ class Options:
 
 
 class Cells:
-    """The cells of one line by the product's column names; a column that the file lacks reads as empty."""
+    """The cells of one line by the product's column names, what is wrong with them, and the row that they make.
 
-    def __init__(self, line: Line, header: Header) -> None:
+    A column that the file lacks reads as empty.
+    """
+
+    def __init__(self, line: Line, header: Header, options: Options) -> None:
         self.number = line.number
         self.header = header
+        self._options = options
         self._values = {
             column: value
             for column, position in header.positions.items()
@@ -96,6 +99,184 @@ class Cells:
 
     def problem(self, column: str, reason: str, way: Way | None = None) -> Problem:
         return Problem(self.number, self.header.label(column), reason, way=way)
+
+    def judge(self) -> tuple[tuple[Problem, ...], tuple[Warning_, ...]]:
+        """Every problem of the line, and what may be wrong with it."""
+        problems: list[Problem] = []
+        warnings: list[Warning_] = []
+        for column, value in self.given():
+            problems.extend(self._text_problems(column, value))
+            if is_withheld(value):
+                continue
+            label = self.header.label(column)
+            for weight, reason in findings(column, value):
+                if weight == "problem":
+                    problems.append(Problem(self.number, label, reason))
+                else:
+                    warnings.append(Warning_(self.number, label, reason))
+        problems.extend(self._account_problems())
+        problems.extend(self._connector_problems())
+        problems.extend(self._credential_problems())
+        problems.extend(self._withheld_problems())
+        problems.extend(self._stored_at_problems())
+        return tuple(problems), tuple(warnings)
+
+    def row(
+        self,
+        masked: tuple[str, ...],
+        if_refused: tuple[str, ...] | None,
+        warnings: tuple[Warning_, ...],
+    ) -> Row:
+        sealed = {c: v for c, v in self.given() if (is_secret(c) or c in AUTH_COLUMNS) and not is_withheld(v)}
+        return Row(
+            number=self.number,
+            account_id=self["account_id"],
+            connector=ConnectorRef(
+                self._options.connector or self["connector"], self["connector_version"] or None
+            ),
+            cells=masked,
+            secrets=sealed,
+            name=self["name"] or None,
+            description=self["description"] or None,
+            authentication=self["authentication"] or None,
+            account=self._new_account(),
+            reference=self["reference"] or None,
+            stored_at=self._stored_at(),
+            warnings=warnings,
+            cells_if_refused=if_refused,
+        )
+
+    def _text_problems(self, column: str, value: str) -> Iterator[Problem]:
+        most = longest(column)
+        if len(value) > most:
+            yield self.problem(column, f"expected at most {most:,} characters, got {len(value):,}")
+        if column == "account_id":
+            if reason := why_no_account_id(value):
+                yield self.problem(column, reason)
+        elif not value.isprintable() and (found := _forbidden_character(column, value)):
+            yield self.problem(
+                column, f"expected text, got an invisible character ({found}): fill it in again"
+            )
+        if not is_secret(column) and is_withheld(value):
+            yield self.problem(column, f"{NOT_EXPORTED} stands where a value is not shown: fill it in")
+        if column in _NUMBERED and SCIENTIFIC.fullmatch(value):
+            shown = "" if is_secret(column) else f" ({value})"
+            yield self.problem(
+                column,
+                f"a spreadsheet has rounded a long number{shown}: format the column as text, then fill it in again",
+            )
+
+    def _account_problems(self) -> Iterator[Problem]:
+        if not self["account_id"]:
+            yield self.problem("account_id", "expected an account id, got an empty cell")
+        if not self["account_name"]:
+            given = [self.header.label(column) for column in ACCOUNT_COLUMNS[1:] if self[column]]
+            if given:
+                yield self.problem(
+                    "account_name",
+                    f"expected the account's name beside {' and '.join(given)}, got an empty cell",
+                )
+        timezone = self["account_timezone"]
+        if timezone and not is_withheld(timezone) and _timezones() and timezone not in _timezones():
+            yield self.problem(
+                "account_timezone", "expected the name of a time zone such as Europe/London, got another text"
+            )
+
+    def _connector_problems(self) -> Iterator[Problem]:
+        given = self["connector"]
+        if self._options.connector is None and not given:
+            expected = "expected a connector's name or id, got"
+            if "connector" in self.header.positions:
+                yield self.problem("connector", f"{expected} an empty cell")
+            else:
+                reason = f"{expected} no such column and no connector for all rows: add the column"
+                yield self.problem("connector", reason, Way.CONNECTOR_FOR_ALL)
+        if self._options.connector is not None and given:
+            yield self.problem(
+                "connector",
+                f"expected an empty cell, since the connector {self._options.connector} is given for all rows; use one of the two",
+            )
+
+    def _credential_problems(self) -> Iterator[Problem]:
+        present = frozenset(column for column in AUTH_COLUMNS if self[column])
+        kinds = credential_kinds(present)
+        label = self.header.label
+        if len(kinds) > 1:
+            names = [label(kind) for kind in kinds]
+            got = f"{', '.join(names[:-1])} and {names[-1]}"
+            yield self.problem(kinds[1], f"expected one credential at most, got {got}: empty all but one")
+        if present and fold(self["authentication"]) == LATER:
+            yield self.problem(
+                "authentication",
+                f"'{LATER}' means that no credential is given now, got {label(kinds[0])}: empty one of the two",
+            )
+        yield from self._basic_problems(present)
+        yield from self._token_problems(present)
+
+    def _basic_problems(self, present: frozenset[str]) -> Iterator[Problem]:
+        if "username" in present and "password" not in present:
+            yield self.problem(
+                "password",
+                "expected a password beside the username, got an empty cell; "
+                "if it is meant to be empty give auth_value instead, the base64 of username and colon",
+            )
+        if "password" in present and "username" not in present:
+            yield self.problem("username", "expected a username beside the password, got an empty cell")
+        if ":" in self["username"]:
+            yield self.problem("username", "expected no colon: Basic authentication ends the username there")
+
+    def _token_problems(self, present: frozenset[str]) -> Iterator[Problem]:
+        extra = [self.header.label(column) for column in _TOKENS[1:] if column in present]
+        if extra and "access_token" not in present:
+            yield self.problem(
+                "access_token", f"expected an access token beside {' and '.join(extra)}, got an empty cell"
+            )
+        if self["expires"] and not is_withheld(self["expires"]) and not _is_iso_date(self["expires"]):
+            yield self.problem("expires", "expected a date such as 2027-01-31T12:00:00Z, got another text")
+
+    def _withheld_problems(self) -> Iterator[Problem]:
+        withheld = [column for column, value in self.given() if is_secret(column) and is_withheld(value)]
+        if not withheld or (self.header.is_result and (self["_job"] or self["_row"])):
+            return
+        need = (
+            "_job and _row of the result file"
+            if self.header.is_result
+            else "a result file, with its columns _job, _row and _state"
+        )
+        for column in withheld:
+            yield self.problem(
+                column, f"{NOT_EXPORTED} is no value and can be looked up only by {need}: fill it in"
+            )
+
+    def _stored_at_problems(self) -> Iterator[Problem]:
+        """A row of a result file says which row it was, or says that it is a new one: by neither of the two."""
+        job_id, number = self["_job"], self["_row"]
+        if not {"_job", "_row"}.issubset(self.header.positions) or not (job_id or number):
+            return
+        if self._stored_at() is None:
+            column = "_row" if job_id and len(job_id) <= 100 else "_job"
+            reason = (
+                "expected what the result file said here, got another text: put it back; or empty _job and _row, and write all "
+                "values, to make this a new row"
+            )
+            yield self.problem(column, reason)
+
+    def _stored_at(self) -> tuple[str, int] | None:
+        job_id, number = self["_job"], self["_row"]
+        if (
+            not job_id
+            or len(job_id) > 100
+            or not (number.isascii() and number.isdigit() and len(number) <= 9)
+        ):
+            return None
+        return job_id, int(number)
+
+    def _new_account(self) -> NewAccount | None:
+        if not self["account_name"]:
+            return None
+        return NewAccount(
+            self["account_name"], self["account_description"] or None, self["account_timezone"] or None
+        )
 
 
 def read_row(
@@ -118,16 +299,16 @@ def read_row(
     if has_too_many:
         masked = header.mask_from(line.cells, _first_moved(line, header))
         return RefusedRow(line.number, masked, (_too_many_cells(line, header),))
-    cells = Cells(line, header)
-    problems, warnings = _judge(cells, options)
+    cells = Cells(line, header, options)
+    problems, warnings = cells.judge()
     masked = header.mask(line.cells[: len(header.columns)])
     hidden = first_hidden(line, header)
     if_refused = None if hidden is None else header.mask_from(line.cells, hidden)
     if not problems:
-        return _row(cells, masked, if_refused, options, warnings)
+        return cells.row(masked, if_refused, warnings)
     flawed = {problem.column for problem in problems}
     is_known = flawed.isdisjoint(header.label(column) for column in _IDENTIFIERS)
-    row = _row(cells, masked, if_refused, options, warnings) if is_known else None
+    row = cells.row(masked, if_refused, warnings) if is_known else None
     return RefusedRow(line.number, if_refused or masked, problems, row)
 
 
@@ -181,50 +362,6 @@ def _too_many_cells(line: Line, header: Header) -> Problem:
     )
 
 
-def _judge(cells: Cells, options: Options) -> tuple[tuple[Problem, ...], tuple[Warning_, ...]]:
-    problems: list[Problem] = []
-    warnings: list[Warning_] = []
-    for column, value in cells.given():
-        problems.extend(_text_problems(cells, column, value))
-        if is_withheld(value):
-            continue
-        label = cells.header.label(column)
-        for weight, reason in findings(column, value):
-            if weight == "problem":
-                problems.append(Problem(cells.number, label, reason))
-            else:
-                warnings.append(Warning_(cells.number, label, reason))
-    problems.extend(_rest(cells, options))
-    return tuple(problems), tuple(warnings)
-
-
-def _rest(cells: Cells, options: Options) -> Iterator[Problem]:
-    yield from _account_problems(cells)
-    yield from _connector_problems(cells, options)
-    yield from _credential_problems(cells)
-    yield from _withheld_problems(cells)
-    yield from _stored_at_problems(cells)
-
-
-def _text_problems(cells: Cells, column: str, value: str) -> Iterator[Problem]:
-    most = longest(column)
-    if len(value) > most:
-        yield cells.problem(column, f"expected at most {most:,} characters, got {len(value):,}")
-    if column == "account_id":
-        if reason := why_no_account_id(value):
-            yield cells.problem(column, reason)
-    elif not value.isprintable() and (found := _forbidden_character(column, value)):
-        yield cells.problem(column, f"expected text, got an invisible character ({found}): fill it in again")
-    if not is_secret(column) and is_withheld(value):
-        yield cells.problem(column, f"{NOT_EXPORTED} stands where a value is not shown: fill it in")
-    if column in _NUMBERED and SCIENTIFIC.fullmatch(value):
-        shown = "" if is_secret(column) else f" ({value})"
-        yield cells.problem(
-            column,
-            f"a spreadsheet has rounded a long number{shown}: format the column as text, then fill it in again",
-        )
-
-
 def longest(column: str) -> int:
     """How many characters a cell of this column may have."""
     return _MAX_CHARACTERS.get(column, _MAX_SECRET_CHARACTERS)
@@ -242,82 +379,10 @@ def _forbidden_character(column: str, value: str) -> str | None:
     return None
 
 
-def _account_problems(cells: Cells) -> Iterator[Problem]:
-    if not cells["account_id"]:
-        yield cells.problem("account_id", "expected an account id, got an empty cell")
-    if not cells["account_name"]:
-        given = [cells.header.label(column) for column in ACCOUNT_COLUMNS[1:] if cells[column]]
-        if given:
-            yield cells.problem(
-                "account_name", f"expected the account's name beside {' and '.join(given)}, got an empty cell"
-            )
-    timezone = cells["account_timezone"]
-    if timezone and not is_withheld(timezone) and _timezones() and timezone not in _timezones():
-        yield cells.problem(
-            "account_timezone", "expected the name of a time zone such as Europe/London, got another text"
-        )
-
-
 @cache
 def _timezones() -> frozenset[str]:
     """Empty on a machine that has no time zone database: nothing can be said there."""
     return frozenset(zoneinfo.available_timezones())
-
-
-def _connector_problems(cells: Cells, options: Options) -> Iterator[Problem]:
-    given = cells["connector"]
-    if options.connector is None and not given:
-        expected = "expected a connector's name or id, got"
-        if "connector" in cells.header.positions:
-            yield cells.problem("connector", f"{expected} an empty cell")
-        else:
-            reason = f"{expected} no such column and no connector for all rows: add the column"
-            yield cells.problem("connector", reason, Way.CONNECTOR_FOR_ALL)
-    if options.connector is not None and given:
-        yield cells.problem(
-            "connector",
-            f"expected an empty cell, since the connector {options.connector} is given for all rows; use one of the two",
-        )
-
-
-def _credential_problems(cells: Cells) -> Iterator[Problem]:
-    present = frozenset(column for column in AUTH_COLUMNS if cells[column])
-    kinds = credential_kinds(present)
-    label = cells.header.label
-    if len(kinds) > 1:
-        names = [label(kind) for kind in kinds]
-        got = f"{', '.join(names[:-1])} and {names[-1]}"
-        yield cells.problem(kinds[1], f"expected one credential at most, got {got}: empty all but one")
-    if present and fold(cells["authentication"]) == LATER:
-        yield cells.problem(
-            "authentication",
-            f"'{LATER}' means that no credential is given now, got {label(kinds[0])}: empty one of the two",
-        )
-    yield from _basic_problems(cells, present)
-    yield from _token_problems(cells, present)
-
-
-def _basic_problems(cells: Cells, present: frozenset[str]) -> Iterator[Problem]:
-    if "username" in present and "password" not in present:
-        yield cells.problem(
-            "password",
-            "expected a password beside the username, got an empty cell; "
-            "if it is meant to be empty give auth_value instead, the base64 of username and colon",
-        )
-    if "password" in present and "username" not in present:
-        yield cells.problem("username", "expected a username beside the password, got an empty cell")
-    if ":" in cells["username"]:
-        yield cells.problem("username", "expected no colon: Basic authentication ends the username there")
-
-
-def _token_problems(cells: Cells, present: frozenset[str]) -> Iterator[Problem]:
-    extra = [cells.header.label(column) for column in _TOKENS[1:] if column in present]
-    if extra and "access_token" not in present:
-        yield cells.problem(
-            "access_token", f"expected an access token beside {' and '.join(extra)}, got an empty cell"
-        )
-    if cells["expires"] and not is_withheld(cells["expires"]) and not _is_iso_date(cells["expires"]):
-        yield cells.problem("expires", "expected a date such as 2027-01-31T12:00:00Z, got another text")
 
 
 def _is_iso_date(text: str) -> bool:
@@ -326,72 +391,3 @@ def _is_iso_date(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _withheld_problems(cells: Cells) -> Iterator[Problem]:
-    withheld = [column for column, value in cells.given() if is_secret(column) and is_withheld(value)]
-    if not withheld or (cells.header.is_result and (cells["_job"] or cells["_row"])):
-        return
-    need = (
-        "_job and _row of the result file"
-        if cells.header.is_result
-        else "a result file, with its columns _job, _row and _state"
-    )
-    for column in withheld:
-        yield cells.problem(
-            column, f"{NOT_EXPORTED} is no value and can be looked up only by {need}: fill it in"
-        )
-
-
-def _stored_at_problems(cells: Cells) -> Iterator[Problem]:
-    """A row of a result file says which row it was, or says that it is a new one: by neither of the two."""
-    job_id, number = cells["_job"], cells["_row"]
-    if not {"_job", "_row"}.issubset(cells.header.positions) or not (job_id or number):
-        return
-    if _stored_at(cells) is None:
-        column = "_row" if job_id and len(job_id) <= 100 else "_job"
-        reason = (
-            "expected what the result file said here, got another text: put it back; or empty _job and _row, and write all "
-            "values, to make this a new row"
-        )
-        yield cells.problem(column, reason)
-
-
-def _stored_at(cells: Cells) -> tuple[str, int] | None:
-    job_id, number = cells["_job"], cells["_row"]
-    if not job_id or len(job_id) > 100 or not (number.isascii() and number.isdigit() and len(number) <= 9):
-        return None
-    return job_id, int(number)
-
-
-def _row(
-    cells: Cells,
-    masked: tuple[str, ...],
-    if_refused: tuple[str, ...] | None,
-    options: Options,
-    warnings: tuple[Warning_, ...],
-) -> Row:
-    sealed = {c: v for c, v in cells.given() if (is_secret(c) or c in AUTH_COLUMNS) and not is_withheld(v)}
-    return Row(
-        number=cells.number,
-        account_id=cells["account_id"],
-        connector=ConnectorRef(options.connector or cells["connector"], cells["connector_version"] or None),
-        cells=masked,
-        secrets=sealed,
-        name=cells["name"] or None,
-        description=cells["description"] or None,
-        authentication=cells["authentication"] or None,
-        account=_new_account(cells),
-        reference=cells["reference"] or None,
-        stored_at=_stored_at(cells),
-        warnings=warnings,
-        cells_if_refused=if_refused,
-    )
-
-
-def _new_account(cells: Cells) -> NewAccount | None:
-    if not cells["account_name"]:
-        return None
-    return NewAccount(
-        cells["account_name"], cells["account_description"] or None, cells["account_timezone"] or None
-    )

@@ -242,12 +242,11 @@ def first_hidden(line: Line, header: Header) -> int | None:
     """From where on a refused line may hold credentials in columns that are shown; None where it does not."""
     if len(line.cells) < len(header.columns) and header.masked:
         return 0  # perhaps what is left of a row whose text was ended too early
-    positions = (at for at, text in line.broken if not is_document(text))
-    return next((at for at in positions if at < len(header.names) and _has_no_lines(header.names[at])), None)
-
-
-def _has_no_lines(name: str | None) -> bool:
-    return name is not None and not may_have_lines(name)
+    for at, text in line.broken:
+        name = header.names[at] if at < len(header.names) else None
+        if name is not None and not may_have_lines(name) and not is_document(text):
+            return at
+    return None
 
 
 def lost_cells(line: Line, header: Header) -> Problem:

@@ -2,13 +2,14 @@
 
 A finding's weight follows from the column: an account id or a credential that is not the one that was meant is worth
 more than a text. A *doubt* is judged later, by whether Cyclr has the account.
+
+What we write ourselves a spreadsheet must not run: such a cell is escaped in a way that can be undone exactly.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Literal
 
 from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS
@@ -94,115 +95,88 @@ _JOINERS_AND_MARKS = "\u200c\u200d\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u20
 Weight = Literal["problem", "warning"]
 
 
-class _Kind(Enum):
-    ACCOUNT_ID = auto()
-    NAME = auto()
-    TEXT = auto()
-    CREDENTIAL = auto()
-    PROPERTY = auto()
-    OTHER = auto()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rule:
+    """What it says, and of the kinds of column of which it says something, how much that weighs."""
+
+    reason: str
+    account_id: Weight | None = None
+    name: Weight | None = None
+    text: Weight | None = None
+    credential: Weight | None = None
+    property: Weight | None = None
+    other: Weight | None = None
+
+    def weight_in(self, column: str) -> Weight | None:
+        if column == "account_id":
+            return self.account_id
+        if column == "name":
+            return self.name
+        if column in _TEXTS:
+            return self.text
+        if column in SECRET_COLUMNS:
+            return self.credential
+        return self.property if column.startswith(PROPERTY_PREFIX) else self.other
 
 
 _TEXTS = frozenset({"description", "account_name", "account_description", "reference"})
 
-
-def _kind(column: str) -> _Kind:
-    if column == "account_id":
-        return _Kind.ACCOUNT_ID
-    if column == "name":
-        return _Kind.NAME
-    if column in _TEXTS:
-        return _Kind.TEXT
-    if column in SECRET_COLUMNS:
-        return _Kind.CREDENTIAL
-    return _Kind.PROPERTY if column.startswith(PROPERTY_PREFIX) else _Kind.OTHER
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rule:
-    """`weights`: of the kinds of column for which it says something."""
-
-    weights: dict[_Kind, Weight]
-    reason: str
-
-
-def _rule(
-    reason: str,
-    *,
-    account_id: Weight | None = None,
-    name: Weight | None = None,
-    text: Weight | None = None,
-    credential: Weight | None = None,
-    property_: Weight | None = None,
-    other: Weight | None = None,
-) -> _Rule:
-    given = {
-        _Kind.ACCOUNT_ID: account_id,
-        _Kind.NAME: name,
-        _Kind.TEXT: text,
-        _Kind.CREDENTIAL: credential,
-        _Kind.PROPERTY: property_,
-        _Kind.OTHER: other,
-    }
-    return _Rule({kind: weight for kind, weight in given.items() if weight is not None}, reason)
-
-
-_ERROR = _rule(
+_ERROR = _Rule(
     "a spreadsheet's error ({}) stands here: mend the formula there, and export the sheet again",
     account_id="problem",
     name="problem",
     text="problem",
     credential="problem",
-    property_="problem",
+    property="problem",
     other="problem",
 )
-_FORMULA = _rule(
+_FORMULA = _Rule(
     'a formula (="...") stands here and not its value: write the value without = and quotes',
     account_id="problem",
     name="problem",
     text="problem",
     credential="warning",
-    property_="warning",
+    property="warning",
     other="problem",
 )
-_APOSTROPHE = _rule(
+_APOSTROPHE = _Rule(
     "it begins with an apostrophe, as text cells of a spreadsheet do: take it away, unless it is meant",
     account_id="problem",
     name="warning",
 )
-_EMPTY_WORD = _rule(
+_EMPTY_WORD = _Rule(
     "it is the word that programs write for an empty cell, or a yes or no: is it meant?",
     name="warning",
     text="warning",
     credential="warning",
 )
 # What an account id may hold at all is one rule for the whole product: `worker.domain.accounts`.
-_WITHOUT_WIDTH = _rule(
+_WITHOUT_WIDTH = _Rule(
     "it holds a character that nobody sees ({}): type the text anew",
     name="problem",
     text="warning",
     credential="problem",
-    property_="problem",
+    property="problem",
     other="problem",
 )
-_LINE_END = _rule(
+_LINE_END = _Rule(
     "it holds a line end that nobody sees ({}): type the text anew",
     name="problem",
     text="problem",
     credential="problem",
-    property_="problem",
+    property="problem",
     other="problem",
 )
-_OTHER_SPACE = _rule(
+_OTHER_SPACE = _Rule(
     "it holds a space of another kind ({}): type a plain one",
     name="warning",
     credential="problem",
-    property_="problem",
+    property="problem",
 )
-_MARK = _rule(
+_MARK = _Rule(
     "it holds a joiner or a mark of writing direction ({}), as texts copied from a page do: is it meant?",
     credential="warning",
-    property_="warning",
+    property="warning",
     other="problem",
 )
 
@@ -213,10 +187,8 @@ def is_spreadsheet_error(text: str) -> bool:
 
 def findings(column: str, value: str) -> Iterator[tuple[Weight, str]]:
     """What is to be said of a value that is not empty, without showing it. `value`: trimmed."""
-    kind = _kind(column)
     for rule, shown in _matching(value):
-        weight = rule.weights.get(kind)
-        if weight is not None:
+        if (weight := rule.weight_in(column)) is not None:
             yield weight, rule.reason.format(shown)
 
 
@@ -277,3 +249,31 @@ def is_long_number(text: str) -> bool:
 def ends_in_zeros(text: str) -> bool:
     """Of a long number: whether it may have lost its digits."""
     return not text[_DIGITS_KEPT:].strip("0")
+
+
+# The wide forms count too: some spreadsheets take them for the narrow ones.
+_SIGN = r"[=+\-@＝＋－＠]"
+_BEGINS_A_FORMULA = r"[=+\-@\t\r\n＝＋－＠]"
+# Spaces in front do not help: a spreadsheet may be asked to trim them, and runs what is behind.
+_NEEDS_ESCAPE = re.compile(rf"['\s]*{_BEGINS_A_FORMULA}")
+_IS_ESCAPED = re.compile(rf"'['\s]*{_BEGINS_A_FORMULA}")
+# Where another delimiter than the file's own would begin a cell, as a spreadsheet of another country has it; a line too, since
+# quotes in the middle of what it then takes for a cell hold nothing together.
+_INNER = re.compile(rf"([,;|\t\r\n][\"'\s]*)({_SIGN})")
+_INNER_ESCAPED = re.compile(rf"([,;|\t\r\n][\"'\s]*)'({_SIGN})")
+
+
+def escape(text: str) -> str:
+    """The text with an apostrophe in front if it begins like a formula, and before each sign that would begin one if another
+    delimiter divided the text.
+
+    Text that already looks escaped gets one more, so that `unescape` gives back any text as it was.
+    """
+    text = _INNER.sub(r"\1'\2", text)
+    return f"'{text}" if _NEEDS_ESCAPE.match(text) else text
+
+
+def unescape(text: str) -> str:
+    """The text that `escape` was given."""
+    outer = text[1:] if _IS_ESCAPED.match(text) else text
+    return _INNER_ESCAPED.sub(r"\1\2", outer)

@@ -33,7 +33,7 @@ PATIENCE = Patience(pauses_s=(), throttled_tries=0, away_tries=0)
 log = get_logger()
 
 
-class Answer(Enum):
+class HasAuthorised(Enum):
     YES = auto()
     NOT_YET = auto()
     GONE = auto()  # Cyclr has no such account connector, or no such account
@@ -68,11 +68,11 @@ class Asking:
         taken = await asyncio.to_thread(take_after_clicks, self._engine, self._instance_id, most)
         for item in taken:
             match await _ask(item, client, limiter):
-                case Answer.YES:
+                case HasAuthorised.YES:
                     await asyncio.to_thread(note_authorised, self._engine, item.item_id)
-                case Answer.NOT_YET:
+                case HasAuthorised.NOT_YET:
                     await asyncio.to_thread(ask_again, self._engine, item.item_id)
-                case Answer.GONE:
+                case HasAuthorised.GONE:
                     await asyncio.to_thread(ask_no_more, self._engine, item.item_id)
         return len(taken)
 
@@ -85,7 +85,7 @@ class Asking:
         asked: list[ToAsk] = []
         try:
             for item in taken.piece:
-                if await _ask(item, client, limiter) is Answer.YES:
+                if await _ask(item, client, limiter) is HasAuthorised.YES:
                     await asyncio.to_thread(note_authorised, self._engine, item.item_id)
                 asked.append(item)
         finally:
@@ -93,7 +93,7 @@ class Asking:
         return len(asked)
 
 
-async def _ask(item: ToAsk, client: CyclrClient, limiter: Limiter) -> Answer:
+async def _ask(item: ToAsk, client: CyclrClient, limiter: Limiter) -> HasAuthorised:
     """Raises: CyclrError, where nobody can be asked about."""
 
     async def read(permit: Permit) -> AccountConnector:
@@ -102,8 +102,8 @@ async def _ask(item: ToAsk, client: CyclrClient, limiter: Limiter) -> Answer:
     try:
         found = await read_patiently(client, limiter.one, read, account_id=item.account_id, patience=PATIENCE)
     except (NotFound, Refused):
-        return Answer.GONE
+        return HasAuthorised.GONE
     except OutcomeUnknown:
         # One account that gets no answer must not hold up the others; where none does, the gate closes.
-        return Answer.NOT_YET
-    return Answer.YES if found.is_authenticated else Answer.NOT_YET
+        return HasAuthorised.NOT_YET
+    return HasAuthorised.YES if found.is_authenticated else HasAuthorised.NOT_YET

@@ -1,7 +1,12 @@
-"""Authorisation links: a customer comes with one, and is sent on to Cyclr's page with a token minted at that moment."""
+"""Authorisation links: a customer comes with one, and is sent on to Cyclr's page with a token minted at that moment.
+
+And all links of a job as a CSV, for a mail merge.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import csv
+import io
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,11 +19,13 @@ from worker.cyclr.limiter import Limiter
 from worker.cyclr.patience import Patience, read_patiently
 from worker.cyclr.shapes import SignIn
 from worker.domain.links import Link, LinkState
+from worker.intake.values import escape
+from worker.intake.writing import BYTE_ORDER_MARK
 from worker.settings import ACCOUNT_ID_HERE
 from worker.store.desks import Desk, DeskItem, iter_waiting
 from worker.store.links import LinkedItem, find_link, note_opened, take_click
+from worker.store.sealing import Signer
 from worker.store.session import Engine
-from worker.store.signing import Signer
 from worker.telemetry import get_logger
 
 PURPOSE = "authorisation link"  # what the links' signatures are good for
@@ -160,3 +167,32 @@ class AuthorisationLinks:
         }
         page = f"{self._addresses.service_url}/connectorauth/updateaccountconnectoroauth"
         return f"{page}?{urlencode(asked, quote_via=quote, safe='')}"
+
+
+COLUMNS = ("account_id", "name", "connector", "link", "expires_at")
+ROWS_AT_ONCE = 200
+
+
+def iter_mail_merge(desk: Desk, linked: Iterable[tuple[DeskItem, str]], *, delimiter: str) -> Iterator[str]:
+    """The file, piece by piece; it begins with a byte order mark. `linked`: from `AuthorisationLinks.iter_links`.
+
+    Cells that a spreadsheet would run as a formula are escaped. `delimiter`: of the job's file.
+    """
+    out = io.StringIO()
+    out.write(BYTE_ORDER_MARK)
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    expires_at = f"{desk.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    for number, (item, url) in enumerate(linked, start=1):
+        cells = (item.account_id, item.name, item.connector_name, url, expires_at)
+        writer.writerow([escape(cell) for cell in cells])
+        if number % ROWS_AT_ONCE == 0:
+            yield _emptied(out)
+    yield _emptied(out)
+
+
+def _emptied(out: io.StringIO) -> str:
+    text = out.getvalue()
+    out.seek(0)
+    out.truncate()
+    return text

@@ -1,20 +1,31 @@
 """A file held against its own rules, Cyclr's catalogue and accounts, and what our database knows; nothing is changed."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from worker.cyclr.catalogue import first_account, missing_accounts, resolve
+from pydantic import BaseModel, Field
+
+from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
+from worker.domain.options import AS_WRITTEN_COLUMNS
 from worker.domain.pace import Pace
-from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_
-from worker.domain.targets import fold
+from worker.domain.rows import (
+    PROPERTY_PREFIX,
+    PlannedRow,
+    Problem,
+    RefusedRow,
+    SkippedRow,
+    StoredRow,
+    Warning_,
+)
+from worker.domain.targets import KnownTarget, fold
+from worker.domain.wording import counted
 from worker.intake import (
     AskedAccounts,
     Findings,
-    KnownTarget,
     Listening,
     Options,
     Source,
@@ -24,7 +35,6 @@ from worker.intake import (
     survey,
 )
 from worker.intake.compact import FirstRows
-from worker.intake.rows import AS_WRITTEN_COLUMNS
 from worker.store.loading import find_namesakes, find_stored_rows, find_targets
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
@@ -33,28 +43,34 @@ NAMED_ACCOUNTS = 5
 Progress = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Estimate:
-    """What a run of the checked file will take. `looks`: rows that are looked for before the first call.
+class Estimate(BaseModel):
+    """What a run takes. `looks`: rows that are looked for before anything is sent."""
 
-    `new_accounts`: rows whose account is missing; each of them makes the call that creates it.
-    """
-
-    installs: int = 0
-    looks: int = 0
-    new_accounts: int = 0
+    installs: int
+    looks: int
+    new_accounts: int = Field(
+        description="Calls that create accounts: one for each row whose account is missing."
+    )
+    calls: int
+    seconds: float
 
     @property
-    def calls(self) -> int:
-        return self.installs + self.looks + self.new_accounts
+    def calls_in_words(self) -> str:
+        """`9 installs, 8 to create accounts`."""
+        parts = [counted(self.installs, "install")]
+        parts += [counted(self.looks, "look before them", "looks before them")] if self.looks else []
+        parts += [f"{self.new_accounts:,} to create accounts"] if self.new_accounts else []
+        return ", ".join(parts)
 
 
-@dataclass(slots=True)
-class NewAccounts:
-    """The distinct accounts that a run creates. `first`: the ids of the first five, as the file has them."""
+class AccountsToCreate(BaseModel):
+    """The accounts that Cyclr does not have and a run creates, each counted once."""
 
-    count: int = 0
-    first: list[str] = field(default_factory=list)
+    count: int = Field(examples=[12])
+    first: list[str] = Field(
+        description="The ids of the first 5.",
+        examples=[["acme-1", "globex-2", "initech-3", "hooli-4", "stark-6"]],
+    )
 
     def add(self, account_id: str) -> None:
         self.count += 1
@@ -64,8 +80,9 @@ class NewAccounts:
 
 @dataclass(slots=True)
 class Checked:
-    """A file that was read whole. `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is called; None
-    where it was not asked."""
+    """A file that was read whole. `planned`: rows that would be installed; so many of them after a look (`looks`), and after
+    their missing account was created (`creates`). `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is
+    called; None where it was not asked."""
 
     source: Source
     options: Options
@@ -76,18 +93,26 @@ class Checked:
     planned: int = 0
     refused: int = 0
     skipped: int = 0
-    estimate: Estimate = field(default_factory=Estimate)
-    new_accounts: NewAccounts = field(default_factory=NewAccounts)
+    looks: int = 0
+    creates: int = 0
+    new_accounts: AccountsToCreate = field(default_factory=lambda: AccountsToCreate(count=0, first=[]))
     connectors: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     properties: Counter[str] = field(default_factory=Counter)
     pace: Pace | None = None
 
     @property
-    def duration_s(self) -> float:
-        """How long a run will take, at the pace of the check."""
+    def estimate(self) -> Estimate:
+        """At the pace of the check."""
         assert self.pace is not None, "Cyclr was asked"
-        return self.estimate.calls / self.pace.per_second
+        calls = self.planned + self.looks + self.creates
+        return Estimate(
+            installs=self.planned,
+            looks=self.looks,
+            new_accounts=self.creates,
+            calls=calls,
+            seconds=round(calls / self.pace.per_second, 1),
+        )
 
     @property
     def problems(self) -> list[Problem]:
@@ -121,6 +146,37 @@ class Checked:
         """Columns with problems that there would not be if their values were taken as written."""
         return tuple(column for column in AS_WRITTEN_COLUMNS if column in self.findings.doubted)
 
+    def count(self, rows: Iterable[PlannedRow | RefusedRow | SkippedRow], *, looks_first: bool) -> None:
+        # The new accounts so far; not kept with the check, since there may be a million.
+        created = FirstRows()
+        for row in rows:
+            match row:
+                case RefusedRow():
+                    self.refused += 1
+                case SkippedRow():
+                    self.skipped += 1
+                case PlannedRow():
+                    self.planned += 1
+                    is_new = row.row.account is not None and row.row.account_id in self.accounts.missing
+                    self.creates += is_new
+                    if is_new and created.add(fold(row.row.account_id), row.row.number) is None:
+                        self.new_accounts.add(row.row.account_id)
+                    self.looks += (row.must_look or looks_first) and not is_new
+                    self._count_uses(row)
+
+    def _count_uses(self, row: PlannedRow) -> None:
+        connector = self.catalogue.get(row.row.connector)
+        if not isinstance(connector, Connector):
+            return
+        label = f"{connector.name} {connector.version}" if connector.version else connector.name
+        self.connectors[label] += 1
+        methods = {method.id: method.name or method.auth_type for method in connector.methods}
+        default = next(iter(methods.values())) if len(methods) == 1 else "none"
+        self.methods[methods.get(row.authentication_id or "", default)] += 1
+        for column in row.secrets:
+            if column.startswith(PROPERTY_PREFIX):
+                self.properties[column.removeprefix(PROPERTY_PREFIX)] += 1
+
 
 class DatabaseMemory:
     """What intake asks of our own past. `besides`: a job whose live rows do not count."""
@@ -131,11 +187,11 @@ class DatabaseMemory:
         self._besides = besides
 
     def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
-        known = find_targets(self._engine, keys)
+        found = find_targets(self._engine, keys)
         return {
-            key: KnownTarget(record.state, record.job_id, record.row_number)
-            for key, record in known.items()
-            if record.state != "live" or record.job_id != self._besides
+            key: known
+            for key, known in found.items()
+            if known.state != "live" or known.job_id != self._besides
         }
 
     def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
@@ -161,22 +217,20 @@ async def check_file(
     wanted = {account.id for account in found.accounts}
     on_progress(f"asking Cyclr about its accounts, {len(wanted):,} of them in the file")
     listening = Listening(found, wanted)
-    missing = await missing_accounts(
-        client,
-        limiter.one,
+    reader = CatalogueReader(client, limiter.one)
+    missing = await reader.missing_accounts(
         wanted,
         lambda page, pages: on_progress(f"asking Cyclr about its accounts: page {page} of {pages or '?'}"),
         on_ids=listening.hear,
         is_whole=bool(found.mentioned),
     )
-    catalogue = await _resolve_all(found, options, missing, client, limiter, on_progress)
+    catalogue = await _resolve_all(found, options, missing, reader, on_progress)
     pace = (await limiter.state()).pace
     on_progress("checking every row")
     checked = Checked(source, options, found, catalogue, listening.asked(missing), Findings(), pace=pace)
     if any(isinstance(connector, DoubtedVersion) for connector in catalogue.values()):
         checked.findings.doubted.add("connector_version")
-    created = FirstRows()
-    for row in iter_plan(
+    plan = iter_plan(
         source,
         options,
         survey=found,
@@ -184,8 +238,8 @@ async def check_file(
         accounts=checked.accounts,
         memory=memory,
         findings=checked.findings,
-    ):
-        _count(checked, row, created, looks_first=looks_first)
+    )
+    checked.count(plan, looks_first=looks_first)
     return checked
 
 
@@ -201,9 +255,7 @@ def check_offline(source: Source, options: Options) -> Checked:
         memory=None,
         findings=checked.findings,
     )
-    created = FirstRows()
-    for row in plan:
-        _count(checked, row, created, looks_first=False)
+    checked.count(plan, looks_first=False)
     return checked
 
 
@@ -211,8 +263,7 @@ async def _resolve_all(
     found: Survey,
     options: Options,
     missing: frozenset[str],
-    client: CyclrClient,
-    limiter: Limiter,
+    reader: CatalogueReader,
     on_progress: Progress,
 ) -> dict[ConnectorRef, Connector | str]:
     """Each distinct connector of the file, looked up once, in the name of the file's first account that exists."""
@@ -220,46 +271,11 @@ async def _resolve_all(
         return dict.fromkeys(found.connectors, "it was not looked up")
     on_progress(f"asking Cyclr about the file's connectors ({len(found.connectors):,})")
     existing = (account.id for account in found.accounts if account.id not in missing)
-    account_id = next(existing, None) or await first_account(client, limiter.one)
+    account_id = next(existing, None) or await reader.first_account()
     if account_id is None:
         reason = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet: create one first"
         return dict.fromkeys(found.connectors, reason)
     is_as_written = "connector_version" in options.as_written
     return {
-        ref: await resolve(client, limiter.one, account_id, ref, is_as_written=is_as_written)
-        for ref in found.connectors
+        ref: await reader.resolve(account_id, ref, is_as_written=is_as_written) for ref in found.connectors
     }
-
-
-def _count(
-    checked: Checked, row: PlannedRow | RefusedRow | SkippedRow, created: FirstRows, *, looks_first: bool
-) -> None:
-    """`created`: the new accounts of the rows before; not kept with the check, since there may be a million."""
-    match row:
-        case RefusedRow():
-            checked.refused += 1
-        case SkippedRow():
-            checked.skipped += 1
-        case PlannedRow():
-            checked.planned += 1
-            checked.estimate.installs += 1
-            is_new = row.row.account is not None and row.row.account_id in checked.accounts.missing
-            checked.estimate.new_accounts += is_new
-            if is_new and created.add(fold(row.row.account_id), row.row.number) is None:
-                checked.new_accounts.add(row.row.account_id)
-            checked.estimate.looks += (row.must_look or looks_first) and not is_new
-            _count_uses(checked, row)
-
-
-def _count_uses(checked: Checked, row: PlannedRow) -> None:
-    connector = checked.catalogue.get(row.row.connector)
-    if not isinstance(connector, Connector):
-        return
-    label = f"{connector.name} {connector.version}" if connector.version else connector.name
-    checked.connectors[label] += 1
-    methods = {method.id: method.name or method.auth_type for method in connector.methods}
-    default = next(iter(methods.values())) if len(methods) == 1 else "none"
-    checked.methods[methods.get(row.authentication_id or "", default)] += 1
-    for column in row.secrets:
-        if column.startswith("property."):
-            checked.properties[column.removeprefix("property.")] += 1

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 from worker.domain.connectors import Connector
-from worker.domain.rows import PlannedRow, RefusedRow
+from worker.domain.rows import PlannedRow
 from worker.intake import Findings, connector_key, iter_plan
+from worker.intake.findings import Rejected
 from worker.intake.plan import refuse_live
 from worker.jobs.checking import Checked, DatabaseMemory
-from worker.jobs.errors import Rejected
 from worker.jobs.options import RunOptions, fingerprint
 from worker.store.loading import Loader, NewJob
 from worker.store.meeting import OnWait, Waiting, wait_in_silence
@@ -38,11 +38,10 @@ def load_job(
     """
     new_job = NewJob(
         source_name=checked.source.path.name,
-        fingerprint=fingerprint(checked.source.content_hash, options, instance_id),
+        fingerprint=fingerprint(checked.source.content_hash, options.connector, instance_id),
         columns=checked.source.columns,
         delimiter=checked.source.delimiter,
-        look_first=options.looks_first,
-        skip_if_present=options.skip_if_present,
+        options=options.of_job(),
         first=options.first,
         id=job_id,
         api_key_id=api_key_id,
@@ -51,7 +50,7 @@ def load_job(
 
     def load() -> None:
         findings = Findings()
-        refuse = partial(_refuse, findings)
+        refuse = partial(refuse_live, findings=findings)
         loader = Loader(engine, sealer, instance_id, new_job, refuse=refuse, waiting=waiting)
         try:
             _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), findings, on_rows)
@@ -62,10 +61,6 @@ def load_job(
             raise
 
     waiting.see_through(load)
-
-
-def _refuse(findings: Findings, planned: PlannedRow, holder_id: str) -> RefusedRow:
-    return refuse_live(planned, holder_id, findings)
 
 
 def _load_rows(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from worker.domain.rows import NO_WAYS, Problem, Ways
-from worker.domain.states import ItemState
+from worker.domain.states import Code, ItemState
+from worker.domain.words import with_advice
 from worker.intake import ResultRow, iter_result_lines, write_results
-from worker.store.jobs import find_item, get_job, iter_results
+from worker.store.jobs import find_stored_item, get_job, iter_results
 from worker.store.session import Engine
 
 PIECE_CHARACTERS = 64_000
@@ -82,7 +83,7 @@ def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
         state=item.state,
         outcome=item.outcome or "",
         code=item.code or "",
-        message=item.message or "",
+        message=with_advice(item.state, item.code, item.message),
         account_connector_id=_text(item.account_connector_id),
         attempts=str(item.attempts),
         authenticated=_yes_no(item.is_authenticated) if is_installed else "",
@@ -95,14 +96,14 @@ def _unloaded(engine: Engine, row: Any, ways: Ways) -> ResultRow:
     cells = tuple(row.cells)
     if row.problems is None:
         # Installed by an earlier job: its result stands.
-        item = find_item(engine, row.installed_job_id, row.installed_row_number)
+        item = find_stored_item(engine, row.installed_job_id, row.installed_row_number)
         if item is not None:
             return _result(item, cells)
         return ResultRow(cells, row.installed_job_id, str(row.installed_row_number), ItemState.INSTALLED)
     problems = [Problem(None, p["column"], p["reason"], way=p.get("way")) for p in row.problems]
     message = "; ".join(str(problem.told(ways)) for problem in problems)
     return ResultRow(
-        cells, row.job_id, str(row.row_number), REFUSED, code="refused_at_intake", message=message
+        cells, row.job_id, str(row.row_number), REFUSED, code=Code.REFUSED_AT_INTAKE, message=message
     )
 
 

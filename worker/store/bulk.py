@@ -1,12 +1,13 @@
-"""New rows: many at once (COPY on PostgreSQL, where it costs a tenth of as many INSERTs), or one that may be there."""
+"""Many rows at once (new ones by COPY on PostgreSQL, where it costs a tenth of as many INSERTs), or one that may be there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import JSON, Connection, Table, bindparam, column, func, insert
 from sqlalchemy.exc import DBAPIError
 
-from worker.store.losses import is_lost_session
+from worker.store.faults import is_lost_session
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -20,6 +21,36 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
         _copy(connection, table, rows)
     else:
         connection.execute(insert(table), list(rows))
+
+
+class UpdateOfMany:
+    """An update of many rows, each with values of its own: on PostgreSQL one statement, whose rows come as one parameter,
+    which is half of the work here.
+
+    `types`: of a row's values, by name. `make`: the statement, given a value of each name, as a parameter or as a column.
+    """
+
+    def __init__(self, types: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Any]) -> None:
+        rows = func.json_to_recordset(bindparam("rows", type_=JSON()))
+        columns = [column(name, kind) for name, kind in types.items()]
+        table = rows.table_valued(*columns, name="given").render_derived(with_types=True)
+        self._in_one = make(dict(table.c.items()))
+        # No parameter may be called as a column that is set.
+        self._row_by_row = make({name: bindparam(f"b_{name}", type_=kind) for name, kind in types.items()})
+
+    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        if connection.dialect.name == "postgresql":
+            as_json = [{name: _as_json(value) for name, value in row.items()} for row in rows]
+            connection.execute(self._in_one, {"rows": as_json})
+        else:
+            given = [{f"b_{name}": value for name, value in row.items()} for row in rows]
+            connection.execute(self._row_by_row, given)
+
+
+def _as_json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:

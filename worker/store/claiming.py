@@ -4,19 +4,34 @@ import enum
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Connection,
+    Engine,
+    Row,
+    String,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
 from worker.clock import Moment
+from worker.domain.options import JobOptions
 from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
+from worker.domain.steps import NOTHING, Notes
 from worker.store import due
+from worker.store.bulk import UpdateOfMany
 from worker.store.sealing import Sealer
 from worker.store.session import db_now, glancing, reading, writing
-from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, items, jobs
+from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, UtcDateTime, items, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +39,15 @@ class ClaimedItem:
     """An item in hand, with all that an attempt needs. Holds secrets: never log or store it.
 
     `secrets`: column -> value as in `Row`; None when the sealed data cannot be opened.
-    `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
+    `notes`: what earlier attempts have done and sent. `mark`: what the database has as sent since the claim, so that
+    nothing goes out which is not written there. `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
     so its process must take nothing else until it has settled.
     """
 
     id: int
     instance_id: str
     job_id: str
+    operation: str
     row_number: int
     claim_id: str
     account_id: str
@@ -39,15 +56,15 @@ class ClaimedItem:
     authentication_id: str | None
     description: str | None
     account: NewAccount | None
-    account_exists: bool
+    notes: Notes
     must_look: bool
     maybe_sent: bool
     attempts: int
     is_called_off: bool
-    look_first: bool
-    skip_if_present: bool
+    options: JobOptions
     secrets: Mapping[str, str] | None = field(repr=False)
     is_alone: bool = False
+    mark: str = NOTHING
 
 
 class Standing(enum.Enum):
@@ -73,62 +90,85 @@ def claim(
     count: int,
     claim_s: float,
     is_idle: bool,
+    mark: Callable[[ClaimedItem], str],
     moment: Callable[[], Moment],
 ) -> tuple[Moment, list[ClaimedItem]]:
     """Claim up to `count` due items for `claim_s` seconds of the database's clock, fair shares for each running job;
     and a `moment` before these seconds began.
 
     `is_idle`: the process holds nothing else. Only then is an item given that was held by workers that died,
-    and then it alone, so that the next death tells on nobody else. Never takes more than `count`, whatever is lost.
+    and then it alone, so that the next death tells on nobody else. `mark`: what is written of an item as sent, where no
+    earlier attempt has left a step there: `NOTHING`, or the step that goes out at once. Its items have no secrets yet.
+    Never takes more than `count`, whatever is lost.
     """
     claim_id = uuid.uuid4().hex  # of its own for every claim statement
     is_repeated = False
     claimed_at = moment()
 
-    def work(connection: Connection) -> list[Row[Any]]:
+    taken: list[tuple[ClaimedItem, bytes | None]] = []  # each with its sealed data
+
+    def work(connection: Connection) -> None:
         nonlocal is_repeated, claimed_at
         # A commit whose answer was lost: what it took must not wait for the claim to run out, beside a second take.
         if is_repeated and (held := due.list_held(connection, claim_id)):
-            return held
+            taken[:] = [one for one in taken if one[0].id in held]
+            return
         is_repeated = True
         claimed_at = moment()
+        taken.clear()
         now = db_now(connection)
         until = now + timedelta(seconds=claim_s)
-        if is_idle:
-            alone = due.lock_alone(connection, instance_id, now)
-            if alone:
-                return _hold(connection, alone, claim_id, until)
-        taken: list[Row[Any]] = []
+
+        def hold(rows: list[Row[Any]]) -> None:
+            claimed = [(_to_item(row, claim_id), row.sealed) for row in rows]
+            marked = [(replace(item, mark=item.notes.sent or mark(item)), sealed) for item, sealed in claimed]
+            _hold(connection, [item for item, _ in marked], until)
+            taken.extend(marked)
+
+        if is_idle and (alone := due.lock_alone(connection, instance_id, now)):
+            hold(alone)
+            return
         waiting = due.list_open_jobs(connection, instance_id, now)
         while waiting and (room := count - len(taken)):
             share = max(1, room // len(waiting))
             asked = waiting[:room]
-            rows = _hold(connection, due.lock_shares(connection, asked, share, now), claim_id, until)
-            taken += rows
+            rows = due.lock_shares(connection, asked, share, now)
+            hold(rows)
             given = Counter(row.job_id for row in rows)
             waiting = waiting[room:] + [job for job in asked if given[job.id] == share]
-        return taken
 
-    rows = writing(engine, work)
-    return claimed_at, [_to_item(row, claim_id, sealer) for row in rows]
+    writing(engine, work)
+    return claimed_at, [_open(item, sealed, sealer) for item, sealed in taken]
 
 
 # Made once: to make a statement anew costs more than to run it.
 _HOLD = (
     update(items)
     .where(items.c.id.in_(bindparam("held_ids", expanding=True)))
-    .values(state=ItemState.RUNNING, claim_id=bindparam("by_claim"), claim_until=bindparam("until"))
+    .values(
+        state=ItemState.RUNNING,
+        claim_id=bindparam("by_claim"),
+        claim_until=bindparam("until"),
+        sent=bindparam("mark"),
+    )
 )
 
 
-def _hold(connection: Connection, rows: list[Row[Any]], claim_id: str, until: datetime) -> list[Row[Any]]:
-    if rows:
-        held = {"held_ids": [row.id for row in rows], "by_claim": claim_id, "until": until}
-        connection.execute(_HOLD, held)
-    return rows
+def _hold(connection: Connection, claimed: Sequence[ClaimedItem], until: datetime) -> None:
+    by_mark: dict[str, list[ClaimedItem]] = {}
+    for item in claimed:
+        by_mark.setdefault(item.mark, []).append(item)
+    for mark, alike in by_mark.items():
+        held = {"held_ids": [item.id for item in alike], "by_claim": alike[0].claim_id}
+        connection.execute(_HOLD, held | {"until": until, "mark": mark})
 
 
-def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
+def _open(item: ClaimedItem, sealed: bytes | None, sealer: Sealer) -> ClaimedItem:
+    secrets = sealer.find(sealed, job_id=item.job_id, row_number=item.row_number)
+    return replace(item, secrets=secrets)
+
+
+def _to_item(row: Row[Any], claim_id: str) -> ClaimedItem:
     account = None
     if row.account_name is not None:
         account = NewAccount(row.account_name, row.account_description, row.account_timezone)
@@ -136,6 +176,7 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         id=row.id,
         instance_id=row.instance_id,
         job_id=row.job_id,
+        operation=row.operation,
         row_number=row.row_number,
         claim_id=claim_id,
         account_id=row.account_id,
@@ -144,27 +185,79 @@ def _to_item(row: Row[Any], claim_id: str, sealer: Sealer) -> ClaimedItem:
         authentication_id=row.authentication_id,
         description=row.description,
         account=account,
-        account_exists=row.account_exists,
+        notes=_read_notes(row),
         must_look=row.must_look,
         maybe_sent=row.maybe_sent,
         attempts=row.attempts,
         is_called_off=row.job_state == JobState.CANCELLED,
-        look_first=row.look_first,
-        skip_if_present=row.skip_if_present,
-        secrets=sealer.find(row.sealed, job_id=row.job_id, row_number=row.row_number),
+        options=due.read_options(row),
+        secrets=None,
         is_alone=row.deaths >= DEATHS_UNTIL_ALONE,
+    )
+
+
+# How notes are kept.
+NOTED: Mapping[str, Any] = {
+    "account_exists": Boolean(),
+    "account_created": Boolean(),
+    "steps_done": JSON(none_as_null=True),
+    "sent": String(),
+    "seen": JSON(none_as_null=True),
+    "account_connector_id": BigInteger(),
+}
+
+
+def write_notes(notes: Notes) -> dict[str, Any]:
+    """The values of the columns of `NOTED`."""
+    return {
+        "account_exists": notes.account_exists,
+        "account_created": notes.account_created,
+        "steps_done": list(notes.steps_done) or None,
+        "sent": notes.sent,
+        "seen": None if notes.highest_id is None else {"highest_id": notes.highest_id},
+        "account_connector_id": notes.account_connector_id,
+    }
+
+
+def set_noted(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of these columns. That the account exists is never taken back."""
+    kept = {name: or_(items.c[name], given[name]) for name in ("account_exists", "account_created")}
+    return {name: given[name] for name in NOTED} | kept
+
+
+def _read_notes(row: Row[Any]) -> Notes:
+    return Notes(
+        account_exists=row.account_exists,
+        account_created=row.account_created,
+        steps_done=tuple(row.steps_done or ()),
+        sent=None if row.sent == NOTHING else row.sent,
+        highest_id=(row.seen or {}).get("highest_id"),
+        account_connector_id=row.account_connector_id,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An item to be held on to. `account_exists`, `account_created`: what is done for good; written on the item,
-    never taken back.
-    """
+    """An item to be held on to, and what is noted of it."""
 
     item: ClaimedItem
-    account_exists: bool = False
-    account_created: bool = False
+    notes: Notes
+
+
+def _write_hold(hold: Hold, until: datetime) -> dict[str, Any]:
+    held = {"id": hold.item.id, "claim_id": hold.item.claim_id, "until": until}
+    # Of an item in hand it is always said what was sent of it, and be it nothing.
+    return held | write_notes(hold.notes) | {"sent": hold.notes.sent or NOTHING}
+
+
+def _make_prolonging(given: Mapping[str, Any]) -> Any:
+    mine = update(items).where(items.c.id == given["id"], items.c.claim_id == given["claim_id"])
+    return mine.values(claim_until=given["until"], **set_noted(given))
+
+
+_PROLONG = UpdateOfMany(
+    {"id": BigInteger(), "claim_id": String(), "until": UtcDateTime(), **NOTED}, _make_prolonging
+)
 
 
 def prolong(
@@ -190,16 +283,7 @@ def prolong(
         mine = [hold for hold in holds if _key(hold.item) in held]
         asked_at = moment()
         until = db_now(connection) + timedelta(seconds=claim_s)
-        by_change: dict[tuple[bool, bool], list[int]] = {}
-        for hold in mine:
-            by_change.setdefault((hold.account_exists, hold.account_created), []).append(hold.item.id)
-        for (exists, created), item_ids in by_change.items():
-            values: dict[str, Any] = {"claim_until": until}
-            if exists:
-                values["account_exists"] = True
-            if created:
-                values["account_created"] = True
-            connection.execute(update(items).where(items.c.id.in_(item_ids)).values(values))
+        _PROLONG.run(connection, [_write_hold(hold, until) for hold in mine])
         standings = _standings(connection, {hold.item.job_id for hold in mine})
         return asked_at, [
             standings[hold.item.job_id] if _key(hold.item) in held else Standing.LOST for hold in holds

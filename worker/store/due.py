@@ -19,6 +19,7 @@ from sqlalchemy import (
     true,
 )
 
+from worker.domain.options import IfPresent, JobOptions
 from worker.domain.states import JobState
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
@@ -31,6 +32,7 @@ from worker.store.tables import (
     jobs,
 )
 
+OPERATION = "install"  # the one that workers of this version know
 # The statements are made once, with places for these: to make one anew costs more than to run it.
 _NOW = bindparam("now", type_=UtcDateTime)
 _INSTANCE_ID = bindparam("instance_id", type_=String)
@@ -39,15 +41,19 @@ _JOB_IDS = bindparam("job_ids", expanding=True, type_=String)
 _AT_MOST = bindparam("at_most", type_=Integer)
 
 _IS_OF_JOB = items.c.job_id == jobs.c.id
-_IS_RUNNING = jobs.c.state == JobState.RUNNING
+# What a later version's jobs do to their rows is for its workers: this one would install them.
+_IS_KNOWN = jobs.c.operation == OPERATION
+_IS_RUNNING = and_(jobs.c.state == JobState.RUNNING, _IS_KNOWN)
 # After a cancel an item that may have been sent still gets its look.
-_IS_CALLED_OFF = and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None))
+_IS_CALLED_OFF = and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None), _IS_KNOWN)
 # The order in which the indexes hold them. The latest due first: retries and looks go before fresh rows.
 _LATEST_FIRST = (items.c.due_at.desc(), items.c.id)
 # An item is found with what its attempt must know of its job.
 _OF_JOB = (
     jobs.c.state.label("job_state"),
     jobs.c.instance_id,
+    jobs.c.operation,
+    jobs.c.options,
     jobs.c.look_first,
     jobs.c.skip_if_present,
 )
@@ -71,6 +77,11 @@ _COLUMNS = (
     items.c.account_description,
     items.c.account_timezone,
     items.c.account_exists,
+    items.c.account_created,
+    items.c.steps_done,
+    items.c.sent,
+    items.c.seen,
+    items.c.account_connector_id,
     items.c.must_look,
     items.c.maybe_sent,
     items.c.attempts,
@@ -139,6 +150,14 @@ _COUNTS_JOB_BY_JOB = [_make_count(*kind, is_job_by_job=True) for kind in _KINDS]
 _COUNTS = [_make_count(*kind, is_job_by_job=False) for kind in _KINDS]
 
 
+def read_options(row: Row[Any]) -> JobOptions:
+    """`row`: of an item with its job. A job of the version before has no options, but two columns that said the same."""
+    if row.options is not None:
+        return JobOptions.from_json(row.options)
+    if_present = IfPresent.SKIP if row.skip_if_present else IfPresent.INSTALL
+    return JobOptions(look_first=row.look_first, if_present=if_present)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenJob:
     """A job with due items. `is_called_off`: it was cancelled, and only its looks are due."""
@@ -159,10 +178,10 @@ def lock_alone(connection: Connection, instance_id: str, now: datetime) -> list[
     return [] if item_id is None else list(connection.execute(_WHOLE, {"item_id": item_id}))
 
 
-def list_held(connection: Connection, claim_id: str) -> list[Row[Any]]:
+def list_held(connection: Connection, claim_id: str) -> set[int]:
     """The items that are held under this claim already; found among those in hand, which are few."""
-    whole = select(items, *_OF_JOB).join(jobs, _IS_OF_JOB)
-    return list(connection.execute(whole.where(IS_RUNNING, items.c.claim_id == claim_id)))
+    held = select(items.c.id).where(IS_RUNNING, items.c.claim_id == claim_id)
+    return set(connection.execute(held).scalars())
 
 
 def lock_shares(

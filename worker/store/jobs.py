@@ -1,7 +1,7 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import partial
 from heapq import merge
@@ -9,15 +9,24 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select, update
 
+from worker.domain.options import JobOptions
+from worker.domain.pace import NextStep
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
-from worker.store.new_rows import HELD_UNTIL
+from worker.domain.wording import counted
+from worker.domain.words import BEING_WRITTEN, PAUSES, job_state_and_why
+from worker.store.due import read_options
+from worker.store.endings import pause, rest
+from worker.store.instances import find_seen_ago_s
 from worker.store.session import db_now, reading, writing
-from worker.store.settling import pause
 from worker.store.tables import (
+    HELD_UNTIL,
     IS_FAILED,
     IS_FORGOTTEN,
     IS_QUEUED,
+    IS_RUNNING,
+    api_keys,
+    instances,
     is_in_hand_of,
     items,
     job_connectors,
@@ -25,7 +34,6 @@ from worker.store.tables import (
     jobs,
     unloaded_rows,
 )
-from worker.store.working import resting, working
 
 PAGE = 1_000
 RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
@@ -36,12 +44,14 @@ class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
     `to_authorise`: installed rows whose customers have still to authorise. `warning_count`: of all rows (`list_warnings`).
-    `api_key_id`: of the API key that handed it in; None: a command did. `worked_s`: how long it worked before the stretch
+    `handed_in_by`: the name of the API key that did; None: a command did. `worked_s`: how long it worked before the stretch
     that began at `working_since`; None: it rests.
     """
 
     id: str
     instance_id: str
+    api_host: str
+    operation: str
     state: JobState
     pause_reason: PauseReason | None
     source_name: str
@@ -58,16 +68,58 @@ class JobStatus:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    api_key_id: str | None = None
+    handed_in_by: str | None = None
     warning_count: int = 0
     to_authorise: int = 0
     worked_s: float = 0.0
     working_since: datetime | None = None
+    options: JobOptions = field(default_factory=JobOptions)
 
     def worked_for_s(self, now: datetime) -> float:
         """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
         stretch_s = 0.0 if self.working_since is None else (now - self.working_since).total_seconds()
         return self.worked_s + max(0.0, stretch_s)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is cancelled, and some of its rows are not final yet."""
+        return self.state is JobState.CANCELLED and self.finished_at is None
+
+    @property
+    def can_be_retried(self) -> bool:
+        """Whether rows of it may be tried again now."""
+        return self.state is not JobState.LOADING and not self.is_ending
+
+    @property
+    def state_in_words(self) -> str:
+        """`running`, `paused (somebody paused it)`."""
+        return job_state_and_why(self.state, self.pause_reason, is_ending=self.is_ending)
+
+    @property
+    def done_in_words(self) -> str:
+        """`10 of 40 rows done`. While its rows are still being written nobody knows how many there will be."""
+        if self.state is JobState.LOADING:
+            return BEING_WRITTEN
+        return f"{self.final:,} of {counted(self.total, 'row')} done"
+
+    @property
+    def named(self) -> str:
+        """`job 261121-abc of accounts.csv, 10 of 40 rows done`."""
+        return f"job {self.id} of {self.source_name}, {self.done_in_words}"
+
+    def cannot_be(self, deed: str) -> str:
+        """Why this is not done to it: `Job 261121-abc cannot be paused: it is completed.`"""
+        return f"Job {self.id} cannot be {deed}: it is {self.state_in_words}."
+
+    @property
+    def pause_message(self) -> str | None:
+        """Why it is paused; None where it is not."""
+        return PAUSES[self.pause_reason].title if self.pause_reason else None
+
+    @property
+    def pause_advice(self) -> str | None:
+        """What to do then."""
+        return PAUSES[self.pause_reason].advice if self.pause_reason else None
 
     @property
     def final(self) -> int:
@@ -83,64 +135,62 @@ class JobStatus:
         return max(0, self.tried - self.installed - self.failed)
 
 
+# Whole rows of `jobs`, with what else a `JobStatus` has.
+JOBS = (
+    select(
+        jobs, instances.c.api_host, func.coalesce(api_keys.c.name, jobs.c.api_key_id).label("handed_in_by")
+    )
+    .join(instances)
+    .outerjoin(api_keys, api_keys.c.id == jobs.c.api_key_id)
+)
+
+
 def get_job(engine: Engine, job_id: str) -> JobStatus:
     """Raises: NoResultFound."""
     with reading(engine) as connection:
-        return to_status(connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
+        return to_status(connection.execute(JOBS.where(jobs.c.id == job_id)).one())
 
 
 def list_unfinished_jobs(engine: Engine, instance_id: str | None = None) -> list[JobStatus]:
     """Jobs that are loading, running or paused, the newest first; of one instance, or of all."""
     states = [JobState.LOADING, JobState.RUNNING, JobState.PAUSED]
-    unfinished = select(jobs).where(jobs.c.state.in_(states), not_(IS_FORGOTTEN))
+    unfinished = JOBS.where(jobs.c.state.in_(states), not_(IS_FORGOTTEN))
     if instance_id:
         unfinished = unfinished.where(jobs.c.instance_id == instance_id)
     with reading(engine) as connection:
         return [to_status(row) for row in connection.execute(unfinished.order_by(jobs.c.created_at.desc()))]
 
 
-def find_unfinished_job(engine: Engine, instance_id: str, fingerprint: str) -> JobStatus | None:
-    """The running or paused job of the same content, options and instance."""
-    mine = (
-        select(jobs)
-        .where(
-            jobs.c.instance_id == instance_id,
-            jobs.c.fingerprint == fingerprint,
-            jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
-        )
-        .order_by(jobs.c.created_at.desc())
-    )
+def find_unfinished_jobs(
+    engine: Engine, instance_id: str, fingerprints: Sequence[str]
+) -> list[tuple[JobStatus, str, JobOptions | None]]:
+    """The running and paused jobs of this instance with one of these fingerprints, the newest first, each with the one it
+    has and with its options; None: it was loaded by the version before, which kept them in the fingerprint."""
+    mine = JOBS.where(
+        jobs.c.instance_id == instance_id,
+        jobs.c.fingerprint.in_(fingerprints),
+        jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]),
+    ).order_by(jobs.c.created_at.desc())
     with reading(engine) as connection:
-        row = connection.execute(mine).first()
-    return to_status(row) if row else None
+        rows = connection.execute(mine).all()
+    return [
+        (to_status(row), row.fingerprint, None if row.options is None else JobOptions.from_json(row.options))
+        for row in rows
+    ]
 
 
 def to_status(row: Row[Any]) -> JobStatus:
-    """`row`: a whole one of `jobs`."""
+    """`row`: of `JOBS`."""
+    found = {each.name: row._mapping[each.name] for each in fields(JobStatus)}
+    reason = row.pause_reason
     return JobStatus(
-        id=row.id,
-        instance_id=row.instance_id,
-        state=JobState(row.state),
-        pause_reason=PauseReason(row.pause_reason) if row.pause_reason else None,
-        source_name=row.source_name,
-        columns=tuple(row.columns),
-        delimiter=row.delimiter,
-        total=row.total,
-        held=row.held,
-        installed=row.installed,
-        failed=row.failed,
-        cancelled=row.cancelled,
-        tried=row.tried,
-        refused=row.refused,
-        skipped=row.skipped,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        api_key_id=row.api_key_id,
-        warning_count=row.warning_count,
-        to_authorise=row.to_authorise,
-        worked_s=row.worked_s,
-        working_since=row.working_since,
+        **found
+        | {
+            "state": JobState(row.state),
+            "pause_reason": PauseReason(reason) if reason else None,
+            "columns": tuple(row.columns),
+            "options": read_options(row),
+        }
     )
 
 
@@ -202,7 +252,8 @@ def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
             "pause_reason": None,
             "failed_at_start": jobs.c.failed,
             "tried_at_start": jobs.c.tried,
-            **working(db_now(connection)),
+            "ruled_at_start": jobs.c.ruled,
+            "working_since": db_now(connection),
         }
         if not _change_paused(connection, job_id, running):
             return False
@@ -255,12 +306,8 @@ def cancel_job(engine: Engine, job_id: str) -> bool:
     """Cancel it if it is running or paused; whether it was. Its queued items follow in pieces (`cancel_queued`)."""
 
     def work(connection: Connection) -> bool:
-        statement = (
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]))
-            .values(state=JobState.CANCELLED, pause_reason=None, held=0, **resting(db_now(connection)))
-        )
-        return bool(connection.execute(statement).rowcount)
+        over = {"state": JobState.CANCELLED, "pause_reason": None, "held": 0}
+        return rest(connection, job_id, [JobState.RUNNING, JobState.PAUSED], over)
 
     return _once(engine, work, job_id, JobState.CANCELLED)
 
@@ -316,8 +363,48 @@ def _iter_pages(engine: Engine, table: Any, job_id: str, *conditions: Any) -> It
         after = rows[-1].row_number
 
 
-def find_item(engine: Engine, job_id: str, row_number: int) -> Row[Any] | None:
+def find_stored_item(engine: Engine, job_id: str, row_number: int) -> Row[Any] | None:
     """The whole row of one item; None where its job is gone."""
     with reading(engine) as connection:
         mine = select(items).where(items.c.job_id == job_id, items.c.row_number == row_number)
         return connection.execute(mine).first()
+
+
+def find_next_step(engine: Engine, job: JobStatus, *, workers_began_ago_s: float | None = None) -> NextStep:
+    """`workers_began_ago_s`: as in `NextStep`."""
+    with reading(engine) as connection:
+        now = db_now(connection)
+        claims = select(func.count(), func.max(items.c.claim_until)).where(is_in_hand_of(job.id))
+        in_hand, last_claim = connection.execute(claims).one()
+        working = connection.execute(select(items.c.id).where(IS_RUNNING).limit(1)).first()
+        gate = select(instances.c.gate_until).where(instances.c.id == job.instance_id)
+        step = NextStep(
+            in_hand,
+            _until(last_claim, now),
+            _until(_next_due(connection, job.id), now),
+            max(0.0, _until(connection.execute(gate).scalar(), now) or 0.0),
+            working is not None,
+            _until(_last_due(connection, job.id), now),
+            workers_began_ago_s=workers_began_ago_s,
+        )
+    is_untaken = step.due_in_s is not None and step.due_in_s <= 0 and not step.is_anybody_working
+    return replace(step, seen_ago_s=find_seen_ago_s(engine, job.instance_id)) if is_untaken else step
+
+
+def _next_due(connection: Connection, job_id: str) -> datetime | None:
+    waiting = select(items.c.due_at).where(items.c.job_id == job_id, IS_QUEUED)
+    # In the order of its index, read from the other end: those that are held back come last.
+    first = connection.execute(waiting.order_by(items.c.due_at, items.c.id.desc()).limit(1)).scalar()
+    return None if first == HELD_UNTIL else first
+
+
+def _last_due(connection: Connection, job_id: str) -> datetime | None:
+    waiting = select(items.c.due_at).where(items.c.job_id == job_id, IS_QUEUED, items.c.due_at < HELD_UNTIL)
+    last: datetime | None = connection.execute(
+        waiting.order_by(items.c.due_at.desc(), items.c.id).limit(1)
+    ).scalar()
+    return last
+
+
+def _until(at: datetime | None, now: datetime) -> float | None:
+    return None if at is None else (at - now).total_seconds()

@@ -1,49 +1,106 @@
 """Lists for people and programs: the jobs of a database, the items of one job, the attempts of one item."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, false, func, not_, null, or_, select
+from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator
+from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState
+from worker.domain.words import advice, item_state
 from worker.store.connectors import waits_for_customer
-from worker.store.jobs import JobStatus, list_unfinished_jobs, to_status
+from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
-from worker.store.tables import IS_FAILED, IS_FORGOTTEN, attempts, instances, items, jobs
+from worker.store.tables import HELD_UNTIL, IS_FAILED, IS_FORGOTTEN, IS_QUEUED, attempts, items, jobs
 
 PAGE = 1_000
 ALL_ROW_NUMBERS = 1_000_000_000
 MOST_SEARCHED = 100_000  # row numbers in one search for what few rows have: less than a second
 JobCounter = Literal["failed", "to_authorise"]
 _ENDED = (JobState.COMPLETED, JobState.CANCELLED)
-# What an item is and how it stands; nothing that is sealed, and none of the file's cells.
+
+
+class Item(BaseModel):
+    """A row that was accepted, and how it stands."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    row: int
+    account_id: str
+    name: str
+    reference: str | None = Field(description="Your own key: what the row has in the column `reference`.")
+    state: ItemState
+    outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
+    code: str | None = Field(description="Why it failed or waits; stable.")
+    message: str | None
+    http_status: int | None
+    can_retry_help: bool | None
+    reason: str | None = Field(description="Failed: the key of its reason, as in `failures`.")
+    attempts: int
+    tried: bool = Field(description="Whether an attempt at it has ended.")
+    steps_done: list[str] = Field(description="What is known to be done: account, connector.")
+    sent: str | None = Field(description="The step whose call may have gone out and was not answered.")
+    must_look: bool = Field(description="Whether its account is looked into before anything is sent again.")
+    due_at: datetime | None = Field(
+        description="When it is tried next; null: it is final, in hand or held back."
+    )
+    account_connector_id: int | None
+    is_authenticated: bool | None = Field(
+        description="Installed; false: its customer has still to authorise it, or its credential is still to be given at Cyclr."
+    )
+    to_authorise: bool = Field(description="Whether its customer has still to authorise it.")
+    differs: list[str] | None = Field(description="What was there already and differs from the row.")
+    account_created: bool
+    settled_at: datetime | None
+
+    @field_validator("steps_done", mode="before")
+    @classmethod
+    def _none_done(cls, value: list[str] | None) -> list[str]:
+        return value or []
+
+    @computed_field(description="What to do about it; null: nothing.")  # type: ignore[prop-decorator]
+    @property
+    def advice(self) -> str | None:
+        return advice(self.state, self.code)
+
+    @property
+    def state_in_words(self) -> tuple[str, str]:
+        """As the style sheet knows it, and for people."""
+        return item_state(self.state, tried=self.tried, is_held=self.is_held, to_authorise=self.to_authorise)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is held back."""
+        return self.state is ItemState.QUEUED and self.due_at is None
+
+
+class AttemptMade(BaseModel):
+    """One try at an item. `verdict`: what it led to."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    started_at: datetime
+    took_s: float
+    call: str
+    http_status: int | None
+    verdict: str
+    code: str | None
+    reason: str | None
+
+
+# What an `Item` is made of, beside what depends on its job; nothing that is sealed, and none of the file's cells.
 _SHOWN = (
-    items.c.row_number,
-    items.c.account_id,
-    items.c.name,
-    items.c.state,
-    items.c.outcome,
-    items.c.code,
-    items.c.message,
-    items.c.http_status,
-    items.c.can_retry_help,
-    items.c.reason,
-    items.c.attempts,
-    items.c.tried,
-    items.c.due_at,
-    items.c.must_look,
-    items.c.account_connector_id,
-    items.c.is_authenticated,
-    items.c.differs,
-    items.c.account_created,
-    items.c.settled_at,
+    items.c.row_number.label("row"),
+    *(items.c[name] for name in Item.model_fields if name in items.c and name != "due_at"),
+    case((and_(IS_QUEUED, items.c.due_at < HELD_UNTIL), items.c.due_at)).label("due_at"),
 )
 
 
 def list_jobs(engine: Engine, *, ended: int) -> list[JobStatus]:
     """All unfinished jobs, then the last so many of those that have ended; the newest first in both."""
-    last = select(jobs).where(jobs.c.state.in_(_ENDED)).order_by(jobs.c.created_at.desc()).limit(ended)
+    last = JOBS.where(jobs.c.state.in_(_ENDED)).order_by(jobs.c.created_at.desc()).limit(ended)
     unfinished = list_unfinished_jobs(engine)
     with reading(engine) as connection:
         return [*unfinished, *map(to_status, connection.execute(last))]
@@ -51,14 +108,8 @@ def list_jobs(engine: Engine, *, ended: int) -> list[JobStatus]:
 
 def find_job(engine: Engine, job_id: str) -> JobStatus | None:
     with reading(engine) as connection:
-        row = connection.execute(select(jobs).where(jobs.c.id == job_id, not_(IS_FORGOTTEN))).first()
+        row = connection.execute(JOBS.where(jobs.c.id == job_id, not_(IS_FORGOTTEN))).first()
     return to_status(row) if row else None
-
-
-def list_api_hosts(engine: Engine) -> dict[str, str]:
-    """Instance id -> the host of its API."""
-    with reading(engine) as connection:
-        return {row.id: row.api_host for row in connection.execute(select(instances))}
 
 
 def list_job_page(
@@ -74,7 +125,7 @@ def list_job_page(
 
     `has`: only jobs with rows that this counter counts. `before`: the id of the last job of the page before this one.
     """
-    wanted = select(jobs).where(not_(IS_FORGOTTEN))
+    wanted = JOBS.where(not_(IS_FORGOTTEN))
     if states:
         wanted = wanted.where(jobs.c.state.in_(states))
     if has is not None:
@@ -114,15 +165,20 @@ def list_items(
     after: int = 0,
     limit: int = PAGE,
     reference_at: int | None = None,
-) -> Sequence[Row[Any]]:
+) -> list[Item]:
     """So many of the job's items, in the order of the file. `after`: the last row number of the page before this one.
 
     `reference_at`: the position of the column `reference` in the job's file; None: nobody asks for it, or there is none.
-    Each says with `to_authorise` whether its customer has still to authorise.
     """
     with reading(engine) as connection:
         page = _items(connection, job_id, wanted, reference_at).where(items.c.row_number > after)
-        return connection.execute(page.order_by(items.c.row_number).limit(limit)).all()
+        return _to_items(connection.execute(page.order_by(items.c.row_number).limit(limit)))
+
+
+def find_item(engine: Engine, job_id: str, row: int, *, reference_at: int | None = None) -> Item | None:
+    """The item of this row; None where the row is no item. `reference_at`: as in `list_items`."""
+    found = list_items(engine, job_id, ItemFilter(), after=row - 1, limit=1, reference_at=reference_at)
+    return found[0] if found and found[0].row == row else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +196,7 @@ class SearchedItems:
     where there may be more behind it; None: that was all.
     """
 
-    rows: Sequence[Row[Any]]
+    rows: list[Item]
     searched_to: int | None
 
 
@@ -174,10 +230,10 @@ def search_items(
     others = select(number).where(items.c.job_id == job_id, beyond).limit(1)
     with reading(engine) as connection:
         matching = _items(connection, job_id, wanted).where(within, *_begin(begins))
-        rows = connection.execute(matching.order_by(order).limit(limit + 1)).all()
+        rows = _to_items(connection.execute(matching.order_by(order).limit(limit + 1)))
         is_all = len(rows) <= limit and connection.execute(others).first() is None
     shown = rows[:limit]
-    searched_to = shown[-1].row_number if len(rows) > limit else edge
+    searched_to = shown[-1].row if len(rows) > limit else edge
     return SearchedItems(shown if before is None else shown[::-1], None if is_all else searched_to)
 
 
@@ -191,22 +247,18 @@ def _begin(begins: Beginnings) -> Iterator[Any]:
 def iter_items(
     engine: Engine,
     job_id: str,
+    wanted: ItemFilter,
     *,
-    state: str | None = None,
-    codes: Sequence[str] = (),
-    account_id: str | None = None,
-    reason: str | None = None,
     reference_at: int | None = None,
-) -> Iterator[Row[Any]]:
+) -> Iterator[Item]:
     """The job's items in the order of the file, page by page: memory does not grow with the job."""
-    wanted = ItemFilter(state=state, codes=codes, account_id=account_id, reason=reason)
     after = 0
     while True:
         rows = list_items(engine, job_id, wanted, after=after, reference_at=reference_at)
         yield from rows
         if len(rows) < PAGE:
             return
-        after = rows[-1].row_number
+        after = rows[-1].row
 
 
 def _items(
@@ -233,7 +285,11 @@ def _items(
     return found
 
 
-def list_attempts(engine: Engine, job_id: str, row_number: int) -> Sequence[Row[Any]]:
+def _to_items(rows: Iterable[Any]) -> list[Item]:
+    return [Item.model_validate(row) for row in rows]
+
+
+def list_attempts(engine: Engine, job_id: str, row_number: int) -> list[AttemptMade]:
     """The attempts at one item whose end was written down, in their order. Bounded by the attempts an item may cost."""
     mine = (
         select(attempts)
@@ -242,4 +298,4 @@ def list_attempts(engine: Engine, job_id: str, row_number: int) -> Sequence[Row[
         .order_by(attempts.c.id)
     )
     with reading(engine) as connection:
-        return connection.execute(mine).all()
+        return [AttemptMade.model_validate(row) for row in connection.execute(mine)]

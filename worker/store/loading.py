@@ -4,8 +4,8 @@ import os
 import secrets as randomness
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -29,19 +29,21 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from worker.clock import Clock
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
+from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Warning_
 from worker.domain.states import ItemState, JobState
+from worker.domain.targets import KnownTarget
 from worker.store.abandoned import delete_load
 from worker.store.bulk import insert_rows
-from worker.store.losses import LOCK_TIMED_OUT, find_sqlstate
+from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
 from worker.store.meeting import MustGiveWay, Waiting, find_met
-from worker.store.new_rows import HELD_UNTIL, new_item, new_unloaded_row, new_warning, storable
+from worker.store.new_rows import new_item, new_unloaded_row, new_warning, storable
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
 from worker.store.session import Locked, db_now, reading, waiting_only, writing
 from worker.store.tables import (
+    HELD_UNTIL,
     IS_FORGOTTEN,
-    instances,
     items,
     job_connectors,
     job_warnings,
@@ -67,7 +69,7 @@ KEYS_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a job is before its rows. `fingerprint`: of content, options and instance; `first`: hold back all but so many.
+    """What a job is before its rows. `fingerprint`: of content, connector and instance; `first`: hold back all but so many.
 
     `delimiter`: between the cells of the file. `id`: from `new_job_id`; None makes one. `api_key_id`: of the API key
     that hands it in; None: a command does.
@@ -76,23 +78,11 @@ class NewJob:
     source_name: str
     fingerprint: str
     columns: Sequence[str]
-    look_first: bool
-    skip_if_present: bool
+    options: JobOptions = field(default_factory=JobOptions)
     first: int | None = None
     id: str | None = None
     delimiter: str = ","
     api_key_id: str | None = None
-
-
-def ensure_instance(engine: Engine, instance_id: str, api_host: str) -> None:
-    """The instance has its row. Safe to repeat."""
-
-    with reading(engine) as connection:
-        if connection.execute(select(instances.c.id).where(instances.c.id == instance_id)).first():
-            return
-    new = insert(instances).values(id=instance_id, api_host=api_host)
-    with suppress(IntegrityError):  # another process was first
-        writing(engine, lambda connection: connection.execute(new))
 
 
 def _begun_at(connection: Connection, job_id: str, fingerprint: str) -> datetime | None:
@@ -176,8 +166,10 @@ class Loader:
                     fingerprint=job.fingerprint,
                     columns=list(job.columns),
                     delimiter=job.delimiter,
-                    look_first=job.look_first,
-                    skip_if_present=job.skip_if_present,
+                    options=job.options.to_json(),
+                    # For workers of the version before, which know no more.
+                    look_first=job.options.looks_first,
+                    skip_if_present=job.options.if_present is IfPresent.SKIP,
                     created_at=now,
                     loader_seen_at=now,
                     loader=f"process {os.getpid()} on {socket.gethostname()}",
@@ -389,30 +381,18 @@ def _is_of_live_targets(error: Any) -> bool:
     return constraint == LIVE_TARGETS or str(error) == "UNIQUE constraint failed: items.target"
 
 
-@dataclass(frozen=True, slots=True)
-class TargetRecord:
-    """What our database knows of a target. `live`: queued or running in that job; `tried`: it may have been sent before.
-
-    `job_id` empty: that job is deleted.
-    """
-
-    state: Literal["live", "installed", "tried"]
-    job_id: str
-    row_number: int
-
-
-def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, TargetRecord]:
+def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, KnownTarget]:
     """The targets among these that some job holds or held. Where several did: live before installed before tried.
 
     A job that is still loading counts for nothing: it may yet come to nothing. A load that comes upon its rows waits.
     """
-    found: dict[str, TargetRecord] = {}
+    found: dict[str, KnownTarget] = {}
     rank = {"live": 0, "installed": 1, "tried": 2}
     with reading(engine) as connection:
         for record in _iter_records(connection, targets):
             known = found.get(record.target)
             if known is None or rank[record.state] <= rank[known.state]:
-                found[record.target] = TargetRecord(record.state, record.job_id, record.row_number)
+                found[record.target] = KnownTarget(record.state, record.job_id, record.row_number)
     return found
 
 

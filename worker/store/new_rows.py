@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from worker.domain.failures import ToldFailure
@@ -10,7 +10,6 @@ from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warn
 from worker.domain.states import ItemState
 from worker.store.sealing import Sealer
 
-HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # due_at of an item that `--first` holds back
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, and no database half a character
 
 

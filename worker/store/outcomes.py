@@ -1,142 +1,32 @@
-"""What a verdict makes of its item: one update for each kind of verdict."""
+"""What a verdict makes of its item: one update for each kind of verdict, and what is noted in each of them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Connection,
-    Integer,
-    String,
-    Text,
-    bindparam,
-    column,
-    func,
-    or_,
-    update,
-)
+from sqlalchemy import JSON, BigInteger, Boolean, Connection, Integer, String, Text, or_, update
 
 from worker.domain.states import ItemState
+from worker.domain.steps import Notes
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
-from worker.store.claiming import ClaimedItem
+from worker.domain.words import CANCELLED_ABSENT
+from worker.store.bulk import UpdateOfMany
+from worker.store.claiming import NOTED, ClaimedItem, set_noted, write_notes
 from worker.store.tables import UtcDateTime, items
 from worker.store.tallies import Failure
 
-_BACK_IN_THE_QUEUE = {"state": ItemState.QUEUED, "claim_id": None, "claim_until": None}
-_OVER = {"claim_id": None, "claim_until": None, "tried": True, "attempts": items.c.attempts + 1}
-
 
 def write_items(
-    connection: Connection, verdicts: Sequence[tuple[ClaimedItem, Verdict]], now: datetime
+    connection: Connection, endings: Sequence[tuple[ClaimedItem, Verdict, Notes]], now: datetime
 ) -> None:
-    """Write down these verdicts, where the claim in hand still holds. `now`: on the database's clock."""
-    is_postgres = connection.dialect.name == "postgresql"
-    for kind in _IN_ONE_STATEMENT:
-        rows = [_to_values(item, verdict, now) for item, verdict in verdicts if isinstance(verdict, kind)]
-        if rows and is_postgres:
-            connection.execute(_IN_ONE_STATEMENT[kind], {"rows": [_as_json(row) for row in rows]})
-        elif rows:
-            connection.execute(_ROW_BY_ROW[kind], rows)
-
-
-# What a row of values holds.
-_VALUES: dict[str, Any] = {
-    "b_id": BigInteger(),
-    "b_claim_id": String(),
-    "b_now": UtcDateTime(),
-    "b_due_at": UtcDateTime(),
-    "b_cost": Integer(),
-    "b_code": String(),
-    "b_message": Text(),
-    "b_http_status": Integer(),
-    "b_maybe_sent": Boolean(),
-    "b_must_look": Boolean(),
-    "b_can_retry_help": Boolean(),
-    "b_reason": String(),
-    "b_outcome": String(),
-    "b_account_connector_id": BigInteger(),
-    "b_is_authenticated": Boolean(),
-    "b_differs": JSON(),
-}
-
-
-def _as_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-
-
-# The claim's id stands in every statement too: whatever came before, a lost claim changes nothing.
-def _make_statements(given: Mapping[str, Any]) -> dict[type, Any]:
-    """Verdict -> its update of items. `given`: the values of a row, as parameters or as columns."""
-    is_held = (items.c.id == given["b_id"], items.c.claim_id == given["b_claim_id"])
-    return {
-        Released: update(items).where(*is_held).values(**_BACK_IN_THE_QUEUE),
-        RetryAt: update(items)
-        .where(*is_held)
-        .values(
-            **_BACK_IN_THE_QUEUE,
-            due_at=given["b_due_at"],
-            tried=True,
-            attempts=items.c.attempts + given["b_cost"],
-            code=given["b_code"],
-            message=given["b_message"],
-            http_status=given["b_http_status"],
-        ),
-        LookFirst: update(items)
-        .where(*is_held)
-        .values(
-            **_BACK_IN_THE_QUEUE,
-            due_at=given["b_due_at"],
-            tried=True,
-            attempts=items.c.attempts + given["b_cost"],
-            code=given["b_code"],
-            message=given["b_message"],
-            http_status=given["b_http_status"],
-            must_look=True,
-            maybe_sent=or_(items.c.maybe_sent, given["b_maybe_sent"]),
-        ),
-        Installed: update(items)
-        .where(*is_held)
-        .values(
-            **_OVER,
-            state=ItemState.INSTALLED,
-            sealed=None,  # no secret of an installed item stays in the database
-            must_look=False,
-            outcome=given["b_outcome"],
-            code=given["b_code"],
-            message=given["b_message"],
-            http_status=given["b_http_status"],
-            account_connector_id=given["b_account_connector_id"],
-            is_authenticated=given["b_is_authenticated"],
-            differs=given["b_differs"],
-            settled_at=given["b_now"],
-        ),
-        GiveUp: update(items)
-        .where(*is_held)
-        .values(
-            **_OVER,
-            state=ItemState.FAILED,
-            must_look=given["b_must_look"],
-            code=given["b_code"],
-            message=given["b_message"],
-            http_status=given["b_http_status"],
-            can_retry_help=given["b_can_retry_help"],
-            reason=given["b_reason"],
-            settled_at=given["b_now"],
-        ),
-        CalledOff: update(items)
-        .where(*is_held)
-        .values(
-            **_OVER,
-            state=ItemState.CANCELLED,
-            must_look=False,
-            code=None,
-            message="cancelled; a look found nothing installed",
-            settled_at=given["b_now"],
-        ),
-    }
+    """Write down these verdicts with their notes, where the claim in hand still holds. `now`: on the database's clock."""
+    for kind, statement in _UPDATES.items():
+        rows = [
+            {"id": item.id, "claim_id": item.claim_id} | write_notes(notes) | _to_values(item, verdict, now)
+            for item, verdict, notes in endings
+            if isinstance(verdict, kind)
+        ]
+        statement.run(connection, rows)
 
 
 def to_failure(item: ClaimedItem, verdict: GiveUp) -> Failure:
@@ -151,56 +41,99 @@ def to_failure(item: ClaimedItem, verdict: GiveUp) -> Failure:
     )
 
 
-def _as_a_table() -> Mapping[str, Any]:
-    columns = [column(name, kind) for name, kind in _VALUES.items()]
-    rows = func.json_to_recordset(bindparam("rows", type_=JSON()))
-    table = rows.table_valued(*columns, name="settled").render_derived(with_types=True)
-    return dict(table.c.items())
+_BACK_IN_THE_QUEUE = {"state": ItemState.QUEUED, "claim_id": None, "claim_until": None}
+_OVER = {"claim_id": None, "claim_until": None, "tried": True, "attempts": items.c.attempts + 1}
+_WHY = {"code": String(), "message": Text(), "http_status": Integer()}
+_LATER = {"due_at": UtcDateTime(), "cost": Integer(), **_WHY}
+_ENDED = {"settled_at": UtcDateTime()}
 
 
-_ROW_BY_ROW = _make_statements({name: bindparam(name, type_=kind) for name, kind in _VALUES.items()})
-# On PostgreSQL a group is one statement, whose rows come as one parameter: half of the work here.
-_IN_ONE_STATEMENT = _make_statements(_as_a_table())
+def _update_for(types: Mapping[str, Any], **always: Any) -> UpdateOfMany:
+    """Sets what `types` names to what each row has, and the rest to the same for all rows."""
+
+    def make(given: Mapping[str, Any]) -> Any:
+        # The claim's id stands in every statement too: whatever came before, a lost claim changes nothing.
+        mine = update(items).where(items.c.id == given["id"], items.c.claim_id == given["claim_id"])
+        set_to = set_noted(given) | {name: given[name] for name in types if name != "cost"}
+        if "cost" in types:
+            set_to["attempts"] = items.c.attempts + given["cost"]
+        if "maybe_sent" in types:
+            set_to["maybe_sent"] = or_(items.c.maybe_sent, given["maybe_sent"])
+        return mine.values(**always, **set_to)
+
+    return UpdateOfMany({"id": BigInteger(), "claim_id": String(), **NOTED, **types}, make)
+
+
+_UPDATES: dict[type, UpdateOfMany] = {
+    Released: _update_for({}, **_BACK_IN_THE_QUEUE),
+    RetryAt: _update_for(_LATER, **_BACK_IN_THE_QUEUE, tried=True),
+    LookFirst: _update_for(
+        _LATER | {"maybe_sent": Boolean()}, **_BACK_IN_THE_QUEUE, tried=True, must_look=True
+    ),
+    Installed: _update_for(
+        _WHY
+        | _ENDED
+        | {
+            "outcome": String(),
+            "is_authenticated": Boolean(),
+            "is_ours": Boolean(),
+            "differs": JSON(none_as_null=True),
+        },
+        **_OVER,
+        state=ItemState.INSTALLED,
+        sealed=None,  # no secret of an installed item stays in the database
+        must_look=False,
+    ),
+    GiveUp: _update_for(
+        _WHY | _ENDED | {"must_look": Boolean(), "can_retry_help": Boolean(), "reason": String()},
+        **_OVER,
+        state=ItemState.FAILED,
+    ),
+    CalledOff: _update_for(
+        _ENDED,
+        **_OVER,
+        state=ItemState.CANCELLED,
+        must_look=False,
+        code=None,
+        message=CANCELLED_ABSENT,
+    ),
+}
 
 
 def _to_values(item: ClaimedItem, verdict: Verdict, now: datetime) -> dict[str, Any]:
-    held = {"b_id": item.id, "b_claim_id": item.claim_id}
     match verdict:
         case RetryAt() | LookFirst():
-            sent = {"b_maybe_sent": verdict.maybe_sent} if isinstance(verdict, LookFirst) else {}
-            return (
-                held
-                | sent
-                | {
-                    "b_due_at": now + timedelta(seconds=verdict.after_s),
-                    "b_cost": int(verdict.costs_attempt),
-                    "b_code": verdict.code,
-                    "b_message": verdict.reason,
-                    "b_http_status": verdict.http_status,
-                }
-            )
+            sent = {"maybe_sent": verdict.maybe_sent} if isinstance(verdict, LookFirst) else {}
+            return sent | {
+                "due_at": now + timedelta(seconds=verdict.after_s),
+                "cost": int(verdict.costs_attempt),
+                "code": verdict.code,
+                "message": verdict.reason,
+                "http_status": verdict.http_status,
+            }
         case Installed():
-            return held | {
-                "b_now": now,
-                "b_outcome": verdict.outcome,
-                "b_code": verdict.code,
-                "b_message": verdict.message,
-                "b_http_status": None,
-                "b_account_connector_id": verdict.account_connector_id,
-                "b_is_authenticated": verdict.is_authenticated,
-                "b_differs": list(verdict.differs),
+            return {
+                "settled_at": now,
+                "outcome": verdict.outcome,
+                "code": verdict.code,
+                "message": verdict.message,
+                "http_status": None,
+                "account_connector_id": verdict.account_connector_id,
+                "is_authenticated": verdict.is_authenticated,
+                "is_ours": verdict.is_ours,
+                "differs": list(verdict.differs),
             }
         case GiveUp():
-            return held | {
-                "b_now": now,
-                "b_must_look": not verdict.is_absent,
-                "b_code": verdict.code,
-                "b_message": verdict.message,
-                "b_http_status": verdict.http_status,
-                "b_can_retry_help": verdict.can_retry_help,
-                "b_reason": to_failure(item, verdict).reason,
+            return {
+                "settled_at": now,
+                "must_look": not verdict.is_absent,
+                "code": verdict.code,
+                "message": verdict.message,
+                "http_status": verdict.http_status,
+                "can_retry_help": verdict.can_retry_help,
+                "reason": to_failure(item, verdict).reason,
             }
         case CalledOff():
-            return held | {"b_now": now}
+            return {"settled_at": now}
         case Released():
-            return held
+            return {}

@@ -12,17 +12,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import ServerFault
-from worker.store.addresses import where
 from worker.store.faults import (
     CHECK_SERVER,
     CHECK_SWITCH,
     FULL_DISK,
+    NOT_PERMITTED,
     READ_ONLY_FILE,
     DatabaseAway,
     TakesNoWrites,
     database_fault,
+    find_sqlstate,
+    is_database_away,
+    takes_no_writes,
 )
-from worker.store.losses import NOT_PERMITTED, find_sqlstate, is_database_away, takes_no_writes
+from worker.store.postgres import where
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 from worker.store.session import open_engine, reading
 

@@ -13,13 +13,13 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from worker.domain.failures import ToldFailure
-from worker.store.losses import LOCK_TIMED_OUT, find_sqlstate
+from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
 from worker.store.session import reading
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0012"  # the last migration's revision
+NEWEST = "0014"  # the last migration's revision
 
 
 def migrations_folder() -> Path:

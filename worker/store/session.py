@@ -13,12 +13,12 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine,
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from worker.settings import CONNECTIONS
-from worker.store.addresses import read_url
-from worker.store.losses import PASSING_SQLITE_ERRORS, is_lost_session, is_passing
+from worker.store.faults import PASSING_SQLITE_ERRORS, is_lost_session, is_passing
 from worker.store.postgres import (
     PREPARE,
     joined_options,
     prepare_threshold,
+    read_url,
     require_encoding,
     require_usable_url,
     set_limits,

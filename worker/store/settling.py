@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import StatementError
 
-from worker.domain.states import JobState, PauseReason
+from worker.domain.states import PauseReason
+from worker.domain.steps import Notes
 from worker.domain.verdicts import (
     CalledOff,
     GiveUp,
@@ -23,15 +24,13 @@ from worker.domain.verdicts import (
 from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import count_to_authorise
-from worker.store.losses import is_of_data
+from worker.store.endings import JobEnd, end_jobs, lock_jobs, log_ended, pause
+from worker.store.faults import is_of_data
 from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
-from worker.store.tallies import CallMade, add_calls, add_failures, add_pace
-from worker.store.working import resting
+from worker.store.tallies import CallMade, add_calls, add_failures, add_outcomes, add_pace
 from worker.telemetry import get_logger
-
-LEAST_TRIED_FOR_A_PAUSE = 50
 
 log = get_logger()
 
@@ -39,11 +38,12 @@ log = get_logger()
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """How one attempt at one item ended. `call`: the last call made (`install`, `look`, ...); `took_s`: the whole attempt;
-    `calls`: all that reached Cyclr, or tried to.
+    `calls`: all that reached Cyclr, or tried to. `notes`: what is done and sent by now.
     """
 
     item: ClaimedItem
     verdict: Verdict
+    notes: Notes
     started_at: datetime
     took_s: float
     call: str
@@ -60,7 +60,9 @@ def settle(engine: Engine, settlements: Sequence[Settlement], *, pause_above_per
     if not settlements:
         return 0
     try:
-        return writing(engine, lambda connection: _settle(connection, settlements, pause_above_percent))
+        settled, ended = writing(
+            engine, lambda connection: _settle(connection, settlements, pause_above_percent)
+        )
     except (StatementError, ValueError, OverflowError) as refusal:  # the driver's own errors come as they are
         if not is_of_data(refusal):
             raise
@@ -76,15 +78,19 @@ def settle(engine: Engine, settlements: Sequence[Settlement], *, pause_above_per
         error = type(refusal).__name__
         log.error("settlement_refused", job_id=only.item.job_id, row=only.item.row_number, error=error)
         return 0
+    log_ended(ended)
+    return settled
 
 
-def _settle(connection: Connection, settlements: Sequence[Settlement], pause_above_percent: float) -> int:
+def _settle(
+    connection: Connection, settlements: Sequence[Settlement], pause_above_percent: float
+) -> tuple[int, list[JobEnd]]:
     now = db_now(connection)
     held = _still_held(connection, settlements)
     mine = list({_key(s): s for s in settlements if _key(s) in held}.values())
     if not mine:
-        return 0
-    write_items(connection, [(s.item, s.verdict) for s in mine], now)
+        return 0, []
+    write_items(connection, [(s.item, s.verdict, s.notes) for s in mine], now)
     tries = [_to_attempt(s) for s in mine if not isinstance(s.verdict, Released)]
     insert_rows(connection, attempts, tries)
     moves = _moves(mine, first_tries={key for key, tried in held.items() if not tried})
@@ -98,11 +104,15 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], pause_abo
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
     for job_id, reason in pauses:
         pause(connection, job_id, reason)
-    advance_jobs(connection, changed, now, pause_above_percent)
+    ended = end_jobs(connection, changed, now, pause_above_percent)
     add_failures(connection, [to_failure(s.item, s.verdict) for s in mine if isinstance(s.verdict, GiveUp)])
+    add_outcomes(
+        connection,
+        [(s.item.job_id, s.verdict.outcome, ()) for s in mine if isinstance(s.verdict, Installed)],
+    )
     add_pace(connection, locked, moves, now)
     add_calls(connection, [(s.item.instance_id, call) for s in mine for call in s.calls])
-    return len(mine)
+    return len(mine), ended
 
 
 def _key(settlement: Settlement) -> tuple[int, str]:
@@ -164,69 +174,9 @@ def _to_authorise(connection: Connection, mine: Sequence[Settlement]) -> dict[st
     )
 
 
-def lock_jobs(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:
-    """These jobs, locked until the transaction ends: as much of them as their tallies need."""
-    # In one order, whatever is changed of them afterwards: two settles must not wait for each other.
-    rows = (
-        select(jobs.c.id, jobs.c.created_at, jobs.c.pace_s).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
-    )
-    return list(connection.execute(rows.with_for_update(key_share=True)))
-
-
 def _pauses(mine: Iterable[Settlement]) -> set[tuple[str, PauseReason]]:
     return {
         (s.item.job_id, s.verdict.pause)
         for s in mine
         if isinstance(s.verdict, RetryAt | LookFirst) and s.verdict.pause
     }
-
-
-def pause(connection: Connection, job_id: str, reason: PauseReason) -> bool:
-    """Pause the job if it is running; whether it was."""
-    statement = (
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == JobState.RUNNING)
-        .values(state=JobState.PAUSED, pause_reason=reason, **resting(db_now(connection)))
-    )
-    return bool(connection.execute(statement).rowcount)
-
-
-def advance_jobs(
-    connection: Connection, job_ids: Sequence[str], now: datetime, pause_above_percent: float
-) -> None:
-    """Complete, or pause, the jobs whose counters say so: guarded updates, safe to repeat.
-
-    The caller has locked these jobs in id order.
-    """
-    if not job_ids:
-        return
-    these = jobs.c.id.in_(job_ids)
-    rests = resting(now)
-    final = jobs.c.installed + jobs.c.failed + jobs.c.cancelled
-    tried = jobs.c.tried - jobs.c.tried_at_start
-    failed = jobs.c.failed - jobs.c.failed_at_start
-    connection.execute(
-        update(jobs)
-        .where(these, jobs.c.state.in_([JobState.RUNNING, JobState.PAUSED]), final == jobs.c.total)
-        .values(state=JobState.COMPLETED, pause_reason=None, finished_at=now, **rests)
-    )
-    connection.execute(
-        update(jobs)
-        .where(these, jobs.c.state == JobState.RUNNING, jobs.c.held > 0, final == jobs.c.total - jobs.c.held)
-        .values(state=JobState.PAUSED, pause_reason=PauseReason.FIRST_ROWS, **rests)
-    )
-    connection.execute(
-        update(jobs)
-        .where(
-            these,
-            jobs.c.state == JobState.RUNNING,
-            tried >= LEAST_TRIED_FOR_A_PAUSE,
-            failed * 100 > pause_above_percent * tried,
-        )
-        .values(state=JobState.PAUSED, pause_reason=PauseReason.TOO_MANY_FAILURES, **rests)
-    )
-    connection.execute(
-        update(jobs)
-        .where(these, jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None), final == jobs.c.total)
-        .values(finished_at=now)
-    )

@@ -10,21 +10,18 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, exists, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from worker.domain.states import ItemState, JobState
+from worker.domain.states import FINAL_ITEM_STATES, ItemState, JobState
 from worker.store.abandoned import delete_load
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import IS_FAILED, IS_LIVE, items, job_connectors, jobs
 from worker.store.tallies import FAILURE_COLUMNS, remove_failures, to_failure
-from worker.store.working import working
 
 PIECE = 1_000
 OLD_JOBS_AT_ONCE = 10
 TRIES = 5
 _live = items.alias("live")
-_IS_LIVE_ELSEWHERE = exists().where(
-    _live.c.target == items.c.target, _live.c.state.in_([ItemState.QUEUED, ItemState.RUNNING])
-)
+_IS_LIVE_ELSEWHERE = exists().where(_live.c.target == items.c.target, _live.c.state.not_in(FINAL_ITEM_STATES))
 _HAS_ENDED = or_(
     jobs.c.state == JobState.COMPLETED,
     and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_not(None)),
@@ -136,8 +133,9 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
     this_job = update(jobs).where(jobs.c.id == job_id)
     connection.execute(this_job.values(counters))
     # The share of failures counts from here, and the connectors are resolved again.
-    connection.execute(this_job.values(failed_at_start=jobs.c.failed, tried_at_start=jobs.c.tried))
-    running = {"state": JobState.RUNNING, "pause_reason": None, "finished_at": None, **working(now)}
+    start = {"failed_at_start": jobs.c.failed, "tried_at_start": jobs.c.tried, "ruled_at_start": jobs.c.ruled}
+    connection.execute(this_job.values(start))
+    running = {"state": JobState.RUNNING, "pause_reason": None, "finished_at": None, "working_since": now}
     connection.execute(this_job.where(_HAS_ENDED).values(running))
     stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
     connection.execute(stale.values(resolved_at=None))

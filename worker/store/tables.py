@@ -151,6 +151,11 @@ jobs = Table(
     Column("delimiter", String(1), nullable=False, server_default=","),
     Column("look_first", Boolean, nullable=False, server_default=false()),
     Column("skip_if_present", Boolean, nullable=False, server_default=false()),
+    # What is done to the rows, and what the job's options mean for each; None: as the two columns above say.
+    Column("operation", String(12), nullable=False, server_default="install"),
+    Column("options", JSON(none_as_null=True)),
+    # The plan that this job carries out: one job at most for each.
+    Column("plan_id", String(16)),
     # Counters move in the transaction that settles: final states and `tried` only.
     Column("total", Integer, nullable=False, server_default="0"),
     Column("held", Integer, nullable=False, server_default="0"),
@@ -163,6 +168,9 @@ jobs = Table(
     # What the counters were at the last start or resume: the share of failures counts from there.
     Column("failed_at_start", Integer, nullable=False, server_default="0"),
     Column("tried_at_start", Integer, nullable=False, server_default="0"),
+    # Of the failed ones: those that failed by a rule of ours, which says nothing against the file or Cyclr.
+    Column("ruled", Integer, nullable=False, server_default="0"),
+    Column("ruled_at_start", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("skipped", Integer, nullable=False, server_default="0"),
     # Of all rows; the first of them are in `job_warnings`.
@@ -180,6 +188,7 @@ jobs = Table(
     Column("finished_at", UtcDateTime),
     Index("ix_jobs_instance_id_state", "instance_id", "state"),
     Index("ix_jobs_fingerprint", "fingerprint"),
+    Index("uq_jobs_plan_id", "plan_id", unique=True),
 )
 
 # What the check of a job's file warned of, beside the job's row, which is read all the time; no row where nothing was.
@@ -222,6 +231,8 @@ items = Table(
     Column("account_timezone", Text),
     Column("cells", JSON, nullable=False),
     Column("sealed", LargeBinary),
+    # What is asked for beside that; no secret is in it.
+    Column("spec", JSON(none_as_null=True)),
     # Where it stands.
     Column("state", String(10), nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
@@ -234,6 +245,16 @@ items = Table(
     Column("deaths", Integer, nullable=False, server_default="0"),
     Column("account_exists", Boolean, nullable=False, server_default=false()),
     Column("account_created", Boolean, nullable=False, server_default=false()),
+    # The step whose call may have gone out, and what was seen before the first such call; None: none has.
+    Column("sent", String(16)),
+    Column("seen", JSON(none_as_null=True)),
+    Column("steps_done", JSON(none_as_null=True)),
+    # Whether this item made what it ended with, by proof; None: nothing was made, or nobody knows.
+    Column("is_ours", Boolean),
+    # What was overwritten, sealed.
+    Column("undo", LargeBinary),
+    # What a held item waits for.
+    Column("held_for", String(12)),
     # How it ended.
     Column("outcome", String(10)),
     Column("code", String(32)),
@@ -259,6 +280,7 @@ remembered_targets = Table(
     Column("target", String(40), primary_key=True),
 )
 
+HELD_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # due_at of an item that `--first` holds back
 DEATHS_UNTIL_ALONE = 2  # an item whose worker died this often while holding it is claimed alone
 
 
@@ -267,7 +289,8 @@ def _is_in(*states: ItemState) -> Any:
     return items.c.state.in_([literal_column(f"'{state}'") for state in states])
 
 
-IS_LIVE = _is_in(ItemState.QUEUED, ItemState.RUNNING)
+IS_LIVE = _is_in(ItemState.QUEUED, ItemState.RUNNING, ItemState.HELD)
+IS_HELD = items.c.state == literal_column("'held'")
 IS_QUEUED = items.c.state == literal_column("'queued'")
 IS_RUNNING = items.c.state == literal_column("'running'")
 IS_TO_BE_LOOKED_FOR = and_(IS_QUEUED, items.c.must_look)
@@ -279,7 +302,8 @@ IS_FAILED = items.c.state == literal_column("'failed'")
 IS_WITHOUT_REASON = and_(IS_FAILED, items.c.reason.is_(None))
 # A job that is being deleted, piece by piece: nobody is shown it any more. A load has no end.
 IS_FORGOTTEN = and_(jobs.c.state == literal_column("'loading'"), jobs.c.finished_at.is_not(None))
-IS_KEPT = and_(items.c.sealed.is_not(None), ~IS_LIVE)
+# A held item has no end either, by which it would be found.
+IS_KEPT = and_(items.c.sealed.is_not(None), ~_is_in(ItemState.QUEUED, ItemState.RUNNING))
 
 
 def is_in_hand_of(job_id: str) -> Any:
@@ -300,6 +324,7 @@ _partial("uq_items_live_target", items.c.target, where=IS_LIVE, unique=True)
 _partial("ix_items_due", items.c.job_id, items.c.due_at.desc(), items.c.id, where=IS_QUEUED)
 # Of a cancelled job only these are claimed, whatever else is still waiting to be cancelled.
 _partial("ix_items_looks", items.c.job_id, items.c.due_at.desc(), items.c.id, where=IS_TO_BE_LOOKED_FOR)
+_partial("ix_items_held", items.c.job_id, items.c.id, where=IS_HELD)
 _partial("ix_items_alone", items.c.due_at.desc(), items.c.id, where=IS_CLAIMED_ALONE)
 _partial("ix_items_claims", items.c.claim_until, where=IS_RUNNING)
 _partial("ix_items_unauthenticated", items.c.job_id, items.c.row_number, where=IS_UNAUTHENTICATED)
@@ -338,6 +363,16 @@ failure_tallies = Table(
     Column("example_row", Integer, nullable=False),
     Column("example_account_id", Text, nullable=False),
     Index("ix_failure_tallies_job_id_count", "job_id", "count"),
+)
+
+# How many rows ended so; and of those, how many had this field changed (`''`: all of them, changed or not).
+outcome_tallies = Table(
+    "outcome_tallies",
+    metadata,
+    Column("job_id", String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
 )
 
 pace_points = Table(

@@ -11,16 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, tuple_, update
 
 from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
 from worker.domain.states import ItemState
+from worker.domain.words import of_code
 from worker.store.bulk import upsert_into
 from worker.store.session import reading
-from worker.store.tables import call_tallies, failure_tallies, items, jobs, pace_points
+from worker.store.tables import call_tallies, failure_tallies, items, jobs, outcome_tallies, pace_points
 
+ALL_FIELDS = ""  # the tally of all rows of an outcome, whatever was changed
 MOST_POINTS = 300  # of the pace of one job
 LATENCY_BUCKETS_S = (
     0.05,
@@ -67,12 +70,10 @@ def to_failure(row: Row[Any]) -> Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Failed items of one reason. `reason`: its key; `message`: what is the same in all of theirs; `example_row`: the first
-    of them.
-    """
+class FailureReason:
+    """Failed items of one reason. `message`: what is the same in all of theirs; `example_row`: the first of them."""
 
-    reason: str
+    reason: Annotated[str, Field(description="Its key, for `reason` elsewhere.", examples=["3f9a0c12"])]
     code: str
     http_status: int | None
     message: str
@@ -80,6 +81,21 @@ class FailureGroup:
     can_retry_help: bool
     example_row: int
     example_account_id: str
+    advice: Annotated[str, Field(description="What to do about it.")]
+
+    @property
+    def title(self) -> str:
+        """What happened, whatever the message says of it."""
+        return of_code(self.code).title
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeCount:
+    """So many of a job's rows are done in this way."""
+
+    outcome: Annotated[str, Field(examples=["created"])]
+    count: int
+    changed: Annotated[Mapping[str, int], Field(description="Of how many of them each field was changed.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +132,7 @@ class CallTally:
 
 
 @dataclass(frozen=True, slots=True)
-class FailurePlace:
+class FailureCursor:
     """A place in the list of a job's groups: behind the one with this count and this first row. As a text: `1290-14`."""
 
     count: int
@@ -126,11 +142,11 @@ class FailurePlace:
         return f"{self.count}-{self.example_row}"
 
     @classmethod
-    def of(cls, group: FailureGroup) -> "FailurePlace":
+    def of(cls, group: FailureReason) -> "FailureCursor":
         return cls(group.count, group.example_row)
 
     @classmethod
-    def from_text(cls, text: str) -> "FailurePlace":
+    def from_text(cls, text: str) -> "FailureCursor":
         """`text`: two whole numbers, with a hyphen between them."""
         count, _, example_row = text.partition("-")
         return cls(int(count), int(example_row))
@@ -141,9 +157,9 @@ def list_failures(
     job_id: str,
     *,
     limit: int = 100,
-    after: FailurePlace | None = None,
-    before: FailurePlace | None = None,
-) -> list[FailureGroup]:
+    after: FailureCursor | None = None,
+    before: FailureCursor | None = None,
+) -> list[FailureReason]:
     """The job's failed items by reason, the largest group first. `after`: those behind this place; `before`: the last so
     many of those before it.
     """
@@ -162,7 +178,7 @@ def list_failures(
     return found[::-1] if is_backwards else found
 
 
-def find_failure(engine: Engine, job_id: str, reason: str) -> FailureGroup | None:
+def find_failure(engine: Engine, job_id: str, reason: str) -> FailureReason | None:
     """The job's group with this key; None where no failed item has it. It goes through the job's groups, not its items."""
     is_this = func.substr(failure_tallies.c.reason, 1, KEY_LENGTH) == reason
     mine = select(failure_tallies).where(failure_tallies.c.job_id == job_id, is_this)
@@ -171,8 +187,8 @@ def find_failure(engine: Engine, job_id: str, reason: str) -> FailureGroup | Non
     return None if row is None else _to_group(row)
 
 
-def _to_group(row: Row[Any]) -> FailureGroup:
-    return FailureGroup(
+def _to_group(row: Row[Any]) -> FailureReason:
+    return FailureReason(
         reason=row.reason[:KEY_LENGTH],
         code=row.code,
         http_status=row.http_status,
@@ -181,7 +197,31 @@ def _to_group(row: Row[Any]) -> FailureGroup:
         can_retry_help=row.can_retry_help,
         example_row=row.example_row,
         example_account_id=row.example_account_id,
+        advice=of_code(row.code).advice,
     )
+
+
+def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeCount] | None:
+    """How the job's done rows came to be so, by outcome in the order of the alphabet: together they are its `installed` rows.
+
+    None where some of them ended before this was counted, or were settled by a worker of the version that did not.
+    """
+    # In one question, so that the counter and the tallies are of one moment.
+    mine = (
+        select(jobs.c.installed, outcome_tallies.c.outcome, outcome_tallies.c.field, outcome_tallies.c.count)
+        .outerjoin(outcome_tallies, outcome_tallies.c.job_id == jobs.c.id)
+        .where(jobs.c.id == job_id)
+        .order_by(outcome_tallies.c.outcome)
+    )
+    with reading(engine) as connection:
+        rows = connection.execute(mine).all()
+    counts: dict[str, dict[str, int]] = {}
+    for _, outcome, field, count in rows:
+        if outcome is not None:
+            counts.setdefault(outcome, {})[field] = count
+    tallies = [OutcomeCount(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
+    is_whole = bool(rows) and rows[0].installed == sum(tally.count for tally in tallies)
+    return tallies if is_whole else None
 
 
 def list_pace(engine: Engine, job_id: str) -> list[PacePoint]:
@@ -215,6 +255,16 @@ def add_failures(connection: Connection, failures: Iterable[Failure]) -> None:
     rows = [_added(known.get(key), key, group) for key, group in sorted(groups.items())]
     set_anew = ("parts", "count", "example_row", "example_account_id")
     _upsert(connection, failure_tallies, rows, {name: lambda _, new: new for name in set_anew})
+
+
+def add_outcomes(connection: Connection, ended: Iterable[tuple[str, str, Sequence[str]]]) -> None:
+    """Count these too: each the job, the outcome, and the fields that were changed. The caller has locked their jobs."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for job_id, outcome, changed in ended:
+        counts.update((job_id, outcome, field) for field in {ALL_FIELDS, *changed})
+    names = ("job_id", "outcome", "field")
+    rows = [dict(zip(names, key, strict=True)) | {"count": counts[key]} for key in sorted(counts)]
+    _upsert(connection, outcome_tallies, rows, {"count": _sum})
 
 
 def remove_failures(connection: Connection, failures: Iterable[Failure]) -> None:

@@ -4,14 +4,17 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, or_, select, update
+from sqlalchemy import Connection, Engine, and_, func, or_, select, update
 
 from worker.domain.states import Code, ItemState, JobState
-from worker.store.new_rows import HELD_UNTIL
+from worker.domain.steps import LEAVE_THE_TARGET_ALONE, NOTHING
+from worker.domain.words import CANCELLED_UNSENT, CODES
+from worker.store.endings import JobEnd, end_jobs, lock_jobs
 from worker.store.session import db_now, reading, writing
-from worker.store.settling import advance_jobs, lock_jobs
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
+    HELD_UNTIL,
+    IS_HELD,
     IS_KEPT,
     IS_QUEUED,
     IS_RUNNING,
@@ -23,9 +26,6 @@ from worker.store.tables import (
 from worker.store.tallies import FAILURE_COLUMNS, Failure, add_failures, add_pace, to_failure
 
 PIECE = 1_000
-WORKER_LOST_MESSAGE = (
-    "may be installed: three workers died while they held this row; look at the account before you retry"
-)
 
 
 def rescue(engine: Engine, *, due_in_s: float) -> int:
@@ -55,11 +55,16 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
         )
         back = [row.id for row in lost if row.deaths < DEATHS_UNTIL_ALONE]
         dead = [row for row in lost if row.deaths >= DEATHS_UNTIL_ALONE]
-        may_have_been_sent: dict[str, Any] = {
+        taken_back: dict[str, Any] = {
             "claim_id": None,
             "claim_until": None,
             "must_look": True,
-            "maybe_sent": True,
+            # What was sent is written down before each call. A worker of the version before keeps no such note, so what
+            # it did is not known.
+            "maybe_sent": or_(
+                items.c.maybe_sent, items.c.sent.is_(None), items.c.sent.not_in(LEAVE_THE_TARGET_ALONE)
+            ),
+            "sent": func.nullif(items.c.sent, NOTHING),
             "deaths": items.c.deaths + 1,
         }
         if back:
@@ -68,21 +73,21 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
                 "state": ItemState.QUEUED,
                 "due_at": due_at,
                 "code": Code.RESCUED,
-                "message": "its worker was lost",
+                "message": CODES[Code.RESCUED].title,
             }
-            _update(connection, back, may_have_been_sent | queued)
+            _update(connection, back, taken_back | queued)
         if dead:
             failed = {
                 "state": ItemState.FAILED,
                 "tried": True,
                 "code": Code.WORKER_LOST,
-                "message": WORKER_LOST_MESSAGE,
+                "message": CODES[Code.WORKER_LOST].title,
                 "http_status": None,
                 "can_retry_help": False,
                 "reason": _to_failure(dead[0]).reason,
                 "settled_at": now,
             }
-            _update(connection, [row.id for row in dead], may_have_been_sent | failed)
+            _update(connection, [row.id for row in dead], taken_back | failed)
             _count_failed(connection, dead, now)
         _count_rescues(connection, Counter(row.job_id for row in lost))
         return len(lost)
@@ -118,7 +123,7 @@ def _to_failure(row: Any) -> Failure:
         row.row_number,
         row.account_id,
         code=Code.WORKER_LOST,
-        message=WORKER_LOST_MESSAGE,
+        message=CODES[Code.WORKER_LOST].title,
         http_status=None,
         can_retry_help=False,
     )
@@ -146,10 +151,10 @@ def name_reasons(engine: Engine) -> int:
     return writing(engine, work)
 
 
-def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
-    """Complete or pause every job whose counters say so. Usually the settle has done it already."""
+def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[JobEnd]:
+    """Complete or pause every job whose counters say so; which. Usually the settle has done it already."""
 
-    def work(connection: Connection) -> None:
+    def work(connection: Connection) -> list[JobEnd]:
         unfinished = (
             select(jobs.c.id)
             .where(
@@ -161,35 +166,32 @@ def finish_jobs(engine: Engine, *, pause_above_percent: float) -> None:
             .with_for_update(skip_locked=True, key_share=True)
         )
         ids = list(connection.execute(unfinished).scalars())
-        advance_jobs(connection, ids, db_now(connection), pause_above_percent)
+        return end_jobs(connection, ids, db_now(connection), pause_above_percent)
 
-    writing(engine, work)
+    return writing(engine, work)
 
 
 def cancel_queued(engine: Engine) -> int:
-    """Cancel a piece of the queued items of cancelled jobs that were surely not sent; how many.
+    """Cancel a piece of the queued and held items of cancelled jobs that were surely not sent; how many.
 
-    One that may have been sent is not cancelled but looked for, now if `--first` held it back.
+    One that may have been sent is not cancelled but looked for, now if it was held, or `--first` held it back.
     """
 
     def work(connection: Connection) -> int:
-        called_off = list(
-            connection.execute(
+        is_waiting = and_(IS_QUEUED, or_(~items.c.must_look, items.c.due_at == HELD_UNTIL))
+        called_off: list[Any] = []
+        for is_theirs in (is_waiting, IS_HELD):  # each by an index of its own
+            called_off += connection.execute(
                 select(items.c.id, items.c.job_id, items.c.must_look)
                 .join(jobs, jobs.c.id == items.c.job_id)
-                .where(
-                    jobs.c.state == JobState.CANCELLED,
-                    jobs.c.finished_at.is_(None),
-                    IS_QUEUED,
-                    or_(~items.c.must_look, items.c.due_at == HELD_UNTIL),
-                )
-                .limit(PIECE)
+                .where(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None), is_theirs)
+                .limit(PIECE - len(called_off))
                 .with_for_update(of=items, skip_locked=True)
             )
-        )
         now = db_now(connection)
-        _update(connection, [r.id for r in called_off if r.must_look], {"due_at": now})
-        over = {"state": ItemState.CANCELLED, "message": "cancelled", "settled_at": now}
+        to_look = {"state": ItemState.QUEUED, "due_at": now}
+        _update(connection, [r.id for r in called_off if r.must_look], to_look)
+        over = {"state": ItemState.CANCELLED, "message": CANCELLED_UNSENT, "settled_at": now}
         _update(connection, [r.id for r in called_off if not r.must_look], over)
         counts = Counter(r.job_id for r in called_off if not r.must_look)
         for job_id, count in sorted(counts.items()):

@@ -1,22 +1,34 @@
-"""Who calls: an API key in a header, or a session that was begun with one."""
+"""Who calls: an API key in a header, or a session that was begun with one. Whoever tries wrong keys waits longer for each answer."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
 from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi.concurrency import run_in_threadpool
 
-from worker.clock import Clock
+from worker.clock import Clock, Moment
 from worker.domain.scopes import Scope
 from worker.settings import CyclrSettings, parse_sealing_keys
-from worker.store import web_sessions
-from worker.store.api_keys import ApiKey, find_any_key, find_key, find_key_of_text
+from worker.store.api_keys import (
+    SESSION_LASTS,
+    ApiKey,
+    WebSession,
+    begin_session,
+    end_session,
+    find_any_key,
+    find_key,
+    find_key_of_text,
+    find_session,
+    hash_of,
+)
+from worker.store.sealing import Signer
 from worker.store.session import Engine
-from worker.store.signing import Signer
-from worker.store.web_sessions import WebSession, find_session, hash_of
-from worker.web.brake import Brake
+from worker.web.addresses import caller_group
 
 MOST_KNOWN_KEYS = 1_000
 
@@ -36,6 +48,84 @@ class Caller:
     @property
     def can_write(self) -> bool:
         return self.scope.can_write
+
+
+class TooManyWrongKeys(Exception):
+    """More keys wait for their turn than this process lets wait."""
+
+
+class Brake:
+    """Counts wrong keys by the address that they come from, and by the id that stands in a key: from wherever it comes."""
+
+    FIRST_S = 0.1
+    LONGEST_S = 3.0
+    FORGIVEN_AFTER_S = 60.0
+    SIDE_BY_SIDE = 3  # looked at, or waiting for their answer, of one address or id
+    MOST_OF_ONE = 50  # waiting for their turn too
+    MOST_WAITING = 200  # of all
+    MOST_MARKS = 10_000
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tries: OrderedDict[str, tuple[int, Moment]] = OrderedDict()
+        self._turns: dict[str, _Turns] = {}
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, address: str, key_text: str) -> AsyncIterator[None]:
+        """Holds one of the few places that an address has, and an id, while the context lasts. Raises: TooManyWrongKeys."""
+        if self._waiting >= self.MOST_WAITING:
+            raise TooManyWrongKeys
+        self._waiting += 1
+        try:
+            async with AsyncExitStack() as stack:
+                # In this order everywhere, so that no two wait for each other.
+                for mark in self.marks(address, key_text):
+                    await stack.enter_async_context(self._turn_of(mark))
+                yield
+        finally:
+            self._waiting -= 1
+
+    async def slow_down(self, address: str, key_text: str) -> None:
+        """To be called for every wrong key, in its turn, before it is answered."""
+        await asyncio.sleep(max(self._wait_s(mark) for mark in self.marks(address, key_text)))
+
+    @staticmethod
+    def marks(address: str, key_text: str) -> Iterator[str]:
+        """What a try is counted by."""
+        yield caller_group(address)
+        key_id = key_text.partition("_")[2].partition("_")[0]
+        if key_id:
+            yield f"key {key_id[:40]}"
+
+    @asynccontextmanager
+    async def _turn_of(self, mark: str) -> AsyncIterator[None]:
+        turns = self._turns.setdefault(mark, _Turns(self.SIDE_BY_SIDE))
+        if turns.count >= self.MOST_OF_ONE:
+            raise TooManyWrongKeys
+        turns.count += 1
+        try:
+            async with turns.places:
+                yield
+        finally:
+            turns.count -= 1
+            if not turns.count:
+                self._turns.pop(mark, None)
+
+    def _wait_s(self, mark: str) -> float:
+        tries, last = self._tries.pop(mark, (0, self._clock.moment()))
+        if self._clock.since(last) > self.FORGIVEN_AFTER_S:
+            tries = 0
+        self._tries[mark] = (tries + 1, self._clock.moment())
+        if len(self._tries) > self.MOST_MARKS:
+            self._tries.popitem(last=False)
+        return min(self.LONGEST_S, self.FIRST_S * 2.0 ** min(tries, 10))
+
+
+class _Turns:
+    def __init__(self, side_by_side: int) -> None:
+        self.places = asyncio.Semaphore(side_by_side)
+        self.count = 0
 
 
 class Access:
@@ -89,11 +179,11 @@ class Access:
 
         `instead_of`: the cookie that came with the key; its session is over.
         """
-        return web_sessions.begin_session(self._engine, caller.key_id, instead_of=instead_of)
+        return begin_session(self._engine, caller.key_id, instead_of=instead_of)
 
     def end_session(self, cookie: str) -> None:
         """Its person signs out. A second call is safe."""
-        web_sessions.end_session(self._engine, cookie)
+        end_session(self._engine, cookie)
 
     def find_session_caller(self, cookie: str) -> Caller | None:
         """The caller whose session this is; None where it has ended, or its API key has."""
@@ -166,5 +256,5 @@ def _why_session_is_over(session: WebSession) -> str:
         return f"The API key '{key.name}' that you had signed in with was revoked. Sign in with another one."
     if not key.is_valid(now):
         return "The API key that you had signed in with has expired. Sign in with another one."
-    hours = int(web_sessions.LASTS.total_seconds()) // 3600
+    hours = int(SESSION_LASTS.total_seconds()) // 3600
     return f"Your session has ended after {hours} hours. Sign in again."

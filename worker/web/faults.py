@@ -1,31 +1,47 @@
-"""What is wrong with what came in a request, in the product's words. Nothing that came is shown: it may hold a secret."""
+"""What is wrong with what came in a request, in the product's words. Nothing that came is shown: it may hold a secret.
 
+A name that nobody knows may be a secret too, which was pasted in its place.
+"""
+
+import difflib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field
-
+from worker.domain.reasons import KEY_LENGTH, KEY_PATTERN
 from worker.domain.wording import counted
-from worker.web.names import known_name
-from worker.web.patterns import IN_WORDS
+from worker.intake.columns import find_similar, is_known, is_own
+from worker.jobs.views import Fault
 
 FIRST_ROW = 2  # the header of a file is row 1
+ONCE = "expected it once, got it twice or more"  # of a parameter or a field
 _PLACES = ("body", "query", "path", "header")
 _COUNTED = {"List": "item", "Dictionary": "key"}
+_QUOTABLE = ("a number", "true or false")
 
+# The forms of texts that addresses take.
+NO_NUL = r"^[^\x00]*$"
+JOB_ID = r"^[A-Za-z0-9-]{1,16}$"
+UPLOAD_ID = r"^[A-Za-z0-9_-]{1,64}$"
+FAILURE_CURSOR = r"[0-9]{1,9}-[0-9]{1,9}"  # `FailureCursor` as a text
+VISIBLE_ASCII = r"^[\x20-\x7e]+$"
+_FORMS = {
+    NO_NUL: "a text without NUL (U+0000)",
+    JOB_ID: "16 letters, digits and dashes at most",
+    UPLOAD_ID: "64 letters, digits, dashes and underscores at most",
+    KEY_PATTERN: f"the {KEY_LENGTH} letters and digits of a reason's key",
+    VISIBLE_ASCII: "letters, digits and signs of ASCII",
+}
 
-class Fault(BaseModel):
-    """What is wrong in one place, or in many rows the same. `row`: the first, as a spreadsheet shows it; null: of the whole file
-    or of the request."""
-
-    row: int | None = None
-    column: str | None = None
-    message: str
-    count: int | None = Field(None, description="How many rows have it, where it is more than one.")
-    rows: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = Field(
-        None,
-        description="Where it is more than one: the first of these rows, as pairs of a first and a last row.",
-    )
+UNKNOWN = "(unknown name)"
+MOST_SHOWN = 80
+# What bodies, forms and addresses of the API call things, beside the columns of items; a test holds it to the models.
+REQUEST_NAMES = frozenset(
+    {
+        *("options", "items", "file", "validate_only"),
+        *("source_name", "connector", "first", "skip_invalid", "look_first", "if_present", "as_written"),
+        *("codes", "reason", "expires_in_days"),
+    }
+)
 
 
 def to_fault(error: Any) -> Fault:
@@ -69,7 +85,7 @@ def _message(error: Any) -> str:
         case "string_too_short":
             return f"expected {counted(told['min_length'], 'character')} or more, got fewer"
         case "string_pattern_mismatch":
-            return f"expected {IN_WORDS.get(told['pattern'], 'another form')}, got another text"
+            return f"expected {_FORMS.get(told['pattern'], 'another form')}, got another text"
         case "string_unicode":
             return "expected a text, got half a character"
         case "too_long":
@@ -83,9 +99,6 @@ def _message(error: Any) -> str:
         case "extra_forbidden":
             return "nothing of this name is expected here: is it misspelt?"
     return str(error["msg"]).removeprefix("Value error, ")
-
-
-_QUOTABLE = ("a number", "true or false")
 
 
 def _kind(value: object) -> str:
@@ -105,3 +118,16 @@ def _kind(value: object) -> str:
 
 def _counted(told: dict[str, Any], count: int) -> str:
     return counted(count, _COUNTED.get(str(told.get("field_type")), "item"))
+
+
+def known_name(name: str) -> str:
+    """The name, where it is one of ours, a person's own (`x_`), or resembles one of ours, so that they can find it; UNKNOWN
+    for any other."""
+    is_told = (
+        name in REQUEST_NAMES
+        or is_known(name)
+        or is_own(name)
+        or find_similar(name) is not None
+        or bool(difflib.get_close_matches(name, REQUEST_NAMES, n=1, cutoff=0.8))
+    )
+    return name[:MOST_SHOWN] if is_told else UNKNOWN

@@ -1,4 +1,4 @@
-"""What a route asks of its caller. `Reader`, `Writer`: for `/v1`. `PageReader`, `PageWriter`: for pages."""
+"""What a route is given, and asks of its caller. `Reader`, `Writer`: for `/v1`. `PageReader`, `PageWriter`: for pages."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -8,11 +8,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from worker.bootstrap.place import Place
 from worker.store.session import Engine
-from worker.web.access import Access, Caller
-from worker.web.brake import TooManyWrongKeys
-from worker.web.origins import SAFE_METHODS
-from worker.web.problems import Refusal
+from worker.web.access import Access, Caller, TooManyWrongKeys
+from worker.web.http_errors import HttpError
+from worker.web.middleware import SAFE_METHODS
 
 COOKIE = "cyclr_bulk_session"
 # Over TLS: browsers take it from this host by https only, so that no neighbour or plain page can plant another one.
@@ -31,12 +31,9 @@ bearer = HTTPBearer(
 Shown = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 
-class SignInFirst(Refusal):
-    """A page that only somebody who has signed in may see; where they come from is kept for afterwards."""
-
-    def __init__(self, then: str) -> None:
-        to = SIGN_IN if then in ("", "/") else f"{SIGN_IN}?then={quote(then)}"
-        super().__init__(303, "sign_in", "Sign in first.", headers={"Location": to})
+def place_of(request: Request) -> Place:
+    place: Place = request.app.state.place
+    return place
 
 
 def access_of(request: Request) -> Access:
@@ -45,16 +42,16 @@ def access_of(request: Request) -> Access:
 
 
 async def caller_of_key(request: Request, key_text: str, engine: Engine | None = None) -> Caller:
-    """The caller with this API key. A wrong one is answered late. `engine`: where to look. Raises: Refusal (401, 429)."""
+    """The caller with this API key. A wrong one is answered late. `engine`: where to look. Raises: HttpError (401, 429)."""
     address = request.client.host if request.client else ""
     try:
         caller = await access_of(request).caller_of_key(key_text, address, engine)
     except TooManyWrongKeys:
-        raise Refusal(
+        raise HttpError(
             429, "too_many_wrong_keys", "Too many wrong API keys at once.", headers={"Retry-After": "5"}
         ) from None
     if caller is None:
-        raise Refusal(401, "wrong_key", "This API key is wrong, has expired or was revoked.", headers=WHO)
+        raise HttpError(401, "wrong_key", "This API key is wrong, has expired or was revoked.", headers=WHO)
     return caller
 
 
@@ -135,7 +132,7 @@ def form_token(request: Request) -> str:
 
 
 async def require_own_form(request: Request) -> None:
-    """Raises: Refusal (403) where its form is not of this session, whatever kind of body it is."""
+    """Raises: HttpError (403) where its form is not of this session, whatever kind of body it is."""
     given = request.headers.get(FORM_TOKEN_HEADER)
     require_form_token(request, await _token_of_form(request) if given is None else given)
 
@@ -153,9 +150,9 @@ async def _token_of_form(request: Request) -> str:
 
 
 def require_form_token(request: Request, given: str) -> None:
-    """Raises: Refusal (403) where this is not the token of this session's forms."""
+    """Raises: HttpError (403) where this is not the token of this session's forms."""
     if not access_of(request).is_form_token(given, session_cookie(request)):
-        raise Refusal(403, "old_form", "This form is not of your present session. Load the page again.")
+        raise HttpError(403, "old_form", "This form is not of your present session. Load the page again.")
 
 
 def _bearer(request: Request) -> str | None:
@@ -166,28 +163,29 @@ def _bearer(request: Request) -> str | None:
 async def _caller(request: Request, key_text: str | None, engine: Engine | None = None) -> Caller:
     if not key_text:
         detail = "Expected an API key in the header `Authorization: Bearer ...`, got none."
-        raise Refusal(401, "no_key", detail, headers=WHO)
+        raise HttpError(401, "no_key", detail, headers=WHO)
     return await caller_of_key(request, key_text, engine)
 
 
 async def _page_caller(request: Request) -> Caller:
     caller = await find_page_caller(request)
     if caller is None:
-        raise SignInFirst(_here(request) if request.method in ("GET", "HEAD") else "/")
+        # Where they come from is kept for afterwards.
+        query = request.scope["query_string"].decode("latin-1")
+        here = f"{request.scope['path']}{'?' if query else ''}{query}"
+        is_read = request.method in ("GET", "HEAD") and here not in ("", "/")
+        to = f"{SIGN_IN}?then={quote(here)}" if is_read else SIGN_IN
+        raise HttpError(303, "sign_in", "Sign in first.", headers={"Location": to})
     request.state.caller = caller
     return caller
 
 
 def _require_write(caller: Caller) -> None:
     if not caller.can_write:
-        raise Refusal(403, "read_only_key", f"The API key '{caller.name}' may read only (scope read).")
+        raise HttpError(403, "read_only_key", f"The API key '{caller.name}' may read only (scope read).")
 
 
-def _here(request: Request) -> str:
-    query = request.scope["query_string"].decode("latin-1")
-    return str(request.scope["path"]) + (f"?{query}" if query else "")
-
-
+GivenPlace = Annotated[Place, Depends(place_of)]
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
 PageReader = Annotated[Caller, Depends(page_reader)]

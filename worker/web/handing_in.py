@@ -11,20 +11,20 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 
-from worker.bootstrap.cyclr import open_cyclr
+from worker.bootstrap.place import Place
 from worker.domain.wording import counted
 from worker.intake import Accounts, Options, Source, read_source
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, DatabaseMemory, check_file
-from worker.jobs.errors import Rejected
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import Unfinished, find_unfinished
+from worker.jobs.options import RunOptions, Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.meeting import OtherLoad
-from worker.store.uploads import Upload
-from worker.web.place import Place
-from worker.web.waiting import UploadGone
+from worker.store.submissions import Upload
+from worker.web.http_errors import HttpError
+from worker.web.receiving import Bodies
+from worker.web.waiting import UploadGone, WaitingUploads
 
 AT_ONCE = 4  # checks and loads of one process: each has a thread, and a connection to the database
 MOST_WAITING = 100
@@ -57,85 +57,23 @@ class Deed(Generic[T]):
         return await asyncio.shield(asyncio.wrap_future(self.future))
 
 
-class TooBusy(Exception):
-    """More checks and loads wait for their turn than this process lets wait."""
-
-
-class TooManyRows(Exception):
-    """The file has more rows than one job takes."""
-
-    def __init__(self, rows: int) -> None:
-        super().__init__(f"expected at most {MOST_ROWS:,} rows in one file, got {rows:,}: divide it")
-
-
-class NothingToInstall(Exception):
-    """Every row of the file is installed already, or none can be."""
-
-    def __init__(self, checked: Checked) -> None:
-        why = "is installed already" if not checked.refused else "is installed already or has a problem"
-        super().__init__(f"there is nothing to install: every row {why}")
-
-
-def require_installable(checked: Checked, options: RunOptions) -> None:
-    """Raises: Rejected, NothingToInstall."""
-    if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
-        raise Rejected(checked.problems, checked.problem_count)
-    if not checked.planned:
-        raise NothingToInstall(checked)
-
-
-class BegunOtherwise(Exception):
-    """An unfinished job has the same content, and was begun with other options."""
-
-    def __init__(self, job: JobStatus) -> None:
-        super().__init__(
-            f"this file was handed in before with other options, as job {job.id}, which is {job.state}:"
-            " let that job end, or cancel it"
-        )
-        self.job = job
-
-
-class Stopping(Exception):
-    """The process is about to end: nothing of the job is left."""
-
-    def __init__(self) -> None:
-        super().__init__("the server is about to end: hand the file in again in a moment")
-
-
-class LoadInTheWay(Exception):
-    """Another load has rows of the file, and did not end while this one could be waited for: nothing of the job is left."""
-
-    def __init__(self, other: OtherLoad) -> None:
-        super().__init__(
-            f"{'what this file waits for is' if other.is_writing else 'rows of this file are in'} {other}:"
-            " hand it in again in a moment, when that has ended or was given up"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the check of a new job left out of it."""
-
-    comments: int
-    empty: int
-
-
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`found`: where the job was made now; None: the same content was handed in before and is unfinished."""
+    """`is_new`: the job was made now; else the same content was handed in before and is unfinished. `comments`, `empty`: lines that
+    the check of a new job left out."""
 
     job: JobStatus
-    found: Found | None
-
-    @property
-    def is_new(self) -> bool:
-        return self.found is not None
+    is_new: bool
+    comments: int = 0
+    empty: int = 0
 
 
 class HandingIn:
-    """Checks and loads of one web process. From any thread."""
+    """Checks and loads of one web process, and the uploads that wait for them. From any thread."""
 
     def __init__(self, place: Place) -> None:
+        self.waiting = WaitingUploads(place.database.engine, place.database.sealer, place.uploads)
+        self.bodies = Bodies()
         self._place = place
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
@@ -147,7 +85,7 @@ class HandingIn:
     def check(self, upload: Upload, options: RunOptions) -> Deed[Checked]:
         """The check of this upload: the one that is known, or one that begins now. It is not repeated unless it failed.
 
-        It raises Unreadable, FileChanged, TooManyRows, CyclrError. Raises: TooBusy.
+        It raises Unreadable, FileChanged, CyclrError, HttpError (413). Raises: HttpError (503).
         """
         key = _check_key(upload, options)
         with self._lock:
@@ -167,8 +105,9 @@ class HandingIn:
     def start(self, upload: Upload, options: RunOptions, *, api_key_id: str) -> Deed[Started]:
         """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same deed.
 
-        It raises what a check raises, and Rejected (rows have problems, and are not to be skipped), NothingToInstall,
-        BegunOtherwise, LoadInTheWay, LoadLost, Stopping. Raises: TooBusy.
+        It raises what a check raises, and Rejected (rows have problems, and are not to be skipped), LoadLost,
+        HttpError (409: an unfinished job was begun with other options; 422: nothing to install; 503: another load is in the way,
+        or the process is about to end). Raises: HttpError (503).
         """
         with self._lock:
             known = self._starts.get(upload.id)
@@ -188,7 +127,7 @@ class HandingIn:
         with self._lock:
             for key in [key for key in self._checks if key[0] == upload_id]:
                 del self._checks[key]
-        self._place.waiting.delete(upload_id)
+        self.waiting.delete(upload_id)
 
     def stop(self) -> None:
         """Have all that is under way come to nothing; wait for it a while."""
@@ -198,7 +137,8 @@ class HandingIn:
 
     def _begin(self, work: Callable[[Deed[T]], T]) -> Deed[T]:
         if len(self._threads) >= MOST_WAITING:
-            raise TooBusy
+            detail = "Too many files are being checked just now. Try again in a moment."
+            raise _later(detail, code="too_busy", after_s=30)
         deed: Deed[T] = Deed()
 
         def run() -> None:
@@ -219,7 +159,7 @@ class HandingIn:
     def _say(self, deed: Deed[T], text: str) -> None:
         deed.progress = text
         if self._is_stopping:
-            raise Stopping
+            raise _later("The server is about to end: hand the file in again in a moment.")
 
     def _check(
         self, upload: Upload, options: RunOptions, deed: Deed[T], besides: Unfinished | None = None
@@ -234,7 +174,9 @@ class HandingIn:
             besides = self._find_unfinished(source, options)
         checked = asyncio.run(self._ask(source, options, deed, besides))
         if checked.survey.rows > MOST_ROWS:
-            raise TooManyRows(checked.survey.rows)
+            rows = checked.survey.rows
+            detail = f"Expected at most {MOST_ROWS:,} rows in one file, got {rows:,}: divide it."
+            raise HttpError(413, "too_many_rows", detail)
         checked.survey.accounts = Accounts()  # large, and asked about already
         return checked
 
@@ -242,8 +184,7 @@ class HandingIn:
         self, source: Source, options: RunOptions, deed: Deed[T], besides: Unfinished | None
     ) -> Checked:
         place, database = self._place, self._place.database
-        opening = open_cyclr(place.settings, database.engine, clock=place.clock, broker=place.broker())
-        async with opening as (client, limiter):
+        async with place.open_cyclr() as (client, limiter):
             return await check_file(
                 source,
                 Options(database.instance_id, options.connector, options.as_written, options.is_list),
@@ -257,15 +198,19 @@ class HandingIn:
             )
 
     def _start(self, upload: Upload, options: RunOptions, api_key_id: str, deed: Deed[Started]) -> Started:
-        self._place.waiting.prolong(upload)
+        self.waiting.prolong(upload)
         source = self._open(upload)
         unfinished = self._find_unfinished(source, options)
         if unfinished is None:
             started = self._start_new(upload, source, options, api_key_id, deed)
         elif unfinished.has_options(options):
-            started = Started(unfinished.job, found=None)
+            started = Started(unfinished.job, is_new=False)
         else:
-            raise BegunOtherwise(unfinished.job)
+            detail = (
+                f"This file was handed in before with other options, as job {unfinished.job.id}, which is"
+                f" {unfinished.job.state}: let that job end, or cancel it."
+            )
+            raise HttpError(409, "begun_otherwise", detail)
         self.forget(upload.id)
         return started
 
@@ -275,13 +220,15 @@ class HandingIn:
         checked = self._checked(upload, source, options, deed)
         try:
             require_installable(checked, options)
-            return Started(self._load(checked, options, api_key_id, deed), _found(checked))
+            job = self._load(checked, options, api_key_id, deed)
+            # Not the check itself, which may be large: a start is known for a while after the job runs.
+            return Started(job, is_new=True, comments=checked.survey.comments, empty=checked.survey.empty)
         except Rejected:
             # The same file may have been handed in twice in one moment: the first has become a job meanwhile.
             unfinished = self._find_unfinished(checked.source, options)
             if unfinished is None or not unfinished.has_options(options):
                 raise
-            return Started(unfinished.job, found=None)
+            return Started(unfinished.job, is_new=False)
 
     def _checked(self, upload: Upload, source: Source, options: RunOptions, deed: Deed[Started]) -> Checked:
         """What a check has found before, if one has; else what one finds now."""
@@ -296,7 +243,7 @@ class HandingIn:
         database = self._place.database
         job_id = new_job_id(self._place.clock.now())
         self._say(deed, "loading")
-        with self._place.keep(job_id):
+        with self._place.watch(job_id):
             load_job(
                 checked,
                 options,
@@ -312,24 +259,36 @@ class HandingIn:
         return get_job(database.engine, job_id)
 
     def _wait(self, deed: Deed[Started], other: OtherLoad, waited_s: float) -> None:
-        """Raises: LoadInTheWay, Stopping."""
+        """Raises: HttpError (503) where the other load did not end while this one could be waited for."""
         if waited_s >= WAITS_FOR_LOAD_S:
-            raise LoadInTheWay(other)
+            where = "What this file waits for is" if other.is_writing else "Rows of this file are in"
+            raise _later(
+                f"{where} {other}: hand it in again in a moment, when that has ended or was given up."
+            )
         self._say(deed, f"waiting for {other}")
 
     def _open(self, upload: Upload) -> Source:
-        if self._place.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
+        if self.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
             raise UploadGone
-        return read_source(Path(upload.source_name), lambda: self._place.waiting.open(upload))
+        return read_source(Path(upload.source_name), lambda: self.waiting.open(upload))
 
     def _find_unfinished(self, source: Source, options: RunOptions) -> Unfinished | None:
         database = self._place.database
         return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
 
 
-def _found(checked: Checked) -> Found:
-    """Not the check itself, which may be large: a start is known for a while after the job runs."""
-    return Found(checked.survey.comments, checked.survey.empty)
+def require_installable(checked: Checked, options: RunOptions) -> None:
+    """Raises: Rejected; HttpError (422) where every row is installed already, or none can be."""
+    if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
+        raise Rejected(checked.problems, checked.problem_count)
+    if not checked.planned:
+        why = "is installed already" if not checked.refused else "is installed already or has a problem"
+        raise HttpError(422, "nothing_to_install", f"There is nothing to install: every row {why}.")
+
+
+def _later(detail: str, *, code: str = "try_again", after_s: int = 5) -> HttpError:
+    """Nothing of the job is left."""
+    return HttpError(503, code, detail, headers={"Retry-After": str(after_s)})
 
 
 def _check_key(upload: Upload, options: RunOptions) -> CheckKey:

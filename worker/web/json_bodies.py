@@ -1,16 +1,16 @@
 """A body of JSON, read so that nothing of it goes missing: of a key that is there twice, a parser keeps the last one alone."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from worker.web.faults import FIRST_ROW, Fault
-from worker.web.names import known_name
-from worker.web.problems import Refusal
+from worker.jobs.views import Fault
+from worker.web.faults import FIRST_ROW, known_name
+from worker.web.http_errors import HttpError, invalid_request
 
 SHOWN_FAULTS = 1_000
 MOST_BYTES = 16_000  # of what is read as a whole; a list of items is not
@@ -18,32 +18,32 @@ TWICE = "expected it once, got it twice or more in one object: which value is me
 
 
 def parse_json(body: bytes) -> Any:
-    """What the body says. Raises: Refusal (422) where it is no JSON, or where an object has a key twice."""
+    """What the body says. Raises: HttpError (422) where it is no JSON, or where an object has a key twice."""
     doubled: dict[int, list[str]] = {}
     kept: list[dict[str, Any]] = []  # so that no other object gets the id of one of these
 
     def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
-            doubled[id(made)] = _doubled(pairs)
+            doubled[id(made)] = doubled_keys(pairs)
             kept.append(made)
         return made
 
     try:
         # A byte order mark is no part of JSON, and some programs write one.
-        parsed = json.loads(body.decode("utf-8-sig"), object_pairs_hook=to_object, parse_constant=_refuse)
+        parsed = json.loads(body.decode("utf-8-sig"), object_pairs_hook=to_object, parse_constant=no_constant)
     except json.JSONDecodeError as error:
         raise no_json(f"at line {error.lineno:,}, character {error.colno:,} it is not JSON") from None
     except UnicodeDecodeError:
         raise no_json("it is not UTF-8") from None
     except RecursionError:
         raise no_json("it is nested too deeply") from None
-    except ValueError as error:
-        raise no_json(str(error) if isinstance(error, _NoNumber) else "a number in it is too long") from None
+    except ValueError:
+        raise no_json("a number in it is too long") from None
     if doubled:
         faults = list(_faults(parsed, doubled))
         detail = "An object of the JSON has a key twice, so that nobody can tell which value is meant."
-        raise Refusal(422, "invalid_request", detail, errors=faults[:SHOWN_FAULTS], error_count=len(faults))
+        raise HttpError(422, "invalid_request", detail, errors=faults[:SHOWN_FAULTS], error_count=len(faults))
     return parsed
 
 
@@ -58,7 +58,7 @@ class JsonRoute(APIRoute):
             if takes_body and "json" in request.headers.get("content-type", ""):
                 body = await request.body()
                 if len(body) > MOST_BYTES:
-                    raise Refusal(413, "too_large", f"Expected at most {MOST_BYTES:,} bytes, got more.")
+                    raise HttpError(413, "too_large", f"Expected at most {MOST_BYTES:,} bytes, got more.")
                 if body:
                     parse_json(body)
             answer: Response = await handle(request)
@@ -67,21 +67,18 @@ class JsonRoute(APIRoute):
         return check_and_handle
 
 
-class _NoNumber(ValueError):
-    """Python takes NaN and Infinity, JSON does not."""
+def no_constant(constant: str) -> Any:
+    """Python takes NaN and Infinity, JSON does not. Raises: HttpError (422)."""
+    raise no_json(f"{constant} is no number of JSON")
 
 
-def _refuse(constant: str) -> Any:
-    raise _NoNumber(f"{constant} is no number of JSON")
-
-
-def no_json(why: str) -> Refusal:
+def no_json(why: str) -> HttpError:
     """For a body that is no JSON, and why."""
     fault = Fault(message=f"expected a body of JSON; {why}")
-    return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+    return invalid_request(fault)
 
 
-def _doubled(pairs: list[tuple[str, Any]]) -> list[str]:
+def doubled_keys(pairs: Iterable[tuple[str, Any]]) -> list[str]:
     seen: set[str] = set()
     return list(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
 
@@ -105,12 +102,9 @@ def _faults(parsed: Any, doubled: dict[int, list[str]]) -> Iterator[Fault]:
 
 
 def _fault(path: tuple[str | int, ...], key: str) -> Fault:
-    message = TWICE
+    row, within = None, path
     match path:
         case ("items", int(number), *rest):
-            return Fault(row=number + FIRST_ROW, column=_joined(*rest, key), message=message)
-    return Fault(column=_joined(*path, key), message=message)
-
-
-def _joined(*keys: str | int) -> str:
-    return ".".join(str(key) if isinstance(key, int) else known_name(key) for key in keys)
+            row, within = number + FIRST_ROW, tuple(rest)
+    column = ".".join(str(each) if isinstance(each, int) else known_name(each) for each in (*within, key))
+    return Fault(row=row, column=column, message=TWICE)

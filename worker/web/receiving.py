@@ -13,10 +13,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from worker.store.uploads import Upload
-from worker.web.faults import Fault
-from worker.web.names import known_name
-from worker.web.problems import Refusal
+from worker.jobs.views import Fault
+from worker.store.submissions import Upload
+from worker.web.faults import ONCE, known_name
+from worker.web.http_errors import HttpError, invalid_request
 from worker.web.waiting import UploadWriter, WaitingUploads
 
 MOST_UPLOAD_BYTES = 1_000_000_000
@@ -32,7 +32,7 @@ UNNAMED = "upload.csv"
 
 
 @dataclass
-class Form:
+class ReceivedFile:
     """A file and what came with it. `content_hash`: SHA-256 of the file, in hex. `fields`: those beside it, by name."""
 
     upload: Upload
@@ -42,8 +42,8 @@ class Form:
 
 async def receive_file(
     waiting: WaitingUploads, request: Request, *, api_key_id: str, source_name: str
-) -> Form:
-    """The body, which is the file. Raises: Refusal (400, 413)."""
+) -> ReceivedFile:
+    """The body, which is the file. Raises: HttpError (400, 413)."""
     _require_announced_size(request, MOST_UPLOAD_BYTES)
     async with _Receiving(waiting, api_key_id) as receiving:
         await receiving.begin(source_name)
@@ -59,12 +59,12 @@ async def receive_form(
     api_key_id: str,
     check_fields: Callable[[dict[str, str]], None] = lambda _fields: None,
     lists: Collection[str] = (),
-) -> Form:
+) -> ReceivedFile:
     """A `multipart/form-data` body with one file.
 
     `check_fields`: gets the fields that come before the file, before anything of the file is kept; all of them where no file
     comes. It may raise. `lists`: the fields that may come more than once, and then are one with commas.
-    Raises: Refusal (400, 413, 415, 422).
+    Raises: HttpError (400, 413, 415, 422).
     """
     _require_announced_size(request, MOST_UPLOAD_BYTES)
     reader = _FormReader(_boundary(request), lists)
@@ -86,7 +86,7 @@ async def receive_form(
 
 async def receive_lines(
     waiting: WaitingUploads, lines: Iterable[bytes], *, api_key_id: str, source_name: str
-) -> Form:
+) -> ReceivedFile:
     """A file that is made here, its lines in a thread."""
     async with _Receiving(waiting, api_key_id) as receiving:
         await receiving.begin(source_name)
@@ -118,7 +118,7 @@ class Bodies:
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[list[bytearray]]:
-        """A body in pieces, kept while the context lasts. Raises: Refusal (400, 413, 503)."""
+        """A body in pieces, kept while the context lasts. Raises: HttpError (400, 413, 503)."""
         _require_announced_size(request, MOST_JSON_BYTES)
         pieces = [bytearray()]
         own = 0
@@ -128,7 +128,7 @@ class Bodies:
                 self._bytes += len(chunk)
                 if self._bytes > MOST_JSON_BYTES_IN_ALL:
                     detail = "Too many lists are being received just now. Try again in a moment."
-                    raise Refusal(503, "too_busy", detail, headers={"Retry-After": "30"})
+                    raise HttpError(503, "too_busy", detail, headers={"Retry-After": "30"})
                 # A chunk may be a byte, and is an object all the same.
                 if len(pieces[-1]) >= PIECE_BYTES:
                     pieces.append(bytearray())
@@ -162,7 +162,7 @@ class _Receiving:
 
     async def begin(self, source_name: str) -> None:
         if self._writer is not None:
-            raise Refusal(400, "one_file", "Expected one file, got several.")
+            raise HttpError(400, "one_file", "Expected one file, got several.")
         name = source_name.replace("\\", "/").rpartition("/")[2].strip()[:LONGEST_NAME] or UNNAMED
         begin = self._waiting.begin
         self._writer = await run_in_threadpool(begin, api_key_id=self._api_key_id, source_name=name)
@@ -172,13 +172,13 @@ class _Receiving:
         if len(self._batch) >= BATCH_BYTES:
             await self._flush()
 
-    async def finish(self) -> Form:
+    async def finish(self) -> ReceivedFile:
         if self._writer is None:
-            raise Refusal(400, "no_file", "Expected a file in the field `file`, got none.")
+            raise HttpError(400, "no_file", "Expected a file in the field `file`, got none.")
         await self._flush()
         upload = await run_in_threadpool(self._writer.finish)
         self._is_finished = True
-        return Form(upload, self._digest.hexdigest())
+        return ReceivedFile(upload, self._digest.hexdigest())
 
     async def _flush(self) -> None:
         assert self._writer is not None
@@ -191,13 +191,6 @@ class _Receiving:
         self._writer.write(data)
 
 
-@dataclass
-class _Part:
-    headers: dict[str, str] = field(default_factory=dict)
-    name: str = ""
-    filename: str | None = None
-
-
 class _FormReader:
     """Chunks of a multipart body become events: `file` with its name, then `data`. Fields are kept."""
 
@@ -207,8 +200,10 @@ class _FormReader:
         self._count = 0
         self._raw: dict[str, bytearray] = {}
         self._field_bytes = 0
-        self._part = _Part()
-        self._header_name = self._header_value = b""
+        # Of the part that is being read. Without a file name it is a field.
+        self._name = ""
+        self._filename: bytes | None = None
+        self._header_name = self._header_value = self._disposition = b""
         self._events: list[tuple[str, bytes]] = []
         self._has_ended = False
         callbacks: Any = {
@@ -239,8 +234,7 @@ class _FormReader:
             raise _unreadable_form()
 
     def _on_part_begin(self) -> None:
-        self._part = _Part()
-        self._header_name = self._header_value = b""
+        self._header_name = self._header_value = self._disposition = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header_name += data[start:end]
@@ -249,38 +243,37 @@ class _FormReader:
         self._header_value += data[start:end]
 
     def _on_header_end(self) -> None:
-        name = self._header_name.decode("latin-1").casefold()
-        self._part.headers[name] = self._header_value.decode("utf-8", "replace")
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value.decode("utf-8", "replace").encode()
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._part.headers.get("content-disposition", "").encode())
-        self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
-        filename = options.get(b"filename")
-        self._part.filename = None if filename is None else filename.decode("utf-8", "replace")
-        if self._part.filename is not None:
-            self._events.append(("file", filename or b""))
+        _, options = parse_options_header(self._disposition)
+        name = self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._filename = options.get(b"filename")
+        if self._filename is not None:
+            self._events.append(("file", self._filename))
         elif self._count >= MOST_FIELDS:
             raise _too_many_fields()
-        elif self._part.name in self._raw and self._part.name not in self._lists:
-            raise _doubled_field(self._part.name)
+        elif name in self._raw and name not in self._lists:
+            raise invalid_request(Fault(column=known_name(name), message=ONCE))
         else:
             self._count += 1
-            before = self._raw.get(self._part.name)
-            self._raw[self._part.name] = bytearray() if before is None else before + b","
+            before = self._raw.get(name)
+            self._raw[name] = bytearray() if before is None else before + b","
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._part.filename is not None:
+        if self._filename is not None:
             self._events.append(("data", data[start:end]))
             return
         self._field_bytes += end - start
         if self._field_bytes > MOST_FIELD_BYTES:
             raise _too_many_fields()
-        self._raw[self._part.name] += data[start:end]
+        self._raw[self._name] += data[start:end]
 
     def _on_part_end(self) -> None:
-        if self._part.filename is None:
-            self.fields[self._part.name] = self._raw[self._part.name].decode("utf-8", "replace")
+        if self._filename is None:
+            self.fields[self._name] = self._raw[self._name].decode("utf-8", "replace")
 
     def _on_end(self) -> None:
         self._has_ended = True
@@ -296,7 +289,7 @@ async def _limited(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
             if chunk:
                 yield chunk
     except ClientDisconnect:
-        raise Refusal(400, "cut_off", "The request ended before its body did.") from None
+        raise HttpError(400, "cut_off", "The request ended before its body did.") from None
 
 
 def _require_announced_size(request: Request, most_bytes: int) -> None:
@@ -305,9 +298,9 @@ def _require_announced_size(request: Request, most_bytes: int) -> None:
         raise _too_large(most_bytes)
 
 
-def _too_large(most_bytes: int) -> Refusal:
+def _too_large(most_bytes: int) -> HttpError:
     detail = f"Expected at most {most_bytes:,} bytes, got more: divide the file."
-    return Refusal(413, "too_large", detail, headers={"Connection": "close"})
+    return HttpError(413, "too_large", detail, headers={"Connection": "close"})
 
 
 def _boundary(request: Request) -> bytes:
@@ -315,18 +308,15 @@ def _boundary(request: Request) -> bytes:
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not boundary:
         detail = "Expected multipart/form-data with a boundary."
-        raise Refusal(415, "unsupported_media_type", detail)
+        raise HttpError(415, "unsupported_media_type", detail)
     return boundary
 
 
-def _unreadable_form() -> Refusal:
-    return Refusal(400, "unreadable_form", "The form cannot be read: expected multipart/form-data, whole.")
+def _unreadable_form() -> HttpError:
+    return HttpError(400, "unreadable_form", "The form cannot be read: expected multipart/form-data, whole.")
 
 
-def _doubled_field(name: str) -> Refusal:
-    fault = Fault(column=known_name(name), message="expected it once, got it twice or more")
-    return Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
-
-
-def _too_many_fields() -> Refusal:
-    return Refusal(413, "too_large", f"Expected at most {MOST_FIELDS} fields of {MOST_FIELD_BYTES:,} bytes.")
+def _too_many_fields() -> HttpError:
+    return HttpError(
+        413, "too_large", f"Expected at most {MOST_FIELDS} fields of {MOST_FIELD_BYTES:,} bytes."
+    )

@@ -5,12 +5,13 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
-from worker.embedded.files import FILE_MODE, make_private_folder
+from worker.embedded.home import make_private_folder
+from worker.embedded.processes import FILE_MODE
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import Engine
-from worker.store.uploads import (
+from worker.store.submissions import (
     Upload,
     add_piece,
     begin_upload,
@@ -35,25 +36,15 @@ class UploadGone(OSError):
         super().__init__(errno.ENOENT, "the upload is no longer kept: hand the file in again")
 
 
-class Pieces(Protocol):
-    """Where sealed pieces are kept."""
-
-    def add(self, upload_id: str, number: int, sealed: bytes) -> None: ...
-
-    def iter(self, upload_id: str) -> Iterator[bytes]: ...
-
-    def delete(self, upload_id: str) -> None: ...
-
-    def upload_ids(self) -> set[str]: ...
-
-
 class WaitingUploads:
     """The uploads of one place. Every method blocks: it is called in a thread."""
 
     def __init__(self, engine: Engine, sealer: Sealer, folder: Path | None) -> None:
         self._engine = engine
         self._sealer = sealer
-        self._pieces: Pieces = DatabasePieces(engine) if folder is None else FilePieces(folder)
+        self._pieces: DatabasePieces | FilePieces = (
+            DatabasePieces(engine) if folder is None else FilePieces(folder)
+        )
 
     def begin(self, *, api_key_id: str, source_name: str) -> "UploadWriter":
         upload = begin_upload(self._engine, api_key_id=api_key_id, source_name=source_name)

@@ -35,6 +35,8 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
         "2 installed (1 of them waits for the customer's authorisation), 1 failed, 1 refused at intake.",
         "Failed, by reason:",
         "        1  5e0916f9  refused: The plan of this account is full. (row 3)",
+        "What to do:",
+        "  refused: Mend what the message names, then retry.",
         "Results, one line for every row: accounts.results.csv",
     ]
     rows = read_rows(desk.folder / "accounts.results.csv", RESULT_HEADER)
@@ -114,7 +116,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     job_id = desk.results("out.csv")[0]["_job"]
     assert said.err.splitlines()[-3:] == [
         f"Job {job_id} is paused: the first rows asked for are done. 2 rows are left.",
-        "Go on with:",
+        "Look at what became of them; for the rest, resume it:",
         "  cyclr-bulk run accounts.csv --results out.csv",
     ]
     assert sorted(desk.installs()) == ["acme", "globex"]
@@ -139,7 +141,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     assert edited.code == 2
     ways_on = [
         f"1 row of this file is still to be done by job {job_id} of accounts.csv,",
-        "2 of 4 rows done (paused: the first rows asked for are done).",
+        "2 of 4 rows done, paused (the first rows asked for are done).",
         "Let it go on to its end, then check this file again:",
         f"  cyclr-bulk resume {job_id}",
         "Or end it, then check this file again (nothing is installed twice):",
@@ -222,11 +224,13 @@ def test_stops_where_too_many_rows_fail_and_merges_their_reasons(desk: Desk) -> 
         f"0 installed, {failed} failed, {300 - failed} not done yet.",
         "Failed, by reason:",
         f"  {failed:>7}  c31677b1  refused: The plan of '…' includes 3 connectors. (row 2 and {failed - 1} more)",
+        "What to do:",
+        "  refused: Mend what the message names, then retry.",
         "Results, one line for every row: accounts.results.csv",
     ]
     assert f"Job {job_id} is paused: too many of the rows tried so far have failed." in said.err
     assert said.err.endswith(
-        "Look at the reasons above, mend at Cyclr what they name, then go on:\n  cyclr-bulk run accounts.csv\n"
+        "Read why they failed and mend what that names, then resume it:\n  cyclr-bulk run accounts.csv\n"
     )
 
 

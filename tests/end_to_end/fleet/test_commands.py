@@ -57,6 +57,8 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
             "11 installed, 1 failed.",
             "Failed, by reason:",
             "        1  2686b8fc  refused: suspended (row 5)",
+            "What to do:",
+            "  refused: Mend what the message names, then retry.",
         ],
     )
     assert f"  cyclr-bulk retry {job_id}" in watched.err.splitlines()
@@ -64,10 +66,12 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     status = fleet.say("status", job_id).out.splitlines()
     assert status[0].endswith(f"{fleet.simulator.base_url.removeprefix('http://')}: completed")
     assert status[1] == "  11 installed, 1 failed."
-    assert status[-3:] == [
-        "  calls:     200 of 200 calls/s",
+    assert status[-5:] == [
+        "  calls:     at most 200 calls/s",
         "Failed, by reason:",
         "        1  2686b8fc  refused: suspended (row 5)",
+        "What to do:",
+        "  refused: Mend what the message names, then retry.",
     ]
     told = fleet.say("status", job_id, "--json").json()
     assert (told["state"], told["total"], told["installed"], told["failed"], told["in_hand"]) == (
@@ -94,6 +98,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
             "can_retry_help": False,
             "example_row": 5,
             "example_account_id": ids[3],
+            "advice": "Mend what the message names, then retry.",
         }
     ]
 
@@ -106,14 +111,16 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     )
     assert [row["row"] for row in fleet.say("items", job_id, "--account", ids[7], "--json").lines()] == [9]
     assert fleet.say("items", job_id, "--code", "refused").out == (
-        f"row 5  {ids[3]}  Northwind Mail  failed  refused  suspended\n"
+        f"row 5  {ids[3]}  Northwind Mail  failed  refused  suspended. Mend what the message names, then retry.\n"
     )
     assert fleet.say("items", job_id, "--code", "no_answer").out == ""
 
     # By the key of a reason.
     why = fleet.say("failures", job_id)
     assert (why.out, why.err.splitlines()[-1]) == (
-        "        1  2686b8fc  refused: suspended (row 5)\n",
+        "        1  2686b8fc  refused: suspended (row 5)\n"
+        "What to do:\n"
+        "  refused: Mend what the message names, then retry.\n",
         "1 failed row.",
     )
     [line] = fleet.say("failures", job_id, "--json").lines()
@@ -152,14 +159,14 @@ def test_a_paused_job_sends_nothing_until_it_is_resumed(fleet: Fleet) -> None:
     assert (again.code, again.out, again.err) == (
         2,
         "",
-        f"Job {job_id} cannot be paused: it is paused (paused by a person). It goes on with"
+        f"Job {job_id} cannot be paused: it is paused (somebody paused it). It goes on with"
         f" `cyclr-bulk resume {job_id}`, and ends with `cyclr-bulk cancel {job_id}`.\nNothing was changed.\n",
     )
     eventually(lambda: "running" not in fleet.states(job_id), "what was in hand is settled or given back")
-    assert "paused (paused by a person)" in fleet.say("status", job_id).out
+    assert "paused (somebody paused it)" in fleet.say("status", job_id).out
     watched = fleet.say("watch", job_id)
     assert watched.code == 3
-    assert f"Job {job_id} is paused: paused by a person." in watched.err
+    assert f"Job {job_id} is paused: somebody paused it." in watched.err
     assert fleet.say("resume", job_id).code == 0
     resumed_at = time.time()
     assert fleet.say("watch", job_id).code == 0
@@ -238,7 +245,7 @@ def test_failed_rows_are_tried_again_then_forgotten(fleet: Fleet) -> None:
     nothing = fleet.say("retry", job_id, "--code", "no_answer")
     assert (nothing.code, nothing.err) == (
         2,
-        f"There is nothing to try again in job {job_id}. Nothing was changed.\n",
+        "There is nothing to try again.\nNothing was changed.\n",
     )
     fleet.change(lambda world: world.faults.clear())
     retried = fleet.say("retry", job_id, "--code", "refused")

@@ -14,8 +14,8 @@ from tests.end_to_end.fleet.fleet import OTHER_CLIENT_ID, Fleet, Said
 from tests.end_to_end.processes.commands import eventually
 from tests.started import run_process
 from worker.domain.targets import instance_key
+from worker.store.instances import new_worker_id, note_sighting
 from worker.store.session import db_now, writing
-from worker.store.sightings import new_worker_id, note_sighting
 from worker.store.tables import sightings
 
 CELERY = str(Path(sys.executable).parent / "celery")

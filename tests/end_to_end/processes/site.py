@@ -14,7 +14,7 @@ from sqlalchemy import Row, inspect, select
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.end_to_end.processes.place import Place
 from tests.servers import valkey_contents
-from worker.embedded.runtime import Runtime, read_runtime
+from worker.embedded.processes import Runtime
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.ledger import Call
 from worker.simulator.server import SimulatorThread
@@ -80,7 +80,7 @@ class Site(Place):
 
         def find() -> Runtime | None:
             with suppress(FileNotFoundError):
-                found = read_runtime((self.home / "runtime.json").read_text(encoding="utf-8"))
+                found = Runtime.find((self.home / "runtime.json").read_text(encoding="utf-8"))
                 if found is not None and "workers" in found.children:
                     return found
             return None

@@ -9,7 +9,7 @@ from tests.raw_server import Handler, RawRequest, Reply, answer
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import NotStarted
-from worker.cyclr.tokens import Credentials
+from worker.cyclr.exchange import Credentials
 from worker.cyclr.transport import open_http
 
 CLIENT_SECRET = "the-client-secret"

@@ -19,11 +19,8 @@ from tests.integration.cyclr.clients import (
 )
 from tests.raw_server import Handler, RawRequest, RawServer, Reply, answer, in_turn, reset
 from worker.cyclr.catalogue import (
+    CatalogueReader,
     DoubtedVersion,
-    first_account,
-    iter_connectors,
-    missing_accounts,
-    resolve,
 )
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import (
@@ -91,7 +88,7 @@ class Catalogue:
 
 def resolved(catalogue: Handler, name_or_id: str, version: str | None = None) -> Connector | str:
     ref = ConnectorRef(name_or_id, version)
-    return ask(catalogue, lambda client: resolve(client, next_permit, "acme", ref, patience=SOON))
+    return ask(catalogue, lambda client: CatalogueReader(client, next_permit, SOON).resolve("acme", ref))
 
 
 MAIL = Catalogue(
@@ -176,7 +173,9 @@ def test_a_name_that_no_path_can_carry_is_found_in_the_list() -> None:
 
 def test_the_whole_catalogue_is_read_each_release_once() -> None:
     async def names(client: CyclrClient) -> list[int]:
-        return [c.release_id async for c in iter_connectors(client, next_permit, "acme", patience=SOON)]
+        return [
+            c.release_id async for c in CatalogueReader(client, next_permit, SOON).iter_connectors("acme")
+        ]
 
     assert ask(MAIL, names) == [1, 2, 3, 4, 5, 6, 8, 9]
     repeating = answer(200, [connector(1, "Mail"), connector(2, "Forms")])
@@ -185,9 +184,13 @@ def test_the_whole_catalogue_is_read_each_release_once() -> None:
 
 def test_the_first_account() -> None:
     assert (
-        ask(in_turn(answer(200, [{"Id": "a"}, {"Id": "b"}])), lambda c: first_account(c, next_permit)) == "a"
+        ask(
+            in_turn(answer(200, [{"Id": "a"}, {"Id": "b"}])),
+            lambda c: CatalogueReader(c, next_permit).first_account(),
+        )
+        == "a"
     )
-    assert ask(in_turn(answer(200, [])), lambda c: first_account(c, next_permit)) is None
+    assert ask(in_turn(answer(200, [])), lambda c: CatalogueReader(c, next_permit).first_account()) is None
 
 
 class Accounts:
@@ -220,7 +223,7 @@ def test_accounts_that_are_missing_are_missing_by_id_too(says_total: bool) -> No
     def on_page(page: int, total_pages: int | None) -> None:
         seen.append((page, total_pages))
 
-    missing = ask(accounts, lambda c: missing_accounts(c, next_permit, wanted, on_page, patience=SOON))
+    missing = ask(accounts, lambda c: CatalogueReader(c, next_permit, SOON).missing_accounts(wanted, on_page))
     assert missing == {"nobody", "unreadable"}
     assert seen == ([(1, 3), (2, 3), (3, 3)] if says_total else [(1, None), (2, None), (3, None), (4, None)])
     assert {t for t in accounts.targets if "?" not in t} == {
@@ -232,14 +235,16 @@ def test_accounts_that_are_missing_are_missing_by_id_too(says_total: bool) -> No
 
 def test_reading_accounts_stops_when_all_are_found() -> None:
     accounts = Accounts(["a", "b", "c", "d"])
-    assert ask(accounts, lambda c: missing_accounts(c, next_permit, {"a", "b"})) == frozenset()
+    assert (
+        ask(accounts, lambda c: CatalogueReader(c, next_permit).missing_accounts({"a", "b"})) == frozenset()
+    )
     assert len(accounts.targets) == 1
 
 
 def test_many_accounts_are_asked_for_by_id() -> None:
     wanted = {f"sub-{n}" for n in range(70)} | {"nobody"}
     accounts = Accounts([], [f"sub-{n}" for n in range(70)])
-    assert ask(accounts, lambda c: missing_accounts(c, next_permit, wanted)) == {"nobody"}
+    assert ask(accounts, lambda c: CatalogueReader(c, next_permit).missing_accounts(wanted)) == {"nobody"}
 
 
 def test_an_error_while_accounts_are_asked_for_ends_the_asking() -> None:
@@ -247,7 +252,7 @@ def test_an_error_while_accounts_are_asked_for_ends_the_asking() -> None:
         return answer(200, []) if "?" in request.target else answer(403)
 
     with pytest.raises(Refused):
-        ask(handle, lambda c: missing_accounts(c, next_permit, {str(n) for n in range(50)}))
+        ask(handle, lambda c: CatalogueReader(c, next_permit).missing_accounts({str(n) for n in range(50)}))
 
 
 PAGE = answer(200, [{"Id": "a"}])
@@ -263,7 +268,7 @@ def test_a_reading_goes_on_through_what_passes() -> None:
         answer(200, b"<html>"),
         PAGE,
     )
-    assert ask(handler, lambda c: first_account(c, next_permit, patience=SOON)) == "a"
+    assert ask(handler, lambda c: CatalogueReader(c, next_permit, SOON).first_account()) == "a"
 
 
 def test_a_reading_that_goes_on_failing_ends_with_the_last_error() -> None:
@@ -274,13 +279,13 @@ def test_a_reading_that_goes_on_failing_ends_with_the_last_error() -> None:
 
     patience = dataclasses.replace(SOON, sleep=sleep)
     with pytest.raises(OutcomeUnknown):
-        ask(in_turn(answer(500)), lambda c: first_account(c, next_permit, patience=patience))
+        ask(in_turn(answer(500)), lambda c: CatalogueReader(c, next_permit, patience).first_account())
     assert slept == [1.0, 2.0, 4.0, 8.0]
 
 
 def test_a_reading_that_is_throttled_for_ever_ends() -> None:
     with pytest.raises(Throttled):
-        ask(in_turn(answer(429)), lambda c: first_account(c, next_permit, patience=SOON))
+        ask(in_turn(answer(429)), lambda c: CatalogueReader(c, next_permit, SOON).first_account())
 
 
 def _refusing(refusals: list[NotStarted]) -> Callable[[], Awaitable[FreePermit]]:
@@ -298,14 +303,14 @@ def test_a_reading_waits_for_the_gate_and_the_limiter() -> None:
 
     permits = _refusing([SlotMissed(), GateClosed(30.0), LimiterAway()])
     patience = dataclasses.replace(SOON, sleep=sleep)
-    assert ask(in_turn(PAGE), lambda c: first_account(c, permits, patience=patience)) == "a"
+    assert ask(in_turn(PAGE), lambda c: CatalogueReader(c, permits, patience).first_account()) == "a"
     assert slept == [0.0, 30.0, 0.5]
 
 
 def test_a_limiter_that_stays_away_ends_a_reading() -> None:
     permits = _refusing([LimiterAway() for _ in range(1_000)])
     with pytest.raises(LimiterAway):
-        ask(in_turn(PAGE), lambda c: first_account(c, permits, patience=SOON))
+        ask(in_turn(PAGE), lambda c: CatalogueReader(c, permits, SOON).first_account())
 
 
 def _revoking(revoked: int) -> Handler:
@@ -336,8 +341,8 @@ def _ask_raw(handler: Handler, question: Callable[[CyclrClient], Awaitable[T]]) 
 
 def test_a_reading_goes_on_with_a_new_token() -> None:
     mail = ConnectorRef("Mail")
-    assert _ask_raw(_revoking(1), lambda c: first_account(c, next_permit, patience=SOON)) == "a"
-    found = _ask_raw(_revoking(1), lambda c: resolve(c, next_permit, "acme", mail, patience=SOON))
+    assert _ask_raw(_revoking(1), lambda c: CatalogueReader(c, next_permit, SOON).first_account()) == "a"
+    found = _ask_raw(_revoking(1), lambda c: CatalogueReader(c, next_permit, SOON).resolve("acme", mail))
     assert isinstance(found, Connector)
 
 
@@ -345,8 +350,8 @@ def test_a_reading_goes_on_with_a_new_token() -> None:
 def test_tokens_that_are_always_refused_mean_the_credentials(question: str) -> None:
     async def asked(client: CyclrClient) -> object:
         if question == "first_account":
-            return await first_account(client, next_permit, patience=SOON)
-        return await resolve(client, next_permit, "acme", ConnectorRef("Mail"), patience=SOON)
+            return await CatalogueReader(client, next_permit, SOON).first_account()
+        return await CatalogueReader(client, next_permit, SOON).resolve("acme", ConnectorRef("Mail"))
 
     with pytest.raises(CredentialsRefused):
         _ask_raw(_revoking(1_000), asked)

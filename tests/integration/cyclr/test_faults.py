@@ -9,14 +9,13 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from tests.servers import ValkeyServer, valkey_server
-from worker.alarms import ALARMS
 from worker.clock import Clock
 from worker.cyclr.errors import LimiterAway
-from worker.cyclr.limiter import RedisLimiter
+from worker.cyclr.limiter_redis import RedisLimiter
 from worker.cyclr.limiter_rule import Limit
 from worker.domain.server_faults import Server, ServerFault
 from worker.jobs.away import why_nobody_calls
-from worker.telemetry import configure_logging
+from worker.telemetry import ALARMS, configure_logging
 
 TLS = ServerFault(Server.CYCLR, "certificate_verify_failed", "the certificate has expired")
 

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.cyclr.clients import FreePermit, next_permit, open_client, page_of, paged, with_token
 from tests.raw_server import RawRequest, RawServer, Reply, answer, reset
 from worker.cyclr.errors import CyclrError, OutcomeUnknown, SlotMissed
-from worker.cyclr.looks import Look, look
+from worker.cyclr.looks import Finding, look
 
 Entry = tuple[int, str, str]  # id, Name, the connector's name
 
@@ -34,8 +34,10 @@ class Account:
         return paged(entries, self.pages[-1], 2, says_total=self._says_total)
 
 
-def look_at(account: Callable[[RawRequest], Reply], name: str = "Mail", connector: str = "MailChimp") -> Look:
-    async def scenario() -> Look:
+def look_at(
+    account: Callable[[RawRequest], Reply], name: str = "Mail", connector: str = "MailChimp"
+) -> Finding:
+    async def scenario() -> Finding:
         async with RawServer(with_token(account)) as server, open_client(server.url) as client:
             return await look(client, next_permit, "acme", name=name, connector_name=connector)
 
@@ -44,8 +46,14 @@ def look_at(account: Callable[[RawRequest], Reply], name: str = "Mail", connecto
 
 def test_one_answer_that_holds_the_whole_list_proves_absence() -> None:
     account = Account(lambda n: OTHERS[:2])
-    assert look_at(account) == Look(None, ())
+    assert look_at(account) == Finding(None, (), highest_id=2)
     assert account.pages == [1]
+
+
+def test_the_highest_id_is_that_of_all_pages() -> None:
+    entries = [(9, "Sales", "CRM"), (2, "Forms", "Forms"), (31, "Files", "Drive"), (4, "Chat", "Chat")]
+    assert look_at(Account(lambda n: entries)) == Finding(None, (), highest_id=31)
+    assert look_at(Account(lambda n: [])) == Finding(None, (), highest_id=0)
 
 
 def test_an_empty_account_proves_absence_without_a_total_too() -> None:
@@ -151,7 +159,7 @@ def test_of_two_with_the_name_the_one_of_the_connector_is_given() -> None:
 
 def test_the_same_connector_under_other_names_is_told() -> None:
     seen = look_at(Account(lambda n: [(5, "Mail EU", "MailChimp"), (6, "Mail US", "mailchimp")]))
-    assert seen == Look(None, ("Mail EU", "Mail US"))
+    assert seen == Finding(None, ("Mail EU", "Mail US"), highest_id=6)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import pytest
 
 from tests.plain_http import async_http_client
 from worker.clock import Clock
-from worker.cyclr.catalogue import missing_accounts, resolve
+from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import NameInUse, NotFound, OutcomeUnknown, Unauthorised
+from worker.cyclr.exchange import Credentials
 from worker.cyclr.limiter import InProcessLimiter
 from worker.cyclr.limiter_rule import Limit, Rule
 from worker.cyclr.looks import look
-from worker.cyclr.tokens import Credentials
 from worker.cyclr.transport import open_http
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.rows import NewAccount
@@ -49,7 +49,7 @@ async def setting() -> AsyncIterator[tuple[CyclrClient, InProcessLimiter, Simula
 
 
 async def _release_of(client: CyclrClient, limiter: InProcessLimiter) -> int:
-    found = await resolve(client, limiter.one, "acme", ConnectorRef("northwind mail"))
+    found = await CatalogueReader(client, limiter.one).resolve("acme", ConnectorRef("northwind mail"))
     assert isinstance(found, Connector)
     return found.release_id
 
@@ -90,10 +90,10 @@ def test_a_revoked_token_is_replaced_and_an_unknown_account_is_told() -> None:
 def test_an_account_is_missing_until_it_is_created() -> None:
     async def scenario() -> None:
         async with setting() as (client, limiter, _):
-            assert await missing_accounts(client, limiter.one, {"acme", "new"}) == {"new"}
+            assert await CatalogueReader(client, limiter.one).missing_accounts({"acme", "new"}) == {"new"}
             assert await client.create_account(await limiter.one(), "new", NewAccount("New Ltd"))
             assert not await client.create_account(await limiter.one(), "new", NewAccount("New Ltd"))
-            assert await missing_accounts(client, limiter.one, {"acme", "new"}) == frozenset()
+            assert await CatalogueReader(client, limiter.one).missing_accounts({"acme", "new"}) == frozenset()
 
     asyncio.run(scenario())
 

@@ -4,7 +4,7 @@ import base64
 import io
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,24 +15,23 @@ import structlog
 from tests.integration.store.databases import SEALER, Loads, end, planned, take, url_of
 from tests.integration.web.serving import declare_idle, serving
 from tests.plain_http import AS_OWN_PAGE, http_client
-from worker.bootstrap.database import Database
-from worker.clock import Clock
+from worker.bootstrap.place import Database, Place
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link
 from worker.domain.scopes import Scope
 from worker.domain.states import Outcome
-from worker.domain.verdicts import WAITS_FOR_CUSTOMER, Installed
+from worker.domain.verdicts import Installed
+from worker.domain.words import WAITS_FOR_CUSTOMER
 from worker.jobs.authorising import PURPOSE
 from worker.settings import load_settings
 from worker.simulator.catalogue import method
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import Install, World
 from worker.store.api_keys import create_key
+from worker.store.sealing import Signer
 from worker.store.session import Engine
-from worker.store.signing import Signer
 from worker.telemetry import configure_logging
-from worker.web.place import Place
 
 DEADLINE_S = 60.0
 KEY = b"1" * 32  # the one of SEALER
@@ -131,7 +130,7 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
         pytest.MonkeyPatch.context() as patch,
     ):
         # Cyclr is asked step by step: a test need not wait two seconds for the next one.
-        patch.setattr("worker.web.desk.asking.STEP_S", 0.2)
+        patch.setattr("worker.web.app.STEP_S", 0.2)
         settings = load_settings(
             env_file=None,
             **{
@@ -152,15 +151,7 @@ def open_office(engine: Engine, **given: Any) -> Iterator[Office]:
         )
         rule = Rule()
         declare_idle(settings, engine, rule)
-        place = Place(
-            settings,
-            Database(engine, SEALER, settings.instance_id),
-            Clock(),
-            broker=lambda: rule,
-            ring=lambda: None,
-            keep=lambda _: nullcontext(),
-            uploads=None,
-        )
+        place = Place(settings, Database(engine, SEALER, settings.instance_id), rule)
         with (
             serving(place) as (_, server),
             http_client(

@@ -10,7 +10,7 @@ from tests.integration.desk.office import PUBLIC, Office, open_office
 from tests.integration.web.site import wait_until
 from worker.domain.scopes import Scope
 from worker.store.session import Engine
-from worker.web.pages.notices import COOKIE as NOTICE
+from worker.web.pages.rendering import NOTICE_COOKIE as NOTICE
 
 
 def sign_in(office: Office, scope: Scope = Scope.WRITE) -> None:

@@ -1,7 +1,8 @@
 import os
 
 from tests.integration.embedded.support import mode_of
-from worker.embedded.files import limit_log, open_log, write_private
+from worker.embedded.home import write_private
+from worker.embedded.processes import limit_log, open_log
 
 
 def test_a_log_past_its_limit_goes_on_empty_while_it_is_written_and_its_end_is_kept(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.embedded.support import HeldClock, line_of, lives, mode_of, python, wait_for
 from tests.started import start_process
 from worker.embedded import Home, HomeUnusable, Runtime
-from worker.embedded.processes import ProcessMark, find_mark, own_mark
+from worker.embedded.processes import ProcessMark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -79,7 +79,7 @@ def test_nobody_else_may_read_a_home_and_anything_in_it(tmp_path):
     home = open_home(tmp_path / "new" / "home")
     assert home.try_own()
     home.sealing_key()
-    home.write_runtime(Runtime(own_mark(), tmp_path, "unix:///x"))
+    home.write_runtime(Runtime(ProcessMark.own(), tmp_path, "unix:///x"))
     with home.watch("job_1"):
         paths = [home.path, *home.path.rglob("*")]
         modes = {path.relative_to(home.path).parts[:1]: mode_of(path) for path in paths}
@@ -175,7 +175,7 @@ def test_what_a_killed_owner_left_behind_is_ended(tmp_path, sleeper):
     home = open_home(tmp_path / "home")
     sockets = tmp_path / "cyclr-bulk-sockets"
     sockets.mkdir()
-    mark = find_mark(sleeper.pid)
+    mark = ProcessMark.find(sleeper.pid)
     assert mark is not None
     home.write_runtime(Runtime(ProcessMark(1, "long ago"), sockets, "unix:///x").with_child("workers", mark))
     assert home.end_leftovers() == ("workers",)

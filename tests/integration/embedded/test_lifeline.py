@@ -10,14 +10,14 @@ import pytest
 from tests.integration.embedded.support import line_of, lives, mode_of, python, session_of, wait_for
 from tests.started import start_process
 from worker import lifeline
-from worker.embedded.children import start_child
+from worker.embedded.processes import start_child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 START_A_CHILD = """
 import sys, time
 from pathlib import Path
-from worker.embedded.children import start_child
+from worker.embedded.processes import start_child
 child = start_child(["sleep", "1000"], {"PATH": "/usr/bin:/bin"}, Path(sys.argv[1]))
 print(child.pid, flush=True)
 time.sleep(1000)
@@ -25,7 +25,7 @@ time.sleep(1000)
 ELSEWHERE_THAN_ON_LINUX = """
 import os, sys, time
 from pathlib import Path
-from worker.embedded.children import start_child
+from worker.embedded.processes import start_child
 sys.platform = "darwin"
 del os.waitid
 child = start_child(["/bin/sh", "-c", sys.argv[2]], {}, Path(sys.argv[1]))

@@ -16,17 +16,20 @@ from sqlalchemy import Connection, select, text, update
 from tests.postgres import Databases
 from worker.clock import Clock
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
+from worker.domain.options import JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
 from worker.domain.states import JobState
 from worker.domain.verdicts import Verdict
+from worker.operations.install import INSTALL
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
-from worker.store.loading import Loader, NewJob, ensure_instance
+from worker.store.instances import ensure_instance
+from worker.store.loading import Loader, NewJob
 from worker.store.meeting import Waiting
 from worker.store.schema import upgrade
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading, writing
 from worker.store.settling import Settlement, settle
-from worker.store.tables import attempts, failure_tallies, items, jobs, metadata
+from worker.store.tables import attempts, failure_tallies, items, jobs, metadata, outcome_tallies
 from worker.store.tallies import to_failure
 
 INSTANCE = "instance-a"
@@ -39,6 +42,7 @@ CONNECTOR = Connector(7, "Acme CRM", "1.0", "Live", (AuthMethod("m1", "Key", "Ap
 ALL_ITEMS = select(items)
 ALL_JOBS = select(jobs)
 ALL_TALLIES = select(failure_tallies)
+ALL_OUTCOMES = select(outcome_tallies)
 
 only_sqlite = pytest.mark.parametrize("stores", ["sqlite"], indirect=True, scope="session")
 only_postgres = pytest.mark.parametrize("stores", ["postgresql"], indirect=True, scope="session")
@@ -235,13 +239,12 @@ class Loads:
         waiting: Waiting | None = None,
         **options: Any,
     ) -> Loader:
-        chosen = {"look_first": False, "skip_if_present": False} | options
         ensure_instance(self.engine, instance_id, "api.example.com")
         loader = Loader(
             self.engine,
             SEALER,
             instance_id,
-            NewJob("file.csv", "f" * 64, columns, first=first, **chosen),
+            NewJob("file.csv", "f" * 64, columns, JobOptions(**options), first=first),
             refuse=refused_as_live,
             waiting=waiting,
         )
@@ -253,18 +256,23 @@ def take(
     engine: Engine, count: int = 100, *, is_idle: bool = False, claim_s: float = 60, **more: Any
 ) -> list[ClaimedItem]:
     asked = {"instance_id": INSTANCE, "count": count, "claim_s": claim_s, "is_idle": is_idle}
+    asked["mark"] = lambda item: INSTALL.first_mark(item, max_attempts=8)
     _, taken = claim(engine, SEALER, **asked | more, moment=Clock().moment)
     return taken
 
 
-def hold(engine: Engine, item: ClaimedItem, *, claim_s: float, **done: bool) -> Standing:
-    """Prolong the claim of one item. `done`: what was done for good."""
-    _, [standing] = prolong(engine, [Hold(item, **done)], claim_s=claim_s, moment=Clock().moment)
+def hold(engine: Engine, item: ClaimedItem, *, claim_s: float, **noted: Any) -> Standing:
+    """Prolong the claim of one item. `noted`: what is done and sent by now."""
+    _, [standing] = prolong(
+        engine, [Hold(item, replace(item.notes, **noted))], claim_s=claim_s, moment=Clock().moment
+    )
     return standing
 
 
-def settlement(item: ClaimedItem, verdict: Verdict) -> Settlement:
-    return Settlement(item, verdict, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 0.5, "install")
+def settlement(item: ClaimedItem, verdict: Verdict, **noted: Any) -> Settlement:
+    return Settlement(
+        item, verdict, replace(item.notes, **noted), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 0.5, "install"
+    )
 
 
 def end(engine: Engine, *pairs: tuple[ClaimedItem, Verdict], pause_above_percent: float = NEVER) -> int:
@@ -314,13 +322,14 @@ def ago(**span: float) -> datetime:
 
 
 def assert_counters_hold(engine: Engine) -> None:
-    """The counters of every job, and its failures by reason, are what its items say."""
+    """The counters of every job, its failures by reason and its outcomes are what its items say."""
     with reading(engine) as connection:
+        all_items = list(connection.execute(ALL_ITEMS))
         assert_rows_agree(
-            list(connection.execute(ALL_ITEMS)),
-            list(connection.execute(ALL_JOBS)),
-            list(connection.execute(ALL_TALLIES)),
+            all_items, list(connection.execute(ALL_JOBS)), list(connection.execute(ALL_TALLIES))
         )
+        outcomes = {(row.job_id, row.outcome): row[3] for row in connection.execute(ALL_OUTCOMES)}
+    assert outcomes == Counter((item.job_id, item.outcome) for item in all_items if item.outcome)
 
 
 def assert_rows_agree(all_items: list[Any], all_jobs: list[Any], tallies: list[Any]) -> None:

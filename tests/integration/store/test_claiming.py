@@ -1,5 +1,6 @@
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.integration.store.databases import (
     Loads,
     ago,
     change_items,
+    change_job,
     end,
     hold,
     item_row,
@@ -17,44 +19,38 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.clock import Clock
-from worker.domain.rows import NewAccount
+from worker.domain.options import IfPresent, JobOptions
+from worker.domain.rows import NewAccount, PlannedRow
 from worker.domain.states import Code, ItemState, JobState, PauseReason
 from worker.domain.verdicts import Released, RetryAt
-from worker.store.claiming import Standing, claim, count_due
+from worker.store.claiming import Hold, Standing, claim, count_due, prolong
 from worker.store.jobs import cancel_job, pause_job
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.upkeep import rescue
 
 
+def with_account(row: PlannedRow, account: NewAccount) -> PlannedRow:
+    return replace(row, row=replace(row.row, account=account))
+
+
 def test_a_claimed_item_carries_all_that_an_attempt_needs(engine: Engine, loads: Loads):
-    row = planned(14)
-    with_account = planned(
-        14,
-        row=row.row.__class__(
-            14,
-            "a14",
-            row.row.connector,
-            row.row.cells,
-            row.row.secrets,
-            description="for Ann",
-            account=NewAccount("Ann", "the customer", "Europe/Paris"),
-        ),
-        must_look=True,
-    )
-    job_id = loads.job([with_account], look_first=True, skip_if_present=True)
+    described = planned(14, row=replace(planned(14).row, description="for Ann"), must_look=True)
+    row = with_account(described, NewAccount("Ann", "the customer", "Europe/Paris"))
+    job_id = loads.job([row], look_first=True, if_present=IfPresent.SKIP)
     [item] = take(engine)
     assert (item.job_id, item.row_number, item.account_id, item.name) == (job_id, 14, "a14", "Acme")
     assert item.secrets == {"api_key": "secret-14"}
     assert item.account == NewAccount("Ann", "the customer", "Europe/Paris")
     assert (item.authentication_id, item.description) == ("m1", "for Ann")
-    assert (item.account_exists, item.must_look, item.maybe_sent, item.attempts) == (True, True, False, 0)
-    assert (item.look_first, item.skip_if_present, item.is_called_off, item.is_alone) == (
+    assert (item.notes.account_exists, item.must_look, item.maybe_sent, item.attempts) == (
         True,
         True,
         False,
-        False,
+        0,
     )
+    assert item.options == JobOptions(look_first=True, if_present=IfPresent.SKIP)
+    assert (item.is_called_off, item.is_alone) == (False, False)
     stored = item_row(engine, item.id)
     assert (stored.state, stored.claim_id) == (ItemState.RUNNING, item.claim_id)
 
@@ -84,6 +80,7 @@ def test_secrets_that_cannot_be_opened_are_none_and_the_item_is_claimed_all_the_
         count=9,
         claim_s=60,
         is_idle=True,
+        mark=lambda _: "connector",
         moment=Clock().moment,
     )
     assert [(item.row_number, item.secrets) for item in items] == [
@@ -197,6 +194,20 @@ def test_two_claimers_never_get_one_item(engine: Engine, loads: Loads):
     assert len(claimed) == len(set(claimed)) == 120
 
 
+@pytest.mark.parametrize("state", [JobState.RUNNING, JobState.CANCELLED])
+def test_what_a_later_versions_job_does_is_not_for_workers_of_this_one(
+    engine: Engine, loads: Loads, state: JobState
+):
+    job_id = loads.job(2)
+    change_job(engine, job_id, operation="update", state=state)
+    change_items(engine, job_id, must_look=True)
+    change_items(engine, job_id, 3, deaths=2)
+    assert count_due(engine, "instance-a", limit=9) == 0
+    assert take(engine, is_idle=True) == take(engine) == []
+    change_job(engine, job_id, operation="install")
+    assert [item.row_number for item in take(engine, is_idle=True)] == [3]
+
+
 # Prolonging
 
 
@@ -252,3 +263,49 @@ def test_a_settled_claim_is_lost(engine: Engine, loads: Loads):
     end(engine, (item, RetryAt(0, Code.UNREACHABLE, "refused")))
     assert hold(engine, item, claim_s=60) is Standing.LOST
     assert [row.state for row in rows_of(engine, job_id)] == [ItemState.QUEUED]
+
+
+# What is sent is written down before
+
+
+def test_a_claim_says_which_step_goes_out_without_a_look(engine: Engine, loads: Loads):
+    account = NewAccount("Ann", None, None)
+    rows = [planned(2), planned(3, must_look=True), planned(4), planned(5), planned(6)]
+    job_id = loads.job([with_account(row, account) if row.row.number in (4, 5) else row for row in rows])
+    change_items(engine, job_id, 4, account_exists=False)
+    change_items(engine, job_id, 6, sent="connector", seen={"highest_id": 7}, must_look=True)
+    taken = sorted(take(engine), key=lambda item: item.row_number)
+    assert [row.sent for row in rows_of(engine, job_id)] == [
+        "connector",
+        "nothing",  # it is looked for first
+        "account",
+        "connector",  # its account is there
+        "connector",  # of an earlier attempt
+    ]
+    assert [item.mark for item in taken] == ["connector", "nothing", "account", "connector", "connector"]
+    assert [item.notes.sent for item in taken] == [None, None, None, None, "connector"]
+    assert [item.notes.highest_id for item in taken] == [None, None, None, None, 7]
+
+
+def test_every_row_of_a_job_that_looks_first_is_claimed_with_nothing_sent(engine: Engine, loads: Loads):
+    job_id = loads.job(2, look_first=True)
+    take(engine)
+    assert [row.sent for row in rows_of(engine, job_id)] == ["nothing", "nothing"]
+
+
+def test_a_prolonging_writes_what_may_go_out_next_and_what_was_seen_before(engine: Engine, loads: Loads):
+    loads.job(3, look_first=True)
+    first, second, third = take(engine)
+    noted = [
+        Hold(first, replace(first.notes, sent="connector", highest_id=7)),
+        Hold(second, replace(second.notes, sent="connector", highest_id=0)),
+        Hold(third, third.notes),
+    ]
+    prolong(engine, noted, claim_s=60, moment=Clock().moment)
+    assert [
+        (row.sent, row.seen) for row in (item_row(engine, item.id) for item in (first, second, third))
+    ] == [
+        ("connector", {"highest_id": 7}),
+        ("connector", {"highest_id": 0}),
+        ("nothing", None),
+    ]

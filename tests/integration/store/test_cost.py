@@ -229,7 +229,7 @@ def test_failed_rows_are_found_by_indexes_of_their_own(large_due: Engine, is_ana
     def searched(**wanted: str) -> list[int]:
         found = search_items(large_due, job_id, ItemFilter(**wanted), Beginnings(), limit=25)
         assert found.searched_to is None
-        return [row.row_number for row in found.rows]
+        return [row.row for row in found.rows]
 
     for wanted, index in (
         ({"state": "failed"}, "ix_items_failed"),
@@ -250,4 +250,4 @@ def test_a_search_for_what_few_rows_have_ends_after_a_part_of_the_job(large_due:
     first = search_items(large_due, job_id, ItemFilter(), begins, limit=25, most_searched=40_000)
     assert (list(first.rows), first.searched_to) == ([], 40_000)
     rest = search_items(large_due, job_id, ItemFilter(), begins, after=40_000, limit=25)
-    assert ([row.row_number for row in rest.rows], rest.searched_to) == ([49_999], None)
+    assert ([row.row for row in rest.rows], rest.searched_to) == ([49_999], None)

@@ -26,16 +26,17 @@ from tests.integration.store.databases import (
 from tests.started import start_process
 from worker.domain.rows import Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import Code, JobState, Outcome
+from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store import abandoned
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
+from worker.store.instances import read_totals
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs
 from worker.store.listing import find_job, list_job_page, list_jobs
-from worker.store.loading import TargetRecord, find_targets
+from worker.store.loading import find_targets
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, forget_old_jobs, retry_job
 from worker.store.tables import desks, items, jobs, links, metadata, remembered_targets
-from worker.store.totals import read_totals
 from worker.store.upkeep import cancel_queued, finish_jobs
 from worker.sweeping import SweepRules, sweep
 
@@ -162,14 +163,14 @@ def test_a_later_file_looks_for_what_a_deleted_job_may_have_sent(engine: Engine,
         "target-2": "tried",
         "target-3": "installed",
     }
-    forgotten = {key: TargetRecord("tried", "", 0) for key in ("target-2", "target-3")}
+    forgotten = {key: KnownTarget("tried", "", 0) for key in ("target-2", "target-3")}
     assert sorted(forget_old_jobs(engine, keep_d=30)) == sorted([job_id, untouched])
     # While it is being deleted as well.
     assert find_targets(engine, sought) == forgotten
     swept(engine)
     assert find_targets(engine, sought) == forgotten
     again = ended(engine, loads, start=2, rows=2)
-    assert find_targets(engine, ["target-3"]) == {"target-3": TargetRecord("installed", again, 3)}
+    assert find_targets(engine, ["target-3"]) == {"target-3": KnownTarget("installed", again, 3)}
     swept(engine)
     assert count(engine, remembered_targets) == 2
 

@@ -3,8 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.integration.store.databases import INSTANCE, OTHER_INSTANCE
-from worker.store.gates import DatabaseGate
-from worker.store.loading import ensure_instance
+from worker.store.instances import DatabaseGate, ensure_instance
 from worker.store.session import Engine
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

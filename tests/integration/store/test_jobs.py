@@ -14,6 +14,7 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.domain.connectors import AuthMethod, Connector
+from worker.domain.options import JobOptions
 from worker.domain.rows import Problem, RefusedRow, SkippedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
@@ -21,18 +22,17 @@ from worker.store.connectors import get_connector, put_release
 from worker.store.jobs import (
     cancel_job,
     count_in_hand,
-    find_item,
-    find_unfinished_job,
+    find_stored_item,
+    find_unfinished_jobs,
     get_job,
     iter_results,
     list_unfinished_jobs,
     pause_job,
     resume_job,
 )
-from worker.store.loading import HELD_UNTIL
 from worker.store.session import Engine
 from worker.store.steering import retry_job
-from worker.store.tables import job_connectors
+from worker.store.tables import HELD_UNTIL, job_connectors
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
@@ -69,13 +69,12 @@ def test_an_unfinished_job_is_found_by_its_fingerprint_and_instance(engine: Engi
     job_id = loads.job(1)
     for state in (JobState.RUNNING, JobState.PAUSED):
         change_job(engine, job_id, state=state)
-        found = find_unfinished_job(engine, "instance-a", "f" * 64)
-        assert found is not None
-        assert found.id == job_id
-    assert find_unfinished_job(engine, OTHER_INSTANCE, "f" * 64) is None
-    assert find_unfinished_job(engine, "instance-a", "0" * 64) is None
+        [(found, key, options)] = find_unfinished_jobs(engine, "instance-a", ["0" * 64, "f" * 64])
+        assert (found.id, key, options) == (job_id, "f" * 64, JobOptions())
+    assert find_unfinished_jobs(engine, OTHER_INSTANCE, ["f" * 64]) == []
+    assert find_unfinished_jobs(engine, "instance-a", ["0" * 64]) == []
     change_job(engine, job_id, state=JobState.COMPLETED)
-    assert find_unfinished_job(engine, "instance-a", "f" * 64) is None
+    assert find_unfinished_jobs(engine, "instance-a", ["f" * 64]) == []
 
 
 # What a person asks for
@@ -222,8 +221,8 @@ def test_results_of_many_pages_hold_every_row_once(engine: Engine, loads: Loads)
 def test_one_item_is_found_by_its_row(engine: Engine, loads: Loads):
     job_id = loads.job(2)
     change_items(engine, job_id, 3, message="hello")
-    found = find_item(engine, job_id, 3)
+    found = find_stored_item(engine, job_id, 3)
     assert found is not None
     assert found.message == "hello"
-    assert find_item(engine, job_id, 4) is None
-    assert find_item(engine, "261121-bcdfgh", 3) is None
+    assert find_stored_item(engine, job_id, 4) is None
+    assert find_stored_item(engine, "261121-bcdfgh", 3) is None

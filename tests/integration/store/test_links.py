@@ -23,7 +23,8 @@ from tests.integration.store.test_cost import analyse, assert_only_indexes_are_u
 from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.links import Link, LinkState
 from worker.domain.states import Outcome
-from worker.domain.verdicts import WAITS_FOR_CUSTOMER, Installed
+from worker.domain.verdicts import Installed
+from worker.domain.words import WAITS_FOR_CUSTOMER
 from worker.store.asking import (
     ASK_AFTER_S,
     ask_again,
@@ -153,7 +154,7 @@ def test_of_several_methods_the_rows_own_decides(
     [item] = list_items(engine, job_id, ItemFilter())
     assert item.to_authorise is waits
     found = list_items(engine, job_id, ItemFilter(to_authorise=True))
-    assert [each.row_number for each in found] == ([2] if waits else [])
+    assert [each.row for each in found] == ([2] if waits else [])
 
 
 def test_whoever_has_authorised_is_counted_no_longer_and_only_once(engine: Engine, loads: Loads):
@@ -162,7 +163,7 @@ def test_whoever_has_authorised_is_counted_no_longer_and_only_once(engine: Engin
     assert note_authorised(engine, first.item_id)
     assert not note_authorised(engine, first.item_id)
     assert get_job(engine, job_id).to_authorise == 2
-    assert [each.row_number for each in list_items(engine, job_id, ItemFilter(to_authorise=True))] == [3, 4]
+    assert [each.row for each in list_items(engine, job_id, ItemFilter(to_authorise=True))] == [3, 4]
 
 
 def test_those_who_have_still_to_authorise_are_all_within_reach_of_a_search(engine: Engine, loads: Loads):
@@ -172,7 +173,7 @@ def test_those_who_have_still_to_authorise_are_all_within_reach_of_a_search(engi
     found = search_items(
         engine, job_id, ItemFilter(to_authorise=True), Beginnings(), limit=3, most_searched=2
     )
-    assert ([each.row_number for each in found.rows], found.searched_to) == ([6], None)
+    assert ([each.row for each in found.rows], found.searched_to) == ([6], None)
 
 
 def test_a_credential_that_was_given_at_cyclr_takes_nobody_from_those_who_wait(engine: Engine, loads: Loads):

@@ -56,9 +56,9 @@ def test_jobs_are_found_by_state_file_name_and_id(engine: Engine, three_jobs: li
 def test_a_page_of_items_goes_on_after_the_last_row_of_the_one_before(engine: Engine, loads: Loads):
     job_id = loads.job(5)
     first = list_items(engine, job_id, ItemFilter(), limit=3)
-    assert [item.row_number for item in first] == [2, 3, 4]
+    assert [item.row for item in first] == [2, 3, 4]
     rest = list_items(engine, job_id, ItemFilter(), after=4, limit=3)
-    assert [item.row_number for item in rest] == [5, 6]
+    assert [item.row for item in rest] == [5, 6]
 
 
 def test_items_tell_their_reference_where_it_is_asked_for(engine: Engine, loads: Loads):
@@ -78,7 +78,7 @@ def test_items_are_found_by_what_became_of_them_and_by_account(engine: Engine, l
     end(engine, (first, CREATED), (second, REFUSED), (third, RETRY))
 
     def found(**wanted) -> list[int]:
-        return [item.row_number for item in list_items(engine, job_id, ItemFilter(**wanted))]
+        return [item.row for item in list_items(engine, job_id, ItemFilter(**wanted))]
 
     rows = {item.id: item.row_number for item in (first, second, third)}
     assert found(state=ItemState.INSTALLED) == [rows[first.id]]
@@ -91,7 +91,7 @@ def test_items_are_found_by_what_became_of_them_and_by_account(engine: Engine, l
 
 
 def numbers(found: SearchedItems) -> list[int]:
-    return [row.row_number for row in found.rows]
+    return [row.row for row in found.rows]
 
 
 def test_rows_are_found_by_how_account_and_reference_begin(engine: Engine, loads: Loads):

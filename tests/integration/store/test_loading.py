@@ -23,18 +23,17 @@ from tests.integration.store.databases import (
 )
 from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow, Warning_, Way
 from worker.domain.states import Code, JobState, Outcome, PauseReason
+from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
+from worker.store.instances import ensure_instance
 from worker.store.jobs import get_job, list_warnings, pause_job, resume_job
 from worker.store.loading import (
-    HELD_UNTIL,
     PIECE,
     Loader,
     LoadLost,
     NewJob,
-    TargetRecord,
-    ensure_instance,
     find_namesakes,
     find_stored_rows,
     find_targets,
@@ -44,7 +43,16 @@ from worker.store.new_rows import UnstorableText
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
 from worker.store.steering import forget_job
-from worker.store.tables import instances, items, job_connectors, job_warnings, jobs, metadata, unloaded_rows
+from worker.store.tables import (
+    HELD_UNTIL,
+    instances,
+    items,
+    job_connectors,
+    job_warnings,
+    jobs,
+    metadata,
+    unloaded_rows,
+)
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
@@ -252,7 +260,7 @@ def test_cells_and_secrets_may_hold_any_text_and_a_files_name_any_byte(engine: E
     odd = "a\x00b\ud800\t\\N\n\\."
     row = planned(2, cells=("a2", odd), secrets={"api_key": odd})
     ensure_instance(engine, "instance-a", "api.example.com")
-    new_job = NewJob("caf\udce9\x00.csv", "f" * 64, ("account_id", odd), False, False)
+    new_job = NewJob("caf\udce9\x00.csv", "f" * 64, ("account_id", odd))
     loader = Loader(engine, SEALER, "instance-a", new_job, refuse=refused_as_live)
     loader.add_connector("acme", CONNECTOR)
     loader.add(row, account_exists=True)
@@ -309,8 +317,8 @@ def test_a_live_target_names_its_job_and_row(engine: Engine, loads: Loads):
     job_id = loads.job(2)
     take(engine, 1)
     assert find_targets(engine, ["target-2", "target-3"]) == {
-        "target-2": TargetRecord("live", job_id, 2),
-        "target-3": TargetRecord("live", job_id, 3),
+        "target-2": KnownTarget("live", job_id, 2),
+        "target-3": KnownTarget("live", job_id, 3),
     }
 
 
@@ -320,8 +328,8 @@ def test_what_a_target_came_to_is_known_afterwards(engine: Engine, loads: Loads)
     end(engine, (first, CREATED), (second, REFUSED))
     change_items(engine, job_id, 4, state="cancelled")
     assert find_targets(engine, ["target-2", "target-3", "target-4"]) == {
-        "target-2": TargetRecord("installed", job_id, 2),
-        "target-3": TargetRecord("tried", job_id, 3),
+        "target-2": KnownTarget("installed", job_id, 2),
+        "target-3": KnownTarget("tried", job_id, 3),
     }
 
 
@@ -336,16 +344,16 @@ def test_live_goes_before_installed_and_installed_before_tried(engine: Engine, l
     end(engine, *((item, CREATED) for item in take(engine)))
     loads.job(1)
     end(engine, *((item, REFUSED) for item in take(engine)))
-    assert find_targets(engine, ["target-2"]) == {"target-2": TargetRecord("installed", installed, 2)}
+    assert find_targets(engine, ["target-2"]) == {"target-2": KnownTarget("installed", installed, 2)}
     live = loads.job(1)
-    assert find_targets(engine, ["target-2"]) == {"target-2": TargetRecord("live", live, 2)}
+    assert find_targets(engine, ["target-2"]) == {"target-2": KnownTarget("live", live, 2)}
 
 
 def test_of_several_alike_the_latest_is_named(engine: Engine, loads: Loads):
     for _ in range(2):
         latest = loads.job(1)
         end(engine, *((item, REFUSED) for item in take(engine)))
-    assert find_targets(engine, ["target-2"]) == {"target-2": TargetRecord("tried", latest, 2)}
+    assert find_targets(engine, ["target-2"]) == {"target-2": KnownTarget("tried", latest, 2)}
 
 
 def test_rows_that_are_being_loaded_are_not_live_yet(engine: Engine, loads: Loads):
@@ -355,7 +363,7 @@ def test_rows_that_are_being_loaded_are_not_live_yet(engine: Engine, loads: Load
     for number in range(2, PIECE + 2):
         loader.add(planned(number), account_exists=True)
     assert find_targets(engine, ["target-2", "target-3"]) == {
-        "target-2": TargetRecord("installed", installed, 2)
+        "target-2": KnownTarget("installed", installed, 2)
     }
 
 

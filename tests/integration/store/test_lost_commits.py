@@ -26,8 +26,9 @@ from worker.domain.rows import Problem, RefusedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.claiming import Standing
+from worker.store.instances import ensure_instance
 from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
-from worker.store.loading import PIECE, Loader, NewJob, ensure_instance
+from worker.store.loading import PIECE, Loader, NewJob
 from worker.store.session import Engine, open_engine, reading
 from worker.store.tables import items, job_connectors, jobs
 from worker.store.upkeep import cancel_queued, rescue
@@ -68,7 +69,7 @@ def count(engine: Engine, table) -> int:
 
 def test_a_load_whose_every_commit_is_cut_holds_every_row_once_and_runs(engine: Engine, loads: Loads):
     ensure_instance(engine, "instance-a", "api.example.com")
-    new_job = NewJob("file.csv", "f" * 64, ("account_id",), False, False, first=7, id="261121-bcdfgh")
+    new_job = NewJob("file.csv", "f" * 64, ("account_id",), first=7, id="261121-bcdfgh")
     with answers_of_commits_lost(engine):
         loader = Loader(engine, SEALER, "instance-a", new_job, refuse=refused_as_live)
     with answers_of_commits_lost(engine):

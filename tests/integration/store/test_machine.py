@@ -38,10 +38,10 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem, Standing
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
-from worker.store.loading import HELD_UNTIL, find_targets
+from worker.store.loading import find_targets
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, WrongState, retry_job
-from worker.store.tables import items, metadata
+from worker.store.tables import HELD_UNTIL, items, metadata
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 
 TARGETS = [f"t{n}" for n in range(8)]
@@ -81,9 +81,18 @@ class Item:
     attempts: int = 0
     deaths: int = 0
     claim_id: str | None = None
+    sent: str | None = None
+
+    def claim(self, claim_id: str) -> None:
+        self.state, self.claim_id = "running", claim_id
+        self.sent_before = self.sent
+        self.sent = self.sent or ("nothing" if self.must_look else "connector")
+
+    def prolong(self) -> None:
+        self.sent = self.sent_before or "nothing"  # as it is noted: nothing since the claim
 
     def settle(self, verdict: Verdict) -> None:
-        self.claim_id = None
+        self.claim_id, self.sent = None, self.sent_before  # what it has sent itself is answered
         match verdict:
             case Released():
                 self.state = "queued"
@@ -112,7 +121,9 @@ class Item:
     def rescue(self) -> None:
         is_last_death = self.deaths >= 2
         self.claim_id = None
-        self.must_look = self.maybe_sent = True
+        self.maybe_sent = self.maybe_sent or self.sent == "connector"
+        self.must_look = True
+        self.sent = "connector" if self.sent == "connector" else None
         self.deaths += 1
         self.state = "failed" if is_last_death else "queued"
         self.tried = self.tried or is_last_death
@@ -190,7 +201,7 @@ class Store(RuleBasedStateMachine):
             )
             assert (item.deaths < 2) or (is_idle and len(claimed) == 1 and got.is_alone)
             assert got.secrets is not None
-            item.state, item.claim_id = "running", got.claim_id
+            item.claim(got.claim_id)
         self.claims += sorted(claimed, key=lambda got: got.id)
 
     @precondition(lambda self: self.claims)
@@ -204,6 +215,8 @@ class Store(RuleBasedStateMachine):
         }
         expected = standing[self.states[claimed.job_id]] if self._holds(claimed) else Standing.LOST
         assert hold(self.engine, claimed, claim_s=60) is expected
+        if expected is not Standing.LOST:
+            self.items[claimed.id].prolong()
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())

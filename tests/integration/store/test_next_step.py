@@ -1,26 +1,22 @@
 """Why a job stands still, on both databases."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from tests.integration.store.databases import Loads, ago, change_items, end, take
 from tests.integration.store.test_cost import assert_only_indexes_are_used, grow, plans_of
-from worker.domain.states import Code, JobState, PauseReason
+from worker.domain.pace import NextStep, why_it_waits
+from worker.domain.states import Code
 from worker.domain.verdicts import RetryAt
-from worker.store.gates import DatabaseGate
-from worker.store.jobs import count_in_hand, get_job, pause_job, read_in_hand
-from worker.store.next_step import NextStep, find_next_step, why_it_waits
+from worker.store.instances import DatabaseGate, note_sighting
+from worker.store.jobs import count_in_hand, find_next_step, get_job, read_in_hand
 from worker.store.session import Engine
-from worker.store.sightings import note_sighting
 
 NOTHING = NextStep(0, None, None, 0.0, is_anybody_working=False)
 
 
 def said(engine: Engine, job_id: str) -> str:
     job = get_job(engine, job_id)
-    return why_it_waits(job, find_next_step(engine, job))
+    return why_it_waits(job.state, find_next_step(engine, job))
 
 
 def between(text: str, before: str, after: str, *seconds: int) -> bool:
@@ -53,7 +49,7 @@ def test_a_closed_gate_goes_before_all_else(engine: Engine, loads: Loads):
     job_id = loads.job(2)
     take(engine, 1)
     DatabaseGate(engine, "instance-a").save_gate(datetime.now(UTC) + timedelta(seconds=50))
-    assert between(said(engine, job_id), "nobody may call Cyclr for another ", "", 20, 51)
+    assert between(said(engine, job_id), "nobody calls Cyclr for another ", "", 20, 51)
 
 
 def test_rows_that_nobody_takes_ask_for_a_worker(engine: Engine, loads: Loads):
@@ -81,34 +77,9 @@ def test_a_worker_that_was_seen_is_not_said_to_be_missing(engine: Engine, loads:
     )
 
 
-def test_workers_are_starting_until_one_of_them_was_seen():
-    due = replace(NOTHING, due_in_s=-1.0, workers_began_ago_s=4.0)
-    assert due.are_workers_starting
-    assert replace(due, seen_ago_s=5.0).are_workers_starting  # one of an earlier command
-    assert not replace(due, seen_ago_s=3.0).are_workers_starting
-    assert not replace(due, workers_began_ago_s=61.0).are_workers_starting
-    assert not replace(due, workers_began_ago_s=None).are_workers_starting
-
-
 def test_what_is_held_back_is_not_waited_for(engine: Engine, loads: Loads):
     job_id = loads.job(3, first=0)
     assert find_next_step(engine, get_job(engine, job_id)) == NOTHING
-
-
-def test_a_paused_job_says_why(engine: Engine, loads: Loads):
-    job_id = loads.job(1)
-    pause_job(engine, job_id, PauseReason.PERSON)
-    assert said(engine, job_id) == "paused: paused by a person"
-
-
-@pytest.mark.parametrize(
-    ("state", "text"), [(JobState.LOADING, "its rows are being written"), (JobState.COMPLETED, "")]
-)
-def test_a_job_that_does_not_run_waits_for_no_worker(
-    engine: Engine, loads: Loads, state: JobState, text: str
-):
-    job = replace(get_job(engine, loads.job(1)), state=state)
-    assert why_it_waits(job, replace(NOTHING, due_in_s=-60.0)) == text
 
 
 def test_the_question_costs_the_same_however_large_the_job_is(engine: Engine, loads: Loads):

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from alembic import command
@@ -29,13 +28,13 @@ from tests.integration.store.databases import (
 )
 from tests.started import run_process, start_process
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
-from worker.installing.judging import Call
+from worker.domain.steps import ACCOUNT, CONNECTOR
 from worker.store.jobs import get_job
 from worker.store.schema import NEWEST, NewerSchema, SchemaBusy, alembic_config, migrations_folder, upgrade
 from worker.store.session import Engine, db_now, open_engine, reading, writing
 from worker.store.settling import VERDICT_NAMES
 from worker.store.tables import attempts, call_tallies, instances, items, jobs, metadata, pace_points
-from worker.store.tallies import FailureGroup, list_failures
+from worker.store.tallies import FailureReason, list_failures
 
 HEAD = ScriptDirectory(str(migrations_folder())).get_current_head()
 LATER = f"""
@@ -441,7 +440,9 @@ def test_what_failed_before_there_were_tallies_is_grouped_too(engine: Engine, lo
         connection.execute(failed)
     upgrade(engine)
     assert list_failures(engine, job_id) == [
-        FailureGroup("ea933eae", "refused", 400, "no …", 3, False, 3, "a3")
+        FailureReason(
+            "ea933eae", "refused", 400, "no …", 3, False, 3, "a3", "Mend what the message names, then retry."
+        )
     ]
 
 
@@ -507,6 +508,9 @@ def test_the_migrations_make_exactly_the_indexes_that_the_tables_declare(engine:
     }
 
 
+CALLS = (ACCOUNT.call, CONNECTOR.call, "account", "connector", "look")
+
+
 @pytest.mark.parametrize(
     ("values", "column"),
     [
@@ -517,8 +521,8 @@ def test_the_migrations_make_exactly_the_indexes_that_the_tables_declare(engine:
         (Code, items.c.code),
         (Code, attempts.c.code),
         (VERDICT_NAMES.values(), attempts.c.verdict),
-        (get_args(Call), attempts.c.call),
-        (get_args(Call), call_tallies.c.call),
+        (CALLS, attempts.c.call),
+        (CALLS, call_tallies.c.call),
     ],
 )
 def test_every_word_fits_its_column(values, column):

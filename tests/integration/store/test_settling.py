@@ -20,6 +20,7 @@ from tests.integration.store.databases import (
     only_sqlite,
     path_of,
     rows_of,
+    settlement,
     take,
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
@@ -174,6 +175,22 @@ def test_a_released_item_is_as_if_it_had_never_been_claimed(engine: Engine, load
     assert rows_of(engine, job_id) == [before]
     assert attempts_of(engine, item.id) == []
     assert get_job(engine, job_id).tried == 0
+
+
+@pytest.mark.parametrize("verdict", [Released(), RETRY, LOOK, REFUSED, CREATED, CalledOff()])
+def test_what_is_done_and_sent_is_noted_with_every_verdict(engine: Engine, loads: Loads, verdict: Verdict):
+    item = one(engine, loads, account_exists=False)
+    noted = {"account_exists": True, "account_created": True, "steps_done": ("account",)}
+    sent = {"sent": "connector", "highest_id": 4_711}
+    assert settle(engine, [settlement(item, verdict, **noted, **sent)], pause_above_percent=20) == 1
+    row = item_row(engine, item.id)
+    assert columns_of(row, "account_exists", "account_created", "steps_done", "sent", "seen") == (
+        True,
+        True,
+        ["account"],
+        "connector",
+        {"highest_id": 4_711},
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select, update
 
 from tests.integration.store.databases import INSTANCE, Loads, take
+from worker.store.instances import find_seen_ago_s, forget_sighting, note_sighting, read_totals
 from worker.store.session import Engine, reading, writing
-from worker.store.sightings import find_seen_ago_s, forget_sighting, note_sighting
 from worker.store.tables import items, sightings
-from worker.store.totals import read_totals
 from worker.store.upkeep import rescue
 
 

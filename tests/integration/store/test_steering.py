@@ -16,12 +16,13 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
+from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store import listing, steering
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
 from worker.store.jobs import cancel_job, get_job, pause_job
-from worker.store.listing import find_job, iter_items, list_api_hosts, list_jobs
-from worker.store.loading import TargetRecord, find_targets
+from worker.store.listing import ItemFilter, find_job, iter_items, list_jobs
+from worker.store.loading import find_targets
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, distrust, forget_job, reseal, retry_job
@@ -157,7 +158,7 @@ def test_what_is_forgotten_leaves_nothing_behind_and_others_alone(engine: Engine
     job_id, kept = ended_job(engine, loads), ended_job(engine, loads, start=12)
     forget_job(engine, job_id)
     assert rows_of(engine, job_id) == []
-    assert find_targets(engine, ["target-5"]) == {"target-5": TargetRecord("tried", "", 0)}
+    assert find_targets(engine, ["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
     assert len(rows_of(engine, kept)) == 4
     assert find_job(engine, job_id) is None
 
@@ -170,7 +171,7 @@ def test_a_forgetting_that_was_cut_off_is_finished_by_the_sweep(
     forget_job(engine, job_id)
     with pytest.raises(WrongState):
         retry_job(engine, job_id)
-    assert find_targets(engine, ["target-5"]) == {"target-5": TargetRecord("tried", "", 0)}
+    assert find_targets(engine, ["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
     assert delete_abandoned_loads(engine, older_than_s=0) == 0
     assert delete_forgotten(engine, most_pieces=20) == Deleted(jobs=1, rows=4)
     assert find_job(engine, job_id) is None
@@ -223,7 +224,9 @@ def test_jobs_are_listed_unfinished_first_then_the_last_that_ended(engine: Engin
     open_ = loads.job(1, start=40)
     assert [job.id for job in list_jobs(engine, ended=2)] == [open_, newest, newer]
     assert oldest in [job.id for job in list_jobs(engine, ended=20)]
-    assert list_api_hosts(engine) == {INSTANCE: "api.example.com"}
+    assert {(job.instance_id, job.api_host) for job in list_jobs(engine, ended=2)} == {
+        (INSTANCE, "api.example.com")
+    }
 
 
 def test_items_are_listed_in_the_order_of_the_file_as_asked_for(
@@ -234,12 +237,12 @@ def test_items_are_listed_in_the_order_of_the_file_as_asked_for(
     loads.job(1, start=40)
 
     def numbers(**wanted: object) -> list[int]:
-        return [row.row_number for row in iter_items(engine, job_id, **wanted)]  # type: ignore[arg-type]
+        return [item.row for item in iter_items(engine, job_id, ItemFilter(**wanted))]  # type: ignore[arg-type]
 
     assert numbers() == [2, 3, 4, 5]
     assert numbers(state=ItemState.FAILED) == [2, 3, 4]
     assert numbers(codes=[Code.CONNECTOR_GONE]) == [4]
     assert numbers(account_id="a3") == [3]
     assert numbers(state=ItemState.INSTALLED, account_id="a3") == []
-    [item] = iter_items(engine, job_id, account_id="a5")
-    assert "secret-5" not in str(item._mapping)
+    [item] = iter_items(engine, job_id, ItemFilter(account_id="a5"))
+    assert "secret-5" not in str(item)

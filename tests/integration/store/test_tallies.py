@@ -26,19 +26,23 @@ from worker.domain.states import Code, Outcome
 from worker.domain.verdicts import GiveUp, Installed, Released, RetryAt
 from worker.store import upkeep
 from worker.store.claiming import ClaimedItem
+from worker.store.endings import lock_jobs
 from worker.store.jobs import cancel_job, get_job
 from worker.store.session import Engine, reading
-from worker.store.settling import lock_jobs, settle
+from worker.store.settling import settle
 from worker.store.steering import Retried, forget_job, retry_job
-from worker.store.tables import call_tallies, failure_tallies, pace_points
+from worker.store.tables import call_tallies, failure_tallies, outcome_tallies, pace_points
 from worker.store.tallies import (
     CallMade,
     CallTally,
-    FailureGroup,
-    FailurePlace,
+    FailureCursor,
+    FailureReason,
+    OutcomeCount,
+    add_outcomes,
     add_pace,
     find_failure,
     list_failures,
+    list_outcomes,
     list_pace,
     read_call_tallies,
 )
@@ -46,6 +50,8 @@ from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
+MEND = "Mend what the message names, then retry."
+CORRECT = "Correct account_id in the result file, or fill in account_name to have the account created, and hand that in as a new job."
 UNREACHABLE = GiveUp(Code.UNREACHABLE, "connection refused", can_retry_help=True)
 
 
@@ -70,8 +76,10 @@ def test_failures_are_grouped_by_reason_the_largest_first(engine: Engine, loads:
     other = GiveUp(Code.ACCOUNT_UNKNOWN, "Cyclr has no such account", 404)
     end(engine, (items[0], other), *((item, REFUSED) for item in items[1:4]), (items[4], CREATED))
     assert list_failures(engine, job_id) == [
-        FailureGroup("6f53031f", "refused", 400, "no such thing", 3, False, 3, "a3"),
-        FailureGroup("55284cbe", "account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2"),
+        FailureReason("6f53031f", "refused", 400, "no such thing", 3, False, 3, "a3", MEND),
+        FailureReason(
+            "55284cbe", "account_unknown", 404, "Cyclr has no such account", 1, False, 2, "a2", CORRECT
+        ),
     ]
     assert len(list_failures(engine, job_id, limit=1)) == 1
 
@@ -81,12 +89,16 @@ def test_messages_that_differ_in_an_id_are_one_reason_whenever_they_come(engine:
     first, second, third = take(engine)
     end(engine, (second, unknown(second)))
     assert list_failures(engine, job_id) == [
-        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3")
+        FailureReason(
+            "2ded2a88", "account_unknown", 404, "Cyclr has no account a3", 1, False, 3, "a3", CORRECT
+        )
     ]
     end(engine, (first, unknown(first)))
     end(engine, (third, unknown(third)))
     assert list_failures(engine, job_id) == [
-        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2")
+        FailureReason(
+            "2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 2, "a2", CORRECT
+        )
     ]
 
 
@@ -145,12 +157,12 @@ def test_all_groups_are_listed_page_by_page_in_both_directions(engine: Engine, l
     pages, after = [], None
     while page := list_failures(engine, job_id, limit=3, after=after):
         pages.append([group.message for group in page])
-        after = FailurePlace.of(page[-1])
+        after = FailureCursor.of(page[-1])
     assert pages == [["no g", "no f", "no e"], ["no d", "no c", "no b"], ["no a"]]
     assert str(after) == "1-2"
-    back = list_failures(engine, job_id, limit=3, before=FailurePlace.from_text("1-2"))
+    back = list_failures(engine, job_id, limit=3, before=FailureCursor.from_text("1-2"))
     assert [group.message for group in back] == ["no d", "no c", "no b"]
-    assert list_failures(engine, job_id, before=FailurePlace.of(list_failures(engine, job_id)[0])) == []
+    assert list_failures(engine, job_id, before=FailureCursor.of(list_failures(engine, job_id)[0])) == []
 
 
 def test_a_group_is_found_by_its_key(engine: Engine, loads: Loads):
@@ -203,7 +215,17 @@ def test_a_retry_by_code_leaves_the_other_groups_as_they_are(engine: Engine, loa
     job_id = fail_all(engine, loads)
     retry_job(engine, job_id, codes=[Code.REFUSED])
     assert list_failures(engine, job_id) == [
-        FailureGroup("25422e22", "unreachable", None, "connection refused", 1, True, 5, "a5")
+        FailureReason(
+            "25422e22",
+            "unreachable",
+            None,
+            "connection refused",
+            1,
+            True,
+            5,
+            "a5",
+            "Retry when Cyclr can be reached.",
+        )
     ]
 
 
@@ -216,7 +238,9 @@ def test_a_retry_that_leaves_rows_behind_names_the_first_of_those(engine: Engine
     loads.job([planned(100, target="t7")])
     retry_job(engine, job_id)
     assert list_failures(engine, job_id) == [
-        FailureGroup("2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5")
+        FailureReason(
+            "2ded2a88", "account_unknown", 404, "Cyclr has no account …", 3, False, 5, "a5", CORRECT
+        )
     ]
     assert_tallies_hold(engine)
 
@@ -266,6 +290,47 @@ def test_a_retry_of_what_failed_before_it_was_counted_does_no_harm(engine: Engin
         connection.execute(delete(failure_tallies))
     assert retry_job(engine, job_id).queued == 4
     assert list_failures(engine, job_id) == []
+
+
+# Outcomes
+
+
+def test_done_rows_are_counted_by_outcome(engine: Engine, loads: Loads):
+    job_id, other = loads.job(5), loads.job(1, start=20)
+    assert list_outcomes(engine, job_id) == []
+    items = {item.row_number: item for item in take(engine)}
+    adopted = Installed(Outcome.ADOPTED, 6509, True)
+    end(engine, (items[2], CREATED), (items[3], CREATED), (items[20], CREATED))
+    end(engine, (items[4], adopted), (items[5], REFUSED), (items[2], adopted))
+    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 2, {})]
+    assert list_outcomes(engine, other) == [OutcomeCount("created", 1, {})]
+    retry_job(engine, job_id)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 3, {})]
+
+
+def test_changed_fields_are_counted_beside_their_outcome(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    change_job(engine, job_id, installed=3)
+    with engine.begin() as connection:
+        add_outcomes(connection, [(job_id, "filled_in", ["api_key", "property.Region"])])
+        add_outcomes(connection, [(job_id, "filled_in", ["api_key"]), (job_id, "unchanged", [])])
+    assert list_outcomes(engine, job_id) == [
+        OutcomeCount("filled_in", 2, {"api_key": 2, "property.Region": 1}),
+        OutcomeCount("unchanged", 1, {}),
+    ]
+
+
+def test_outcomes_that_were_not_all_counted_are_not_told(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    first, second = take(engine)
+    end(engine, (first, CREATED))
+    with engine.begin() as connection:
+        connection.execute(delete(outcome_tallies))  # as the version before settled it
+    assert list_outcomes(engine, job_id) is None
+    end(engine, (second, CREATED))
+    assert list_outcomes(engine, job_id) is None
+    assert list_outcomes(engine, "261130-bcdfgh") is None
 
 
 # Pace

@@ -17,6 +17,7 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
+from worker.store.endings import JobEnd
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
@@ -43,6 +44,36 @@ def test_a_rescued_item_must_be_looked_for_and_waits_until_the_lost_call_is_over
     assert 85 < (row.due_at - ago(seconds=0)).total_seconds() <= 90
     assert row.sealed is not None
     assert get_job(engine, job_id).tried == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "sent_after", "maybe_sent"),
+    [
+        ("nothing", None, False),
+        ("account", "account", False),  # of the connector itself nothing was sent
+        ("connector", "connector", True),
+        (None, None, True),  # a worker of the version before held it, which keeps no such note
+    ],
+)
+def test_a_rescue_guesses_nothing_of_what_was_sent(
+    engine: Engine, loads: Loads, sent: str | None, sent_after: str | None, maybe_sent: bool
+):
+    job_id = loads.job(1)
+    take(engine, claim_s=-1)
+    change_items(engine, job_id, sent=sent)
+    assert rescue(engine, due_in_s=0) == 1
+    [row] = rows_of(engine, job_id)
+    assert (row.sent, row.maybe_sent, row.must_look) == (sent_after, maybe_sent, True)
+
+
+def test_what_may_have_been_sent_before_stays_so_in_a_rescue(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, must_look=True, maybe_sent=True)
+    take(engine, claim_s=-1)
+    assert [row.sent for row in rows_of(engine, job_id)] == ["nothing"]
+    rescue(engine, due_in_s=0)
+    [row] = rows_of(engine, job_id)
+    assert (row.sent, row.maybe_sent, row.must_look) == (None, True, True)
 
 
 def test_a_claim_that_still_holds_is_not_rescued(engine: Engine, loads: Loads):
@@ -100,7 +131,7 @@ def test_queued_items_of_a_cancelled_job_are_cancelled_unless_they_may_have_been
     assert cancel_queued(engine) == 3
     assert cancel_queued(engine) == 0
     assert [row.state for row in rows_of(engine, job_id)] == ["cancelled", "queued", "cancelled", "cancelled"]
-    assert {row.message for row in rows_of(engine, job_id)} == {"cancelled", None}
+    assert {row.message for row in rows_of(engine, job_id)} == {"cancelled; nothing was sent", None}
     assert [row.state for row in rows_of(engine, other)] == ["queued", "queued"]
     assert get_job(engine, job_id).cancelled == 3
     assert_counters_hold(engine)
@@ -124,7 +155,7 @@ def test_a_cancelled_job_with_nothing_in_hand_finishes(engine: Engine, loads: Lo
     job_id = loads.job(3)
     cancel_job(engine, job_id)
     cancel_queued(engine)
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == [JobEnd(job_id, JobState.CANCELLED)]
     job = get_job(engine, job_id)
     assert (job.state, job.cancelled, job.left) == (JobState.CANCELLED, 3, 0)
     assert job.finished_at is not None
@@ -138,8 +169,9 @@ def test_a_job_whose_items_are_all_final_is_completed(engine: Engine, loads: Loa
     job_id = loads.job(1)
     end(engine, *((item, CREATED) for item in take(engine)))
     change_job(engine, job_id, state=JobState.PAUSED if is_paused else JobState.RUNNING, finished_at=None)
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == [JobEnd(job_id, JobState.COMPLETED)]
     assert get_job(engine, job_id).state is JobState.COMPLETED
+    assert finish_jobs(engine, pause_above_percent=20) == []
 
 
 def test_deaths_alone_can_pause_a_job(engine: Engine, loads: Loads):
@@ -148,16 +180,32 @@ def test_deaths_alone_can_pause_a_job(engine: Engine, loads: Loads):
     items = take(engine, 11, claim_s=-1)
     change_items(engine, job_id, deaths=2)
     assert rescue(engine, due_in_s=0) == len(items)
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == [
+        JobEnd(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+    ]
     assert get_job(engine, job_id).pause_reason is PauseReason.TOO_MANY_FAILURES
     assert_counters_hold(engine)
+
+
+@pytest.mark.parametrize(("ruled", "ruled_at_start"), [(1, 0), (12, 11)])
+def test_what_failed_by_a_rule_of_ours_pauses_no_job(
+    engine: Engine, loads: Loads, ruled: int, ruled_at_start: int
+):
+    job_id = loads.job(60)
+    counted = {"installed": 39, "failed": 11, "tried": 50}
+    change_job(engine, job_id, **counted, ruled=ruled, ruled_at_start=ruled_at_start)
+    assert finish_jobs(engine, pause_above_percent=20) == []
+    change_job(engine, job_id, ruled=ruled - 1)
+    assert finish_jobs(engine, pause_above_percent=20) == [
+        JobEnd(job_id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+    ]
 
 
 def test_finishing_leaves_unfinished_jobs_alone(engine: Engine, loads: Loads):
     running, paused = loads.job(2), loads.job(2, start=100)
     pause_job(engine, paused, PauseReason.PERSON)
     before = [get_job(engine, running), get_job(engine, paused)]
-    finish_jobs(engine, pause_above_percent=20)
+    assert finish_jobs(engine, pause_above_percent=20) == []
     assert [get_job(engine, running), get_job(engine, paused)] == before
 
 
@@ -189,8 +237,9 @@ def test_secrets_of_cancelled_items_are_wiped_too(engine: Engine, loads: Loads):
 
 
 def test_a_sweep_does_all_of_it_and_rings_when_something_is_due(engine: Engine, loads: Loads):
-    lost, cancelled = loads.job(2), loads.job(2, start=100)
-    take(engine, 1, claim_s=-1)
+    lost = loads.job(2)
+    take(engine, 1, claim_s=-1)  # before the other job is there: which of two is asked first is chance
+    cancelled = loads.job(2, start=100)
     cancel_job(engine, cancelled)
     rings: list[str] = []
     change_job(engine, lost, state=JobState.RUNNING)

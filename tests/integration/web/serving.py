@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from fastapi import FastAPI
 
 from worker.bootstrap.cyclr import make_limiter
+from worker.bootstrap.place import Place
 from worker.clock import Clock
 from worker.cyclr.limiter_rule import Rule
 from worker.settings import CyclrSettings
 from worker.store.session import Engine
 from worker.web.app import create_app, furnish
-from worker.web.place import Place
 from worker.web.serving import WebServer
 
 # FastAPI works out each route of an application when it is asked for it first, which takes more CPU than most tests do:

@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,15 @@ import httpx
 from tests.integration.store.databases import Stores, url_of
 from tests.integration.web.serving import declare_idle, serving
 from tests.plain_http import http_client
-from worker.bootstrap.database import Database
 from worker.bootstrap.installer import Installer
-from worker.clock import Clock
+from worker.bootstrap.place import Database, Place
 from worker.domain.scopes import Scope
 from worker.settings import load_settings, parse_sealing_keys
 from worker.simulator.server import SimulatorThread
 from worker.store.api_keys import create_key
-from worker.store.loading import ensure_instance
+from worker.store.instances import ensure_instance
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
-from worker.web.place import Place
 from worker.web.serving import WebServer
 
 SEALING_KEYS = f"tests:{base64.b64encode(b'7' * 32).decode()}"
@@ -41,6 +39,7 @@ class Site:
         self.url = f"http://127.0.0.1:{server.port}"
         self.engine = place.database.engine
         self.server = server
+        self.waiting = app.state.handing_in.waiting
         self.clients: list[httpx.Client] = []
 
     def key(self, scope: Scope = Scope.WRITE, *, lasts: timedelta | None = None, name: str = "tests") -> str:
@@ -52,7 +51,7 @@ class Site:
         has_ended = threading.Event()
 
         def work() -> None:
-            installer = Installer(self.place.settings, self.place.database, broker=self.place.broker())
+            installer = Installer(self.place)
             while not has_ended.is_set():
                 installer.run(for_s=0.5, on_start=lambda _loop, _run: None)
             installer.close()
@@ -94,15 +93,7 @@ def open_site(
     database = Database(engine, Sealer(parse_sealing_keys(SEALING_KEYS)), chosen.instance_id)
     ensure_instance(database.engine, chosen.instance_id, chosen.api_host)
     declare_idle(chosen, database.engine, redis_url)
-    place = Place(
-        chosen,
-        database,
-        Clock(),
-        broker=lambda: redis_url,
-        ring=lambda: None,
-        keep=lambda _job_id: nullcontext(),
-        uploads=folder,
-    )
+    place = Place(chosen, database, redis_url, uploads=folder)
     with serving(place) as (app, server):
         site = Site(place, server, app)
         yield site

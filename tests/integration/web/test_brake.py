@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.integration.web.site import Site, wait_until
 from worker.clock import Clock
-from worker.web.brake import Brake
+from worker.web.access import Brake
 
 
 def status(site: Site, key: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.web.routes import routes_of
 from tests.integration.web.site import Site
 from tests.plain_http import AS_OWN_PAGE
-from worker.web.limits import MOST_BODY_BYTES, STREAMED
+from worker.web.middleware import MOST_BODY_BYTES, STREAMED
 
 
 def endless(size: int) -> Iterator[bytes]:

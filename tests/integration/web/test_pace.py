@@ -15,7 +15,7 @@ WHOSE = "(set by another process that shares the limit; this one has 1000)"
 def announce(site: Site, calls_per_second: float) -> None:
     async def work() -> None:
         settings = site.place.settings.model_copy(update={"cyclr_calls_per_second": calls_per_second})
-        limiter = make_limiter(settings, site.engine, clock=Clock(), broker=site.place.broker())
+        limiter = make_limiter(settings, site.engine, clock=Clock(), broker=site.place.broker)
         await limiter.announce()
         await limiter.aclose()
 

@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 from sqlalchemy import update
 
-from tests.integration.store.databases import Loads
+from tests.integration.store.databases import Loads, change_items
 from tests.integration.web.site import Site
 from tests.integration.web.test_permissions import session_of, signed_in
+from tests.integration.web.test_reading import submit
 from tests.integration.web.test_upload_page import Visit
 from worker.domain.scopes import Scope
-from worker.store.api_keys import find_key_of_text, revoke_key
+from worker.store.api_keys import find_key_of_text, hash_of, revoke_key
 from worker.store.session import writing
 from worker.store.tables import api_keys, web_sessions
-from worker.store.web_sessions import hash_of
 
 
 def sign_in_page(site: Site, session: str) -> str:
@@ -49,7 +49,7 @@ def test_a_waiting_file_is_named_to_whoever_dropped_it_until_it_is_discarded(sit
     ada.drop()
     assert f'href="{ada.address}"' in ada.client.get("/jobs/new").text
     assert ada.upload_id not in other.client.get("/jobs/new").text
-    site.place.waiting.delete(ada.upload_id)
+    site.waiting.delete(ada.upload_id)
     assert "not started" not in ada.client.get("/jobs/new").text
 
 
@@ -73,3 +73,17 @@ def test_a_page_is_sent_only_the_parts_that_it_has_not_yet(site: Site):
     assert again.count("data-part") == 1
     assert 'id="deeds"' in again
     assert 'id="standing"' in again
+
+
+def test_a_held_row_is_shown_as_such(site: Site):
+    client = site.client(site.key())
+    job_id = submit(client, "acme", "globex")
+    change_items(site.place.database.engine, job_id, 3, state="held", held_for="account")
+    item = client.get(f"/v1/jobs/{job_id}/items/3").raise_for_status().json()
+    assert (item["state"], item["due_at"]) == ("held", None)
+    listed = client.get(f"/v1/jobs/{job_id}/items", params={"state": "held"}).raise_for_status().json()
+    assert [each["row"] for each in listed["items"]] == [3]
+    browser = signed_in(site, session_of(site, site.key()))
+    page = browser.get(f"/jobs/{job_id}/items/3").raise_for_status().text
+    assert "Held back." in page
+    assert "It goes on by itself once what it waits for is there." in page

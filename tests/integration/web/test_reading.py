@@ -21,7 +21,7 @@ from worker.domain.states import Code
 from worker.domain.verdicts import GiveUp
 from worker.simulator.faults import refused
 from worker.simulator.server import SimulatorThread
-from worker.store.loading import ensure_instance
+from worker.store.instances import ensure_instance
 from worker.store.session import writing
 from worker.store.tables import jobs
 
@@ -143,9 +143,10 @@ def test_items_come_in_pages_in_the_order_of_the_file(past: Past):
         (3, "refused", 400),
         (5, "refused", 400),
     ]
+    assert {item["advice"] for item in failed} == {"Mend what the message names, then retry."}
     assert past.client.get(address, params={"code": "unreachable"}).json()["items"] == []
     [mine] = past.client.get(address, params={"account_id": "initech"}).json()["items"]
-    assert (mine["row"], mine["state"], mine["outcome"]) == (4, "installed", "created")
+    assert (mine["row"], mine["state"], mine["outcome"], mine["advice"]) == (4, "installed", "created", None)
     assert past.client.get(address, params={"account_id": "init"}).json()["items"] == []
 
 
@@ -185,6 +186,7 @@ def test_failures_come_in_pages(site: Site, client: httpx.Client):
 
 def test_rows_of_one_reason_are_read_by_its_key(past: Past):
     [reason] = past.client.get(f"/v1/jobs/{past.ended}/failures").json()["reasons"]
+    assert reason["advice"] == "Mend what the message names, then retry."
     key = reason["reason"]
     assert key == "269255e3"
     items = past.client.get(f"/v1/jobs/{past.ended}/items", params={"reason": key}).json()["items"]
@@ -218,6 +220,12 @@ def test_results_are_the_file_with_what_came_of_each_row(past: Past):
         ("umbrella", "failed"),
     ]
     assert {row["api_key"] for row in rows} == {"[not exported]"}
+    assert [row["_message"] for row in rows] == [
+        "",
+        "no credit for 'globex'. Mend what the message names, then retry.",
+        "",
+        "no credit for 'umbrella'. Mend what the message names, then retry.",
+    ]
     failed = past.client.get(f"/v1/jobs/{past.ended}/results.csv", params={"state": "failed"})
     assert [row["_row"] for row in csv.DictReader(io.StringIO(failed.content.decode("utf-8-sig")))] == [
         "3",
@@ -271,10 +279,11 @@ def test_what_is_not_there_is_a_404(past: Past):
 def test_a_job_is_paused_resumed_and_cancelled(site: Site, client: httpx.Client):
     job_id = submit(client, *ACCOUNTS, first=1)
     paused = client.post(f"/v1/jobs/{job_id}/pause").json()
-    assert (paused["state"], paused["pause_reason"], paused["pause_message"]) == (
+    assert (paused["state"], paused["pause_reason"], paused["pause_message"], paused["pause_advice"]) == (
         "paused",
         "person",
-        "paused by a person",
+        "somebody paused it",
+        "When it may go on, resume it.",
     )
     resumed = client.post(f"/v1/jobs/{job_id}/resume", json={"first": 2}).json()
     assert (resumed["state"], resumed["held"]) == ("running", 1)

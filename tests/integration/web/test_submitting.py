@@ -14,13 +14,14 @@ from sqlalchemy import func, select
 from tests.end_to_end.harness import MAIL
 from tests.integration.store.databases import Loads, planned
 from tests.integration.web.site import Site, wait_until
+from worker.domain.options import IfPresent
 from worker.domain.targets import target_key
 from worker.jobs.options import RunOptions
 from worker.simulator.server import SimulatorThread
 from worker.store.session import reading
 from worker.store.tables import idempotency_keys, items, jobs, upload_pieces, uploads
 from worker.web import handing_in
-from worker.web.api.submitting import Options
+from worker.web.api.submitting import NewJobOptions
 
 CSV = (
     "account_id,connector,api_key\nacme,Northwind Mail,key-acme-5f1c\nglobex,Northwind Mail,key-globex-77ab\n"
@@ -88,7 +89,7 @@ def count(site: Site, table: Any) -> int:
 
 def assert_nothing_waits(site: Site) -> None:
     assert count(site, uploads) == count(site, upload_pieces) == 0
-    folder = getattr(site.place.waiting._pieces, "_folder", None)
+    folder = getattr(site.waiting._pieces, "_folder", None)
     assert folder is None or not list(folder.glob("*"))
 
 
@@ -250,7 +251,10 @@ def test_a_new_job_is_told_with_what_its_check_found_beside_it(client: httpx.Cli
     ]
     # What was left out is not kept; the warnings are, for whoever asks later.
     for later in (post_csv(client, content).json(), client.get(f"/v1/jobs/{job['id']}").json()):
-        assert set(later) - {"server_faults"} == set(job) - {"comments", "empty"}
+        assert set(later) - {"in_hand", "outcomes", "failures", "limiter", "server_faults"} == set(job) - {
+            "comments",
+            "empty",
+        }
         assert (later["warnings"], later["warning_count"]) == (job["warnings"], 3)
     # Lists, which may be long, count them alone.
     [listed] = client.get("/v1/jobs").json()["jobs"]
@@ -285,9 +289,9 @@ def test_an_unfinished_job_is_the_same_whatever_is_taken_as_written_now(client: 
 
 
 def test_options_of_a_request_become_those_of_a_run():
-    asked = Options(connector=MAIL, first=5, if_present="skip", as_written=["account_id"])
+    asked = NewJobOptions(connector=MAIL, first=5, if_present="skip", as_written=["account_id"])
     assert asked.to_run_options() == RunOptions(
-        connector=MAIL, first=5, skip_if_present=True, as_written=frozenset({"account_id"})
+        connector=MAIL, first=5, if_present=IfPresent.SKIP, as_written=frozenset({"account_id"})
     )
 
 
@@ -457,6 +461,10 @@ def test_when_cyclr_cannot_be_asked_nothing_is_created_and_the_client_may_try_ag
     simulator.call(lambda world: setattr(world.switches, "reject_credentials", True))
     answer = post_csv(client)
     assert (answer.status_code, answer.json()["code"]) == (503, "cyclr_away")
+    assert answer.json()["detail"] == (
+        "Cyclr cannot be asked: Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET (status 400)."
+        " Check both in Cyclr's console, and that they belong to the region of CYCLR_API_URL."
+    )
     assert "Retry-After" in answer.headers
     assert count(site, jobs) == 0
     assert_nothing_waits(site)

@@ -8,9 +8,10 @@ import pytest
 from tests.end_to_end.harness import MAIL
 from tests.integration.web.site import Site, wait_until
 from tests.integration.web.test_permissions import session_of, signed_in
-from worker.intake.rows import AS_WRITTEN_COLUMNS
+from worker.domain.options import AS_WRITTEN_COLUMNS
 from worker.jobs.options import RunOptions
 from worker.simulator.server import SimulatorThread
+from worker.web import handing_in
 from worker.web.guards import FORM_TOKEN
 from worker.web.pages.checks import AS_WRITTEN
 
@@ -58,7 +59,7 @@ class Visit:
 
     def doubt(self, options: RunOptions, *columns: str) -> None:
         """The check made with these options has found values that a spreadsheet may have made."""
-        upload = self._site.place.waiting.find(self.upload_id, api_key_id=self._caller.key_id)
+        upload = self._site.waiting.find(self.upload_id, api_key_id=self._caller.key_id)
         deed = self._site.app.state.handing_in.find_check(upload, options)
         deed.result().findings.doubted.update(columns)
 
@@ -187,3 +188,12 @@ def test_the_page_names_the_first_accounts_that_are_created(visit: Visit):
     told = "7, created first: new-1, new-2, new-3, new-4, new-5 and 2 more"
     assert f"<dt>New accounts</dt><dd>{told}</dd>" in page
     assert "7 installs, 7 to create accounts" in page
+
+
+def test_a_page_says_so_where_too_many_files_are_being_checked(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+    visit.drop()
+    visit.look()
+    monkeypatch.setattr(handing_in, "MOST_WAITING", 0)
+    for answer in (visit.post("start"), visit.post("check", connector=MAIL)):
+        assert answer.status_code == 503
+        assert "Too many files are being checked just now. Try again in a moment." in answer.text

@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 
 from tests.integration.store.databases import SEALER
 from worker.store.session import Engine, reading, writing
+from worker.store.submissions import Upload
 from worker.store.tables import upload_pieces, uploads
-from worker.store.uploads import Upload
 from worker.web.waiting import PIECE_BYTES, UploadGone, WaitingUploads
 
 SECRET = b"api_key-5f1c-very-secret"

@@ -13,10 +13,9 @@ from tests.integration.web.site import Site, open_site
 from tests.integration.web.test_permissions import session_of, signed_in
 from tests.plain_http import AS_OWN_PAGE
 from worker.simulator.server import SimulatorThread
-from worker.store.api_keys import find_key_of_text, revoke_key
+from worker.store.api_keys import delete_old_sessions, find_key_of_text, hash_of, revoke_key
 from worker.store.session import Engine, db_now, reading, writing
 from worker.store.tables import web_sessions
-from worker.store.web_sessions import delete_old_sessions, hash_of
 from worker.web.access import Access
 from worker.web.guards import COOKIE, FORM_TOKEN_HEADER
 

@@ -16,7 +16,7 @@ from tests.plain_http import AS_OWN_PAGE
 from worker.simulator.server import SimulatorThread
 from worker.store.session import reading
 from worker.store.tables import jobs
-from worker.web.problems import title_of
+from worker.web.http_errors import title_of
 
 CSV = "account_id,connector,api_key\nacme,Northwind Mail,key-acme-5f1c\n"
 ONCE = "expected it once, got it twice or more in one object: which value is meant?"
@@ -227,7 +227,9 @@ def test_parameters_are_told_in_the_same_words(office: Office) -> None:
         {"column": "limit", "message": "expected a whole number, got a text"},
     ]
     results = office.client.get(f"/v1/jobs/{office.job_id}/results.csv", params={"state": "gone"})
-    expected = "expected one of queued, running, installed, failed, cancelled, refused, got another text"
+    expected = (
+        "expected one of held, queued, running, installed, failed, cancelled, refused, got another text"
+    )
     assert refused(results, 422, "invalid_request") == [{"column": "state", "message": expected}]
     items = office.client.get(f"/v1/jobs/{office.job_id}/items", params={"reason": "refused"})
     expected = "expected the 8 letters and digits of a reason's key, got another text"

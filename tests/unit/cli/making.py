@@ -10,6 +10,8 @@ from worker.store.jobs import JobStatus
 JOB = JobStatus(
     id="261121-k3x9qd",
     instance_id="i1",
+    api_host="api.example.com",
+    operation="install",
     state=JobState.RUNNING,
     pause_reason=None,
     source_name="accounts.csv",

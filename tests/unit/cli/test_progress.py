@@ -5,7 +5,7 @@ import pytest
 from tests.clocks import HeldClock
 from tests.unit.cli.making import job
 from worker.cli.progress import describe, open_display
-from worker.jobs.standing import Going
+from worker.jobs.going import Going
 from worker.store.jobs import JobStatus
 
 
@@ -19,12 +19,12 @@ def test_says_no_rate_and_no_time_before_there_is_one() -> None:
 
 
 def test_says_a_rate_before_a_time_left_means_something() -> None:
-    assert describe(job(), Going(10.0), "") == "0 installed, 0 failed, 0 retrying, 10.0/s"
+    assert describe(job(), Going(10.0), "") == "0 installed, 0 failed, 0 retrying, 10/s"
 
 
 def test_says_what_the_limiter_says() -> None:
-    assert describe(job(), Going(), "Cyclr asked for a pause, 3 s left") == (
-        "0 installed, 0 failed, 0 retrying, Cyclr asked for a pause, 3 s left"
+    assert describe(job(), Going(), "nobody calls Cyclr for another 3 s, as Cyclr asked") == (
+        "0 installed, 0 failed, 0 retrying, nobody calls Cyclr for another 3 s, as Cyclr asked"
     )
 
 
@@ -44,8 +44,8 @@ def test_without_a_terminal_a_plain_line_is_said_every_ten_seconds(
     assert said.out == ""
     assert said.err.splitlines() == [
         "261121-k3x9qd: 0 of 1,500 done: 0 installed, 0 failed, 0 retrying",
-        "261121-k3x9qd: 100 of 1,500 done: 100 installed, 0 failed, 0 retrying, 10.0/s, 2 min 20 s left",
-        "261121-k3x9qd: 200 of 1,500 done: 200 installed, 0 failed, 0 retrying, 10.0/s, 2 min 20 s left",
+        "261121-k3x9qd: 100 of 1,500 done: 100 installed, 0 failed, 0 retrying, 10/s, 2 min 20 s left",
+        "261121-k3x9qd: 200 of 1,500 done: 200 installed, 0 failed, 0 retrying, 10/s, 2 min 20 s left",
     ]
 
 

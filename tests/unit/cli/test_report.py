@@ -34,7 +34,7 @@ def test_jobs_in_the_way_are_named_with_all_ways_on() -> None:
     jobs = [(job(total=40, state=JobState.PAUSED, pause_reason=PauseReason.INTERRUPTED), 38)]
     assert list(in_the_way_lines(jobs, others=2, again="run this file again")) == [
         "38 rows of this file are still to be done by job 261121-k3x9qd of accounts.csv,",
-        "0 of 40 rows done (paused: the command was interrupted).",
+        "0 of 40 rows done, paused (the command was interrupted).",
         "Let it go on to its end, then run this file again:",
         "  cyclr-bulk resume 261121-k3x9qd",
         "Or end it, then run this file again (nothing is installed twice):",
@@ -75,6 +75,6 @@ def test_an_unfinished_job_is_named_with_its_file_and_why_it_stands() -> None:
         job(installed=1_000, source_name="other.csv"),
     ]
     assert list(unfinished_lines(jobs)) == [
-        "Left alone: job 261121-k3x9qd of accounts.csv, 0 of 1 row done (paused: the first rows asked for are done).",
-        "Left alone: job 261121-k3x9qd of other.csv, 1,000 of 1,500 rows done (running).",
+        "Left alone: job 261121-k3x9qd of accounts.csv, 0 of 1 row done, paused (the first rows asked for are done).",
+        "Left alone: job 261121-k3x9qd of other.csv, 1,000 of 1,500 rows done, running.",
     ]

@@ -14,6 +14,7 @@ from worker.cyclr.answers import (
     read_json,
     read_page,
     retry_after_s,
+    secrets_of,
     total_pages,
 )
 from worker.cyclr.errors import (
@@ -27,7 +28,6 @@ from worker.cyclr.errors import (
     Throttled,
     Unauthorised,
 )
-from worker.cyclr.scrubbing import secrets_of
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -11,11 +11,10 @@ from structlog.testing import capture_logs
 from tests.clocks import HeldClock
 from tests.limits import BrokenGate, KeptGate
 from worker.cyclr.errors import GateClosed, LimiterAway, SlotMissed
-from worker.cyclr.limiter import InProcessLimiter
-from worker.cyclr.limiter_core import GateStore
+from worker.cyclr.limiter import GateStore, InProcessLimiter
 from worker.cyclr.limiter_rule import SECOND, Limit, Reply, Rule
-from worker.cyclr.slots import Gate, LimiterState, Slot
-from worker.domain.pace import Pace
+from worker.cyclr.slots import Gate, Slot
+from worker.domain.pace import LimiterState, Pace
 
 
 def limiter(

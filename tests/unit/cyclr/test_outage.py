@@ -1,4 +1,4 @@
-from worker.cyclr.outage import Streak
+from worker.cyclr.slots import Streak
 
 
 def test_ten_failures_in_a_row_over_three_accounts_are_an_outage() -> None:

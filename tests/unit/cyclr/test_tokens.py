@@ -5,8 +5,8 @@ import pytest
 
 from tests.clocks import HeldClock
 from worker.cyclr.errors import CredentialsRefused, NeverSent
+from worker.cyclr.exchange import Credentials, Tokens
 from worker.cyclr.shapes import Grant
-from worker.cyclr.tokens import Credentials, Tokens
 
 
 class Endpoint:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.domain.comparing import already_installed, differences
+from worker.domain.comparing import differences
 from worker.domain.connectors import AccountConnector
 
 
@@ -60,18 +60,3 @@ def test_a_login_is_compared_as_it_is_sent_and_named_by_both_columns() -> None:
 
 def test_an_empty_description_is_none() -> None:
     assert differences(found(description=None), {}, "") == ()
-
-
-@pytest.mark.parametrize(
-    ("differing", "sentence"),
-    [
-        ((), "already installed"),
-        (("api_key",), "already installed; api_key differs and was not changed"),
-        (
-            ("api_key", "description"),
-            "already installed; api_key, description differ and were not changed",
-        ),
-    ],
-)
-def test_says_it_in_a_sentence(differing: tuple[str, ...], sentence: str) -> None:
-    assert already_installed(differing) == sentence

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.states import Code, Outcome
+from worker.domain.steps import CONNECTOR
 from worker.domain.verdicts import (
     CalledOff,
     GiveUp,
@@ -34,7 +35,7 @@ FINAL = (
 
 
 def concluded(verdict: Verdict, attempts: int, *, must_look: bool = False) -> Verdict:
-    return conclude(verdict, attempts=attempts, max_attempts=8, must_look=must_look)
+    return conclude(verdict, attempts=attempts, max_attempts=8, must_look=must_look, step=CONNECTOR)
 
 
 @pytest.mark.parametrize("verdict", [RETRY, LOOK])
@@ -82,7 +83,7 @@ def test_what_costs_no_attempt_stands_however_often_it_comes(verdict: Verdict, a
 def test_nothing_that_may_be_there_ends_as_absent_without_a_look(
     verdict: Verdict, attempts: int, max_attempts: int, must_look: bool
 ) -> None:
-    end = conclude(verdict, attempts=attempts, max_attempts=max_attempts, must_look=must_look)
+    end = conclude(verdict, attempts=attempts, max_attempts=max_attempts, must_look=must_look, step=CONNECTOR)
     if isinstance(end, GiveUp) and end.is_absent:
         assert not must_look
         assert isinstance(verdict, RetryAt)

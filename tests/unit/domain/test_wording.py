@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.wording import counted, in_words, listed
+from worker.domain.wording import counted, in_words, listed, rate, sentence
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,27 @@ def test_a_list_says_how_many_it_does_not_name() -> None:
 )
 def test_durations_are_said_in_two_units_at_most(seconds: float, text: str) -> None:
     assert in_words(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("the name is taken", "The name is taken."), ("Refused.", "Refused."), ("Why?", "Why?"), ("  ", "")],
+)
+def test_a_message_becomes_one_sentence(text: str, said: str) -> None:
+    assert sentence(text) == said
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [
+        (97.44, "97.4"),
+        (10.0, "10"),
+        (1_200.0, "1,200"),
+        (1.0, "1"),
+        (0.5, "0.5"),
+        (0.034, "0.034"),
+        (0.0, "0"),
+    ],
+)
+def test_a_rate_is_never_said_to_be_nothing_where_there_is_some(per_second: float, text: str) -> None:
+    assert rate(per_second) == text

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from worker.domain.options import JobOptions
+from worker.domain.steps import Notes
 from worker.store.claiming import ClaimedItem
 
 
@@ -10,6 +12,7 @@ def claimed_item(**fields: Any) -> ClaimedItem:
         "id": 1,
         "instance_id": "instance-a",
         "job_id": "261121-abc",
+        "operation": "install",
         "row_number": 2,
         "claim_id": "claim-1",
         "account_id": "acme",
@@ -18,13 +21,12 @@ def claimed_item(**fields: Any) -> ClaimedItem:
         "authentication_id": None,
         "description": None,
         "account": None,
-        "account_exists": True,
+        "notes": Notes(account_exists=True),
         "must_look": False,
         "maybe_sent": False,
         "attempts": 0,
         "is_called_off": False,
-        "look_first": False,
-        "skip_if_present": False,
+        "options": JobOptions(),
         "secrets": {},
     }
     return ClaimedItem(**(values | fields))

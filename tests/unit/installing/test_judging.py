@@ -7,20 +7,31 @@ import pytest
 from tests.unit.installing.making import claimed_item
 from worker.cyclr import errors
 from worker.domain.states import Code, PauseReason
-from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict
-from worker.installing.judging import Call, Rules, judge
+from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
+from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, conclude
+from worker.installing.judging import Rules, judge
 
 RULES = Rules(max_attempts=8, retry_base_s=1.0, settle_s=60.0)
-OTHER_CALLS: tuple[Call, ...] = ("look", "account", "create_account", "connector")
-EVERY_CALL: tuple[Call, ...] = ("install", *OTHER_CALLS)
+OTHER_CALLS: tuple[StepKind | str, ...] = ("look", "account", ACCOUNT, "connector")
+EVERY_CALL: tuple[StepKind | str, ...] = (CONNECTOR, *OTHER_CALLS)
+# Of an operation that there is not yet: what it sets may be set again.
+CREDENTIAL = StepKind(
+    "credential",
+    "put_credential",
+    is_repeatable=True,
+    needs_secret=True,
+    noun="the change of the credential",
+    may_be="the credential may have been changed",
+    undone="the credential was not changed",
+)
 UNKNOWN = errors.OutcomeUnknown("status 500: An error has occurred.", 500)
 
 
 def judged(
     error: errors.CyclrError,
-    call: Call = "install",
+    call: StepKind | str = CONNECTOR,
     *,
-    may_be_there: bool = False,
+    may_be_there: StepKind | None = None,
     is_outage: bool = False,
     **fields: object,
 ) -> Verdict:
@@ -37,12 +48,12 @@ def judged(
 
 @pytest.mark.parametrize("call", EVERY_CALL)
 @pytest.mark.parametrize("error", [errors.SlotMissed(), errors.GateClosed(3.0), errors.LimiterAway()])
-def test_what_was_not_started_is_given_back(error: errors.CyclrError, call: Call) -> None:
+def test_what_was_not_started_is_given_back(error: errors.CyclrError, call: StepKind | str) -> None:
     assert judged(error, call) == Released()
 
 
 @pytest.mark.parametrize("call", EVERY_CALL)
-def test_what_was_never_sent_is_tried_again_and_costs_an_attempt(call: Call) -> None:
+def test_what_was_never_sent_is_tried_again_and_costs_an_attempt(call: StepKind | str) -> None:
     verdict = judged(errors.NeverSent("connection refused"), call, attempts=2)
     assert isinstance(verdict, RetryAt)
     assert (verdict.code, verdict.costs_attempt, verdict.pause) == (Code.UNREACHABLE, True, None)
@@ -50,7 +61,7 @@ def test_what_was_never_sent_is_tried_again_and_costs_an_attempt(call: Call) -> 
 
 
 @pytest.mark.parametrize("call", EVERY_CALL)
-def test_a_failure_in_an_outage_costs_no_attempt(call: Call) -> None:
+def test_a_failure_in_an_outage_costs_no_attempt(call: StepKind | str) -> None:
     for error in (errors.NeverSent("connection refused"), UNKNOWN):
         verdict = judged(error, call, is_outage=True)
         assert isinstance(verdict, RetryAt | LookFirst)
@@ -84,7 +95,7 @@ def test_an_install_with_an_unknown_outcome_is_looked_for_once_cyclr_has_settled
 
 
 @pytest.mark.parametrize("call", OTHER_CALLS)
-def test_another_call_with_an_unknown_outcome_is_only_tried_again(call: Call) -> None:
+def test_another_call_with_an_unknown_outcome_is_only_tried_again(call: StepKind | str) -> None:
     verdict = judged(UNKNOWN, call)
     assert isinstance(verdict, RetryAt)
     assert (verdict.code, verdict.http_status, verdict.costs_attempt) == (Code.NO_ANSWER, 500, True)
@@ -124,18 +135,54 @@ def test_an_install_that_is_answered_with_a_redirect_may_have_been_done() -> Non
 
 
 def test_a_refused_install_is_given_up_in_cyclrs_words() -> None:
-    for may_be_there in (False, True):
+    for may_be_there in (None, CONNECTOR):
         verdict = judged(errors.Refused(403, "The plan is used up."), may_be_there=may_be_there)
         assert verdict == GiveUp(Code.REFUSED, "The plan is used up.", 403)
 
 
 @pytest.mark.parametrize("call", OTHER_CALLS)
 @pytest.mark.parametrize("error", [errors.Refused(403, "No."), errors.NotFound("No.")])
-def test_a_refused_call_leaves_open_what_was_open_before(error: errors.CyclrError, call: Call) -> None:
+def test_a_refused_call_leaves_open_what_was_open_before(
+    error: errors.CyclrError, call: StepKind | str
+) -> None:
     verdict = judged(error, call)
     assert isinstance(verdict, GiveUp)
     assert (verdict.code, verdict.is_absent) == (Code.REFUSED, True)
-    verdict = judged(error, call, may_be_there=True)
+    verdict = judged(error, call, may_be_there=CONNECTOR)
     assert isinstance(verdict, GiveUp)
     assert (verdict.code, verdict.is_absent) == (Code.OUTCOME_UNKNOWN, False)
     assert verdict.message.startswith("may be installed: ")
+
+
+def test_each_step_is_spoken_of_by_its_own_name() -> None:
+    lost = judged(UNKNOWN, CREDENTIAL, attempts=7)
+    assert isinstance(lost, RetryAt)
+    assert lost.reason == (
+        "the change of the credential got no clear answer: status 500: An error has occurred."
+    )
+    # Eight that got no answer are eight that may have been done.
+    eighth = conclude(lost, attempts=7, max_attempts=8, must_look=True, step=CREDENTIAL)
+    assert isinstance(eighth, LookFirst)
+    end = conclude(lost, attempts=15, max_attempts=8, must_look=True, step=CREDENTIAL)
+    assert isinstance(end, GiveUp)
+    assert end.code == Code.OUTCOME_UNKNOWN
+    assert end.message.startswith(
+        "the credential may have been changed, and no look at the account succeeded in 16 attempts: "
+    )
+    unsent = conclude(
+        judged(errors.NeverSent("connection refused"), CREDENTIAL),
+        attempts=7,
+        max_attempts=8,
+        must_look=False,
+        step=CREDENTIAL,
+    )
+    assert isinstance(unsent, GiveUp)
+    assert unsent.message == (
+        "the credential was not changed, and no change of the credential was sent, in 8 attempts: "
+        "Cyclr was not reached: connection refused"
+    )
+    refused = judged(errors.Refused(403, "No."), "look", may_be_there=CREDENTIAL)
+    assert isinstance(refused, GiveUp)
+    assert refused.message == (
+        "the credential may have been changed: Cyclr refused the look at what the account has installed: No."
+    )

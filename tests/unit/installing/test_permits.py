@@ -11,8 +11,8 @@ from worker.clock import Moment
 from worker.cyclr.errors import GateClosed, NotStarted, SlotMissed
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
-from worker.installing.judging import Call
-from worker.installing.permits import CalledOff, ClaimRanOut, GivenBack, NoSlotInTime, Permits, Stopped
+from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
+from worker.installing.permits import GivenBack, HeldPermit
 from worker.store.claiming import Standing
 
 CLAIM_S, DEADLINE_S = 40.0, 30.0
@@ -59,7 +59,7 @@ class Desk:
         self.missed = 0
         self.is_stopping = False
         self.first_slot = OpenSlot()
-        self.permits = Permits(
+        self.permit = HeldPermit(
             cast(Slot, self.first_slot),
             claimed_at=self.clock.moment(),
             claim_s=claim_s,
@@ -84,45 +84,45 @@ class Desk:
     def note_missed(self) -> None:
         self.missed += 1
 
-    async def call(self, call: Call, meanwhile: Callable[[], None] = lambda: None) -> None:
-        permit = await self.permits.next(call)
+    async def call(self, call: StepKind | str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        permit = await self.permit.next(call)
         meanwhile()
         await permit.ready()
 
 
 def test_a_call_starts_at_once_while_its_claim_and_its_job_were_seen_lately() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.8)))
-    assert desk.permits.is_calling
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(1.8)))
+    assert desk.permit.is_calling
     assert (desk.begun, desk.seen, desk.prolonged) == (1, 0, 0)
 
 
 def test_the_job_is_asked_for_before_a_call_where_it_was_not_seen_for_long() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(1.801)))
-    assert desk.permits.is_calling
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(1.801)))
+    assert desk.permit.is_calling
     assert (desk.seen, desk.prolonged) == (1, 0)
 
 
 def test_a_claim_serves_while_a_whole_deadline_is_left() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.0)))
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(10.0)))
     assert desk.prolonged == 0
 
 
 def test_no_call_starts_with_less_than_a_deadline_left_of_its_claim() -> None:
     desk = Desk()
     desk.standing = Standing.LOST
-    with pytest.raises(Stopped):
-        asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.001)))
-    assert not desk.permits.is_calling
+    with pytest.raises(GivenBack, match="the claim was lost"):
+        asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(10.001)))
+    assert not desk.permit.is_calling
     assert desk.prolonged == 1
 
 
 def test_a_claim_with_less_than_a_deadline_left_is_prolonged_before_the_call() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install", lambda: desk.clock.go_on(10.001)))
-    assert desk.permits.is_calling
+    asyncio.run(desk.call(CONNECTOR, lambda: desk.clock.go_on(10.001)))
+    assert desk.permit.is_calling
     assert desk.prolonged == 1
 
 
@@ -130,8 +130,8 @@ def test_a_claim_with_less_than_a_deadline_left_is_prolonged_before_the_call() -
 def test_a_jump_of_either_clock_is_seen(clock: str) -> None:
     desk = Desk()
     desk.standing = Standing.LOST
-    with pytest.raises(Stopped):
-        asyncio.run(desk.call("install", lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)))
+    with pytest.raises(GivenBack, match="the claim was lost"):
+        asyncio.run(desk.call(CONNECTOR, lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)))
 
 
 def test_a_wall_clock_that_was_set_back_hides_nothing() -> None:
@@ -142,8 +142,8 @@ def test_a_wall_clock_that_was_set_back_hides_nothing() -> None:
         desk.clock.go_on(11.0)
         desk.clock.wall_s -= 3600
 
-    with pytest.raises(Stopped):
-        asyncio.run(desk.call("install", sleep_and_set_back))
+    with pytest.raises(GivenBack, match="the claim was lost"):
+        asyncio.run(desk.call(CONNECTOR, sleep_and_set_back))
 
 
 @pytest.mark.parametrize("clock", ["elapsing_s", "wall_s"])
@@ -152,17 +152,17 @@ def test_a_process_that_was_frozen_while_it_waited_for_its_slot_asks_again(clock
     desk = Desk()
     desk.standing = Standing.LOST
     desk.first_slot.meanwhile = lambda: setattr(desk.clock, clock, getattr(desk.clock, clock) + 11)
-    with pytest.raises(Stopped):
-        asyncio.run(desk.call("install"))
-    assert not desk.permits.is_calling
+    with pytest.raises(GivenBack, match="the claim was lost"):
+        asyncio.run(desk.call(CONNECTOR))
+    assert not desk.permit.is_calling
 
 
 def test_a_pause_is_heard_by_a_call_that_waited_for_its_slot() -> None:
     desk = Desk()
     desk.standing = Standing.STOPPED
     desk.first_slot.meanwhile = lambda: desk.clock.go_on(1.9)
-    with pytest.raises(Stopped):
-        asyncio.run(desk.call("install"))
+    with pytest.raises(GivenBack, match="the job was paused"):
+        asyncio.run(desk.call(CONNECTOR))
     assert (desk.seen, desk.prolonged) == (1, 0)
 
 
@@ -170,8 +170,8 @@ def test_a_pause_is_heard_by_a_call_that_waited_for_its_slot() -> None:
 def test_a_slot_that_went_by_is_replaced_while_the_claim_holds(failure: Exception) -> None:
     desk = Desk()
     desk.first_slot.failure = failure
-    asyncio.run(desk.call("install"))
-    assert desk.permits.is_calling
+    asyncio.run(desk.call(CONNECTOR))
+    assert desk.permit.is_calling
     assert (desk.missed, desk.begun, desk.prolonged) == (1, 1, 0)
 
 
@@ -179,8 +179,8 @@ def test_the_first_call_needs_no_prolonging_and_each_further_one_does() -> None:
     desk = Desk()
 
     async def three_calls() -> None:
-        for call in ("create_account", "look", "install"):
-            await desk.call(cast(Call, call))
+        for call in (ACCOUNT, "look", CONNECTOR):
+            await desk.call(call)
 
     asyncio.run(three_calls())
     assert desk.prolonged == 2
@@ -192,28 +192,28 @@ def test_a_prolonged_claim_counts_from_when_it_was_asked_for() -> None:
     async def a_look_of_a_whole_deadline_then_an_install() -> None:
         await desk.call("look")
         desk.clock.go_on(DEADLINE_S)
-        await desk.call("install", lambda: desk.clock.go_on(10.0))
+        await desk.call(CONNECTOR, lambda: desk.clock.go_on(10.0))
 
     asyncio.run(a_look_of_a_whole_deadline_then_an_install())
-    assert desk.permits.is_calling
+    assert desk.permit.is_calling
 
 
 @pytest.mark.parametrize(
-    ("standing", "call", "error"),
+    ("standing", "call", "reason"),
     [
-        (Standing.LOST, "look", Stopped),
-        (Standing.LOST, "install", Stopped),
-        (Standing.STOPPED, "look", Stopped),
-        (Standing.STOPPED, "install", Stopped),
-        (Standing.CALLED_OFF, "install", CalledOff),
-        (Standing.CALLED_OFF, "create_account", CalledOff),
-        (Standing.CALLED_OFF, "connector", CalledOff),
+        (Standing.LOST, "look", "the claim was lost"),
+        (Standing.LOST, CONNECTOR, "the claim was lost"),
+        (Standing.STOPPED, "look", "the job was paused"),
+        (Standing.STOPPED, CONNECTOR, "the job was paused"),
+        (Standing.CALLED_OFF, CONNECTOR, "the job was cancelled"),
+        (Standing.CALLED_OFF, ACCOUNT, "the job was cancelled"),
+        (Standing.CALLED_OFF, "connector", "the job was cancelled"),
         (Standing.CALLED_OFF, "look", None),
         (Standing.CALLED_OFF, "account", None),
     ],
 )
 def test_a_further_call_is_made_only_while_the_job_wants_it(
-    standing: Standing, call: Call, error: type[GivenBack] | None
+    standing: Standing, call: StepKind | str, reason: str | None
 ) -> None:
     desk = Desk()
 
@@ -222,19 +222,19 @@ def test_a_further_call_is_made_only_while_the_job_wants_it(
         desk.standing = standing
         await desk.call(call)
 
-    if error is None:
+    if reason is None:
         asyncio.run(a_look_and_then())
     else:
-        with pytest.raises(error):
+        with pytest.raises(GivenBack, match=reason):
             asyncio.run(a_look_and_then())
-    assert desk.permits.is_calling is (error is None)
+    assert desk.permit.is_calling is (reason is None)
 
 
 def test_nothing_is_begun_once_the_process_is_to_stop() -> None:
     desk = Desk()
     desk.is_stopping = True
-    with pytest.raises(Stopped):
-        asyncio.run(desk.call("install"))
+    with pytest.raises(GivenBack, match="this process ends"):
+        asyncio.run(desk.call(CONNECTOR))
 
 
 def test_an_item_is_given_back_before_its_claim_ends_where_no_slot_comes() -> None:
@@ -243,25 +243,36 @@ def test_an_item_is_given_back_before_its_claim_ends_where_no_slot_comes() -> No
     async def a_look_and_then_a_closed_gate() -> None:
         await desk.call("look")
         desk.limiter.is_closed = True
-        await desk.call("install")
+        await desk.call(CONNECTOR)
 
-    with pytest.raises(NoSlotInTime):
+    with pytest.raises(GivenBack, match="nobody may call for longer than the claim lasts"):
         asyncio.run(a_look_and_then_a_closed_gate())
 
 
 def test_giving_back_is_not_tried_again_by_those_who_read_patiently() -> None:
-    for error in (ClaimRanOut, NoSlotInTime, Stopped, CalledOff):
-        assert not issubclass(error, NotStarted)
+    assert not issubclass(GivenBack, NotStarted)
+
+
+def test_a_step_that_is_not_written_down_yet_is_written_before_its_call() -> None:
+    desk = Desk()
+
+    async def step() -> None:
+        permit = await desk.permit.next(CONNECTOR, is_written=False)
+        assert desk.prolonged == 1
+        await permit.ready()
+
+    asyncio.run(step())
+    assert (desk.permit.is_calling, desk.prolonged) == (True, 1)
 
 
 def test_what_fails_before_a_permit_is_given_is_no_failure_of_the_call() -> None:
     desk = Desk()
-    assert desk.permits.call_in_flight == "account"
-    asyncio.run(desk.permits.next("install"))
-    assert desk.permits.call_in_flight == "account"
+    assert desk.permit.call_in_flight == "account"
+    asyncio.run(desk.permit.next(CONNECTOR))
+    assert desk.permit.call_in_flight == "account"
 
 
 def test_what_fails_after_it_is_a_failure_of_the_call() -> None:
     desk = Desk()
-    asyncio.run(desk.call("install"))
-    assert desk.permits.call_in_flight == "install"
+    asyncio.run(desk.call(CONNECTOR))
+    assert desk.permit.call_in_flight == CONNECTOR

@@ -4,13 +4,16 @@ import asyncio
 from datetime import UTC, datetime
 
 from tests.unit.installing.making import claimed_item
+from worker.domain.steps import Notes
 from worker.domain.verdicts import CalledOff
 from worker.installing.settler import SETTLE_AT, SETTLE_EVERY_S, Settler
 from worker.store.settling import Settlement
 
 
 def settlement(number: int) -> Settlement:
-    return Settlement(claimed_item(id=number), CalledOff(), datetime(2026, 1, 1, tzinfo=UTC), 0.1, "look")
+    return Settlement(
+        claimed_item(id=number), CalledOff(), Notes(), datetime(2026, 1, 1, tzinfo=UTC), 0.1, "look"
+    )
 
 
 class Book:
@@ -84,7 +87,12 @@ def test_what_was_held_alone_is_written_at_once_and_is_held_until_then() -> None
         began = asyncio.get_running_loop().time()
         settler.add(
             Settlement(
-                claimed_item(is_alone=True), CalledOff(), datetime(2026, 1, 1, tzinfo=UTC), 0.1, "look"
+                claimed_item(is_alone=True),
+                CalledOff(),
+                Notes(),
+                datetime(2026, 1, 1, tzinfo=UTC),
+                0.1,
+                "look",
             )
         )
         seen.append(settler.is_empty)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef, Parameter
 from worker.domain.rows import StoredRow
+from worker.domain.targets import KnownTarget
 from worker.intake import (
     AskedAccounts,
     Findings,
-    KnownTarget,
     Options,
     Source,
     StoredAt,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.unit.intake.making import CATALOGUE, OPTIONS, Remembered, faults, plan, source, stored
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
-from worker.domain.targets import target_key
-from worker.intake import AskedAccounts, Findings, KnownTarget, ResultRow, iter_plan, survey, write_results
+from worker.domain.targets import KnownTarget, target_key
+from worker.intake import AskedAccounts, Findings, ResultRow, iter_plan, survey, write_results
 
 HEADER = (
     *("account_id", "connector", "connector_version", "name", "description", "authentication"),
@@ -162,8 +162,10 @@ def test_no_secret_is_in_a_message_a_repr_or_a_result(names, rows, is_shifted):
 
 
 KEYS = st.text(alphabet="abc'=+-@#1é", min_size=1, max_size=6).map(lambda text: f"k{text}")
-TEXTS = st.text(alphabet="abc'=+-@#1é ,;\n\"", max_size=8).map(str.strip)
-PLAIN = st.text(alphabet="abc'=+-@#1é ,;\"", max_size=8).map(str.strip)
+TEXTS = (
+    st.text(alphabet="abc'=+-@#1é ,;\n\"", max_size=8).map(str.strip).filter(lambda text: text[:2] != '="')
+)
+PLAIN = st.text(alphabet="abc'=+-@#1é ,;\"", max_size=8).map(str.strip).filter(lambda text: text[:2] != '="')
 
 
 @settings(max_examples=200, deadline=None)

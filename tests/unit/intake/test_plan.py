@@ -14,12 +14,11 @@ from tests.unit.intake.making import (
 )
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow
-from worker.domain.targets import target_key
+from worker.domain.targets import KnownTarget, target_key
 from worker.intake import (
     AskedAccounts,
     FileChanged,
     Findings,
-    KnownTarget,
     Options,
     connector_key,
     iter_plan,

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from tests.unit.intake.making import CATALOGUE, Remembered, plan, reasons, stored
 from worker.domain.connectors import ConnectorRef
 from worker.domain.rows import PlannedRow, SkippedRow
-from worker.domain.targets import target_key
-from worker.intake import KnownTarget
+from worker.domain.targets import KnownTarget, target_key
 
 HEADER = "account_id,connector,name,api_key,_job,_row,_state\n"
 KEPT = {"api_key": "sesame"}

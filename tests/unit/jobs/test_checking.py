@@ -1,13 +1,13 @@
 from tests.unit.intake.making import OPTIONS, source
 from worker.domain.rows import Warning_
-from worker.jobs.checking import NewAccounts, check_offline
+from worker.jobs.checking import AccountsToCreate, check_offline
 
 
 def test_the_first_five_of_the_new_accounts_are_named_and_all_are_counted() -> None:
-    new = NewAccounts()
+    new = AccountsToCreate(count=0, first=[])
     for number in range(1, 13):
         new.add(f"acme-{number}")
-    assert new == NewAccounts(12, ["acme-1", "acme-2", "acme-3", "acme-4", "acme-5"])
+    assert new == AccountsToCreate(count=12, first=["acme-1", "acme-2", "acme-3", "acme-4", "acme-5"])
 
 
 def test_doubted_columns_are_told_in_one_order() -> None:

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 
-from worker.jobs.mail_merge import ROWS_AT_ONCE, iter_mail_merge
+from worker.jobs.authorising import ROWS_AT_ONCE, iter_mail_merge
 from worker.store.desks import Desk, DeskItem
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

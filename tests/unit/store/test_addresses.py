@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from worker.settings import InvalidSettings
-from worker.store.addresses import normalise_url, where
+from worker.store.postgres import normalise_url, where
 from worker.store.session import open_engine
 
 

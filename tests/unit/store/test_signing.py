@@ -2,7 +2,7 @@
 
 import string
 
-from worker.store.signing import Signer
+from worker.store.sealing import Signer
 
 OLD, NEW = b"1" * 32, b"2" * 32
 

@@ -2,7 +2,7 @@ import pytest
 
 from worker.domain.links import LinkState
 from worker.jobs.authorising import NotSent
-from worker.web.desk.words import DONE, page_of
+from worker.web.desk.customer import DONE, page_of
 
 OURS = (
     "cyclr",

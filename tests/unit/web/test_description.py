@@ -9,7 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from worker.web import api, desk
 from worker.web.api.documentation import document
-from worker.web.api.submitting import Options
+from worker.web.api.submitting import NewJobOptions
 
 OPERATIONS = {
     "submitJob": "POST /v1/jobs",
@@ -105,7 +105,7 @@ def test_the_form_is_described_with_all_options(described: dict[str, Any]) -> No
     assert kinds["multipart/form-data"]["schema"] == {"$ref": "#/components/schemas/NewJobForm"}
     form = described["components"]["schemas"]["NewJobForm"]
     assert form["required"] == ["file"]
-    assert set(form["properties"]) == {"file", *Options.model_fields}
+    assert set(form["properties"]) == {"file", *NewJobOptions.model_fields}
     assert form["properties"]["file"]["format"] == "binary"
 
 

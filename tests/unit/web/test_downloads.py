@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.web.test_looks import JOB
-from worker.web.downloads import attachment, download_name
+from tests.unit.web.test_progress import JOB
+from worker.web.files import attachment, download_name
 
 
 @pytest.mark.parametrize(

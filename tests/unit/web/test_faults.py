@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.web.api.submitting import faults_of_options
+from worker.web.http_errors import HttpError, problem_answer
 from worker.web.json_bodies import parse_json
 from worker.web.json_items import JobBody
-from worker.web.problems import Refusal, problem_answer
 
 ONCE = "expected it once, got it twice or more in one object: which value is meant?"
 
 
 def faults(body: dict[str, Any]) -> list[tuple[int | None, str | None, str]]:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpError) as caught:
         JobBody([json.dumps(body).encode()], faults_of_options).check()
     return [(fault.row, fault.column, fault.message) for fault in caught.value.errors]
 
@@ -100,9 +100,9 @@ def test_no_value_of_a_request_is_shown(secret: str) -> None:
 
 
 def told(body: str | bytes) -> list[dict[str, Any]]:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpError) as caught:
         parse_json(body.encode() if isinstance(body, str) else body)
-    assert caught.value.status == 422
+    assert caught.value.status_code == 422
     problem: dict[str, Any] = json.loads(bytes(problem_answer(caught.value).body))
     return problem["errors"]  # type: ignore[no-any-return]
 

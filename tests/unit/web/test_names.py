@@ -3,14 +3,14 @@
 import pytest
 
 from worker.web.api.steering import Resume, Retry
-from worker.web.api.submitting import Asked, NewJob, NewJobForm, Options
+from worker.web.api.submitting import Asked, NewJobForm, NewJobItems, NewJobOptions
 from worker.web.desk.api import LinksWanted
-from worker.web.downloads import attachment
-from worker.web.names import REQUEST_NAMES, UNKNOWN, known_name
+from worker.web.faults import REQUEST_NAMES, UNKNOWN, known_name
+from worker.web.files import attachment
 
 
 def test_all_names_of_requests_are_known():
-    models = (Asked, NewJob, NewJobForm, Options, Resume, Retry, LinksWanted)
+    models = (Asked, NewJobItems, NewJobForm, NewJobOptions, Resume, Retry, LinksWanted)
     assert {name for model in models for name in model.model_fields} == REQUEST_NAMES
 
 

@@ -7,16 +7,16 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel
 
-from worker.web.api.submitting import NewJob, NewJobForm
-from worker.web.headers import POLICY
-from worker.web.problems import Problem
-from worker.web.statics import address_of
+from worker.web.api.submitting import NewJobForm, NewJobItems
+from worker.web.files import address_of
+from worker.web.http_errors import ProblemDetails
+from worker.web.middleware import POLICY
 
 router = APIRouter(include_in_schema=False)
 REF = "#/components/schemas/{model}"
 NAMED_ONLY: tuple[type[BaseModel], ...] = (
-    Problem,
-    NewJob,
+    ProblemDetails,
+    NewJobItems,
     NewJobForm,
 )  # no route returns or takes these by itself
 DESCRIPTION = (
@@ -80,7 +80,7 @@ def document(app: FastAPI, *, server_url: str = "/") -> None:
             for model in NAMED_ONLY:
                 described = model.model_json_schema(ref_template=REF)
                 schemas.update(described.pop("$defs", {}))
-                schemas[model.__name__] = described
+                schemas[described["title"]] = described
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
-from worker.cyclr.errors import CyclrError, LimiterAway
+from worker.bootstrap.place import Place
+from worker.domain.pace import LimiterState
 from worker.domain.server_faults import ServerFault
-from worker.jobs.away import why_nobody_calls
-from worker.settings import InvalidSettings
+from worker.jobs.views import ServerFaultOut
 from worker.store.faults import database_fault
+from worker.store.instances import find_seen_ago_s
 from worker.store.readiness import (
     DatabaseAway,
     OldSchema,
@@ -19,9 +20,7 @@ from worker.store.readiness import (
     lost_database_in_words,
     require_ready,
 )
-from worker.store.sightings import find_seen_ago_s
-from worker.web.place import GivenPlace, Place
-from worker.web.server_faults import ServerFaultOut
+from worker.web.guards import GivenPlace
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives
 
@@ -115,13 +114,9 @@ def _worker_in_words(seen_ago_s: float | None) -> str:
 
 
 async def _check_redis(place: Place, faults: list[ServerFault]) -> str:
-    try:
-        _, limiter = await place.cyclr()
-        state = await limiter.state()
-    except LimiterAway as away:
-        return _noted(why_nobody_calls(away), faults)
-    except (CyclrError, InvalidSettings):
-        return "it does not answer"
+    state = await place.limiter_state(place.database.instance_id)
+    if not isinstance(state, LimiterState):
+        return _noted(state, faults)
     if state.outage is not None:
         faults.append(state.outage)  # this process can do its work all the same
     return "ok"

@@ -6,41 +6,45 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from worker.domain.states import Code, ItemState, JobState
 from worker.intake.columns import find_position
 from worker.jobs.results import REFUSED, iter_result_file
-from worker.store.listing import ItemFilter, list_attempts, list_items, list_job_page
-from worker.store.new_rows import HELD_UNTIL
-from worker.store.tallies import FailurePlace, list_failures
-from worker.web.api.models import (
-    WAYS,
-    Failures,
+from worker.jobs.views import Fault, Job, JobInFull, find_server_faults, view_job_in_full
+from worker.store.listing import (
+    AttemptMade,
     Item,
-    Items,
-    ItemWithAttempts,
-    JobInFull,
-    Jobs,
-    item_fields,
-    to_attempt,
-    to_reason,
+    ItemFilter,
+    find_item,
+    list_attempts,
+    list_items,
+    list_job_page,
 )
-from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, Reason, RowNumber, Text
+from worker.store.tallies import FailureCursor, FailureReason, list_failures
+from worker.web.api.parameters import (
+    FILE_NAME,
+    PAGE,
+    Cursor,
+    JobId,
+    Limit,
+    NextCursor,
+    Reason,
+    RowNumber,
+    Text,
+)
 from worker.web.api.showing import (
     require_failures_before,
     require_job,
     require_job_before,
     require_row_before,
-    show_job_with_warnings,
-    show_jobs,
+    show_job,
     tag_of,
 )
-from worker.web.downloads import attachment, download_name
-from worker.web.faults import Fault
-from worker.web.guards import Reader
-from worker.web.place import GivenPlace
-from worker.web.problems import Refusal, problems
-from worker.web.server_faults import ServerFaultOut, find_server_faults
+from worker.web.api.validation import WAYS
+from worker.web.files import attachment, download_name
+from worker.web.guards import GivenPlace, Reader
+from worker.web.http_errors import HttpError, error_answers, invalid_request
 
 CSV = "text/csv; charset=utf-8"
 ETAG = {
@@ -54,7 +58,35 @@ RESULT_STATES = (*ItemState, REFUSED)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.get("", operation_id="listJobs", summary="List jobs", responses=problems(400))
+class Jobs(BaseModel):
+    """A page of jobs, the newest first."""
+
+    jobs: list[Job]
+    next_cursor: NextCursor
+
+
+class Items(BaseModel):
+    """A page of items, in the order of the file."""
+
+    items: list[Item]
+    next_cursor: NextCursor
+
+
+class ItemWithAttempts(Item):
+    """An item and the attempts that were made at it, in their order."""
+
+    history: list[AttemptMade]
+
+
+class Failures(BaseModel):
+    """A page of why items failed, the most frequent reason first. `failed`: of all reasons, also those of other pages."""
+
+    failed: int
+    reasons: list[FailureReason]
+    next_cursor: NextCursor
+
+
+@router.get("", operation_id="listJobs", summary="List jobs", responses=error_answers(400))
 def list_all(
     caller: Reader,
     place: GivenPlace,
@@ -69,7 +101,7 @@ def list_all(
     found = list_job_page(engine, states=state or (), text=text or "", before=before, limit=limit + 1)
     shown = found[:limit]
     next_cursor = shown[-1].id if len(found) > limit else None
-    return Jobs(jobs=show_jobs(place, shown), next_cursor=next_cursor)
+    return Jobs(jobs=[show_job(place, job) for job in shown], next_cursor=next_cursor)
 
 
 @router.get(
@@ -79,7 +111,7 @@ def list_all(
     responses={
         200: {"headers": ETAG},
         304: {"description": "As it was when it had the ETag of If-None-Match.", "headers": ETAG},
-        **problems(404),
+        **error_answers(404),
     },
 )
 async def get(
@@ -92,21 +124,24 @@ async def get(
     ] = None,
 ) -> JobInFull:
     """At the same cost whatever the job's size. Its ETag changes with its state, its counters and what ails a server."""
+    engine = place.database.engine
     job = await run_in_threadpool(require_job, place, job_id)
-    is_waiting = job.state is JobState.RUNNING and job.instance_id == place.database.instance_id
-    faults = await find_server_faults(place) if is_waiting else []
+    limiter = await place.limiter_state(job.instance_id)
+    faults = await run_in_threadpool(find_server_faults, engine, limiter)
     tag = f'W/"{"-".join([tag_of(job), *(fault.tag for fault in faults)])}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     known = [each.strip() for each in (if_none_match or "").split(",")]
     if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)  # type: ignore[return-value]
     response.headers.update(headers)
-    shown = await run_in_threadpool(show_job_with_warnings, place, job)
-    return JobInFull(**shown.model_dump(), server_faults=[ServerFaultOut.of(fault) for fault in faults])
+    return await run_in_threadpool(view_job_in_full, engine, job, place.clock.now(), limiter, faults)
 
 
 @router.get(
-    "/{job_id}/items", operation_id="listItems", summary="List a job's items", responses=problems(400, 404)
+    "/{job_id}/items",
+    operation_id="listItems",
+    summary="List a job's items",
+    responses=error_answers(400, 404),
 )
 def list_job_items(
     job_id: JobId,
@@ -133,8 +168,8 @@ def list_job_items(
     )
     shown = found[:limit]
     return Items(
-        items=[Item(**item_fields(row, held_until=HELD_UNTIL)) for row in shown],
-        next_cursor=str(shown[-1].row_number) if len(found) > limit else None,
+        items=shown,
+        next_cursor=str(shown[-1].row) if len(found) > limit else None,
     )
 
 
@@ -142,25 +177,24 @@ def list_job_items(
     "/{job_id}/items/{row}",
     operation_id="getItem",
     summary="An item with its attempts",
-    responses=problems(404),
+    responses=error_answers(404),
 )
 def get_item(job_id: JobId, row: RowNumber, caller: Reader, place: GivenPlace) -> ItemWithAttempts:
     """By the number of its row in the file."""
     job = require_job(place, job_id)
     reference_at = find_position(job.columns, "reference")
     engine = place.database.engine
-    found = list_items(engine, job_id, ItemFilter(), after=row - 1, limit=1, reference_at=reference_at)
-    if not found or found[0].row_number != row:
-        raise Refusal(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
-    history = [to_attempt(attempt) for attempt in list_attempts(engine, job_id, row)]
-    return ItemWithAttempts(**item_fields(found[0], held_until=HELD_UNTIL), history=history)
+    item = find_item(engine, job_id, row, reference_at=reference_at)
+    if item is None:
+        raise HttpError(404, "unknown_item", f"Row {row} of job {job_id} is no item.")
+    return ItemWithAttempts(**dict(item), history=list_attempts(engine, job_id, row))
 
 
 @router.get(
     "/{job_id}/failures",
     operation_id="listFailures",
     summary="Why items failed",
-    responses=problems(400, 404),
+    responses=error_answers(400, 404),
 )
 def list_reasons(
     job_id: JobId, caller: Reader, place: GivenPlace, cursor: Cursor = None, limit: Limit = PAGE
@@ -172,8 +206,8 @@ def list_reasons(
     shown = found[:limit]
     return Failures(
         failed=job.failed,
-        reasons=[to_reason(group) for group in shown],
-        next_cursor=str(FailurePlace.of(shown[-1])) if len(found) > limit else None,
+        reasons=shown,
+        next_cursor=str(FailureCursor.of(shown[-1])) if len(found) > limit else None,
     )
 
 
@@ -188,7 +222,7 @@ def list_reasons(
             "headers": FILE_NAME,
             "content": {"text/csv": {"schema": {"type": "string"}}},
         },
-        **problems(404),
+        **error_answers(404),
     },
 )
 def download_results(
@@ -202,7 +236,7 @@ def download_results(
     """One line for every row of the file, in its order, as it stands now; it is a valid input. No secret is in it."""
     if state is not None and state not in RESULT_STATES:
         fault = Fault(column="state", message=f"expected one of {', '.join(RESULT_STATES)}, got another text")
-        raise Refusal(422, "invalid_request", "The request is not as expected.", errors=[fault])
+        raise invalid_request(fault)
     job = require_job(place, job_id)
     pieces: Iterator[str] = iter_result_file(
         place.database.engine, job_id, state=state, reason=reason, ways=WAYS

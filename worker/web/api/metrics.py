@@ -8,20 +8,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
-from worker.alarms import ALARMS
-from worker.cyclr.errors import LimiterAway
-from worker.cyclr.slots import LimiterState
+from worker.bootstrap.place import Place
+from worker.domain.pace import LimiterState
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState
-from worker.jobs.away import why_nobody_calls
+from worker.store.instances import Totals, find_seen_ago_s, read_totals
 from worker.store.readiness import find_database_fault, open_for_showing, takes_no_writes
 from worker.store.session import Engine
-from worker.store.sightings import find_seen_ago_s
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
-from worker.store.totals import Totals, read_totals
-from worker.web.guards import Shown, reader, reader_from
-from worker.web.place import GivenPlace, Place
-from worker.web.problems import problems
+from worker.telemetry import ALARMS
+from worker.web.guards import GivenPlace, Shown, reader, reader_from
+from worker.web.http_errors import error_answers
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cyclr_bulk"
@@ -55,12 +52,12 @@ async def reader_of_figures(
     operation_id="getMetrics",
     summary="Figures for Prometheus",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **error_answers()},
 )
 async def metrics(engine: Annotated[Engine, Depends(reader_of_figures)], place: GivenPlace) -> Response:
     """Of the Cyclr instance that this process is set up for."""
     lines = await run_in_threadpool(_from_database, place, engine)
-    limiter = await _find_limiter_state(place)
+    limiter = await place.limiter_state(place.database.instance_id)
     lines += _limiter(limiter if isinstance(limiter, LimiterState) else None)
     lines += _servers(await run_in_threadpool(find_database_fault, place.database.engine), limiter)
     return Response("\n".join(lines) + "\n", media_type=MEDIA_TYPE)
@@ -86,20 +83,12 @@ def _from_database(place: Place, engine: Engine) -> list[str]:
     return lines
 
 
-async def _find_limiter_state(place: Place) -> LimiterState | ServerFault:
-    try:
-        _, limiter = await place.cyclr()
-        return await limiter.state()
-    except LimiterAway as away:
-        return why_nobody_calls(away)
-
-
-def _servers(database: ServerFault | None, limiter: LimiterState | ServerFault) -> Iterator[str]:
+def _servers(database: ServerFault | None, limiter: LimiterState | ServerFault | None) -> Iterator[str]:
     """What this process needs of others. A limiter that cannot be asked says nothing of Cyclr."""
     faults: dict[Server, ServerFault | None] = {Server.DATABASE: database, Server.REDIS: None}
     if isinstance(limiter, ServerFault):
         faults[limiter.server] = limiter
-    else:
+    elif limiter is not None:
         faults[Server.CYCLR] = limiter.outage
     up = {_labels(server=server): int(fault is None) for server, fault in faults.items()}
     yield from _metric(

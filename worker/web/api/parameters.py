@@ -1,13 +1,13 @@
 """What several addresses take. Texts hold no NUL, which PostgreSQL cannot even compare with."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from fastapi import Form, Path, Query
+from pydantic import Field
 
+from worker.domain.options import AS_WRITTEN_COLUMNS
 from worker.domain.reasons import KEY_PATTERN
-from worker.intake.rows import AS_WRITTEN_COLUMNS
-from worker.web.patterns import JOB_ID, NO_NUL, UPLOAD_ID
+from worker.web.faults import JOB_ID, NO_NUL, UPLOAD_ID
 
 LARGEST_ROW = 2_147_483_647
 LARGEST_PAGE = 1_000
@@ -30,12 +30,10 @@ FormText = Annotated[str, Form(max_length=1_000, pattern=NO_NUL)]
 UploadId = Annotated[str, Path(pattern=UPLOAD_ID)]
 # Any text: what is none of ours is told as a wrong cursor, whatever form it has.
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.")]
+NextCursor = Annotated[
+    str | None, Field(description="`cursor` of the next page; null: this is the last one.")
+]
 
 FILE_NAME = {
     "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}
 }  # header of an answer that is a file
-
-
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"

@@ -1,59 +1,46 @@
-"""A job as the API shows it; the same one way for every address."""
+"""What the addresses of a job have in common: that there is one, how it is shown, where its next page begins."""
 
 import hashlib
 import re
 
-from worker.jobs.standing import read_going
-from worker.store.api_keys import list_keys
-from worker.store.jobs import JobStatus, list_warnings
-from worker.store.listing import ItemFilter, find_job, list_api_hosts, list_items
-from worker.store.tallies import FailurePlace
-from worker.web.api.models import Job, JobWithWarnings, to_job, to_job_with_warnings
+from worker.bootstrap.place import Place
+from worker.jobs.views import Job, view_job
+from worker.store.jobs import JobStatus
+from worker.store.listing import find_item, find_job
+from worker.store.tallies import FailureCursor
 from worker.web.api.parameters import LARGEST_ROW
-from worker.web.patterns import FAILURE_PLACE, JOB_ID
-from worker.web.place import Place
-from worker.web.problems import Refusal
+from worker.web.faults import FAILURE_CURSOR, JOB_ID
+from worker.web.http_errors import HttpError
 
 
 def require_job(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal (404)."""
+    """Raises: HttpError (404)."""
     job = find_job(place.database.engine, job_id)
     if job is None:
-        raise Refusal(404, "unknown_job", f"There is no job {job_id} here.")
+        raise HttpError(404, "unknown_job", f"There is no job {job_id} here.")
     return job
 
 
-def show_jobs(place: Place, jobs: list[JobStatus]) -> list[Job]:
-    engine = place.database.engine
-    hosts = list_api_hosts(engine)
-    names = {key.id: key.name for key in list_keys(engine)} if any(job.api_key_id for job in jobs) else {}
-    now = place.clock.now()
-    shown = []
-    for job in jobs:
-        shown.append(
-            to_job(
-                job,
-                api_host=hosts[job.instance_id],
-                handed_in_by=names.get(job.api_key_id or ""),
-                going=read_going(engine, job, now),
-                worked_s=job.worked_for_s(now),
-            )
-        )
-    return shown
+def require_own_job(place: Place, job_id: str) -> JobStatus:
+    """A job that the workers beside this process would take. Raises: HttpError (404, 409)."""
+    job = require_job(place, job_id)
+    if job.instance_id != place.database.instance_id:
+        detail = f"Job {job_id} is of {job.api_host}, with the client id that it was begun with; this server is of another Cyclr."
+        raise HttpError(409, "other_instance", detail)
+    return job
+
+
+def wrong_state(place: Place, job_id: str, deed: str) -> HttpError:
+    """`deed`: as in "it cannot be paused"."""
+    return HttpError(409, "wrong_state", require_job(place, job_id).cannot_be(deed))
 
 
 def show_job(place: Place, job: JobStatus) -> Job:
-    [shown] = show_jobs(place, [job])
-    return shown
-
-
-def show_job_with_warnings(place: Place, job: JobStatus) -> JobWithWarnings:
-    warnings = list_warnings(place.database.engine, job.id) if job.warning_count else []
-    return to_job_with_warnings(show_job(place, job), warnings)
+    return view_job(place.database.engine, job, place.clock.now())
 
 
 def require_job_before(place: Place, cursor: str | None) -> str | None:
-    """The id of the last job of the page before. Raises: Refusal (400) where the cursor is none of ours."""
+    """The id of the last job of the page before. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:
         return None
     # A pattern first: PostgreSQL cannot even compare with NUL.
@@ -63,33 +50,28 @@ def require_job_before(place: Place, cursor: str | None) -> str | None:
 
 
 def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
-    """The number of the last row of the page before; 0: none. Raises: Refusal (400) where the cursor is none of ours."""
+    """The number of the last row of the page before; 0: none. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:
         return 0
     row = int(cursor) if re.fullmatch(r"[0-9]{1,10}", cursor) else 0
-    found = (
-        list_items(place.database.engine, job_id, ItemFilter(), after=row - 1, limit=1)
-        if 0 < row <= LARGEST_ROW
-        else ()
-    )
-    if not found or found[0].row_number != row:
+    if not 0 < row <= LARGEST_ROW or find_item(place.database.engine, job_id, row) is None:
         raise _wrong_cursor("another text")
     return row
 
 
-def require_failures_before(cursor: str | None) -> FailurePlace | None:
-    """The place of the last reason of the page before. Raises: Refusal (400) where the cursor is none of ours."""
+def require_failures_before(cursor: str | None) -> FailureCursor | None:
+    """The place of the last reason of the page before. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:
         return None
     # Its reason may have more rows by now, or none: the place is good all the same.
-    if not re.fullmatch(FAILURE_PLACE, cursor):
+    if not re.fullmatch(FAILURE_CURSOR, cursor):
         raise _wrong_cursor("another text")
-    return FailurePlace.from_text(cursor)
+    return FailureCursor.from_text(cursor)
 
 
-def _wrong_cursor(got: str) -> Refusal:
+def _wrong_cursor(got: str) -> HttpError:
     detail = f"Expected as `cursor` the `next_cursor` of the page before this one, got {got}. Begin with the first page."
-    return Refusal(400, "wrong_cursor", detail)
+    return HttpError(400, "wrong_cursor", detail)
 
 
 def tag_of(job: JobStatus) -> str:

@@ -7,19 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import Code, PauseReason
-from worker.jobs.standing import refusal_in_words
-from worker.store.jobs import JobStatus, cancel_job, pause_job, resume_job
-from worker.store.listing import list_api_hosts
+from worker.jobs.views import Job
+from worker.store.jobs import cancel_job, pause_job, resume_job
 from worker.store.steering import WrongState, retry_job
-from worker.web.api.models import Job, Retried
 from worker.web.api.parameters import JobId
-from worker.web.api.showing import require_job, show_job
-from worker.web.guards import Writer
+from worker.web.api.showing import require_job, require_own_job, show_job, wrong_state
+from worker.web.guards import GivenPlace, Writer
+from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute
-from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problems
 
-ANSWERS = problems(403, 404, 409)
+ANSWERS = error_answers(403, 404, 409)
 MOST_ROWS = 2_147_483_647
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], route_class=JsonRoute)
@@ -40,6 +37,15 @@ class Retry(BaseModel):
     reason: str | None = Field(None, pattern=KEY_PATTERN, examples=["3f9a0c12"])
 
 
+class RetryDone(BaseModel):
+    """What a retry did. `wiped`: left out, their credentials are no longer kept; `live`: another job has their target."""
+
+    queued: int
+    wiped: int
+    live: int
+    job: Job
+
+
 @router.post("/pause", operation_id="pauseJob", summary="Let a job rest", responses=ANSWERS)
 def pause(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
     """Calls in flight are waited for; within 2 s no new one starts."""
@@ -53,7 +59,7 @@ def pause(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
 def resume(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Resume | None = None) -> Job:
     """Connectors are looked up again first."""
     require_own_job(place, job_id)
-    with place.keep(job_id):
+    with place.watch(job_id):
         if not resume_job(place.database.engine, job_id, first=wanted.first if wanted else None):
             raise wrong_state(place, job_id, "resumed")
     place.ring()
@@ -72,30 +78,15 @@ def cancel(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
 @router.post(
     "/retry", operation_id="retryJob", summary="Try failed and cancelled rows again", responses=ANSWERS
 )
-def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None = None) -> Retried:
+def retry(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Retry | None = None) -> RetryDone:
     """Each begins anew, with a look into its account first."""
     require_own_job(place, job_id)
     asked = wanted or Retry()
     try:
-        with place.keep(job_id):
+        with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, codes=asked.codes, reason=asked.reason)
     except WrongState:
         raise wrong_state(place, job_id, "retried") from None
     place.ring()
     job = show_job(place, require_job(place, job_id))
-    return Retried(queued=retried.queued, wiped=retried.wiped, live=retried.live, job=job)
-
-
-def require_own_job(place: Place, job_id: str) -> JobStatus:
-    """A job that the workers beside this process would take. Raises: Refusal (404, 409)."""
-    job = require_job(place, job_id)
-    if job.instance_id != place.database.instance_id:
-        host = list_api_hosts(place.database.engine)[job.instance_id]
-        detail = f"Job {job_id} is of {host}, with the client id that it was begun with; this server is of another Cyclr."
-        raise Refusal(409, "other_instance", detail)
-    return job
-
-
-def wrong_state(place: Place, job_id: str, deed: str) -> Refusal:
-    """`deed`: as in "it cannot be paused"."""
-    return Refusal(409, "wrong_state", refusal_in_words(require_job(place, job_id), deed))
+    return RetryDone(queued=retried.queued, wiped=retried.wiped, live=retried.live, job=job)

@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
@@ -12,50 +11,32 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from worker.bootstrap.place import Place
+from worker.domain.options import IfPresent
 from worker.domain.wording import counted
-from worker.intake import FileChanged, Unreadable
-from worker.jobs.errors import Rejected
-from worker.jobs.options import RunOptions
-from worker.store import idempotency
-from worker.store.idempotency import LONGEST_KEY
+from worker.intake import Unreadable
+from worker.intake.findings import Rejected
+from worker.jobs.options import OPTIONS, RunOptions
+from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
+from worker.store import submissions
 from worker.store.listing import find_job
-from worker.store.loading import LoadLost
-from worker.store.new_rows import UnstorableText
-from worker.store.uploads import Upload
+from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
-from worker.web.api.models import (
-    JobWithWarnings,
-    Submitted,
-    Validation,
-    to_fault,
-    to_submitted,
-    to_validation,
-)
-from worker.web.api.parameters import AsWritten, IfPresent
-from worker.web.api.showing import show_job_with_warnings
-from worker.web.faults import Fault
-from worker.web.faults import to_fault as to_fault_of_request
-from worker.web.guards import Writer
+from worker.web.api.parameters import AsWritten
+from worker.web.api.validation import WAYS, Validation
+from worker.web.faults import NO_NUL, ONCE, VISIBLE_ASCII, known_name, to_fault
+from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
-    BegunOtherwise,
     Deed,
     GivenHandingIn,
     HandingIn,
-    LoadInTheWay,
-    NothingToInstall,
     Started,
-    Stopping,
-    TooBusy,
-    TooManyRows,
     require_installable,
 )
-from worker.web.json_items import MOST_ITEMS, JobBody
-from worker.web.names import known_name
-from worker.web.patterns import NO_NUL, VISIBLE_ASCII
-from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problems
-from worker.web.receiving import UNNAMED, Form, receive_file, receive_form, receive_lines
-from worker.web.waiting import UploadGone
+from worker.web.http_errors import HttpError, error_answers, invalid_request
+from worker.web.json_items import JobBody
+from worker.web.json_reader import MOST_ITEMS
+from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
 SHOWN_PROBLEMS = 1_000
 LISTS = ("as_written",)  # options that are lists
@@ -70,7 +51,13 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Name = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 
 
-class Options(BaseModel):
+def _declared(name: str, more: str = "", **given: Any) -> Any:
+    """The option as it is declared for all faces, with `more` to say of it here."""
+    option = OPTIONS[name]
+    return Field(**{"default": option.default, "description": option.metadata["does"] + more} | given)
+
+
+class NewJobOptions(BaseModel):
     """How a job is to run. As JSON, as fields of a form beside the file, or as parameters of the address."""
 
     model_config = ConfigDict(extra="forbid")
@@ -78,41 +65,30 @@ class Options(BaseModel):
     source_name: Name | None = Field(
         None, description="What it is called in lists.", examples=["accounts.csv"]
     )
-    connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = Field(
-        None, description="Name or id of the connector, for all rows."
-    )
-    first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = Field(
-        None, description="Install so many rows, then pause."
-    )
-    skip_invalid: bool = Field(False, description="Leave out rows with problems.")
-    look_first: bool = Field(False, description="Look into each account before the install.")
-    if_present: IfPresent = Field(
-        IfPresent.INSTALL, description="Where the same connector is there under another Name."
-    )
-    as_written: list[AsWritten] = Field(
-        [],
-        description="Columns whose values are taken as they stand, though a spreadsheet may have made them: an account id"
-        " such as `12345.0`, a version such as `1.1` where there is a 1.10 too. As a parameter of the address once for each;"
-        " as a field of a form with a comma between them.",
+    connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = _declared("connector")
+    first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = _declared("first")
+    skip_invalid: bool = _declared("skip_invalid")
+    look_first: bool = _declared("look_first")
+    if_present: IfPresent = _declared("if_present")
+    as_written: list[AsWritten] = _declared(
+        "as_written",
+        " Such as an account id `12345.0`, or a version `1.1` where there is a 1.10 too. As a parameter of the address once for"
+        " each; as a field of a form with a comma between them.",
+        default=[],
         examples=[["account_id"]],
     )
 
     def to_run_options(self) -> RunOptions:
-        return RunOptions(
-            connector=self.connector,
-            skip_invalid=self.skip_invalid,
-            look_first=self.look_first,
-            skip_if_present=self.if_present is IfPresent.SKIP,
-            first=self.first,
-            as_written=frozenset(self.as_written),
-        )
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return RunOptions(**given | {"as_written": frozenset(self.as_written)})
 
 
-class NewJob(BaseModel):
+class NewJobItems(BaseModel):
     """Items as a list: each is a row of a file, its column names with their values."""
 
     model_config = ConfigDict(
         extra="forbid",
+        title="NewJob",
         json_schema_extra={
             "examples": [
                 {
@@ -126,7 +102,7 @@ class NewJob(BaseModel):
         },
     )
 
-    options: Options = Field(default_factory=Options)
+    options: NewJobOptions = Field(default_factory=NewJobOptions)
     items: list[dict[Annotated[str, Field(max_length=200)], str | None]] = Field(
         min_length=1,
         max_length=MOST_ITEMS,
@@ -135,11 +111,7 @@ class NewJob(BaseModel):
     )
 
 
-class _ListOptions(BaseModel):
-    options: Options
-
-
-class NewJobForm(Options):
+class NewJobForm(NewJobOptions):
     """A file, and the options as fields beside it. A list may be one field with commas, or several fields."""
 
     file: bytes = Field(
@@ -148,23 +120,26 @@ class NewJobForm(Options):
     )
 
 
-class Asked(Options):
+class Asked(NewJobOptions):
     """The parameters of the address."""
 
     validate_only: bool = Field(False, description="All checks, and nothing is created.")
 
 
+class Submitted(JobWithWarnings):
+    """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
+
+    comments: int = Field(description="Lines that begin with #; left out.")
+    empty: int = Field(description="Empty lines; left out.")
+
+
 @dataclass
 class Received:
-    """A request that has come whole. `hash`: of all that it asks for. `is_list`: it named items, and was no file."""
+    """A request that has come whole. `hash`: of all that it asks for."""
 
     upload: Upload
-    options: Options
+    options: RunOptions
     hash: str
-    is_list: bool
-
-    def to_run_options(self) -> RunOptions:
-        return replace(self.options.to_run_options(), is_list=self.is_list)
 
 
 @router.post(
@@ -185,7 +160,7 @@ class Received:
             "model": Submitted,
             "headers": LOCATION,
         },
-        **problems(400, 403, 409, 413, 415),
+        **error_answers(400, 403, 409, 413, 415),
     },
     openapi_extra={
         "requestBody": {
@@ -227,28 +202,34 @@ async def submit(
     the address, or fields of the form. Everything is checked first, Cyclr's catalogue too: a file with problems creates
     nothing and is answered with all of them. The answer comes when the job is stored, so nothing that was accepted can
     be lost."""
-    received = await _receive(request, place, caller, asked)
+    received = await _receive(request, handing_in, caller, asked)
     try:
-        with _problems_in_words():
-            if asked.validate_only:
-                response.status_code = 200
-                return await _validate(place, handing_in, received)
-            started = await _start(place, handing_in, caller, received, idempotency_key)
+        if asked.validate_only:
+            response.status_code = 200
+            checked = await handing_in.check(received.upload, received.options).wait()
+            require_installable(checked, received.options)
+            return Validation.of(checked)
+        started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        job = await run_in_threadpool(show_job_with_warnings, place, started.job)
-        return job if started.found is None else to_submitted(job, started.found)
+        now = place.clock.now()
+        job = await run_in_threadpool(view_job_with_warnings, place.database.engine, started.job, now)
+        if not started.is_new:
+            return job
+        return Submitted(**dict(job), comments=started.comments, empty=started.empty)
+    except (Unreadable, Rejected) as error:
+        raise _problems_in_file(error) from None
     finally:
         await run_in_threadpool(handing_in.forget, received.upload.id)
 
 
-async def _receive(request: Request, place: Place, caller: Caller, asked: Asked) -> Received:
+async def _receive(request: Request, handing_in: HandingIn, caller: Caller, asked: Asked) -> Received:
     _require_each_once(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
     given = asked.model_dump(exclude_unset=True, exclude={"validate_only"})
-    waiting, key_id = place.waiting, caller.key_id
+    waiting, key_id = handing_in.waiting, caller.key_id
     if kind == JSON:
-        async with place.bodies.receive(request) as pieces, place.bodies.turn:
+        async with handing_in.bodies.receive(request) as pieces, handing_in.bodies.turn:
             body = JobBody(pieces, faults_of_options)
             await run_in_threadpool(body.check)
             options = _to_options(given | _to_options(body.options).model_dump(exclude_unset=True))
@@ -262,28 +243,23 @@ async def _receive(request: Request, place: Place, caller: Caller, asked: Asked)
         form = await receive_form(waiting, request, api_key_id=key_id, lists=LISTS)
         try:
             options = _to_options(given | _given_by_form(form.fields))
-        except Refusal:
+        except HttpError:
             await run_in_threadpool(waiting.delete, form.upload.id)
             raise
     else:
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {'another type' if kind else 'no Content-Type'}."
-        raise Refusal(415, "unsupported_media_type", detail)
-    return Received(form.upload, options, _hash(form, options), is_list=kind == JSON)
+        raise HttpError(415, "unsupported_media_type", detail)
+    asked_for = hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
+    return Received(form.upload, replace(options.to_run_options(), is_list=kind == JSON), asked_for)
 
 
 def _require_each_once(request: Request) -> None:
-    """Of a parameter that is there twice only the last would count, and nobody would know. Raises: Refusal (422)."""
+    """Of a parameter that is there twice only the last would count, and nobody would know. Raises: HttpError (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
-    faults = [
-        Fault(
-            column=known_name(name),
-            message="expected it once, got it twice or more",
-        )
-        for name, count in given.items()
-        if count > 1
-    ]
+    twice = [name for name, count in given.items() if count > 1]
+    faults = [Fault(column=known_name(name), message=ONCE) for name in twice[:SHOWN_PROBLEMS]]
     if faults:
-        raise _not_as_expected(faults[:SHOWN_PROBLEMS], len(faults))
+        raise invalid_request(*faults, count=len(twice))
 
 
 def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -295,77 +271,61 @@ def _given_by_form(fields: Mapping[str, str]) -> dict[str, Any]:
     return given
 
 
-def _hash(form: Form, options: Options) -> str:
-    return hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
-
-
 def faults_of_options(options: Any) -> list[Fault]:
     """What is wrong with the options beside a list of items."""
     try:
-        _ListOptions.model_validate({"options": options})
+        NewJobOptions.model_validate(options)
     except ValidationError as error:
-        return [to_fault_of_request(each) for each in error.errors(include_url=False)]
+        return _faults_of(error, "options")
     return []
 
 
-def _to_options(given: Mapping[str, Any]) -> Options:
+def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
     try:
-        return Options.model_validate(given)
+        return NewJobOptions.model_validate(given)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise invalid_request(*_faults_of(error)[:SHOWN_PROBLEMS], count=error.error_count()) from None
 
 
-def _invalid(error: ValidationError) -> Refusal:
-    faults = [to_fault_of_request(each) for each in error.errors(include_url=False)[:SHOWN_PROBLEMS]]
-    return _not_as_expected(faults, error.error_count())
-
-
-def _not_as_expected(faults: Sequence[Fault], count: int) -> Refusal:
-    detail = "The request is not as expected."
-    return Refusal(422, "invalid_request", detail, errors=faults, error_count=count)
-
-
-async def _validate(place: Place, handing_in: HandingIn, received: Received) -> Validation:
-    options = received.to_run_options()
-    checked = await handing_in.check(received.upload, options).wait()
-    require_installable(checked, options)
-    return to_validation(checked)
+def _faults_of(error: ValidationError, *within: str) -> list[Fault]:
+    errors = error.errors(include_url=False)
+    return [to_fault({**each, "loc": (*within, *each["loc"])}) for each in errors]
 
 
 async def _start(
     place: Place, handing_in: HandingIn, caller: Caller, received: Received, key: str | None
 ) -> Started:
-    options = received.to_run_options()
+    upload, options = received.upload, received.options
     if key is None:
-        return await handing_in.start(received.upload, options, api_key_id=caller.key_id).wait()
+        return await handing_in.start(upload, options, api_key_id=caller.key_id).wait()
     engine = place.database.engine
-    known_as = idempotency.Request(caller.key_id, key, received.hash)
-    known = await run_in_threadpool(idempotency.begin_request, engine, known_as)
+    known_as = submissions.Request(caller.key_id, key, received.hash)
+    known = await run_in_threadpool(submissions.begin_request, engine, known_as)
     match known.state:
         case "other":
             detail = "This Idempotency-Key came with another request before: use a new one for each."
-            raise Refusal(422, "idempotency_key_reused", detail)
+            raise HttpError(422, "idempotency_key_reused", detail)
         case "busy":
             detail = "The request with this Idempotency-Key is still being worked on."
-            raise Refusal(409, "still_running", detail, headers={"Retry-After": "5"})
+            raise HttpError(409, "still_running", detail, headers={"Retry-After": "5"})
         case "done":
             job = await run_in_threadpool(find_job, engine, known.job_id or "")
             if job is None:
-                raise Refusal(
+                raise HttpError(
                     409, "job_forgotten", f"Job {known.job_id} of this Idempotency-Key was forgotten."
                 )
-            return Started(job, found=None)
+            return Started(job, is_new=False)
     try:
-        deed = handing_in.start(received.upload, options, api_key_id=caller.key_id)
+        deed = handing_in.start(upload, options, api_key_id=caller.key_id)
         started = await _prolonging(place, known_as, deed)
     except BaseException:
-        await run_in_threadpool(idempotency.give_up_request, engine, known_as)
+        await run_in_threadpool(submissions.give_up_request, engine, known_as)
         raise
-    await run_in_threadpool(idempotency.complete_request, engine, known_as, started.job.id)
+    await run_in_threadpool(submissions.complete_request, engine, known_as, started.job.id)
     return started
 
 
-async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]) -> T:
+async def _prolonging(place: Place, known_as: submissions.Request, deed: Deed[T]) -> T:
     """The deed's result; while it goes on, nobody takes the request for abandoned."""
     while True:
         try:
@@ -373,32 +333,11 @@ async def _prolonging(place: Place, known_as: idempotency.Request, deed: Deed[T]
         except TimeoutError:
             if deed.is_done:
                 return deed.result()
-            await run_in_threadpool(idempotency.prolong_request, place.database.engine, known_as)
+            await run_in_threadpool(submissions.prolong_request, place.database.engine, known_as)
 
 
-@contextmanager
-def _problems_in_words() -> Iterator[None]:
-    """What the check and the load raise, as an answer."""
-    try:
-        yield
-    except (Unreadable, Rejected) as error:
-        problems_, count = error.problems, getattr(error, "count", len(error.problems))
-        detail = f"{counted(count, 'problem')}. Nothing was created."
-        faults = [to_fault(problem) for problem in problems_[:SHOWN_PROBLEMS]]
-        raise Refusal(422, "problems_in_file", detail, errors=faults, error_count=count) from None
-    except TooManyRows as error:
-        raise Refusal(413, "too_many_rows", _sentence(error)) from None
-    except (NothingToInstall, UnstorableText) as error:
-        raise Refusal(422, "nothing_to_install", _sentence(error)) from None
-    except BegunOtherwise as error:
-        raise Refusal(409, "begun_otherwise", _sentence(error)) from None
-    except (FileChanged, LoadInTheWay, LoadLost, UploadGone, Stopping) as error:
-        raise Refusal(503, "try_again", _sentence(error), headers={"Retry-After": "5"}) from None
-    except TooBusy:
-        detail = "Too many files are being checked just now. Try again in a moment."
-        raise Refusal(503, "too_busy", detail, headers={"Retry-After": "30"}) from None
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error.strerror) if isinstance(error, UploadGone) else str(error)
-    return f"{text[:1].upper()}{text[1:]}."
+def _problems_in_file(error: Unreadable | Rejected) -> HttpError:
+    problems, count = error.problems, getattr(error, "count", len(error.problems))
+    detail = f"{counted(count, 'problem')}. Nothing was created."
+    faults = [Fault.of(problem.told(WAYS)) for problem in problems[:SHOWN_PROBLEMS]]
+    return HttpError(422, "problems_in_file", detail, errors=faults, error_count=count)

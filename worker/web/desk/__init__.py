@@ -1,11 +1,9 @@
 """The authorisation desk.
 
-customer.py   the page that a customer comes to with a link
-words.py      what it says
+customer.py   the page that a customer comes to with a link, and what it says
 staff.py      the desk of a job, for those who look after an onboarding
 api.py        the same for programs
-offering.py   what they need of their place
-asking.py     beside the requests: who has authorised?
+links.py      what all of them have in common
 """
 
 from fastapi import APIRouter

@@ -1,6 +1,5 @@
 """The authorisation links of a job, for programs."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -8,31 +7,25 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.jobs.authorising import AuthorisationLinks
-from worker.jobs.mail_merge import iter_mail_merge
+from worker.bootstrap.place import Place
 from worker.store.asking import begin_round
-from worker.store.desks import (
-    Desk,
-    DeskItem,
-    find_desk,
-    list_authorised,
-    list_waiting,
-    make_links,
-    withdraw_links,
-)
+from worker.store.desks import find_desk, list_authorised, list_waiting, make_links, withdraw_links
 from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
-from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
-from worker.web.api.showing import require_row_before
-from worker.web.desk.offering import find_links, require_links, require_own_job
-from worker.web.downloads import attachment, download_name
-from worker.web.guards import Reader, Writer
+from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, NextCursor, RowNumber, Text
+from worker.web.api.showing import require_own_job, require_row_before
+from worker.web.desk.links import (
+    find_links,
+    links_file,
+    no_links,
+    no_such_row,
+    require_links,
+)
+from worker.web.guards import GivenPlace, Reader, Writer
+from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute
-from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, problems
 
 DAYS, MOST_DAYS = 14, 90
-CSV = "text/csv; charset=utf-8"
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisations"], route_class=JsonRoute)
 
@@ -64,7 +57,7 @@ class Authorisations(BaseModel):
     is_asking: bool = Field(description="Cyclr is being asked about all that wait.")
     asked_at: datetime | None
     items: list[Authorisation]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
+    next_cursor: NextCursor
 
 
 class LinksWanted(BaseModel):
@@ -78,7 +71,7 @@ class LinksWanted(BaseModel):
     "",
     operation_id="listAuthorisations",
     summary="Who has authorised, and who has still to",
-    responses=problems(400, 404, 409),
+    responses=error_answers(400, 404, 409),
 )
 def list_authorisations(
     job_id: JobId,
@@ -92,27 +85,30 @@ def list_authorisations(
     """In the order of the file. Links are told to a key of scope `write` alone."""
     job = require_own_job(place, job_id)
     after = require_row_before(place, job_id, cursor)
-    desk = find_desk(place.database.engine, job_id)
-    listed = list_waiting if state == "waiting" else list_authorised
-    found = listed(place.database.engine, job_id, after=after, limit=limit + 1, account_id=account_id)
-    links = find_links(place) if caller.can_write else None
-    return _to_authorisations(job, desk, found, limit, links)
+    return view_authorisations(
+        place,
+        job,
+        with_links=caller.can_write,
+        state=state,
+        after=after,
+        limit=limit,
+        account_id=account_id,
+    )
 
 
 @router.post(
     "",
     operation_id="makeLinks",
     summary="Make links, or let them hold longer",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
     """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
     job = require_own_job(place, job_id)
-    links = require_links(place)
-    desk = make_links(place.database.engine, job_id, last=timedelta(days=wanted.expires_in_days))
-    found = list_waiting(place.database.engine, job_id, limit=PAGE + 1)
-    return _to_authorisations(job, desk, found, PAGE, links)
+    require_links(place)
+    make_links(place.database.engine, job_id, last=timedelta(days=wanted.expires_in_days))
+    return view_authorisations(place, job, with_links=True)
 
 
 @router.get(
@@ -122,12 +118,12 @@ def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) 
     response_class=StreamingResponse,
     responses={
         200: {"headers": FILE_NAME, "content": {"text/csv": {"schema": {"type": "string"}}}},
-        **problems(403, 404, 409),
+        **error_answers(403, 404, 409),
     },
 )
 def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     """`account_id`, `name`, `connector`, `link`, `expires_at` of every row that waits, in the order of the file."""
-    return mail_merge(place, job_id)
+    return links_file(place, job_id)
 
 
 @router.post(
@@ -135,7 +131,7 @@ def download(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     operation_id="withdrawLinks",
     status_code=204,
     summary="Withdraw all links",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     """No link of the job holds any more. A second call changes nothing."""
@@ -148,7 +144,7 @@ def withdraw_all(job_id: JobId, caller: Writer, place: GivenPlace) -> None:
     operation_id="askForAuthorisations",
     status_code=202,
     summary="Ask Cyclr who has authorised",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     """Cyclr is asked about all rows that wait, with a quarter of the limit of calls at most."""
@@ -164,7 +160,7 @@ def ask(job_id: JobId, caller: Writer, place: GivenPlace) -> Response:
     operation_id="withdrawLink",
     status_code=204,
     summary="Withdraw one link",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link of this row holds no more, and none is made for it until it is renewed."""
@@ -178,7 +174,7 @@ def withdraw_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlac
     operation_id="renewLink",
     status_code=204,
     summary="Give a row whose link was withdrawn another one",
-    responses=problems(403, 404, 409),
+    responses=error_answers(403, 404, 409),
 )
 def renew_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) -> None:
     """The link that was withdrawn stays dead."""
@@ -187,38 +183,23 @@ def renew_one(job_id: JobId, row: RowNumber, caller: Writer, place: GivenPlace) 
         raise no_such_row(job_id, row)
 
 
-def mail_merge(place: Place, job_id: str) -> Response:
-    """The file of all links of the job. Raises: Refusal."""
-    job = require_own_job(place, job_id)
-    links, desk = require_links(place), require_desk(place, job_id)
-    rows = iter_mail_merge(desk, links.iter_links(desk), delimiter=job.delimiter)
-    return StreamingResponse(rows, media_type=CSV, headers=attachment(download_name(job, "links")))
-
-
-def require_desk(place: Place, job_id: str) -> Desk:
-    """Raises: Refusal (409) where the job has no links that hold."""
-    desk = find_desk(place.database.engine, job_id)
-    if desk is None or not desk.holds:
-        raise no_links(job_id)
-    return desk
-
-
-def no_links(job_id: str) -> Refusal:
-    return Refusal(409, "no_links", f"Job {job_id} has no links that hold: make them first.")
-
-
-def no_such_row(job_id: str, row: int) -> Refusal:
-    return Refusal(404, "unknown_row", f"Row {row} of job {job_id} does not wait for a customer.")
-
-
-def _to_authorisations(
+def view_authorisations(
+    place: Place,
     job: JobStatus,
-    desk: Desk | None,
-    found: Sequence[DeskItem],
-    limit: int,
-    links: AuthorisationLinks | None,
+    *,
+    with_links: bool,
+    state: str = "waiting",
+    after: int = 0,
+    limit: int = PAGE,
+    account_id: str | None = None,
 ) -> Authorisations:
+    """How far the customers are, and those of this state behind the row `after`."""
+    engine = place.database.engine
+    desk = find_desk(engine, job.id)
+    listed = list_waiting if state == "waiting" else list_authorised
+    found = listed(engine, job.id, after=after, limit=limit + 1, account_id=account_id)
     shown = found[:limit]
+    links = find_links(place) if with_links else None
     return Authorisations(
         job_id=job.id,
         waiting=job.to_authorise,
@@ -229,20 +210,19 @@ def _to_authorisations(
         links_expire_at=desk.expires_at if desk and desk.holds else None,
         is_asking=desk is not None and desk.asking_after is not None,
         asked_at=desk.asked_at if desk else None,
-        items=[_to_authorisation(item, desk, links) for item in shown],
+        items=[
+            Authorisation(
+                row=item.row_number,
+                account_id=item.account_id,
+                name=item.name,
+                connector=item.connector_name,
+                link=links.find_url(desk, item) if links and desk else None,
+                withdrawn_at=item.withdrawn_at,
+                opened_at=item.opened_at,
+                clicked_at=item.clicked_at,
+                authorised_at=item.authorised_at,
+            )
+            for item in shown
+        ],
         next_cursor=str(shown[-1].row_number) if len(found) > limit else None,
-    )
-
-
-def _to_authorisation(item: DeskItem, desk: Desk | None, links: AuthorisationLinks | None) -> Authorisation:
-    return Authorisation(
-        row=item.row_number,
-        account_id=item.account_id,
-        name=item.name,
-        connector=item.connector_name,
-        link=links.find_url(desk, item) if links and desk else None,
-        withdrawn_at=item.withdrawn_at,
-        opened_at=item.opened_at,
-        clicked_at=item.clicked_at,
-        authorised_at=item.authorised_at,
     )

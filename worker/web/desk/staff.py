@@ -1,59 +1,28 @@
 """The desk of a job for those who look after an onboarding: links, and whose customers have authorised."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
 from worker.domain.wording import counted
-from worker.store.asking import begin_round
-from worker.store.desks import (
-    DeskItem,
-    find_desk,
-    list_authorised,
-    list_waiting,
-    make_links,
-    withdraw_links,
-)
+from worker.store.desks import find_desk, list_waiting, make_links
 from worker.store.jobs import JobStatus
-from worker.store.links import renew_link, withdraw_link
 from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text
-from worker.web.desk.api import DAYS, MOST_DAYS, mail_merge, no_links, no_such_row
-from worker.web.desk.offering import find_links, require_links, require_own_job
-from worker.web.guards import PageReader, PageWriter
-from worker.web.pages.notices import find_notice, go_and_tell, shown_once
-from worker.web.pages.rendering import render, with_names
-from worker.web.place import GivenPlace, Place
+from worker.web.api.showing import require_own_job
+from worker.web.desk import api
+from worker.web.desk.api import DAYS, MOST_DAYS, view_authorisations
+from worker.web.desk.links import links_file, no_such_row, require_links
+from worker.web.guards import GivenPlace, PageReader, PageWriter
+from worker.web.pages.rendering import address, go_and_tell, render, render_and_tell, with_names
+from worker.web.pages.steering import Question
 
 PAGE = 50
 WAITING, AUTHORISED = "waiting", "authorised"
 
 router = APIRouter(prefix="/jobs/{job_id}/authorisations", include_in_schema=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RowView:
-    """`link`: None for whoever may not see it, and where none holds."""
-
-    item: DeskItem
-    link: str | None
-    is_withdrawn: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RowsView:
-    """A page of the table. `first`, `next`: addresses; None: there is no such page."""
-
-    rows: Sequence[RowView]
-    state: str
-    account: str
-    first: str | None
-    next: str | None
-    page_size: int = PAGE
 
 
 @router.get("")
@@ -67,33 +36,38 @@ def desk_page(
     after: Annotated[int, Query(ge=0, le=LARGEST_ROW)] = 0,
 ) -> Response:
     job = require_own_job(place, job_id)
-    rows = _rows(
+    state, account = AUTHORISED if state == AUTHORISED else WAITING, (account or "").strip()
+    view = view_authorisations(
         place,
-        job_id,
-        AUTHORISED if state == AUTHORISED else WAITING,
-        (account or "").strip(),
-        after,
-        caller.can_write,
+        job,
+        with_links=caller.can_write,
+        state=state,
+        after=after,
+        limit=PAGE,
+        account_id=account or None,
     )
-    notice = find_notice(request)
-    page = render(
+    desk_path, query = f"/jobs/{job_id}/authorisations", {"state": state, "account": account}
+    return render_and_tell(
         request,
         "desk/desk.html",
         section="jobs",
         job=job,
         desk=find_desk(place.database.engine, job_id),
         missing=place.settings.missing_for_desk(),
-        items=rows,
-        notice=notice,
+        rows=view.items,
+        state=state,
+        account=account,
+        first=f"{address(desk_path, query)}#items" if after > 0 else None,
+        next=f"{address(desk_path, query | {'after': view.next_cursor})}#items" if view.next_cursor else None,
+        page_size=PAGE,
         days=DAYS,
         most_days=MOST_DAYS,
     )
-    return shown_once(page, notice)
 
 
 @router.get(".csv")
 def download(job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    return mail_merge(place, job_id)
+    return links_file(place, job_id)
 
 
 @router.post("")
@@ -127,17 +101,13 @@ def ask_withdraw(request: Request, job_id: JobId, caller: PageWriter, place: Giv
 
 @router.post("/withdraw")
 def withdraw_all(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    withdraw_links(place.database.engine, job_id)
+    api.withdraw_all(job_id, caller, place)
     return _back(request, job_id, "links-withdrawn")
 
 
 @router.post("/ask")
 def ask(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    require_own_job(place, job_id)
-    if find_desk(place.database.engine, job_id) is None:
-        raise no_links(job_id)
-    begin_round(place.database.engine, job_id)
+    api.ask(job_id, caller, place)
     return _back(request, job_id, "asked")
 
 
@@ -168,9 +138,7 @@ def ask_withdraw_one(
 def withdraw_one(
     request: Request, job_id: JobId, row: RowNumber, caller: PageWriter, place: GivenPlace
 ) -> Response:
-    require_own_job(place, job_id)
-    if not withdraw_link(place.database.engine, job_id, row):
-        raise no_such_row(job_id, row)
+    api.withdraw_one(job_id, row, caller, place)
     return _back(request, job_id, "link-withdrawn")
 
 
@@ -178,9 +146,7 @@ def withdraw_one(
 def renew_one(
     request: Request, job_id: JobId, row: RowNumber, caller: PageWriter, place: GivenPlace
 ) -> Response:
-    require_own_job(place, job_id)
-    if not renew_link(place.database.engine, job_id, row):
-        raise no_such_row(job_id, row)
+    api.renew_one(job_id, row, caller, place)
     return _back(request, job_id, "link-renewed")
 
 
@@ -188,48 +154,17 @@ def _ask_to_withdraw(
     request: Request, job: JobStatus, which: str, sentences: Sequence[str], *, can: bool, row: str = ""
 ) -> Response:
     desk = f"/jobs/{job.id}/authorisations"
-    return render(
-        request,
-        "pages/confirm.html",
-        section="jobs",
-        job=job,
-        action=f"{desk}{row}/withdraw",
-        heading=f"Withdraw {which}?",
-        sentences=sentences,
-        label=f"Withdraw {which}",
-        kind="danger",
+    question = Question(
+        f"{desk}{row}/withdraw",
+        f"Withdraw {which}?",
+        sentences,
+        f"Withdraw {which}",
+        "danger",
         can=can,
-        asks_first=False,
-        hidden=[],
         back=desk,
         back_label="Back to the authorisations",
     )
-
-
-def _rows(place: Place, job_id: str, state: str, account: str, after: int, can_write: bool) -> RowsView:
-    engine = place.database.engine
-    listed = list_authorised if state == AUTHORISED else list_waiting
-    found = listed(engine, job_id, after=after, limit=PAGE + 1, account_id=account or None)
-    shown, desk = found[:PAGE], find_desk(engine, job_id)
-    links = find_links(place) if can_write else None
-    query = {"state": state, "account": account}
-    return RowsView(
-        rows=[
-            RowView(
-                item, links.find_url(desk, item) if links and desk else None, item.withdrawn_at is not None
-            )
-            for item in shown
-        ],
-        state=state,
-        account=account,
-        first=_address(job_id, query) if after > 0 else None,
-        next=_address(job_id, query | {"after": str(shown[-1].row_number)}) if len(found) > PAGE else None,
-    )
-
-
-def _address(job_id: str, query: dict[str, str]) -> str:
-    given = {name: value for name, value in query.items() if value}
-    return f"/jobs/{job_id}/authorisations?{urlencode(given)}#items"
+    return render(request, "pages/confirm.html", section="jobs", job=job, question=question)
 
 
 def _back(request: Request, job_id: str, done: str) -> Response:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_, Way, Ways
-from worker.domain.wording import counted, in_words, listed
+from worker.domain.wording import counted, in_words, listed, sentence
 from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
+from worker.intake.findings import Rejected
 from worker.intake.rows import read_row
 from worker.jobs.checking import Checked
-from worker.jobs.errors import Rejected
 from worker.store.jobs import JobStatus
-from worker.web.pages import words
+from worker.web.pages.rendering import Notice
 
 SHOWN_ROWS = 5
 SHOWN_PROBLEMS = 200
@@ -44,13 +44,6 @@ AS_WRITTEN = {"account_id": "account ids", "connector_version": "connector versi
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    kind: str
-    heading: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Column:
     """A column of the file, and what it is taken for. `kind`: for the style sheet."""
 
@@ -60,34 +53,23 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    text: str
-    is_masked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FirstRow:
-    number: int
-    cells: Sequence[Cell]
-
-
-@dataclass(frozen=True, slots=True)
 class Check:
     """How the check of a file stands, or what it found. `activity`: what it does just now.
 
+    `first_rows`: each with its number and its cells; None: a cell that is kept secret.
     `doubts`: columns whose values may be taken as written where they are refused now, and what is in them.
     """
 
     is_running: bool = False
     is_failed: bool = False
     activity: str = ""
-    verdict: Verdict = Verdict("", "", "")
+    verdict: Notice | None = None
     problems: Sequence[Problem | Warning_] = ()
     problem_count: int = 0
     warnings: Sequence[Warning_] = ()
     facts: Sequence[tuple[str, str]] = ()
     columns: Sequence[Column] = ()
-    first_rows: Sequence[FirstRow] = ()
+    first_rows: Sequence[tuple[int, Sequence[str | None]]] = ()
     planned: int = 0
     refused: int = 0
     calls: int = 0
@@ -105,85 +87,74 @@ class Check:
         first = f"the first {shown:,} of {self.problem_count:,}, " if shown < self.problem_count else ""
         return f"Row and column as a spreadsheet shows them; {first}the header being row 1"
 
+    @classmethod
+    def running(cls, activity: str) -> "Check":
+        return cls(is_running=True, activity=activity)
 
-def running_check(activity: str) -> Check:
-    return Check(is_running=True, activity=activity)
+    @classmethod
+    def unusable(cls, error: Unreadable | Rejected) -> "Check":
+        """Of a file that cannot be used, with all that is wrong with it."""
+        count = error.count if isinstance(error, Rejected) else len(error.problems)
+        text = "Correct it and drop it again; nothing was installed."
+        verdict = Notice("bad", text, heading="This file cannot be used as it is.")
+        return cls(verdict=verdict, problems=_told(error.problems), problem_count=count)
 
+    @classmethod
+    def failed(cls, why: str) -> "Check":
+        """One that came to no result; it may be made once more."""
+        text = f"{sentence(why)} Nothing was installed."
+        return cls(verdict=Notice("bad", text, heading="The file could not be checked."), is_failed=True)
 
-def refused_check(error: Unreadable | Rejected) -> Check:
-    """A file that cannot be used, and all that is wrong with it."""
-    count = error.count if isinstance(error, Rejected) else len(error.problems)
-    text = "Correct it and drop it again; nothing was installed."
-    verdict = Verdict("bad", "This file cannot be used as it is.", text)
-    return Check(verdict=verdict, problems=_told(error.problems), problem_count=count)
-
-
-def failed_check(why: str) -> Check:
-    """A check that came to no result; it may be made once more."""
-    text = f"{words.sentence(why)} Nothing was installed."
-    return Check(verdict=Verdict("bad", "The file could not be checked.", text), is_failed=True)
-
-
-def finished_check(checked: Checked, *, unfinished: JobStatus | None) -> Check:
-    estimate = checked.estimate
-    return Check(
-        verdict=_verdict(checked),
-        problems=_told(checked.problems),
-        problem_count=checked.problem_count,
-        warnings=checked.warnings,
-        facts=list(_facts(checked)),
-        columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
-        first_rows=_first_rows(checked),
-        planned=checked.planned,
-        refused=checked.refused,
-        calls=estimate.calls,
-        calls_note=_calls_note(checked),
-        duration=f"about {in_words(checked.duration_s)}",
-        rate=str(checked.pace),
-        can_start=bool(checked.planned) and not checked.survey.problems,
-        asks_connector="connector" not in checked.source.header.positions,
-        doubts=[(column, AS_WRITTEN[column]) for column in checked.doubted_columns],
-        unfinished=unfinished,
-    )
+    @classmethod
+    def finished(cls, checked: Checked, *, unfinished: JobStatus | None) -> "Check":
+        estimate = checked.estimate
+        return cls(
+            verdict=_verdict(checked),
+            problems=_told(checked.problems),
+            problem_count=checked.problem_count,
+            warnings=checked.warnings,
+            facts=list(_facts(checked)),
+            columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
+            first_rows=_first_rows(checked),
+            planned=checked.planned,
+            refused=checked.refused,
+            calls=estimate.calls,
+            calls_note=estimate.calls_in_words,
+            duration=f"about {in_words(estimate.seconds)}",
+            rate=str(checked.pace),
+            can_start=bool(checked.planned) and not checked.survey.problems,
+            asks_connector="connector" not in checked.source.header.positions,
+            doubts=[(column, AS_WRITTEN[column]) for column in checked.doubted_columns],
+            unfinished=unfinished,
+        )
 
 
 def _told(problems: Sequence[Problem]) -> list[Problem]:
     return [problem.told(WAYS) for problem in problems[:SHOWN_PROBLEMS]]
 
 
-def _verdict(checked: Checked) -> Verdict:
+def _verdict(checked: Checked) -> Notice:
     rows = counted(checked.survey.rows, "row")
     if checked.survey.problems:
-        return Verdict("bad", "This file cannot be started as it is.", "Correct it and drop it again.")
+        return Notice("bad", "Correct it and drop it again.", heading="This file cannot be started as it is.")
     if not checked.problem_count and not checked.planned:
-        return Verdict("good", "Nothing to do.", "Every row is installed already.")
+        return Notice("good", "Every row is installed already.", heading="Nothing to do.")
     if not checked.problem_count:
-        return Verdict("good", f"{rows}, no problems.", "It can be started.")
+        return Notice("good", "It can be started.", heading=f"{rows}, no problems.")
     if checked.is_only_live:
         jobs = listed([f"job {job_id}" for job_id in list(checked.live)[:SHOWN_JOBS]], len(checked.live))
         text = f"Let it end, or cancel it, then check this file again{', or start without these rows' if checked.planned else ''}."
-        return Verdict(
-            "warn",
-            f"{checked.refused:,} of {rows} {'is' if checked.refused == 1 else 'are'} still to be done by {jobs}.",
-            text,
+        are = "is" if checked.refused == 1 else "are"
+        return Notice(
+            "warn", text, heading=f"{checked.refused:,} of {rows} {are} still to be done by {jobs}."
         )
     if not checked.planned:
-        return Verdict(
-            "bad",
-            "The only row has a problem." if checked.survey.rows == 1 else f"All {rows} have problems.",
-            "Correct the file and drop it again.",
-        )
+        is_one = checked.survey.rows == 1
+        heading = "The only row has a problem." if is_one else f"All {rows} have problems."
+        return Notice("bad", "Correct the file and drop it again.", heading=heading)
     text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
     have = "has a problem" if checked.refused == 1 else "have problems"
-    return Verdict("warn", f"{checked.refused:,} of {rows} {have}.", text)
-
-
-def _calls_note(checked: Checked) -> str:
-    estimate = checked.estimate
-    parts = [counted(estimate.installs, "install")]
-    parts += [counted(estimate.looks, "look before", "looks before")] if estimate.looks else []
-    parts += [f"{estimate.new_accounts:,} to create accounts"] if estimate.new_accounts else []
-    return ", ".join(parts)
+    return Notice("warn", text, heading=f"{checked.refused:,} of {rows} {have}.")
 
 
 def _facts(checked: Checked) -> Iterator[tuple[str, str]]:
@@ -234,14 +205,10 @@ def _column(source: Source, position: int) -> Column:
     return Column(typed, MEANINGS.get(name, name))
 
 
-def _first_rows(checked: Checked) -> list[FirstRow]:
+def _first_rows(checked: Checked) -> list[tuple[int, list[str | None]]]:
     """Without the secrets, and without what may be one. Raises: FileChanged."""
     source, options = checked.source, checked.options
     swallowed = checked.survey.swallowed(source, options, checked.accounts.is_mentioned)
     lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
     rows = (read_row(line, source.header, options, swallowed) for line in islice(lines, SHOWN_ROWS))
-    return [FirstRow(row.number, [_cell(cell) for cell in row.cells]) for row in rows]
-
-
-def _cell(text: str) -> Cell:
-    return Cell("hidden", is_masked=True) if text == NOT_EXPORTED else Cell(text, is_masked=False)
+    return [(row.number, [None if cell == NOT_EXPORTED else cell for cell in row.cells]) for row in rows]

@@ -3,34 +3,29 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.domain import words
 from worker.domain.rows import NOT_EXPORTED
-from worker.domain.states import Code, ItemState, JobState
-from worker.domain.wording import in_words
+from worker.domain.states import ItemState, JobState
+from worker.domain.wording import in_words, sentence
 from worker.store.connectors import JobConnector, get_connector
-from worker.store.jobs import JobStatus, find_item
-from worker.store.listing import list_attempts
-from worker.store.new_rows import HELD_UNTIL
+from worker.store.jobs import JobStatus, find_stored_item
+from worker.store.listing import AttemptMade, Item, find_item, list_attempts
 from worker.web.api.parameters import JobId, RowNumber
-from worker.web.guards import PageReader
-from worker.web.pages import words
-from worker.web.pages.job import require_job
-from worker.web.pages.jobs import other_host
-from worker.web.pages.looks import can_be_retried
-from worker.web.pages.rendering import render, with_names
-from worker.web.place import GivenPlace
-from worker.web.problems import Refusal
+from worker.web.api.showing import require_job
+from worker.web.guards import GivenPlace, PageReader
+from worker.web.http_errors import HttpError
+from worker.web.pages.rendering import Notice, render, with_names
 
 router = APIRouter()
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Something that happened, or will. `kind`: for the style sheet."""
+class Event:
+    """Something that happened to a row, or will. `kind`: for the style sheet."""
 
     kind: str
     heading: str
@@ -39,177 +34,115 @@ class Step:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """`to_copy`: what is copied, in words; empty: nothing."""
-
-    name: str
-    value: str
-    to_copy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemView:
-    row_number: int
-    account_id: str
-    state_name: str
-    state_in_words: str
-    kind: str
-    headline: str
-    next_step: str
-    facts: Sequence[Fact]
-    story: Sequence[Step]
-
-
 @router.get("/jobs/{job_id}/items/{row_number}")
 def item_page(
     request: Request, job_id: JobId, row_number: RowNumber, caller: PageReader, place: GivenPlace
 ) -> Response:
     engine = place.database.engine
     job = require_job(place, job_id)
-    item = find_item(engine, job_id, row_number)
-    if item is None:
-        raise Refusal(
+    item, asked = find_item(engine, job_id, row_number), find_stored_item(engine, job_id, row_number)
+    if item is None or asked is None:
+        raise HttpError(
             404, "unknown_item", f"Job {job_id} has no row {row_number}; rows count as in the file."
         )
-    connector = get_connector(engine, item.connector_id)
     attempts = list_attempts(engine, job_id, row_number)
-    view = _view(job, item, connector, attempts)
-    is_ours = other_host(job, place) is None
+    handed_in = with_names(f"as row {item.row:,} of {{}}", job.source_name)
+    is_ours = job.instance_id == place.database.instance_id
     return render(
         request,
         "pages/item.html",
         section="jobs",
         job=job,
-        item=view,
-        can_retry=is_ours and item.state in (ItemState.FAILED, ItemState.CANCELLED) and can_be_retried(job),
-    )
-
-
-def _view(job: JobStatus, item: Any, connector: JobConnector, attempts: Sequence[Any]) -> ItemView:
-    is_held = item.due_at == HELD_UNTIL
-    to_authorise = item.is_authenticated is False and connector.asks_customer(item.authentication_id)
-    name, label = words.item_state(item.state, tried=item.tried, is_held=is_held, to_authorise=to_authorise)
-    kind, headline, next_step = _verdict(job, item, is_held=is_held, to_authorise=to_authorise)
-    return ItemView(
-        row_number=item.row_number,
-        account_id=item.account_id,
-        state_name=name,
-        state_in_words=label,
-        kind=kind,
-        headline=headline,
-        next_step=next_step,
-        facts=list(_facts(job, item, connector)),
+        item=item,
+        notice=_how_it_stands(job, item),
+        facts=list(_facts(job, item, get_connector(engine, asked.connector_id), asked.cells)),
         story=[
-            Step(
-                "",
-                "Handed in",
-                with_names(f"as row {item.row_number:,} of {{}}", job.source_name),
-                job.created_at,
-            )
-        ]
-        + [_step(attempt) for attempt in attempts]
-        + list(_what_comes(job, item, is_held=is_held)),
+            Event("", "Handed in", handed_in, job.created_at),
+            *map(_attempt, attempts),
+            *_what_comes(job, item),
+        ],
+        can_retry=is_ours and item.state in (ItemState.FAILED, ItemState.CANCELLED) and job.can_be_retried,
     )
 
 
-def _verdict(job: JobStatus, item: Any, *, is_held: bool, to_authorise: bool) -> tuple[str, str, str]:
-    """How the row stands: the kind of notice, a headline, and what to do next."""
+def _how_it_stands(job: JobStatus, item: Item) -> Notice:
+    """And what to do next."""
     match item.state:
         case ItemState.INSTALLED:
             kind = "" if item.is_authenticated is False else "good"
-            headline = f"{words.OUTCOMES.get(item.outcome, 'Installed')}."
-            return kind, headline, _after_install(item, to_authorise=to_authorise)
-        case ItemState.FAILED:
-            reason = words.reason(item.code)
-            message = words.sentence(item.message) if item.message else ""
-            advice = with_names(f"{{}} {reason.advice}", message) if message else reason.advice
-            return "bad", f"Failed: {reason.heading}.", advice
-        case ItemState.CANCELLED:
-            return (
-                "",
-                "Cancelled before it was installed.",
-                "Retry it to install it after all.",
+            how, *more = words.installed(
+                item.outcome,
+                differs=item.differs or (),
+                is_authenticated=item.is_authenticated,
+                to_authorise=item.to_authorise,
             )
+            # What stands beside an installed row: the connector is there under another Name.
+            more += [item.message or ""] if item.code else []
+            text = " ".join(map(sentence, more)) or "There is nothing to do."
+            return Notice(kind, text, heading=sentence(how))
+        case ItemState.FAILED:
+            message = sentence(item.message) if item.message else ""
+            advice = with_names(f"{{}} {item.advice}", message) if message else item.advice or ""
+            return Notice("bad", advice, heading=f"Failed: {words.of_code(item.code).title}.")
+        case ItemState.CANCELLED:
+            return Notice("", item.advice or "", heading=sentence(item.message or item.state))
         case ItemState.RUNNING:
-            return "", "In hand of a worker just now.", "Load the page again in a moment."
+            return Notice("", "Load the page again in a moment.", heading="In hand of a worker just now.")
+        case ItemState.HELD if job.state is not JobState.PAUSED:
+            return Notice("", "It goes on by itself once what it waits for is there.", heading="Held back.")
     if job.state is JobState.PAUSED:
-        pause = words.sentence(words.pause_in_words(job) or "")
-        return "warn", "It waits, since the job is paused.", f"{pause} It goes on when the job is resumed."
-    if is_held:
-        return "", "Held back.", "Only the first rows of the file were to be installed."
-    if item.tried:
-        return (
+        pause = sentence(job.pause_message or "")
+        return Notice(
             "warn",
-            "It is tried again by itself.",
-            f"{words.sentence(item.message or '')} There is nothing to do.".strip(),
+            f"{pause} It goes on when the job is resumed.",
+            heading="It waits, since the job is paused.",
         )
-    return "", "It waits for its turn.", "There is nothing to do."
+    if item.is_held:
+        return Notice("", "Only the first rows of the file were to be installed.", heading="Held back.")
+    if item.tried:
+        text = f"{sentence(item.message or '')} There is nothing to do.".strip()
+        return Notice("warn", text, heading="It is tried again by itself.")
+    return Notice("", "There is nothing to do.", heading="It waits for its turn.")
 
 
-def _after_install(item: Any, *, to_authorise: bool) -> str:
-    parts = []
-    if to_authorise:
-        parts.append("The customer has still to authorise it at Cyclr.")
-    elif item.is_authenticated is False:
-        parts.append("It waits for its credential: give it one at Cyclr.")
-    if item.differs:
-        parts.append(
-            f"At Cyclr these differ from the row, and were left as they are: {', '.join(item.differs)}."
-        )
-    if item.code == Code.PRESENT_UNDER_OTHER_NAME:
-        parts.append(words.sentence(item.message))
-    return " ".join(parts) or "There is nothing to do."
-
-
-def _facts(job: JobStatus, item: Any, connector: JobConnector) -> Iterator[Fact]:
+def _facts(
+    job: JobStatus, item: Item, connector: JobConnector, cells: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Name, value, and what is copied, in words; empty: nothing."""
     version = f" {connector.version}" if connector.version else ""
-    yield Fact("Account", item.account_id, "the account id")
-    yield Fact("Connector", f"{connector.name}{version}")
-    yield Fact("Name", item.name)
+    yield "Account", item.account_id, "the account id"
+    yield "Connector", f"{connector.name}{version}", ""
+    yield "Name", item.name, ""
     if item.account_connector_id is not None:
-        yield Fact("Id at Cyclr", str(item.account_connector_id), "Cyclr's id")
+        yield "Id at Cyclr", str(item.account_connector_id), "Cyclr's id"
     if item.account_created:
-        yield Fact("The account", "was created for this row")
-    for column, cell in zip(job.columns, item.cells, strict=False):
+        yield "The account", "was created for this row", ""
+    for column, cell in zip(job.columns, cells, strict=False):
         if (
             cell
             and not column.startswith("_")
             and column.casefold() not in ("account_id", "connector", "name")
         ):
-            yield Fact(column, "kept secret" if cell == NOT_EXPORTED else cell)
+            yield column, "kept secret" if cell == NOT_EXPORTED else cell, ""
 
 
-_VERDICTS = {
-    "installed": ("installed", "Installed"),
-    "retry": ("retrying", "Not yet: nothing was installed"),
-    "look_first": ("retrying", "No clear answer: it may be installed"),
-    "give_up": ("failed", "Failed"),
-    "called_off": ("cancelled", "Cancelled: a look found nothing installed"),
-}
-_THEN = {
-    "retry": "It is tried again.",
-    "look_first": "The account is looked into before anything is sent again.",
-}
-
-
-def _step(attempt: Any) -> Step:
-    kind, heading = _VERDICTS.get(attempt.verdict, ("", attempt.verdict))
-    said = words.sentence(attempt.reason) if attempt.reason else ""
-    details = [f"while {words.CALLS.get(attempt.call, attempt.call)}"]
+def _attempt(attempt: AttemptMade) -> Event:
+    kind, heading, then = words.VERDICTS.get(attempt.verdict, ("", attempt.verdict, ""))
+    said = sentence(attempt.reason) if attempt.reason else ""
+    details = [words.CALLS.get(attempt.call, attempt.call).removeprefix("the ")]
     details += [f"Cyclr answered {attempt.http_status}"] if attempt.http_status else []
     details.append(f"took {_seconds(attempt.took_s)}")
-    text = f"{said} {_THEN.get(attempt.verdict, '')}".strip()
-    return Step(kind, heading, text, attempt.started_at, ", ".join(details))
+    text = f"{said} {then}".strip()
+    return Event(kind, heading, text, attempt.started_at, ", ".join(details))
 
 
-def _what_comes(job: JobStatus, item: Any, *, is_held: bool) -> Iterator[Step]:
+def _what_comes(job: JobStatus, item: Item) -> Iterator[Event]:
     if item.state == ItemState.RUNNING:
-        yield Step("", "Now", "A worker has it in hand.")
-    elif item.state == ItemState.QUEUED and job.state is JobState.RUNNING and item.tried and not is_held:
-        yield Step("", "Next", "It is tried again at this time, or as soon as its turn comes.", item.due_at)
+        yield Event("", "Now", "A worker has it in hand.")
+    elif item.state == ItemState.QUEUED and job.state is JobState.RUNNING and item.tried and not item.is_held:
+        yield Event("", "Next", "It is tried again at this time, or as soon as its turn comes.", item.due_at)
     elif item.state == ItemState.CANCELLED and item.settled_at is not None:
-        yield Step("cancelled", "Cancelled", "The job was cancelled.", item.settled_at)
+        yield Event("cancelled", "Cancelled", "The job was cancelled.", item.settled_at)
 
 
 def _seconds(took_s: float) -> str:

@@ -4,40 +4,28 @@ import asyncio
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 
-from worker.cyclr.catalogue import first_account, iter_connectors, resolve
+from worker.bootstrap.place import Place
+from worker.cyclr.catalogue import CatalogueReader
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.wording import counted
-from worker.intake import FileChanged, Unreadable, template
+from worker.intake import Unreadable, template
+from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.errors import Rejected
-from worker.jobs.options import RunOptions
-from worker.jobs.unfinished import find_unfinished
-from worker.store.loading import LoadLost
-from worker.store.uploads import Upload
+from worker.jobs.options import RunOptions, find_unfinished
+from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
-from worker.web.downloads import attachment
-from worker.web.guards import FORM_TOKEN, PageUploader, PageWriter, require_form_token
-from worker.web.handing_in import (
-    BegunOtherwise,
-    Deed,
-    GivenHandingIn,
-    HandingIn,
-    LoadInTheWay,
-    Started,
-    Stopping,
-    TooManyRows,
-)
-from worker.web.pages.checks import Check, failed_check, finished_check, refused_check, running_check
-from worker.web.pages.notices import tell_there
-from worker.web.pages.rendering import render
+from worker.web.files import attachment
+from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, require_form_token
+from worker.web.handing_in import Deed, GivenHandingIn, HandingIn, Started
+from worker.web.http_errors import HttpError, to_http_error
+from worker.web.pages.checks import Check
+from worker.web.pages.rendering import render, tell_there
 from worker.web.pages.steering import to_count
-from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal, to_refusal
 from worker.web.receiving import receive_form
 
 WAITS_S = 0.5  # so long a click waits for what it began; then it is shown as it goes on
@@ -47,30 +35,32 @@ router = APIRouter()
 
 
 @router.get("/jobs/new")
-def new_job_page(request: Request, caller: PageWriter, place: GivenPlace) -> Response:
-    return _new_job(request, place, caller)
+def new_job_page(request: Request, caller: PageWriter, handing_in: GivenHandingIn) -> Response:
+    return _new_job(request, handing_in, caller)
 
 
 def _new_job(
-    request: Request, place: Place, caller: Caller, *, status: int = 200, fault: str | None = None
+    request: Request, handing_in: HandingIn, caller: Caller, *, status: int = 200, fault: str | None = None
 ) -> Response:
     """The page, with the files that wait for a word of whoever dropped them."""
-    waiting = place.waiting.list(api_key_id=caller.key_id)
+    waiting = handing_in.waiting.list(api_key_id=caller.key_id)
     return render(request, "pages/new_job.html", status=status, section="new", fault=fault, waiting=waiting)
 
 
 @router.post("/jobs/new")
-async def upload_file(request: Request, caller: PageUploader, place: GivenPlace) -> Response:
+async def upload_file(request: Request, caller: PageUploader, handing_in: GivenHandingIn) -> Response:
     """Keeps the file, sealed, and begins to check it."""
 
     def check_fields(fields: dict[str, str]) -> None:
         require_form_token(request, fields.get(FORM_TOKEN, ""))
 
     try:
-        form = await receive_form(place.waiting, request, api_key_id=caller.key_id, check_fields=check_fields)
-    except Refusal as refusal:
+        form = await receive_form(
+            handing_in.waiting, request, api_key_id=caller.key_id, check_fields=check_fields
+        )
+    except HttpError as error:
         return await asyncio.to_thread(
-            _new_job, request, place, caller, status=refusal.status, fault=refusal.detail
+            _new_job, request, handing_in, caller, status=error.status_code, fault=error.detail
         )
     return RedirectResponse(f"/uploads/{form.upload.id}", status_code=303)
 
@@ -79,10 +69,11 @@ async def upload_file(request: Request, caller: PageUploader, place: GivenPlace)
 async def connector_names(query: PageText = "", *, caller: PageWriter, place: GivenPlace) -> Response:
     """Options for the field that asks for a connector."""
     client, limiter = await place.cyclr()
-    account_id = await first_account(client, limiter.one)
+    catalogue = CatalogueReader(client, limiter.one)
+    account_id = await catalogue.first_account()
     if account_id is None:
         return HTMLResponse("")
-    found = iter_connectors(client, limiter.one, account_id, query.strip() or None)
+    found = catalogue.iter_connectors(account_id, query.strip() or None)
     names = dict.fromkeys([connector.name async for connector in found if not connector.is_draft])
     return HTMLResponse(Markup("").join(Markup('<option value="{}">').format(name) for name in names))
 
@@ -90,14 +81,38 @@ async def connector_names(query: PageText = "", *, caller: PageWriter, place: Gi
 @router.get("/jobs/new/template.csv")
 async def template_file(connector: PageText, caller: PageWriter, place: GivenPlace) -> Response:
     client, limiter = await place.cyclr()
-    account_id = await first_account(client, limiter.one)
+    catalogue = CatalogueReader(client, limiter.one)
+    account_id = await catalogue.first_account()
     if account_id is None:
-        raise Refusal(409, "no_account", NO_ACCOUNT)
-    found = await resolve(client, limiter.one, account_id, ConnectorRef(connector.strip()))
+        raise HttpError(409, "no_account", NO_ACCOUNT)
+    found = await catalogue.resolve(account_id, ConnectorRef(connector.strip()))
     if not isinstance(found, Connector):
-        raise Refusal(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
+        raise HttpError(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
     headers = attachment(f"{found.name}.csv")
     return PlainTextResponse(template(found), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _options_of_address(
+    connector: PageText = "", as_written: Annotated[frozenset[AsWritten], Query()] = frozenset()
+) -> RunOptions:
+    return RunOptions(connector=connector.strip() or None, as_written=as_written)
+
+
+def _options_of_form(
+    connector: FormText = "",
+    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
+    first: FormText = "",
+    skip_invalid: Annotated[str, Form()] = "",
+    look_first: Annotated[str, Form()] = "",
+) -> RunOptions:
+    """Raises: HttpError (422)."""
+    return RunOptions(
+        connector=connector.strip() or None,
+        skip_invalid=bool(skip_invalid),
+        look_first=bool(look_first),
+        first=to_count(first),
+        as_written=as_written,
+    )
 
 
 @router.get("/uploads/{upload_id}")
@@ -107,8 +122,7 @@ async def upload_page(
     caller: PageWriter,
     place: GivenPlace,
     handing_in: GivenHandingIn,
-    connector: PageText = "",
-    as_written: Annotated[frozenset[AsWritten], Query()] = frozenset(),
+    options: Annotated[RunOptions, Depends(_options_of_address)],
 ) -> Response:
     """How the check stands, what it found, how the start stands; where it has become a job, the way there."""
     start = handing_in.find_start(upload_id)
@@ -117,11 +131,10 @@ async def upload_page(
         job_page = f"/jobs/{started.job.id}"
         done = "started" if started.is_new else "known"
         return tell_there(request, _go_to(request, job_page), job_page, done)
-    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
-    options = RunOptions(connector=connector.strip() or None, as_written=as_written)
+    upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     is_starting = start is not None and not start.is_done
     if start is not None and is_starting:
-        check = running_check(start.progress)
+        check = Check.running(start.progress)
     else:
         check = await _check(place, handing_in, upload, options)
     fault = None if start is None or is_starting else why_not_started(start)
@@ -143,14 +156,11 @@ async def upload_page(
 async def check_again(
     upload_id: UploadId,
     caller: PageWriter,
-    place: GivenPlace,
     handing_in: GivenHandingIn,
-    connector: FormText = "",
-    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
+    options: Annotated[RunOptions, Depends(_options_of_form)],
 ) -> Response:
     """Once more, where a check failed."""
-    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
-    options = RunOptions(connector=connector.strip() or None, as_written=as_written)
+    upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     handing_in.check(upload, options)
     return RedirectResponse(_address(upload_id, options), status_code=303)
 
@@ -159,32 +169,18 @@ async def check_again(
 async def start_upload(
     upload_id: UploadId,
     caller: PageWriter,
-    place: GivenPlace,
     handing_in: GivenHandingIn,
-    connector: FormText = "",
-    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
-    first: FormText = "",
-    skip_invalid: Annotated[str, Form()] = "",
-    look_first: Annotated[str, Form()] = "",
+    options: Annotated[RunOptions, Depends(_options_of_form)],
 ) -> Response:
-    upload = await asyncio.to_thread(_find_upload, place, upload_id, caller.key_id)
-    options = RunOptions(
-        connector=connector.strip() or None,
-        skip_invalid=bool(skip_invalid),
-        look_first=bool(look_first),
-        first=to_count(first),
-        as_written=as_written,
-    )
+    upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     await _wait_a_moment(handing_in.start(upload, options, api_key_id=caller.key_id))
     return RedirectResponse(_address(upload_id, options), status_code=303)
 
 
 @router.post("/uploads/{upload_id}/discard")
-def discard_upload(
-    upload_id: UploadId, caller: PageWriter, place: GivenPlace, handing_in: GivenHandingIn
-) -> Response:
+def discard_upload(upload_id: UploadId, caller: PageWriter, handing_in: GivenHandingIn) -> Response:
     """Deletes the file. A second call is safe."""
-    upload = place.waiting.find(upload_id, api_key_id=caller.key_id)
+    upload = handing_in.waiting.find(upload_id, api_key_id=caller.key_id)
     if upload is not None:
         handing_in.forget(upload.id)
     return RedirectResponse("/jobs/new", status_code=303)
@@ -194,26 +190,19 @@ async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: R
     deed = handing_in.find_check(upload, options) or handing_in.check(upload, options)
     await _wait_a_moment(deed)
     if not deed.is_done:
-        return running_check(deed.progress)
+        return Check.running(deed.progress)
     try:
         return await asyncio.to_thread(_finished, place, deed.result(), options)
-    except (Unreadable, Rejected) as refused:
-        return refused_check(refused)
+    except (Unreadable, Rejected) as error:
+        return Check.unusable(error)
     except Exception as error:  # noqa: BLE001 - what it is, is said where errors become words
-        return failed_check(why(error))
+        return Check.failed(to_http_error(error).detail)
 
 
 def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     database = place.database
     unfinished = find_unfinished(database.engine, database.instance_id, checked.source.content_hash, options)
-    return finished_check(checked, unfinished=unfinished.job if unfinished else None)
-
-
-def why(error: BaseException) -> str:
-    """In words for people: never what nobody foresaw, whose text may hold anything."""
-    if isinstance(error, BegunOtherwise | TooManyRows | Stopping | FileChanged | LoadInTheWay | LoadLost):
-        return str(error)
-    return to_refusal(error).detail if isinstance(error, Exception) else "The server is about to end."
+    return Check.finished(checked, unfinished=unfinished.job if unfinished else None)
 
 
 def why_not_started(start: Deed[Started]) -> str:
@@ -223,15 +212,15 @@ def why_not_started(start: Deed[Started]) -> str:
     if isinstance(error, Rejected):
         first = f", the first: {error.problems[0]}" if error.problems else ""
         return f"{counted(error.count, 'row')} cannot be installed any more since the check{first}. Drop the file again."
-    return why(error)
+    return to_http_error(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 
-def _find_upload(place: Place, upload_id: str, key_id: str) -> Upload:
-    """Raises: Refusal (404)."""
-    upload = place.waiting.find(upload_id, api_key_id=key_id)
+def _find_upload(handing_in: HandingIn, upload_id: str, key_id: str) -> Upload:
+    """Raises: HttpError (404)."""
+    upload = handing_in.waiting.find(upload_id, api_key_id=key_id)
     if upload is None:
         detail = "This file is no longer kept: it was started or discarded, or it waited for an hour. Drop it again."
-        raise Refusal(404, "unknown_upload", detail)
+        raise HttpError(404, "unknown_upload", detail)
     return upload
 
 

@@ -1,61 +1,46 @@
 """The rows of a job as a table: filtered, page by page."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Annotated
 
 from fastapi import Depends
 
+from worker.bootstrap.place import Place
+from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
-from worker.domain.verdicts import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
+from worker.domain.wording import sentence
 from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
-from worker.store.listing import Beginnings, ItemFilter, SearchedItems, search_items
-from worker.store.new_rows import HELD_UNTIL
-from worker.store.tallies import find_failure
+from worker.store.listing import Beginnings, Item, ItemFilter, SearchedItems, search_items
+from worker.store.tallies import FailureReason, find_failure
 from worker.web.api.parameters import PageText
-from worker.web.pages import words
-from worker.web.pages.looks import ReasonShown
-from worker.web.place import Place
+from worker.web.pages.rendering import address
 
 PAGE = 25
 KEY = re.compile(KEY_PATTERN)
 # The filter's words -> what they mean in the table.
 STATES: dict[str, tuple[str, ItemFilter]] = {
     "": ("all", ItemFilter()),
-    "installed": ("installed", ItemFilter(state=ItemState.INSTALLED)),
-    "to-authorise": ("to be authorised", ItemFilter(to_authorise=True)),
-    "failed": ("failed", ItemFilter(state=ItemState.FAILED)),
-    "cancelled": ("cancelled", ItemFilter(state=ItemState.CANCELLED)),
-    "running": ("in hand", ItemFilter(state=ItemState.RUNNING)),
-    "retrying": ("retrying", ItemFilter(state=ItemState.QUEUED, tried=True)),
-    "queued": ("waiting", ItemFilter(state=ItemState.QUEUED, tried=False)),
+    "installed": (words.ITEM_STATES["installed"], ItemFilter(state=ItemState.INSTALLED)),
+    "to-authorise": (words.ITEM_STATES["to-authorise"], ItemFilter(to_authorise=True)),
+    "failed": (words.ITEM_STATES["failed"], ItemFilter(state=ItemState.FAILED)),
+    "cancelled": (words.ITEM_STATES["cancelled"], ItemFilter(state=ItemState.CANCELLED)),
+    "running": (words.ITEM_STATES["in-hand"], ItemFilter(state=ItemState.RUNNING)),
+    "retrying": (words.ITEM_STATES["retrying"], ItemFilter(state=ItemState.QUEUED, tried=True)),
+    "queued": (words.ITEM_STATES["waiting"], ItemFilter(state=ItemState.QUEUED, tried=False)),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class RowView:
-    """A row of the table. `what`: what came of it, or of the last try."""
-
-    row_number: int
-    account_id: str
-    name: str
-    state_name: str
-    state_in_words: str
-    what: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class RowsView:
-    """A page of the table. `reasons`: key and words of those that can be chosen. `previous`, `next`: addresses; None: there is
+class RowsPage:
+    """A page of the table. `rows`: each with what came of it, or of the last try. `reasons`: key and words of those that can be chosen. `previous`, `next`: addresses; None: there is
     no such page. `searched`: what is to be said where only a part of a large job was looked through.
     """
 
-    rows: Sequence[RowView]
+    rows: Sequence[tuple[Item, str]]
     states: Sequence[tuple[str, str]]
     state: str
     reasons: Sequence[tuple[str, str]]
@@ -113,23 +98,21 @@ def _row_number(text: str) -> int | None:
 AskedRows = Annotated[RowsAsked, Depends(_rows_asked)]
 
 
-def rows_of(place: Place, job: JobStatus, reasons: Sequence[ReasonShown], asked: RowsAsked) -> RowsView:
+def rows_of(place: Place, job: JobStatus, reasons: Sequence[FailureReason], asked: RowsAsked) -> RowsPage:
     engine = place.database.engine
     wanted = STATES[asked.state][1]
     narrowed = replace(wanted, reason=asked.reason or None)
     cell_at = find_position(job.columns, "reference")
     begins = Beginnings(asked.account, asked.reference if cell_at is not None else "", cell_at)
     found = search_items(engine, job.id, narrowed, begins, after=asked.after, before=asked.before, limit=PAGE)
-    chosen = {reason.key: f"{reason.count:,} × {reason.message}" for reason in reasons}
+    chosen = {reason.reason: f"{reason.count:,} × {sentence(reason.message)}" for reason in reasons}
     if asked.reason and asked.reason not in chosen:
         group = find_failure(engine, job.id, asked.reason)
-        chosen[asked.reason] = (
-            ReasonShown.of(group).message if group else f"{asked.reason}, which no row has now"
-        )
+        chosen[asked.reason] = sentence(group.message) if group else f"{asked.reason}, which no row has now"
     previous, following = _pages(asked, found)
     here = {"after": str(asked.after or ""), "before": "" if asked.before is None else str(asked.before)}
-    return RowsView(
-        rows=[to_row(item) for item in found.rows],
+    return RowsPage(
+        rows=[(item, _what(item)) for item in found.rows],
         states=[(name, label) for name, (label, _) in STATES.items()],
         state=asked.state,
         reasons=list(chosen.items()),
@@ -164,25 +147,16 @@ def _searched(asked: RowsAsked, found: SearchedItems) -> str:
     return f"Rows {asked.after + 1:,} to {found.searched_to:,} were searched, and there are more behind them."
 
 
-def to_row(item: Any) -> RowView:
-    is_held = item.due_at == HELD_UNTIL
-    name, label = words.item_state(
-        item.state, tried=item.tried, is_held=is_held, to_authorise=item.to_authorise
-    )
-    return RowView(item.row_number, item.account_id, item.name, name, label, _what(item), item.attempts)
-
-
-def _what(item: Any) -> str:
+def _what(item: Item) -> str:
     if item.state == ItemState.INSTALLED:
-        parts = [words.OUTCOMES.get(item.outcome, "Installed")]
-        if item.is_authenticated is False:
-            parts.append(WAITS_FOR_CUSTOMER if item.to_authorise else WAITS_FOR_CREDENTIAL)
-        return "; ".join(parts)
+        return "; ".join(
+            words.installed(
+                item.outcome,
+                differs=item.differs or (),
+                is_authenticated=item.is_authenticated,
+                to_authorise=item.to_authorise,
+            )
+        )
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""
     return ""
-
-
-def address(path: str, query: Mapping[str, str]) -> str:
-    given = {name: value for name, value in query.items() if value}
-    return f"{path}{'?' if given else ''}{urlencode(given)}"

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
-from worker.store.web_sessions import LASTS
+from worker.store.api_keys import SESSION_LASTS
 from worker.web.guards import (
     SIGN_IN,
     access_of,
@@ -17,8 +17,8 @@ from worker.web.guards import (
     require_own_form,
     session_cookie,
 )
+from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import render
-from worker.web.problems import Refusal
 
 router = APIRouter()
 
@@ -48,14 +48,14 @@ async def sign_in(
     """Begins a session: 303 to where the person wanted to go, or the form again with what is wrong."""
     try:
         caller = await caller_of_key(request, key.strip())
-    except Refusal as refusal:
+    except HttpError as error:
         return render(
             request,
             "pages/sign_in.html",
-            status=refusal.status,
+            status=error.status_code,
             then=_own_path(then),
             why=None,
-            fault=refusal.detail,
+            fault=error.detail,
             asks_again=False,
         )
     access, before = access_of(request), session_cookie(request)
@@ -64,7 +64,7 @@ async def sign_in(
     answer.set_cookie(
         cookie_name(request),
         session,
-        max_age=int(LASTS.total_seconds()),
+        max_age=int(SESSION_LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=is_over_tls(request),

@@ -3,73 +3,72 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
+from worker.bootstrap.place import Place
+from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
-from worker.domain.states import ItemState, JobState, PauseReason
-from worker.domain.wording import counted, in_words
-from worker.jobs.standing import is_ending, refusal_in_words
-from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
-from worker.store.listing import ItemFilter, list_items
+from worker.domain.states import ItemState, JobState
+from worker.domain.wording import counted, in_words, sentence
+from worker.store.jobs import JobStatus, count_in_hand
+from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
 from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
-from worker.web.guards import PageWriter
-from worker.web.pages import words
-from worker.web.pages.job import require_job
-from worker.web.pages.jobs import other_host
-from worker.web.pages.notices import go_and_tell
-from worker.web.pages.rendering import render, with_names
-from worker.web.pages.rows import to_row
-from worker.web.place import GivenPlace, Place
-from worker.web.problems import Refusal
+from worker.web.api.showing import require_own_job, wrong_state
+from worker.web.api.steering import Resume, cancel, pause, resume
+from worker.web.guards import GivenPlace, PageWriter
+from worker.web.http_errors import HttpError
+from worker.web.pages.rendering import go_and_tell, render, with_names
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked before something is done. `label`: of the button that does it."""
+    """What is asked before something is done. `action`: where the answer is sent; `label`, `kind`: of the button that does it.
+    `back`: the page to leave for, with its words; empty: the job's."""
 
+    action: str
     heading: str
     sentences: Sequence[str]
     label: str
     kind: str = "primary"
     can: bool = True
     asks_first: bool = False
+    hidden: Sequence[tuple[str, str]] = ()
+    back: str = ""
+    back_label: str = "Back to the job"
 
 
 @router.get("/pause")
 def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
+    job = require_own_job(place, job_id)
     in_hand = count_in_hand(place.database.engine, job_id)
     sentences = [
         f"{counted(job.left, 'row')} {_is(job.left)} left. Within 2 seconds nothing new is sent to Cyclr, and they wait until"
         " somebody resumes the job."
     ]
     if in_hand:
-        sentences.append(
-            f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
-        )
-    question = Question(with_names("Pause {}?", job.source_name), sentences, "Pause")
-    return _ask(request, job, "pause", question, {JobState.RUNNING})
+        sentences.append(words.pausing(in_hand))
+    question = Question(f"/jobs/{job_id}/pause", with_names("Pause {}?", job.source_name), sentences, "Pause")
+    return _ask(request, job, question, {JobState.RUNNING})
 
 
 @router.post("/pause")
 def do_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
-    if not pause_job(place.database.engine, job_id, PauseReason.PERSON):
-        raise _wrong_state(place, job, "paused")
+    require_own_job(place, job_id)
+    pause(job_id, caller, place)
     return go_and_tell(request, f"/jobs/{job_id}", "paused")
 
 
 @router.get("/resume")
 async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = await asyncio.to_thread(_steerable, place, job_id)
+    job = await asyncio.to_thread(require_own_job, place, job_id)
     pace = await place.pace()
     sentences = [
         f"{counted(job.left, 'row')} {_is(job.left)} left, and go on: about {in_words(job.left / pace.per_second)} at"
@@ -78,27 +77,26 @@ async def ask_resume(request: Request, job_id: JobId, caller: PageWriter, place:
     if job.held:
         sentences.append(f"{counted(job.held, 'row')} of them held back so far.")
     question = Question(
-        with_names("Resume {}?", job.source_name), sentences, "Resume", asks_first=job.held > 0
+        f"/jobs/{job_id}/resume",
+        with_names("Resume {}?", job.source_name),
+        sentences,
+        "Resume",
+        asks_first=job.held > 0,
     )
-    return _ask(request, job, "resume", question, {JobState.PAUSED})
+    return _ask(request, job, question, {JobState.PAUSED})
 
 
 @router.post("/resume")
 def do_resume(
     request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace, first: FormText = ""
 ) -> Response:
-    job = _steerable(place, job_id)
-    count = to_count(first)
-    with place.keep(job_id):
-        if not resume_job(place.database.engine, job_id, first=count):
-            raise _wrong_state(place, job, "resumed")
-    place.ring()
+    resume(job_id, caller, place, Resume(first=to_count(first)))
     return go_and_tell(request, f"/jobs/{job_id}", "resumed")
 
 
 @router.get("/cancel")
 def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
+    job = require_own_job(place, job_id)
     in_hand = count_in_hand(place.database.engine, job_id)
     sentences = [
         f"{counted(max(0, job.left - in_hand), 'row')} not in hand will be cancelled; those that may have been sent are"
@@ -107,15 +105,20 @@ def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: Given
     ]
     if in_hand:
         sentences.insert(1, f"{counted(in_hand, 'row')} in hand of a worker will still be settled.")
-    question = Question(with_names("Cancel {}?", job.source_name), sentences, "Cancel the job", "danger")
-    return _ask(request, job, "cancel", question, {JobState.RUNNING, JobState.PAUSED})
+    question = Question(
+        f"/jobs/{job_id}/cancel",
+        with_names("Cancel {}?", job.source_name),
+        sentences,
+        "Cancel the job",
+        "danger",
+    )
+    return _ask(request, job, question, {JobState.RUNNING, JobState.PAUSED})
 
 
 @router.post("/cancel")
 def do_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
-    job = _steerable(place, job_id)
-    if not cancel_job(place.database.engine, job_id):
-        raise _wrong_state(place, job, "cancelled")
+    require_own_job(place, job_id)
+    cancel(job_id, caller, place)
     return go_and_tell(request, f"/jobs/{job_id}", "cancelled")
 
 
@@ -128,7 +131,7 @@ def ask_retry(
     reason: Annotated[str, Query(pattern=KEY_PATTERN)] = "",
     row: Annotated[int | None, Query(ge=1, le=LARGEST_ROW)] = None,
 ) -> Response:
-    job = _steerable(place, job_id)
+    job = require_own_job(place, job_id)
     sentences = [
         _what_is_retried(place, job, reason),
         "Each begins anew: its account is looked into first, so nothing is installed twice.",
@@ -143,21 +146,21 @@ def ask_retry(
     if job.state is JobState.PAUSED:
         sentences.append("The job is paused: they wait until it is resumed.")
     what = f"row {row:,}" if row is not None else "rows"
-    question = Question(with_names(f"Retry {what} of {{}}?", job.source_name), sentences, "Retry")
     hidden = [("reason", reason)] if reason else []
     hidden += [("row", str(row))] if row is not None else []
+    heading = with_names(f"Retry {what} of {{}}?", job.source_name)
+    question = Question(f"/jobs/{job_id}/retry", heading, sentences, "Retry", hidden=hidden)
     ended_or_not = {JobState.RUNNING, JobState.PAUSED, JobState.COMPLETED, JobState.CANCELLED}
-    return _ask(request, job, "retry", question, ended_or_not, hidden=hidden)
+    return _ask(request, job, question, ended_or_not)
 
 
 def _how_a_row_stands(place: Place, job: JobStatus, row: int) -> str:
-    found = list_items(place.database.engine, job.id, ItemFilter(), after=row - 1, limit=1)
-    if not found or found[0].row_number != row:
+    item = find_item(place.database.engine, job.id, row)
+    if item is None:
         return f"Job {job.id} has no row {row:,}."
-    item = found[0]
-    how = f"Account {{}}, {to_row(item).state_in_words}"
+    how = f"Account {{}}, {item.state_in_words[1]}"
     if item.state == ItemState.FAILED and item.message:
-        return with_names(f"{how}: {{}}", item.account_id, words.sentence(item.message))
+        return with_names(f"{how}: {{}}", item.account_id, sentence(item.message))
     return with_names(f"{how}.", item.account_id)
 
 
@@ -166,7 +169,7 @@ def _what_is_retried(place: Place, job: JobStatus, reason: str) -> str:
         group = find_failure(place.database.engine, job.id, reason)
         if group is None:
             return "No row has failed for this reason any more."
-        return with_names(f"{counted(group.count, 'failed row')}: {{}}", words.sentence(group.message))
+        return with_names(f"{counted(group.count, 'failed row')}: {{}}", sentence(group.message))
     rows = counted(job.failed, "failed row")
     return f"{rows} and {counted(job.cancelled, 'cancelled row')}." if job.cancelled else f"{rows}."
 
@@ -180,69 +183,30 @@ def do_retry(
     reason: Annotated[str, Form(pattern=KEY_PATTERN)] = "",
     row: Annotated[int | None, Form(ge=1, le=LARGEST_ROW)] = None,
 ) -> Response:
-    job = _steerable(place, job_id)
+    require_own_job(place, job_id)
     try:
-        with place.keep(job_id):
+        with place.watch(job_id):
             retried = retry_job(place.database.engine, job_id, reason=reason or None, row_number=row)
     except WrongState:
-        raise _wrong_state(place, job, "retried") from None
+        raise wrong_state(place, job_id, "retried") from None
     place.ring()
     numbers = {"queued": retried.queued, "wiped": retried.wiped, "live": retried.live}
     return go_and_tell(request, f"/jobs/{job_id}", "retried", **numbers)
 
 
-def _ask(
-    request: Request,
-    job: JobStatus,
-    deed: str,
-    question: Question,
-    states: set[JobState],
-    *,
-    hidden: Sequence[tuple[str, str]] = (),
-) -> Response:
-    can = job.state in states and not is_ending(job)
-    sentences = (
-        question.sentences
-        if can
-        else [f"The job is {words.state_in_words(job)}, so this cannot be done now."]
-    )
-    return render(
-        request,
-        "pages/confirm.html",
-        section="jobs",
-        job=job,
-        action=f"/jobs/{job.id}/{deed}",
-        heading=question.heading,
-        sentences=sentences,
-        label=question.label,
-        kind=question.kind,
-        can=can,
-        asks_first=question.asks_first and can,
-        hidden=hidden,
-    )
-
-
-def _steerable(place: Place, job_id: str) -> JobStatus:
-    """Raises: Refusal, where there is no such job, or where the workers here are of another Cyclr."""
-    job = require_job(place, job_id)
-    host = other_host(job, place)
-    if host is not None:
-        detail = f"Job {job_id} is for Cyclr at {host}, and this server works for {place.settings.api_host}."
-        raise Refusal(409, "other_instance", detail)
-    return job
-
-
-def _wrong_state(place: Place, job: JobStatus, deed: str) -> Refusal:
-    detail = f"{refusal_in_words(require_job(place, job.id), deed)} Nothing was changed."
-    return Refusal(409, "wrong_state", detail)
+def _ask(request: Request, job: JobStatus, question: Question, states: set[JobState]) -> Response:
+    if job.state not in states or job.is_ending:
+        sentences = [f"The job is {job.state_in_words}, so this cannot be done now."]
+        question = replace(question, can=False, asks_first=False, sentences=sentences)
+    return render(request, "pages/confirm.html", section="jobs", job=job, question=question)
 
 
 def to_count(text: str) -> int | None:
-    """None: all. Raises: Refusal."""
+    """None: all. Raises: HttpError."""
     if not text.strip():
         return None
     if not re.fullmatch(r"0*[1-9][0-9]{0,6}", text.strip(), re.ASCII):
-        raise Refusal(
+        raise HttpError(
             422, "invalid_request", "How many rows: expected a whole number above 0, got something else."
         )
     return int(text)

@@ -1,0 +1,60 @@
+"""What a job was begun with, as far as that makes the job what it is: one value, in the database too.
+
+An option is declared once, as a field: its name, type and default, and what it does. Commands, the API and the pages take
+theirs from that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
+
+
+class IfPresent(StrEnum):
+    INSTALL = "install"
+    SKIP = "skip"
+
+
+def option(does: str, metavar: str | None = None) -> dict[str, str | None]:
+    """Of a field that a person may give. `does`: told in every face. `metavar`: stands for the value where it is typed."""
+    return {"does": does, "metavar": metavar}
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What makes a job what it is, beside its content, its connector and its instance."""
+
+    skip_invalid: bool = field(
+        default=False, metadata=option("Install the good rows; the result file holds the others' problems.")
+    )
+    look_first: bool = field(
+        default=False, metadata=option("Look into each account before the install. Doubles the calls.")
+    )
+    if_present: IfPresent = field(
+        default=IfPresent.INSTALL,
+        metadata=option(
+            "What to do where the same connector is there under another Name. `skip` looks first."
+        ),
+    )
+
+    @property
+    def looks_first(self) -> bool:
+        return self.look_first or self.if_present is IfPresent.SKIP
+
+    def of_job(self) -> "JobOptions":
+        """Nothing but these, of a value that holds more."""
+        return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self.of_job())
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
+        """`kept`: what `to_json` gave, in this version or another one, which may know fewer options, or more."""
+        return JobOptions(
+            skip_invalid=kept.get("skip_invalid", False),
+            look_first=kept.get("look_first", False),
+            if_present=IfPresent(kept.get("if_present", IfPresent.INSTALL)),
+        )

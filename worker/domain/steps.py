@@ -1,0 +1,65 @@
+"""The steps of an operation: the kinds of call that change something, how people are told of them, and what is noted."""
+
+from dataclasses import dataclass
+
+NOTHING = "nothing"  # stands for a step's name where an item is in hand and nothing of it was sent
+
+
+@dataclass(frozen=True, slots=True)
+class StepKind:
+    """`call`: its name among the calls of attempts and tallies. `is_repeatable`: a second call does no harm.
+    `needs_secret`: it sends what the row keeps sealed. `is_before_target`: it makes the account that the target is in, and
+    leaves the target itself alone.
+
+    `noun`, `may_be`, `undone`: what people are told of it, as `the install`, `may be installed`, `not installed`.
+    """
+
+    name: str
+    call: str
+    is_repeatable: bool
+    needs_secret: bool
+    noun: str
+    may_be: str
+    undone: str
+    is_before_target: bool = False
+
+
+ACCOUNT = StepKind(
+    "account",
+    "create_account",
+    is_repeatable=True,  # the account's id is ours
+    needs_secret=False,
+    noun="the creation of the account",
+    may_be="the account may have been created",
+    undone="the account was not created",
+    is_before_target=True,
+)
+CONNECTOR = StepKind(
+    "connector",
+    "install",
+    is_repeatable=False,
+    needs_secret=True,
+    noun="the install",
+    may_be="may be installed",
+    undone="not installed",
+)
+# Where this is what was sent, what a look finds of the target is not the item's.
+LEAVE_THE_TARGET_ALONE = (NOTHING, ACCOUNT.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is known to be done of an item, and what may have been sent: written with every verdict, whatever it is, and
+    before each further call.
+
+    `steps_done`: the names of those that the item's own calls have done. `sent`: the step whose call may have gone out and was not answered; None: there is none.
+    `highest_id`: of the account's connectors when none of this item's was among them, before that call; 0 in an account that
+    this item made; None: nobody has looked. `account_connector_id`: of what was done.
+    """
+
+    account_exists: bool = False
+    account_created: bool = False
+    steps_done: tuple[str, ...] = ()
+    sent: str | None = None
+    highest_id: int | None = None
+    account_connector_id: int | None = None

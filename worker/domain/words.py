@@ -1,0 +1,301 @@
+"""What states, codes, outcomes, pauses and calls are called, and what to do about them: each text once, for every face.
+
+A message that is stored says what happened to its row; what to do about it stands here, by its code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
+from worker.domain.steps import ACCOUNT, CONNECTOR
+from worker.domain.wording import counted
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`title`: what happened, as it stands behind a colon; `meaning`: the same for whoever asks what that is, as docs/states.md
+    has it; `advice`: what to do, in whole sentences.
+    """
+
+    title: str
+    meaning: str
+    advice: str
+
+
+_BY_ITSELF = "There is nothing to do: it is tried again by itself."
+_LOOKS_TOO = "then retry, which looks there too before it sends anything."
+
+CODES: dict[Code, Words] = {
+    Code.REFUSED_AT_INTAKE: Words(
+        "left out, since the row has problems",
+        "the row has problems (`--skip-invalid`)",
+        "Correct the row in the result file, and hand that in as a new job.",
+    ),
+    Code.REFUSED: Words(
+        "Cyclr refused it for good",
+        "Cyclr refused for good; its message says what and why",
+        "Mend what the message names, then retry.",
+    ),
+    Code.NAME_IN_USE: Words(
+        "the name is taken in the account",
+        "the account has another connector under this Name, or Cyclr says so and does not show it",
+        "Give the row another name in the result file, and hand that in as a new job.",
+    ),
+    Code.ACCOUNT_UNKNOWN: Words(
+        "Cyclr has no such account",
+        "Cyclr has no such account (any more)",
+        "Correct account_id in the result file, or fill in account_name to have the account created, and hand that in as a"
+        " new job.",
+    ),
+    Code.ACCOUNT_REFUSED: Words(
+        "Cyclr refuses every call for the account",
+        "the account exists, the token is good, and every call for the account is refused",
+        "Ask Cyclr what is the matter with the account, then retry.",
+    ),
+    Code.CONNECTOR_GONE: Words(
+        "the connector is not there for the account",
+        "the catalogue lists the connector, and Cyclr does not find it for this account",
+        "Check in Cyclr's console that the account may use it, then retry.",
+    ),
+    Code.UNREACHABLE: Words(
+        "it was never sent",
+        "not done, and never sent: in no attempt was Cyclr reached, or did it answer what was asked before",
+        "Retry when Cyclr can be reached.",
+    ),
+    Code.NO_ANSWER: Words(
+        "Cyclr gave no clear answer, and a look found nothing installed",
+        "Cyclr gave no clear answer in any attempt, and a look found nothing",
+        "Retry: the account is looked into first, so nothing is installed twice.",
+    ),
+    Code.OUTCOME_UNKNOWN: Words(
+        "it may have been done: no clear answer, and no look succeeded",
+        "may be installed: no clear answer, and no look succeeded",
+        f"Look into the account at Cyclr; {_LOOKS_TOO}",
+    ),
+    Code.WORKER_LOST: Words(
+        "may be installed: three workers died while they held this row",
+        "may be installed: three workers died while they held this row",
+        f"Look into the account at Cyclr, and into the logs for what ended the workers; {_LOOKS_TOO}",
+    ),
+    Code.UNSTORABLE_ANSWER: Words(
+        "Cyclr's answer could not be stored",
+        "Cyclr refused, in words that the database does not take",
+        "Look into the account at Cyclr to see what it says.",
+    ),
+    Code.CREDENTIAL_LOST: Words(
+        "the credentials of the row cannot be read any more",
+        "the sealed data of the row cannot be opened: wiped, or its key is gone",
+        "Fill them in again in the result file, and hand that in as a new job.",
+    ),
+    Code.INCOMPLETE: Words(
+        "cancelled when a part of it was sent or done",
+        "its job was cancelled, and something of the row was sent or done; the message says what",
+        "Retry to have the rest of it done.",
+    ),
+    Code.PRESENT_UNDER_OTHER_NAME: Words(
+        "left alone: the connector is there under another Name",
+        "left alone, `--if-present skip`: the account has this connector under another Name",
+        "There is nothing to do: the row counts as installed.",
+    ),
+    Code.THROTTLED: Words(
+        "Cyclr asked for fewer calls", "Cyclr asked for fewer calls while the row was tried", _BY_ITSELF
+    ),
+    Code.RESCUED: Words(
+        "its worker was lost",
+        "the worker that held the row was lost, so the account is looked into before anything is sent",
+        _BY_ITSELF,
+    ),
+}
+_OTHER = Words("it did not work", "a code of another version", "Read the message.")
+
+CANCELLED_UNSENT = "cancelled; nothing was sent"
+CANCELLED_ABSENT = "cancelled; a look found nothing installed"
+_CANCELLED_ADVICE = "Retry to have it done after all."
+
+# Each advice ends with the resuming: a command puts a colon there and says how.
+PAUSES: dict[PauseReason, Words] = {
+    PauseReason.PERSON: Words("somebody paused it", "somebody paused it", "When it may go on, resume it."),
+    PauseReason.INTERRUPTED: Words(
+        "the command was interrupted",
+        "Ctrl-C, a signal, or its command was killed",
+        "Nothing is lost. When it may go on, resume it.",
+    ),
+    PauseReason.FIRST_ROWS: Words(
+        "the first rows asked for are done",
+        "the rows of `--first` are done",
+        "Look at what became of them; for the rest, resume it.",
+    ),
+    PauseReason.TOO_MANY_FAILURES: Words(
+        "too many of the rows tried so far have failed",
+        "of the rows tried since the start or the last resume (50 at least) more than `CYCLR_PAUSE_ABOVE_PERCENT` (20 %) failed",
+        "Read why they failed and mend what that names, then resume it.",
+    ),
+    PauseReason.PARTNER_CREDENTIALS: Words(
+        "Cyclr refuses CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET",
+        "Cyclr refuses the client id or secret",
+        "No row failed for it. If the client id has to be another one, hand the file in again: this job stays with the old one."
+        " Once the secret is corrected, resume it.",
+    ),
+    PauseReason.RELEASE_CHANGED: Words(
+        "the connector has a new release that the rows do not fit, or is gone",
+        "Cyclr has a new release of a connector that the rows do not fit, or has none any more",
+        "Check the file against the new release. If rows have to change, cancel this job and hand in the corrected file; if not,"
+        " resume it.",
+    ),
+    PauseReason.WRONG_API_URL: Words(
+        "the API answers with a redirect, so CYCLR_API_URL is wrong",
+        "the API answers with a redirect",
+        "No row failed for it. Correct CYCLR_API_URL and hand the file in again: this job stays with the old address. If that one"
+        " is right and the redirect is gone, resume it.",
+    ),
+}
+
+OUTCOMES: dict[Outcome, str] = {
+    Outcome.CREATED: "installed by this job",
+    Outcome.RECOVERED: "installed by this job; the answer was lost, and a look found it",
+    Outcome.ADOPTED: "already installed",
+}
+WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
+WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
+
+# How an attempt ended -> the state of its row then, as the style sheet knows it; what happened, what follows.
+VERDICTS = {
+    "installed": ("installed", "Installed", ""),
+    "retry": ("retrying", "Not yet: nothing was installed", "It is tried again."),
+    "look_first": (
+        "retrying",
+        "No clear answer: it may be installed",
+        "The account is looked into before anything is sent again.",
+    ),
+    "give_up": ("failed", "Failed", ""),
+    "called_off": ("cancelled", "Cancelled: a look found nothing installed", ""),
+}
+
+# The calls that change nothing, as nouns; a step has its own.
+READS = {
+    "look": "the look at what the account has installed",
+    "account": "the question whether the account exists",
+    "connector": "the look at the catalogue",
+}
+CALLS = READS | {step.call: step.noun for step in (ACCOUNT, CONNECTOR)}
+
+
+def of_code(code: str | None) -> Words:
+    """Also of a code that only another version knows."""
+    return CODES[Code(code)] if code in set(Code) else _OTHER
+
+
+def advice(state: str, code: str | None) -> str | None:
+    """What to do about a row; None where nothing is to be done. `code`: that of the row in this state."""
+    if state == ItemState.FAILED:
+        return of_code(code).advice
+    if state == ItemState.CANCELLED:
+        return _CANCELLED_ADVICE
+    return None
+
+
+def with_advice(state: str, code: str | None, message: str | None) -> str:
+    """The message of a row and what to do about it, in one line."""
+    said, to_do = (message or "").strip(), advice(state, code)
+    if not to_do:
+        return said
+    if not said:
+        return to_do
+    return f"{said} {to_do}" if said.endswith((".", "!", "?")) else f"{said}. {to_do}"
+
+
+def retried(queued: int, wiped: int, live: int) -> list[str]:
+    """What a retry did, in sentences. `queued`: rows that are tried again; `wiped`, `live`: rows that are left out."""
+    tried = f"{counted(queued, 'row')} will be tried again; each account is looked into first."
+    sentences = [tried if queued else "There is nothing to try again."]
+    if wiped:
+        sentences.append(
+            f"{counted(wiped, 'row')} left out, since the credentials are no longer kept: fill them in again in the result file,"
+            " and hand that in as a new job."
+        )
+    if live:
+        sentences.append(
+            f"{counted(live, 'row')} left out, since another unfinished job has the account and name."
+        )
+    return sentences
+
+
+def pausing(in_hand: int) -> str:
+    """What becomes of the rows that workers hold when their job is paused."""
+    return f"{counted(in_hand, 'row')} in hand: calls in flight are waited for, the rest goes back."
+
+
+def cancelling(left: int) -> str:
+    """What becomes of the rows that are not final when their job is cancelled."""
+    return (
+        f"{counted(left, 'row')} left: those in hand are settled, those that may have been sent are looked for, the others are"
+        " cancelled."
+    )
+
+
+def already_installed(differs: Sequence[str]) -> str:
+    """`differs`: names of what the row asks otherwise than it was found."""
+    return "; ".join(installed(Outcome.ADOPTED, differs=differs))
+
+
+def installed(
+    outcome: str | None,
+    *,
+    differs: Sequence[str] = (),
+    is_authenticated: bool | None = None,
+    to_authorise: bool = False,
+) -> list[str]:
+    """How a row was installed, and what is still to be known or done: each a part of a sentence."""
+    parts = [OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else str(ItemState.INSTALLED)]
+    if differs:
+        parts.append(
+            f"{', '.join(differs)} {'differs and was' if len(differs) == 1 else 'differ and were'} not changed"
+        )
+    if is_authenticated is False:
+        parts.append(WAITS_FOR_CUSTOMER if to_authorise else WAITS_FOR_CREDENTIAL)
+    return parts
+
+
+# The state of a row as the style sheet knows it -> as people do: the one place that says what they call `installed`.
+ITEM_STATES = {
+    "installed": "installed",
+    "to-authorise": "to be authorised",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "in-hand": "in hand",
+    "retrying": "retrying",
+    "waiting": "waiting",
+    "held": "held back",
+}
+
+
+def item_state(state: str, *, tried: bool, is_held: bool, to_authorise: bool) -> tuple[str, str]:
+    """How a row stands, as the style sheet knows it, and for people."""
+    if state == ItemState.RUNNING:
+        name = "in-hand"
+    elif to_authorise:
+        name = "to-authorise"
+    elif is_held or state == ItemState.HELD:
+        name = "held"
+    elif state == ItemState.QUEUED:
+        name = "retrying" if tried else "waiting"
+    else:
+        name = state
+    return name, ITEM_STATES[name]
+
+
+BEING_WRITTEN = "its rows are being written"
+
+
+def job_state(state: JobState, *, is_ending: bool) -> str:
+    """In one word. `is_ending`: it is cancelled, and some of its rows are not final yet."""
+    return "ending" if is_ending else state
+
+
+def job_state_and_why(state: JobState, pause_reason: PauseReason | None, *, is_ending: bool) -> str:
+    """`running`, `paused (somebody paused it)`."""
+    why = PAUSES[pause_reason].title if pause_reason else ""
+    if is_ending:
+        why = "cancelled, and its last rows are still being settled or looked for"
+    word = job_state(state, is_ending=is_ending)
+    return f"{word} ({why})" if why else word

@@ -1,0 +1,192 @@
+"""A job as it is told: by the API and by commands with `--json`, whose names the fields are; pages and lines read it too.
+
+An item as it is told is `worker.store.listing.Item`. No field holds a secret.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.domain.options import JobOptions
+from worker.domain.pace import LimiterState
+from worker.domain.rows import Problem, Warning_
+from worker.domain.server_faults import ServerFault
+from worker.domain.states import JobState, PauseReason
+from worker.jobs.going import read_going
+from worker.store.jobs import JobStatus, count_in_hand, list_warnings
+from worker.store.readiness import find_database_fault
+from worker.store.session import Engine
+from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
+
+WARNING_COUNT = (
+    "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
+)
+
+
+class Fault(BaseModel):
+    """What is wrong in one place, or in many rows the same. `row`: the first, as a spreadsheet shows it; null: of the whole file
+    or of the request."""
+
+    row: int | None = None
+    column: str | None = None
+    message: str
+    count: int | None = Field(None, description="How many rows have it, where it is more than one.")
+    rows: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = Field(
+        None,
+        description="Where it is more than one: the first of these rows, as pairs of a first and a last row.",
+    )
+
+    @classmethod
+    def of(cls, found: Problem | Warning_) -> "Fault":
+        return cls(
+            row=found.row_number,
+            column=found.column,
+            message=found.reason,
+            count=found.count if found.count > 1 else None,
+            rows=[list(span) for span in found.spans] or None,
+        )
+
+
+class ServerFaultOut(BaseModel):
+    """What ails a server: while it does, rows wait."""
+
+    server: Literal["database", "redis", "cyclr"]
+    class_: str = Field(alias="class", examples=["25006 read_only_sql_transaction", "READONLY"])
+    message: str
+
+    @classmethod
+    def of(cls, fault: ServerFault) -> "ServerFaultOut":
+        return cls(**fault.fields())
+
+
+class LimiterOut(BaseModel):
+    """How fast Cyclr may be called just now, by all processes together."""
+
+    calls_per_second: float = Field(
+        description="At most, just now: lower than the limit for a while after a 429."
+    )
+    configured_per_second: float = Field(description="The limit that is in force.")
+    own_per_second: float = Field(description="The limit that whoever tells this was set to.")
+    gate_closed_for_s: float = Field(description="Nobody calls for so long.")
+    outage_level: int = Field(description="0: Cyclr answers. Else it is asked again ever more seldom.")
+
+
+class Job(BaseModel):
+    """A job and how far it is. `final` rows are installed, failed or cancelled; the rest is `left`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(examples=["261121-k3x9qd"])
+    operation: str = Field(description="What it does to its rows.", examples=["install"])
+    options: JobOptions = Field(description="What it was begun with, beside the connector and `first`.")
+    state: JobState
+    pause_reason: PauseReason | None
+    pause_message: str | None
+    pause_advice: str | None = Field(description="What to do then.")
+    source_name: str = Field(examples=["accounts.csv"])
+    api_host: str = Field(description="The Cyclr instance.", examples=["api.cyclr.com"])
+    handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")
+    total: int
+    installed: int
+    to_authorise: int = Field(description="Installed; their customers have still to authorise.")
+    failed: int
+    cancelled: int
+    final: int
+    left: int
+    retrying: int = Field(description="Tried, and to be tried again.")
+    held: int = Field(description="Held back by `first`.")
+    refused: int = Field(description="Rows with problems that were left out.")
+    skipped: int = Field(description="Rows of a result file that were installed already.")
+    warning_count: int = Field(description=WARNING_COUNT)
+    rows_per_second: float = Field(
+        description="Installed or failed: in the last half minute; of all its work once it has ended."
+    )
+    seconds_left: float | None = Field(description="Null where it is not known, or would mean nothing yet.")
+    seconds_worked: float = Field(
+        description="While it was running: without pauses, and without the time between its end and a retry."
+    )
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobWithWarnings(Job):
+    """A job, and what the check of its file warned of."""
+
+    warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
+
+
+class JobInFull(JobWithWarnings):
+    """A job, why rows of it failed, and what keeps the others waiting."""
+
+    in_hand: int = Field(description="Rows that a worker has in hand just now.")
+    outcomes: list[OutcomeCount] | None = Field(
+        description="How the installed rows came to be so; null where some were done before that was counted."
+    )
+    failures: list[FailureReason] = Field(description="Why rows failed: the 100 most frequent reasons.")
+    limiter: LimiterOut | None = Field(
+        description="Null where nobody calls from here, or nobody may: see `server_faults`."
+    )
+    server_faults: list[ServerFaultOut] = Field(
+        description="What ails the database, Redis or Cyclr just now."
+    )
+
+
+# What is read of a job's row; the three others change with the time too.
+_STORED = tuple(
+    name for name in Job.model_fields if name not in ("rows_per_second", "seconds_left", "seconds_worked")
+)
+
+
+def view_job(engine: Engine, job: JobStatus, now: datetime) -> Job:
+    """At constant cost, whatever the job's size; so are the other two."""
+    going = read_going(engine, job, now)
+    return Job(
+        **{name: getattr(job, name) for name in _STORED},
+        rows_per_second=round(going.rows_per_second, 2),
+        seconds_left=None if going.seconds_left is None else round(going.seconds_left, 1),
+        seconds_worked=round(job.worked_for_s(now), 1),
+    )
+
+
+def view_job_with_warnings(engine: Engine, job: JobStatus, now: datetime) -> JobWithWarnings:
+    warnings = list_warnings(engine, job.id) if job.warning_count else []
+    return JobWithWarnings(**dict(view_job(engine, job, now)), warnings=[Fault.of(each) for each in warnings])
+
+
+def view_job_in_full(
+    engine: Engine,
+    job: JobStatus,
+    now: datetime,
+    limiter: LimiterState | ServerFault | None,
+    faults: Sequence[ServerFault],
+) -> JobInFull:
+    """`limiter`: how it stands, or why nobody may call; None: there is none here. `faults`: as `find_server_faults` has them."""
+    return JobInFull(
+        **dict(view_job_with_warnings(engine, job, now)),
+        in_hand=count_in_hand(engine, job.id),
+        outcomes=list_outcomes(engine, job.id),
+        failures=list_failures(engine, job.id) if job.failed else [],
+        limiter=_view_limiter(limiter) if isinstance(limiter, LimiterState) else None,
+        server_faults=[ServerFaultOut.of(fault) for fault in faults],
+    )
+
+
+def find_server_faults(engine: Engine, limiter: LimiterState | ServerFault | None) -> list[ServerFault]:
+    """What ails the database, as one question shows, and what `limiter` says of Redis or Cyclr."""
+    database = find_database_fault(engine)
+    outage = limiter.outage if isinstance(limiter, LimiterState) else limiter
+    faults = [] if database is None else [database]
+    return faults if outage is None or outage in faults else [*faults, outage]
+
+
+def _view_limiter(state: LimiterState) -> LimiterOut:
+    return LimiterOut(
+        calls_per_second=state.rate_per_second,
+        configured_per_second=state.pace.per_second,
+        own_per_second=state.pace.own_per_second,
+        gate_closed_for_s=state.gate_closed_for_s,
+        outage_level=state.outage_level,
+    )

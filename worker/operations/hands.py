@@ -1,0 +1,170 @@
+"""What a step works with: the calls of one attempt, each with a good token, and what they have shown."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from worker.cyclr.client import Blame, CyclrClient
+from worker.cyclr.errors import CyclrError, NotFound, OutcomeUnknown, Unauthorised
+from worker.cyclr.exchange import Permit
+from worker.cyclr.looks import Finding, look
+from worker.domain.states import Code, PauseReason
+from worker.domain.steps import StepKind
+from worker.domain.verdicts import GiveUp, RetryAt, Verdict
+from worker.operations.releases import Fate, Releases
+from worker.store.claiming import ClaimedItem
+from worker.store.connectors import JobConnector
+
+T = TypeVar("T")
+
+
+class AttemptEnded(Exception):
+    """The attempt is over, with this verdict."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__()
+        self.verdict = verdict
+
+
+class Calling(Protocol):
+    """What an attempt does for the calls of its steps."""
+
+    async def next_permit(self, call: StepKind | str) -> Permit:
+        """For one call. A step is noted as sent before its permit is given."""
+
+    def note_unsent(self) -> None:
+        """Cyclr has surely not done what the last call asked for."""
+
+
+class Hands:
+    """`may_act`: whether anything may be changed. `may_be_there`: the step that an earlier call may have done, where no look
+    has shown that it did not. `is_new_account`: this attempt has made the account, so nothing is in it.
+    """
+
+    def __init__(
+        self,
+        item: ClaimedItem,
+        calling: Calling,
+        client: CyclrClient,
+        releases: Releases,
+        *,
+        may_act: bool,
+        may_be_there: StepKind | None,
+    ) -> None:
+        self.item = item
+        self.client = client
+        self.may_act = may_act
+        self.may_be_there = may_be_there
+        self.is_new_account = False
+        self.is_name_in_use = False
+        self.finding: Finding | None = None
+        self._calling = calling
+        self._releases = releases
+
+    async def send(self, step: StepKind, make_call: Callable[[Permit], Awaitable[T]]) -> T:
+        """The answer to the one call that this step is."""
+
+        async def once() -> T:
+            try:
+                return await make_call(await self._calling.next_permit(step))
+            except CyclrError as error:
+                if error.did_not_act:
+                    self._calling.note_unsent()
+                raise
+
+        return await self._with_a_good_token(once, step)
+
+    async def account_exists(self) -> bool:
+        async def ask() -> bool:
+            return await self.client.find_account(
+                await self._calling.next_permit("account"), self.item.account_id
+            )
+
+        return await self._with_a_good_token(ask, "account")
+
+    async def end_if_account_is_gone(self) -> None:
+        """Raises: AttemptEnded."""
+        if not await self.account_exists():
+            raise AttemptEnded(self._account_unknown())
+
+    async def connector(self) -> JobConnector:
+        """The release to be used, asked for again where it is not known to be the last."""
+        # Before the look, not after it: between an absence and its install nothing else is asked.
+        connector = await self._releases.get(self.item.connector_id)
+        if self.may_act and connector.is_stale:
+            await self.renew(connector)
+            return await self._releases.get(self.item.connector_id)
+        return connector
+
+    async def renew(self, connector: JobConnector) -> Fate:
+        """Raises: AttemptEnded where the rows fit no release any more, or the account is gone."""
+        try:
+            fate = await self._releases.renew(
+                connector, self.item.account_id, lambda: self._calling.next_permit("connector")
+            )
+        except NotFound:
+            await self.end_if_account_is_gone()
+            raise
+        if fate is Fate.UNFIT:
+            reason = f"the connector {connector.name} has a new release that the rows do not fit, or is gone"
+            pause = PauseReason.RELEASE_CHANGED
+            raise AttemptEnded(RetryAt(0, Code.CONNECTOR_GONE, reason, costs_attempt=False, pause=pause))
+        return fate
+
+    async def look(self, connector: JobConnector, *, anew: bool = False) -> Finding:
+        """What the account holds under the item's Name. One look serves all steps of the attempt."""
+        if self.finding is None or anew:
+            try:
+                self.finding = await self._with_a_good_token(lambda: self._look(connector), "look")
+            except NotFound:
+                await self.end_if_account_is_gone()
+                raise
+        return self.finding
+
+    def _look(self, connector: JobConnector) -> Awaitable[Finding]:
+        return look(
+            self.client,
+            lambda: self._calling.next_permit("look"),
+            self.item.account_id,
+            name=self.item.name,
+            connector_name=connector.name,
+        )
+
+    async def _with_a_good_token(self, make_call: Callable[[], Awaitable[T]], call: StepKind | str) -> T:
+        """The call's answer. A 401 may be about the token or the account: what it was is found out with the same token.
+
+        Raises: AttemptEnded with `account_unknown` or `account_refused`; CredentialsRefused.
+        """
+        has_renewed = has_repeated = False
+        while True:
+            try:
+                return await make_call()
+            except Unauthorised as refusal:
+                permit = await self._calling.next_permit("account")
+                match await self.client.blame(permit, self.item.account_id, refusal):
+                    case Blame.TOKEN if has_renewed:
+                        raise OutcomeUnknown(
+                            "Cyclr refuses a token that it has only just given", 401
+                        ) from None
+                    case Blame.TOKEN:
+                        has_renewed = True
+                    # An account that is to be made is unknown until then.
+                    case Blame.ACCOUNT_UNKNOWN if not _makes_the_account(call):
+                        raise AttemptEnded(self._account_unknown()) from None
+                    case _ if has_repeated:
+                        raise AttemptEnded(self._account_refused()) from None
+                    case _:
+                        has_repeated = True
+
+    def _account_unknown(self) -> GiveUp:
+        return GiveUp(Code.ACCOUNT_UNKNOWN, f"Cyclr has no account {self.item.account_id}", 404)
+
+    def _account_refused(self) -> GiveUp:
+        message = "Cyclr's token is good, and it refuses every call for this account (status 401)"
+        if self.may_be_there is not None:
+            text = f"{self.may_be_there.may_be}: {message}"
+            return GiveUp(Code.OUTCOME_UNKNOWN, text, 401, is_absent=False)
+        return GiveUp(Code.ACCOUNT_REFUSED, message, 401)
+
+
+def _makes_the_account(call: StepKind | str) -> bool:
+    return isinstance(call, StepKind) and call.is_before_target
