@@ -8,7 +8,7 @@ from worker.intake.past import Memory, StoredAt, connector_key
 from worker.intake.plan import Catalogue, iter_plan
 from worker.intake.rows import Options
 from worker.intake.survey import AskedAccounts, Listening, Survey, survey
-from worker.intake.writing import ResultRow, iter_result_lines, template, write_results
+from worker.intake.writing import ResultRow, iter_result_lines, template
 
 __all__ = [
     "Accounts",
@@ -35,5 +35,4 @@ __all__ = [
     "read_source",
     "survey",
     "template",
-    "write_results",
 ]
