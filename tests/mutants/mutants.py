@@ -623,8 +623,8 @@ MUTANTS = (
         "more_calls_than_allowed",
         "worker/installing/run.py",
         "what is claimed ahead of the room for its calls is sent at once",
-        "        self._room = asyncio.Semaphore(limits.concurrency)\n",
-        "        self._room = asyncio.Semaphore(2 * limits.concurrency)\n",
+        "        self._room = asyncio.Semaphore(rules.concurrency)\n",
+        "        self._room = asyncio.Semaphore(2 * rules.concurrency)\n",
         (
             "tests/end_to_end/test_claims.py::test_items_are_claimed_ahead_and_no_more_calls_are_made_at_a_time",
         ),
