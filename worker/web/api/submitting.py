@@ -27,10 +27,10 @@ from worker.web.api.validation import WAYS, Validation
 from worker.web.faults import NO_NUL, ONCE, VISIBLE_ASCII, known_name, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
-    Deed,
     GivenHandingIn,
     HandingIn,
     Started,
+    Work,
     require_installable,
 )
 from worker.web.http_errors import HttpError, error_answers, invalid_request
@@ -318,8 +318,8 @@ async def _start(
                 )
             return Started(job, is_new=False)
     try:
-        deed = handing_in.start(upload, options, api_key_id=caller.key_id)
-        started = await _prolonging(place, known_as, deed)
+        work = handing_in.start(upload, options, api_key_id=caller.key_id)
+        started = await _prolonging(place, known_as, work)
     except BaseException:
         await run_in_threadpool(submissions.give_up_request, engine, known_as)
         raise
@@ -327,14 +327,14 @@ async def _start(
     return started
 
 
-async def _prolonging(place: Place, known_as: submissions.Request, deed: Deed[T]) -> T:
-    """The deed's result; while it goes on, nobody takes the request for abandoned."""
+async def _prolonging(place: Place, known_as: submissions.Request, work: Work[T]) -> T:
+    """The work's result; while it goes on, nobody takes the request for abandoned."""
     while True:
         try:
-            return await asyncio.wait_for(deed.wait(), PROLONG_EVERY_S)
+            return await asyncio.wait_for(work.wait(), PROLONG_EVERY_S)
         except TimeoutError:
-            if deed.is_done:
-                return deed.result()
+            if work.is_done:
+                return work.result()
             await run_in_threadpool(submissions.prolong_request, place.database.engine, known_as)
 
 

@@ -18,8 +18,7 @@ from worker.store.jobs import JobStatus, read_in_hand
 from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
-from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
-from worker.web.api.showing import require_own_job, wrong_state
+from worker.web.api.parameters import LARGEST_ROW, FormText, JobId, require_own_job, wrong_state
 from worker.web.api.steering import Resume, cancel, pause, resume
 from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
