@@ -27,7 +27,7 @@ from worker.domain.rows import NOT_EXPORTED, SECRET_COLUMNS
 from worker.installing import InstallRun, Rules
 from worker.intake import Options, open_source
 from worker.intake.findings import Rejected
-from worker.jobs.checking import Checked, DatabaseMemory, check_file
+from worker.jobs.checking import Checked, check_file
 from worker.jobs.loading import load_job
 from worker.jobs.options import RunOptions
 from worker.jobs.results import write_result_file
@@ -39,6 +39,7 @@ from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
+from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading
 from worker.store.tables import attempts, items
 from worker.sweeping import SweepRules, sweep
