@@ -214,8 +214,8 @@ MUTANTS = (
         "secret_in_a_message",
         "worker/cyclr/answers.py",
         "what was sent as a secret stands in the message that Cyclr answers",
-        "    return _shortened(scrubbed(_message(body), secrets))\n",
-        "    return _shortened(_message(body))\n",
+        "    text = scrubbed(_message(body), secrets)\n",
+        "    text = _message(body)\n",
         ("tests/unit/cyclr/test_answers.py", "tests/integration/cyclr/test_client.py"),
     ),
     # Processes
