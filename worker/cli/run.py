@@ -40,7 +40,8 @@ from worker.jobs.loading import load_job
 from worker.jobs.options import OPTIONS, RunOptions, Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.faults import lost_database_in_words
-from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
+from worker.store.job_states import resume_job
+from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.loading import new_job_id
 from worker.store.meeting import LOADER_SILENT_S, OtherLoad
 

@@ -13,7 +13,8 @@ from worker.domain.states import JobState, Outcome, PauseReason
 from worker.domain.verdicts import Installed
 from worker.jobs.options import RunOptions, find_unfinished
 from worker.store.desks import find_desk, list_waiting
-from worker.store.jobs import get_job, resume_job
+from worker.store.job_states import resume_job
+from worker.store.jobs import get_job
 from worker.store.schema import alembic_config, upgrade
 from worker.store.session import reading
 from worker.store.steering import Retried, retry_job
