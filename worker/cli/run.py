@@ -30,6 +30,7 @@ from worker.cli.place import opened_place
 from worker.cli.progress import Activity
 from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
+from worker.domain.options import OPTIONS, RunOptions
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
 from worker.domain.words import PAUSES
@@ -37,7 +38,7 @@ from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
-from worker.jobs.options import OPTIONS, RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id

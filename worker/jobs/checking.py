@@ -10,7 +10,7 @@ from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
-from worker.domain.options import AS_WRITTEN_COLUMNS
+from worker.domain.options import AS_WRITTEN_COLUMNS, RunOptions
 from worker.domain.pace import Pace
 from worker.domain.rows import (
     PROPERTY_PREFIX,
@@ -27,7 +27,6 @@ from worker.intake import (
     AskedAccounts,
     Findings,
     Listening,
-    Options,
     Source,
     StoredAt,
     Survey,
@@ -85,7 +84,7 @@ class Checked:
     called; None where it was not asked."""
 
     source: Source
-    options: Options
+    options: RunOptions
     survey: Survey
     catalogue: Mapping[ConnectorRef, Connector | str]
     accounts: AskedAccounts
@@ -203,12 +202,12 @@ class DatabaseMemory:
 
 async def check_file(
     source: Source,
-    options: Options,
+    options: RunOptions,
     *,
+    instance_id: str,
     client: CyclrClient,
     limiter: Limiter,
     memory: DatabaseMemory,
-    looks_first: bool,
     on_progress: Progress,
 ) -> Checked:
     """Everything up to the question whether to run. Raises: Rejected, FileChanged, CyclrError where Cyclr cannot be asked."""
@@ -233,22 +232,24 @@ async def check_file(
     plan = iter_plan(
         source,
         options,
+        instance_id=instance_id,
         survey=found,
         catalogue=catalogue,
         accounts=checked.accounts,
         memory=memory,
         findings=checked.findings,
     )
-    checked.count(plan, looks_first=looks_first)
+    checked.count(plan, looks_first=options.looks_first)
     return checked
 
 
-def check_offline(source: Source, options: Options) -> Checked:
+def check_offline(source: Source, options: RunOptions) -> Checked:
     """The rules that need nothing but the file: for when Cyclr cannot be asked. Raises: FileChanged."""
     checked = Checked(source, options, survey(source, options), {}, AskedAccounts(), Findings())
     plan = iter_plan(
         source,
         options,
+        instance_id="",
         survey=checked.survey,
         catalogue=None,
         accounts=None,
@@ -261,7 +262,7 @@ def check_offline(source: Source, options: Options) -> Checked:
 
 async def _resolve_all(
     found: Survey,
-    options: Options,
+    options: RunOptions,
     missing: frozenset[str],
     reader: CatalogueReader,
     on_progress: Progress,
