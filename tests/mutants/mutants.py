@@ -399,6 +399,32 @@ MUTANTS = (
         "items.c.sent.is_not(None)",
         ("tests/integration/store/test_upkeep.py::test_a_rescue_guesses_nothing_of_what_was_sent",),
     ),
+    Mutant(
+        "sent_is_cancelled",
+        "worker/domain/verdicts.py",
+        "a row of a cancelled job that has made an account, or sent something, counts as if nothing had happened",
+        "    if not notes.is_begun:\n",
+        "    if notes is not None:\n",
+        ("tests/integration/store/test_upkeep.py::test_an_item_with_a_step_sent_or_done_is_never_cancelled",),
+    ),
+    Mutant(
+        "cancelled_without_its_look",
+        "worker/store/upkeep.py",
+        "a row of a cancelled job whose install may have gone out ends without a look",
+        "row.must_look or row.sent not in (None, *LEAVE_THE_TARGET_ALONE)",
+        "row.must_look",
+        ("tests/integration/store/test_upkeep.py::test_an_item_with_a_step_sent_or_done_is_never_cancelled",),
+    ),
+    Mutant(
+        "rules_pause_a_job",
+        "worker/store/endings.py",
+        "a file whose Names are taken pauses its job as if Cyclr had failed",
+        "    ruled = job.ruled - job.ruled_at_start\n",
+        "    ruled = 0\n",
+        (
+            "tests/integration/store/test_settling.py::test_what_fails_by_a_rule_is_neither_among_the_failed_nor_the_tried_of_that_share",
+        ),
+    ),
     # The tables
     Mutant(
         "lost_claim_settles",

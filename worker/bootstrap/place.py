@@ -158,13 +158,15 @@ class Place:
 
     async def look_at_limiter(self, instance_id: str) -> LimiterState | ServerFault | None:
         """How the limiter of this instance stands, or why nobody may call; None where nobody runs one."""
-        from worker.jobs.away import ask_limiter
+        from worker.jobs.views import why_nobody_calls
 
         limiter = self.limiter(instance_id)
         if limiter is None:
             return None
         try:
-            return await ask_limiter(limiter)
+            return await limiter.state()
+        except LimiterAway as away:
+            return why_nobody_calls(away)
         finally:
             with suppress(LimiterAway):
                 await limiter.aclose()
@@ -201,14 +203,16 @@ class Place:
 
     async def limiter_state(self, instance_id: str) -> LimiterState | ServerFault | None:
         """As `look_at_limiter`, by the web server's own connections where it is ours. On the server's event loop only."""
-        from worker.jobs.away import ask_limiter
+        from worker.jobs.views import why_nobody_calls
 
         if instance_id == self.database.instance_id:
             try:
                 _, limiter = await self.cyclr()
+                return await limiter.state()
+            except LimiterAway as away:
+                return why_nobody_calls(away)
             except (CyclrError, InvalidSettings):
                 return None
-            return await ask_limiter(limiter)
         return await self.look_at_limiter(instance_id) if self.redis_url else None
 
     async def pace(self) -> Pace:

@@ -49,7 +49,7 @@ def require_usable_redis(redis_url: str, *, says_doubts: bool = True) -> None:
         Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3) as redis,
     ):
         # Every user may ask this, whatever else it may not.
-        mode = _text(_fields(redis.execute_command("HELLO")).get("mode"))
+        mode = _fields(redis.execute_command("HELLO")).get("mode", "")
         if mode in MODES:
             raise UnusableRedis(mode)
         if not says_doubts:
@@ -63,14 +63,11 @@ def require_usable_redis(redis_url: str, *, says_doubts: bool = True) -> None:
             )
 
 
-def _fields(answer: Any) -> dict[str, Any]:
-    """A map, which a connection of the older protocol gets as a list."""
-    pairs = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-    return {_text(name): value for name, value in pairs.items()}
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _fields(answer: Any) -> dict[str, str]:
+    """A map as text, which a connection of the older protocol gets as a list."""
+    pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+    as_text = [[part.decode() if isinstance(part, bytes) else str(part) for part in pair] for pair in pairs]
+    return dict(as_text)
 
 
 LOOK_EVERY_S = 1.0

@@ -24,7 +24,7 @@ from worker.domain.wording import counted, in_words, rate
 from worker.domain.words import with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
-from worker.jobs.views import JobInFull, find_server_faults, view_job, view_job_in_full
+from worker.jobs.views import JobInFull, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
 from worker.store.tallies import FailureCursor, FailureReason, list_failures
@@ -82,8 +82,7 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
         engine = place.database.engine
         job = require_job(place, job_id)
         limiter = asyncio.run(place.look_at_limiter(job.instance_id))
-        faults = find_server_faults(engine, limiter)
-        shown = view_job_in_full(engine, job, Clock().now(), limiter, faults)
+        shown = view_job_in_full(engine, job, Clock().now(), limiter)
         if as_json:
             tell_json(shown.model_dump(mode="json", by_alias=True), indent=2)
         else:

@@ -24,7 +24,7 @@ from worker.cli.watching import say_end, see_through
 from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
 from worker.settings import load_settings
-from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.store.jobs import JobStatus, cancel_job, pause_job, read_in_hand, resume_job
 from worker.store.listing import find_job
 from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
@@ -69,7 +69,7 @@ def pause_command(job_id: JobArgument) -> None:
             raise NotInThisState(require_job(place, job_id), "paused")
         say(f"Paused: {job.named}.")
         with _shown_if_it_can_be(engine):
-            if in_hand := count_in_hand(engine, job_id):
+            if in_hand := read_in_hand(engine, job_id).count:
                 say(words.pausing(in_hand))
         say(f"It goes on with `cyclr-bulk resume {job_id}`.")
 

@@ -16,9 +16,8 @@ from worker.cyclr.errors import LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
-from worker.jobs.away import why_nobody_calls
-from worker.jobs.going import Going, read_going
-from worker.store.jobs import JobStatus, count_in_hand, find_next_step, get_job, pause_job
+from worker.jobs.views import Going, read_going, why_nobody_calls
+from worker.store.jobs import JobStatus, find_next_step, get_job, pause_job, read_in_hand
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def _drain(home: "TendedHome", job_id: str) -> None:
     """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
     clock = Clock()
     began = clock.moment()
-    while count_in_hand(home.database.engine, job_id):
+    while read_in_hand(home.database.engine, job_id).count:
         if clock.since(began) > home.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
             return
         home.tend()

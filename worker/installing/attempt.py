@@ -11,12 +11,12 @@ from worker.cyclr.exchange import Permit
 from worker.domain.states import Code
 from worker.domain.steps import NOTHING, StepKind
 from worker.domain.verdicts import (
-    CalledOff,
     GiveUp,
     LookFirst,
     Released,
     RetryAt,
     Verdict,
+    called_off,
     conclude,
     is_look_only,
 )
@@ -178,7 +178,8 @@ class ItemAttempt:
     def _undone(self) -> Verdict:
         """Nothing may be done, and a look found that something is to do."""
         if self.item.is_called_off:
-            return CalledOff()
+            sent = self.item.notes.sent  # whatever a look has shown of it since
+            return called_off(self._operation.name, replace(self.notes, sent=sent))
         if self.item.secrets is None:
             return self._credential_lost()
         about = self._operation.about

@@ -7,7 +7,7 @@ from worker.intake.fit import Fit, fit_row
 from worker.intake.past import Memory, StoredAt, connector_key
 from worker.intake.plan import Catalogue, iter_plan
 from worker.intake.survey import AskedAccounts, Listening, Survey, survey
-from worker.intake.writing import ResultRow, iter_result_lines, template, write_results
+from worker.intake.writing import ResultRow, iter_result_lines, template
 
 __all__ = [
     "Accounts",
@@ -33,5 +33,4 @@ __all__ = [
     "read_source",
     "survey",
     "template",
-    "write_results",
 ]

@@ -52,7 +52,7 @@ def iter_plan(
     `survey`: of the same source. `catalogue`: for every connector that the survey found, what it is, or the reason for
     people why it is none. `accounts`: what Cyclr said of the file's accounts. None for either: Cyclr was not asked, and
     the rules that need it are left out; None for `memory` likewise, and values that stand in the database stay unread.
-    Rows of such a pass are good for a report, not for an install.
+    Rows of such a pass are good for a report, and for nothing that changes Cyclr.
 
     Problems and warnings go to `findings` too.
 

@@ -24,7 +24,7 @@ from worker.intake.swallowed import Swallowed, Usual, is_unsure, kind_of, readin
 from worker.intake.values import LEAST_ROUNDED, ends_in_zeros, find_doubt, is_long_number
 from worker.intake.writing import EXAMPLE
 
-MAX_CONNECTORS = 1_000  # each costs a call before the first row can be installed
+MAX_CONNECTORS = 1_000  # each costs a call before the first row can begin
 _KEPT_KINDS = 1_000
 _KEPT_ALIKE = _KEPT_MENTIONED = _KEPT_SPELLINGS = _KEPT_UNSURE = 10_000
 _SPELLING = str.maketrans(

@@ -162,6 +162,5 @@ INSTALL = Operation(
         Step(ACCOUNT, _asks_for_an_account, _look_for_account, _create_account),
         Step(CONNECTOR, _asks_for_a_connector, _look_for_connector, _install),
     ),
-    about=CONNECTOR,
     outcome=_outcome,
 )

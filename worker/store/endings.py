@@ -67,9 +67,10 @@ def _ending(job: Row[Any], pause_above_percent: float) -> JobEnd | None:
         return None
     if job.held and final == job.total - job.held:
         return JobEnd(job.id, JobState.PAUSED, PauseReason.FIRST_ROWS)
-    tried = job.tried - job.tried_at_start
     # What failed by a rule of ours says nothing against the file or Cyclr.
-    failed = (job.failed - job.ruled) - (job.failed_at_start - job.ruled_at_start)
+    ruled = job.ruled - job.ruled_at_start
+    tried = job.tried - job.tried_at_start - ruled
+    failed = job.failed - job.failed_at_start - ruled
     if tried >= LEAST_TRIED_FOR_A_PAUSE and failed * 100 > pause_above_percent * tried:
         return JobEnd(job.id, JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
     return None

@@ -211,13 +211,6 @@ def list_warnings(engine: Engine, job_id: str) -> list[Warning_]:
     ]
 
 
-def count_in_hand(engine: Engine, job_id: str) -> int:
-    """Items that some worker holds right now; bounded by the workers' concurrency, not by the job."""
-    in_hand = select(func.count()).select_from(items).where(is_in_hand_of(job_id))
-    with reading(engine) as connection:
-        return connection.execute(in_hand).scalar_one()
-
-
 @dataclass(frozen=True, slots=True)
 class InHand:
     """Items that workers hold right now. `tried`: those of them that were tried before; `fresh`: the others."""
@@ -225,9 +218,14 @@ class InHand:
     fresh: int
     tried: int
 
+    @property
+    def count(self) -> int:
+        return self.fresh + self.tried
+
 
 def read_in_hand(engine: Engine, job_id: str) -> InHand:
-    """As `count_in_hand`, in two parts, so that nothing is counted twice beside `JobStatus.retrying`."""
+    """Bounded by the workers' concurrency, not by the job. In two parts, so that nothing is counted twice beside
+    `JobStatus.retrying`."""
     in_hand = select(items.c.tried, func.count().label("size")).where(is_in_hand_of(job_id))
     with reading(engine) as connection:
         sizes = {row.tried: row.size for row in connection.execute(in_hand.group_by(items.c.tried))}

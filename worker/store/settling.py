@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import StatementError
 
-from worker.domain.states import PauseReason
+from worker.domain.states import RULED, PauseReason
 from worker.domain.steps import Notes
 from worker.domain.verdicts import (
     CalledOff,
@@ -159,6 +159,8 @@ def _moves(mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]) -> 
     moves: dict[str, Counter[str]] = {}
     for settlement in mine:
         moved = [_FINAL_COUNTERS.get(type(settlement.verdict))]
+        if isinstance(settlement.verdict, GiveUp) and settlement.verdict.code in RULED:
+            moved.append("ruled")
         if _key(settlement) in first_tries and not isinstance(settlement.verdict, Released):
             moved.append("tried")
         for name in filter(None, moved):

@@ -17,8 +17,7 @@ from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls
 from worker.domain.wording import sentence
 from worker.intake import FileChanged
-from worker.jobs.away import why_nobody_calls
-from worker.jobs.views import Fault
+from worker.jobs.views import Fault, why_nobody_calls
 from worker.store.faults import database_fault
 from worker.store.loading import LoadLost
 from worker.store.new_rows import UnstorableText

@@ -60,6 +60,7 @@ verdicts = st.sampled_from(
         LookFirst(0, Code.NO_ANSWER, "cut"),
         LookFirst(0, Code.NAME_IN_USE, "in use", maybe_sent=False, costs_attempt=False),
         GiveUp(Code.REFUSED, "no", 400),
+        GiveUp(Code.NAME_IN_USE, "another's"),
         GiveUp(Code.REFUSED, "half a character: \ud800", 400),
         GiveUp(Code.OUTCOME_UNKNOWN, "may be installed", is_absent=False),
         CalledOff(),

@@ -1,5 +1,7 @@
 """What a person may do to a job after its run, on both databases."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.integration.store.databases import (
@@ -9,6 +11,7 @@ from tests.integration.store.databases import (
     ago,
     assert_counters_hold,
     change_items,
+    change_job,
     end,
     planned,
     rows_of,
@@ -16,6 +19,7 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
+from worker.domain.steps import CONNECTOR, STEPS
 from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store import listing, steering
@@ -105,6 +109,29 @@ def test_items_without_their_secrets_are_left_out(engine: Engine, loads: Loads):
     wipe_old_secrets(engine, retention_h=1)
     assert retry_job(engine, job_id) == Retried(queued=2, wiped=1, live=0)
     assert [row.state for row in rows_of(engine, job_id)] == ["failed", "queued", "queued", "installed"]
+
+
+def test_what_failed_by_a_rule_is_taken_back_by_a_retry(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    first, second, third = take(engine)
+    by_a_rule = GiveUp(Code.NAME_IN_USE, "another's")
+    end(engine, (first, by_a_rule), (second, by_a_rule), (third, REFUSED))
+    assert_counters_hold(engine)
+    assert retry_job(engine, job_id, row_number=2) == Retried(1, 0, 0)
+    assert_counters_hold(engine)
+    # Such as the version before this one has settled, which counts none of them.
+    change_job(engine, job_id, ruled=0)
+    assert retry_job(engine, job_id) == Retried(2, 0, 0)
+    assert_counters_hold(engine)
+
+
+def test_a_row_needs_its_secret_only_where_a_step_sends_it(engine: Engine, loads: Loads, monkeypatch):
+    job_id = ended_job(engine, loads)
+    change_items(engine, job_id, 2, sealed=None)
+    removal = replace(CONNECTOR, name="remove", needs_secret=False)
+    monkeypatch.setitem(STEPS, "remove", (removal,))
+    change_job(engine, job_id, operation="remove")
+    assert retry_job(engine, job_id) == Retried(queued=3, wiped=0, live=0)
 
 
 def test_items_whose_target_is_live_in_another_job_are_left_out(engine: Engine, loads: Loads):

@@ -63,17 +63,20 @@ class Catalogue:
         """Raises: CyclrError; HttpError (409) where Cyclr has no account yet."""
         async with self._lock:
             if self._read is None or self._place.clock.since(self._read[0]) > KEPT_S:
-                self._read = (self._place.clock.moment(), await self._ask())
+                read_at = self._place.clock.moment()
+                reader, account_id = await self.open()
+                self._read = (read_at, [each async for each in reader.iter_connectors(account_id)])
             return self._read[1]
 
-    async def _ask(self) -> list[Connector]:
+    async def open(self) -> tuple[CatalogueReader, str]:
+        """Who reads it from Cyclr now, and an account to read it for. Raises: CyclrError; HttpError (409) where there is none yet."""
         client, limiter = await self._place.cyclr()
         reader = CatalogueReader(client, limiter.one)
         account_id = await reader.first_account()
         if account_id is None:
             detail = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet."
             raise HttpError(409, "no_accounts", detail)
-        return [each async for each in reader.iter_connectors(account_id)]
+        return reader, account_id
 
 
 def _catalogue(request: Request) -> Catalogue:

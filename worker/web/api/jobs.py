@@ -32,8 +32,6 @@ from worker.web.api.parameters import (
     Reason,
     RowNumber,
     Text,
-)
-from worker.web.api.showing import (
     require_failures_before,
     require_job,
     require_job_before,

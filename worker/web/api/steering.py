@@ -10,8 +10,7 @@ from worker.domain.states import Code, PauseReason
 from worker.jobs.views import Job
 from worker.store.jobs import cancel_job, pause_job, resume_job
 from worker.store.steering import WrongState, retry_job
-from worker.web.api.parameters import JobId
-from worker.web.api.showing import require_job, require_own_job, show_job, wrong_state
+from worker.web.api.parameters import JobId, require_job, require_own_job, show_job, wrong_state
 from worker.web.guards import GivenPlace, Writer
 from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute

@@ -16,7 +16,7 @@ from worker.domain.options import OPTIONS, IfPresent, RunOptions
 from worker.domain.wording import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
-from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
+from worker.jobs.views import Fault, JobInFull, view_job_in_full
 from worker.store import submissions
 from worker.store.listing import find_job
 from worker.store.submissions import LONGEST_KEY, Upload
@@ -26,10 +26,10 @@ from worker.web.api.validation import WAYS, Validation
 from worker.web.faults import NO_NUL, ONCE, VISIBLE_ASCII, known_name, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
-    Deed,
     GivenHandingIn,
     HandingIn,
     Started,
+    Work,
     require_installable,
 )
 from worker.web.http_errors import HttpError, error_answers, invalid_request
@@ -125,7 +125,7 @@ class Asked(NewJobOptions):
     validate_only: bool = Field(False, description="All checks, and nothing is created.")
 
 
-class Submitted(JobWithWarnings):
+class Submitted(JobInFull):
     """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
 
     comments: int = Field(description="Lines that begin with #; left out.")
@@ -151,7 +151,7 @@ class Received:
         200: {
             "description": "With `validate_only` what was understood, and nothing was created. Else the job is there"
             " already: by an earlier request with this Idempotency-Key, or unfinished with the same content and options.",
-            "model": JobWithWarnings | Validation,
+            "model": JobInFull | Validation,
             "headers": LOCATION,
         },
         202: {
@@ -211,8 +211,10 @@ async def submit(
         started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        now = place.clock.now()
-        job = await run_in_threadpool(view_job_with_warnings, place.database.engine, started.job, now)
+        limiter = await place.limiter_state(started.job.instance_id)
+        job = await run_in_threadpool(
+            view_job_in_full, place.database.engine, started.job, place.clock.now(), limiter
+        )
         if not started.is_new:
             return job
         return Submitted(**dict(job), comments=started.comments, empty=started.empty)
@@ -315,8 +317,8 @@ async def _start(
                 )
             return Started(job, is_new=False)
     try:
-        deed = handing_in.start(upload, options, api_key_id=caller.key_id)
-        started = await _prolonging(place, known_as, deed)
+        work = handing_in.start(upload, options, api_key_id=caller.key_id)
+        started = await _prolonging(place, known_as, work)
     except BaseException:
         await run_in_threadpool(submissions.give_up_request, engine, known_as)
         raise
@@ -324,14 +326,14 @@ async def _start(
     return started
 
 
-async def _prolonging(place: Place, known_as: submissions.Request, deed: Deed[T]) -> T:
-    """The deed's result; while it goes on, nobody takes the request for abandoned."""
+async def _prolonging(place: Place, known_as: submissions.Request, work: Work[T]) -> T:
+    """The work's result; while it goes on, nobody takes the request for abandoned."""
     while True:
         try:
-            return await asyncio.wait_for(deed.wait(), PROLONG_EVERY_S)
+            return await asyncio.wait_for(work.wait(), PROLONG_EVERY_S)
         except TimeoutError:
-            if deed.is_done:
-                return deed.result()
+            if work.is_done:
+                return work.result()
             await run_in_threadpool(submissions.prolong_request, place.database.engine, known_as)
 
 

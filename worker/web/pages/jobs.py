@@ -11,13 +11,12 @@ from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.wording import rate, sentence
-from worker.jobs.going import how_it_goes
+from worker.jobs.views import how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
 from worker.store.tallies import FailureCursor, list_failures, list_pace
-from worker.web.api.parameters import JobId, PageText
-from worker.web.api.showing import require_job
+from worker.web.api.parameters import JobId, PageText, require_job
 from worker.web.faults import FAILURE_CURSOR
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown

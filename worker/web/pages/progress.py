@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from worker.domain import words
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words, rate, sentence
-from worker.jobs.going import Going
+from worker.jobs.views import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint
 from worker.web.pages.rendering import Notice
