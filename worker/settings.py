@@ -21,7 +21,7 @@ from worker.setting_files import (
     ENV_FILE,
     SUFFIX,
     EnvFile,
-    UnreadableEnvFile,
+    UnreadableFile,
     read_env_file,
     read_secret_files,
 )
@@ -401,7 +401,7 @@ def load_settings(
     if env_file is not None:
         try:
             found = read_env_file(env_file)
-        except UnreadableEnvFile as error:
+        except UnreadableFile as error:
             raise InvalidSettings([str(error)]) from None
     doubts = (*found.doubts, *_unknown(env_file, found.values))
     secrets = [name for name in secret_settings() if name not in given]

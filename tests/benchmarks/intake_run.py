@@ -19,10 +19,11 @@ from tests.benchmarks.site import dsn
 from worker.cyclr import shapes
 from worker.domain.options import RunOptions
 from worker.intake import AskedAccounts, Findings, iter_plan, open_source, survey
-from worker.jobs.checking import Checked, DatabaseMemory
+from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
 from worker.store.instances import ensure_instance
 from worker.store.loading import new_job_id
+from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer
 from worker.store.session import open_engine
 

@@ -61,7 +61,7 @@ def test_a_page_says_that_it_is_not_connected_and_heals(running: Visitor):
     running.shoot("not-paused")
     page.context.set_offline(False)
     running.confirm("Pause")
-    expect(page.get_by_text("Paused by a person.")).to_be_visible()
+    expect(page.get_by_text("Somebody paused it.")).to_be_visible()
     page.get_by_role("link", name="Resume").click()
     running.confirm("Resume")
     expect(page.locator("#standing")).to_have_attribute("data-state", "running")

@@ -37,7 +37,7 @@ def test_a_file_is_handed_in_watched_and_steered_in_a_deployment(visit: Visit, f
     expect(page.locator(".legend")).to_contain_text("in hand")
     page.get_by_role("link", name="Pause").click()
     visitor.confirm("Pause")
-    expect(page.get_by_text("Paused by a person.")).to_be_visible()
+    expect(page.get_by_text("Somebody paused it.")).to_be_visible()
     page.get_by_role("link", name="Resume").click()
     visitor.confirm("Resume")
     expect(page.get_by_text("Done: every row is installed.")).to_be_visible()

@@ -56,7 +56,7 @@ def test_a_job_of_100_000_rows_is_shown_like_a_small_one(visit: Visit, large: Se
     dark.assert_accessible()
     page.get_by_role("link", name="Pause").click()
     visitor.confirm("Pause")
-    expect(page.get_by_text("Paused by a person.")).to_be_visible()
+    expect(page.get_by_text("Somebody paused it.")).to_be_visible()
 
 
 @pytest.fixture(scope="module")

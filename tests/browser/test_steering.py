@@ -33,9 +33,9 @@ def test_a_running_job_is_paused_resumed_and_cancelled(visit: Visit, served: Ser
     expect(page.locator("#confirm")).to_contain_text("nothing new is sent to Cyclr")
     visitor.shoot("pause")
     visitor.confirm("Pause")
-    expect(page.get_by_text("Paused by a person.")).to_be_visible()
+    expect(page.get_by_text("Somebody paused it.")).to_be_visible()
     # The other person's page asks by itself.
-    expect(watcher.page.get_by_text("Paused by a person.")).to_be_visible()
+    expect(watcher.page.get_by_text("Somebody paused it.")).to_be_visible()
     expect(page.locator(".legend")).not_to_contain_text("in hand")
     visitor.shoot("job-paused")
     visitor.assert_accessible()

@@ -214,8 +214,8 @@ MUTANTS = (
         "secret_in_a_message",
         "worker/cyclr/answers.py",
         "what was sent as a secret stands in the message that Cyclr answers",
-        "    return _shortened(scrubbed(_message(body), secrets))\n",
-        "    return _shortened(_message(body))\n",
+        "    text = scrubbed(_message(body), secrets)\n",
+        "    text = _message(body)\n",
         ("tests/unit/cyclr/test_answers.py", "tests/integration/cyclr/test_client.py"),
     ),
     # Processes
@@ -576,8 +576,8 @@ MUTANTS = (
         "retry_of_a_live_target",
         "worker/store/steering.py",
         "a person's retry queues a row whose target another job is installing",
-        "    can = and_(wanted, items.c.sealed.is_not(None), not_(_IS_LIVE_ELSEWHERE))\n",
-        "    can = and_(wanted, items.c.sealed.is_not(None))\n",
+        "    can = and_(wanted, is_kept, not_(_IS_LIVE_ELSEWHERE))\n",
+        "    can = and_(wanted, is_kept)\n",
         (
             "tests/integration/store/test_steering.py::test_items_whose_target_is_live_in_another_job_are_left_out",
         ),
@@ -623,8 +623,8 @@ MUTANTS = (
         "more_calls_than_allowed",
         "worker/installing/run.py",
         "what is claimed ahead of the room for its calls is sent at once",
-        "        self._room = asyncio.Semaphore(limits.concurrency)\n",
-        "        self._room = asyncio.Semaphore(2 * limits.concurrency)\n",
+        "        self._room = asyncio.Semaphore(rules.concurrency)\n",
+        "        self._room = asyncio.Semaphore(2 * rules.concurrency)\n",
         (
             "tests/end_to_end/test_claims.py::test_items_are_claimed_ahead_and_no_more_calls_are_made_at_a_time",
         ),

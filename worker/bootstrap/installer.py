@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from worker.bootstrap.place import Place
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
-from worker.installing import InstallRun, Limits, Rules
+from worker.installing import InstallRun, Rules
 from worker.installing.sighting import Sighting
 
 # Of one ticket. While the last calls of a run are under way no new one starts, which costs a slow Cyclr a call of its time;
@@ -52,13 +52,7 @@ class Installer:
             instance_id=database.instance_id,
             client=client,
             limiter=limiter,
-            rules=Rules(settings.cyclr_max_attempts, settings.cyclr_retry_base_s, settings.cyclr_settle_s),
-            limits=Limits(
-                concurrency=settings.cyclr_concurrency,
-                deadline_s=settings.cyclr_timeout_s,
-                claim_s=settings.claim_s,
-                pause_above_percent=settings.cyclr_pause_above_percent,
-            ),
+            rules=Rules.of(settings),
             ring=self._place.ring,
             clock=self._place.clock,
             rng=random.Random(),

@@ -20,8 +20,8 @@ from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server, ServerFault
 from worker.redis_faults import is_error_reply, redis_server_fault
 from worker.redis_url import parse_redis_url
-from worker.store.faults import database_fault
-from worker.store.readiness import DatabaseAway, require_ready
+from worker.store.faults import DatabaseAway, database_fault
+from worker.store.readiness import require_ready
 from worker.store.session import Engine
 from worker.telemetry import ALARMS, get_logger
 from worker.tickets import ask_broker

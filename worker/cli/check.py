@@ -25,12 +25,13 @@ from worker.cli.report import (
 from worker.domain.options import RunOptions
 from worker.domain.wording import counted
 from worker.intake import Source
-from worker.jobs.checking import Checked, DatabaseMemory, check_file, check_offline
+from worker.jobs.checking import Checked, check_file, check_offline
 from worker.jobs.options import Unfinished, find_unfinished
 from worker.settings import CyclrSettings, InvalidSettings
+from worker.store.faults import lost_database_in_words
 from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.listing import find_job
-from worker.store.readiness import lost_database_in_words
+from worker.store.memory import DatabaseMemory
 
 app = typer.Typer(rich_markup_mode=None)
 EXAMPLES = """\b

@@ -15,8 +15,9 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
+from worker.domain.failures import ToldFailure
 from worker.domain.states import JobState, PauseReason
-from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binary
+from worker.embedded import Home, Services, find_valkey_binary
 from worker.embedded.processes import limit_log, open_log
 from worker.embedded.services import LOG_LIMIT_BYTES, start_services
 from worker.settings import CyclrSettings
@@ -42,7 +43,7 @@ T = TypeVar("T")
 log = get_logger()
 
 
-class HomeBusy(EmbeddedModeError):
+class HomeBusy(ToldFailure):
     """Another command owns the home, and there is no way to work beside it."""
 
 

@@ -16,14 +16,10 @@ from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server
 from worker.domain.states import JobState
 from worker.settings import CyclrSettings, InvalidSettings, load_settings
+from worker.store.faults import TakesNoWrites, lost_database_in_words
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
-from worker.store.readiness import (
-    TakesNoWrites,
-    lost_database_in_words,
-    open_for_showing,
-    require_ready,
-)
+from worker.store.readiness import open_for_showing, require_ready
 from worker.store.schema import upgrade
 from worker.store.tallies import find_failure
 from worker.telemetry import ALARMS, configure_logging

@@ -40,10 +40,10 @@ from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
 from worker.jobs.options import Unfinished, find_unfinished
 from worker.settings import CyclrSettings
+from worker.store.faults import lost_database_in_words
 from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
 from worker.store.loading import new_job_id
 from worker.store.meeting import LOADER_SILENT_S, OtherLoad
-from worker.store.readiness import lost_database_in_words
 
 SAID_AFTER_S = 3.0
 RUN_EXAMPLES = """\b

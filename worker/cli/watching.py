@@ -35,8 +35,7 @@ from worker.cli.options import JobArgument
 from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
 from worker.cli.report import say_outcome
-from worker.store.faults import database_fault
-from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
+from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, lost_database_in_words
 
 LOOK_EVERY_S = 0.2
 WATCH_EVERY_S = 0.5

@@ -10,6 +10,6 @@ settler.py   verdicts collected and written in groups
 """
 
 from worker.installing.judging import Rules
-from worker.installing.run import InstallRun, Limits
+from worker.installing.run import InstallRun
 
-__all__ = ["InstallRun", "Limits", "Rules"]
+__all__ = ["InstallRun", "Rules"]

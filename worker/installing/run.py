@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -34,16 +33,6 @@ DATABASE_AWAY_S = 1.0
 CLAIMING = "claiming rows"
 GATHER_S = 0.02  # a count and a claim cost about the same for one item as for many
 HOLD_EVERY_S = 0.1  # claims are prolonged in groups, as verdicts are settled
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`concurrency`: the most calls in flight in this process. `deadline_s`: of one call. `claim_s`: of one claim."""
-
-    concurrency: int
-    deadline_s: float
-    claim_s: float
-    pause_above_percent: float
 
 
 class _InHand:
@@ -88,7 +77,6 @@ class InstallRun:
         client: CyclrClient,
         limiter: Limiter,
         rules: Rules,
-        limits: Limits,
         ring: Callable[[], None],
         clock: Clock,
         rng: random.Random,
@@ -99,7 +87,6 @@ class InstallRun:
         self._client = client
         self._limiter = limiter
         self._rules = rules
-        self._limits = limits
         self._ring = ring
         self._clock = clock
         self._rng = rng
@@ -112,8 +99,8 @@ class InstallRun:
         self._waiting: dict[
             int, float
         ] = {}  # items whose first call has not begun, and since when; the oldest first
-        self._room = asyncio.Semaphore(limits.concurrency)
-        self._window = Window(limits.concurrency)
+        self._room = asyncio.Semaphore(rules.concurrency)
+        self._window = Window(rules.concurrency)
         self._has_signed_in = False
         self._has_one_alone = False  # what was claimed last, and alone
         self._stopping = asyncio.Event()
@@ -242,8 +229,8 @@ class InstallRun:
         permit = HeldPermit(
             slot,
             claimed_at=claimed_at,
-            claim_s=self._limits.claim_s,
-            deadline_s=self._limits.deadline_s,
+            claim_s=self._rules.claim_s,
+            deadline_s=self._rules.deadline_s,
             limiter=self._limiter,
             hand=hand,
             is_stopping=self._stopping.is_set,
@@ -316,7 +303,7 @@ class InstallRun:
             self._sealer,
             instance_id=self._instance_id,
             count=count,
-            claim_s=self._limits.claim_s,
+            claim_s=self._rules.claim_s,
             is_idle=self._is_idle,
             mark=self._mark,
             moment=self._clock.moment,
@@ -340,7 +327,7 @@ class InstallRun:
         return done
 
     async def _prolong(self, holds: Sequence[Hold]) -> Sequence[tuple[Moment, Standing]]:
-        claim_s, moment = self._limits.claim_s, self._clock.moment
+        claim_s, moment = self._rules.claim_s, self._clock.moment
         work = partial(prolong, self._engine, holds, claim_s=claim_s, moment=moment)
         asked_at, standings = await self._in_thread(work)
         note_database_success(PROLONGING)
@@ -356,7 +343,7 @@ class InstallRun:
         return [(asked_at, standing) for standing in standings]
 
     async def _settle(self, group: list[Settlement]) -> int:
-        work = partial(settle, self._engine, group, pause_above_percent=self._limits.pause_above_percent)
+        work = partial(settle, self._engine, group, pause_above_percent=self._rules.pause_above_percent)
         return int(await self._in_thread(work))
 
     async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:

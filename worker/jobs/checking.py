@@ -1,7 +1,7 @@
 """A file held against its own rules, Cyclr's catalogue and accounts, and what our database knows; nothing is changed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
@@ -18,25 +18,21 @@ from worker.domain.rows import (
     Problem,
     RefusedRow,
     SkippedRow,
-    StoredRow,
     Warning_,
 )
-from worker.domain.targets import KnownTarget, fold
+from worker.domain.targets import fold
 from worker.domain.wording import counted
 from worker.intake import (
     AskedAccounts,
     Findings,
     Listening,
     Source,
-    StoredAt,
     Survey,
     iter_plan,
     survey,
 )
 from worker.intake.compact import FirstRows
-from worker.store.loading import find_namesakes, find_stored_rows, find_targets
-from worker.store.sealing import Sealer
-from worker.store.session import Engine
+from worker.store.memory import DatabaseMemory
 
 NAMED_ACCOUNTS = 5
 Progress = Callable[[str], None]
@@ -175,29 +171,6 @@ class Checked:
         for column in row.secrets:
             if column.startswith(PROPERTY_PREFIX):
                 self.properties[column.removeprefix(PROPERTY_PREFIX)] += 1
-
-
-class DatabaseMemory:
-    """What intake asks of our own past. `besides`: a job whose live rows do not count."""
-
-    def __init__(self, engine: Engine, sealer: Sealer, *, besides: str | None = None) -> None:
-        self._engine = engine
-        self._sealer = sealer
-        self._besides = besides
-
-    def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
-        found = find_targets(self._engine, keys)
-        return {
-            key: known
-            for key, known in found.items()
-            if known.state != "live" or known.job_id != self._besides
-        }
-
-    def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
-        return find_stored_rows(self._engine, self._sealer, rows)
-
-    def namesakes(self, targets: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
-        return find_namesakes(self._engine, targets)
 
 
 async def check_file(

@@ -9,10 +9,11 @@ from worker.domain.rows import PlannedRow
 from worker.intake import Findings, connector_key, iter_plan
 from worker.intake.findings import Rejected
 from worker.intake.plan import refuse_live
-from worker.jobs.checking import Checked, DatabaseMemory
+from worker.jobs.checking import Checked
 from worker.jobs.options import fingerprint
 from worker.store.loading import Loader, NewJob
 from worker.store.meeting import OnWait, Waiting, wait_in_silence
+from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 

@@ -22,10 +22,10 @@ from worker.clock import Clock
 from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import NewAccount, PlannedRow
 from worker.domain.states import Code, ItemState, JobState, PauseReason
+from worker.domain.steps import STEPS
 from worker.domain.verdicts import Released, RetryAt
 from worker.operations.known import OPERATIONS
 from worker.store.claiming import Hold, Standing, claim, count_due, prolong
-from worker.store.due import KNOWN_OPERATIONS
 from worker.store.jobs import cancel_job, pause_job
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
@@ -197,7 +197,7 @@ def test_two_claimers_never_get_one_item(engine: Engine, loads: Loads):
 
 
 def test_jobs_of_every_operation_there_is_are_claimed():
-    assert set(KNOWN_OPERATIONS) == set(OPERATIONS)
+    assert set(STEPS) == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.CANCELLED])

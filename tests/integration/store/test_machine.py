@@ -24,6 +24,7 @@ from tests.integration.store.databases import (
     ALL_JOBS,
     ALL_TALLIES,
     NEVER,
+    SEALER,
     Loads,
     ago,
     assert_counters_hold,
@@ -38,7 +39,7 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem, Standing
 from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
-from worker.store.loading import find_targets
+from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, WrongState, retry_job
 from worker.store.tables import HELD_UNTIL, items, metadata
@@ -170,7 +171,7 @@ class Store(RuleBasedStateMachine):
         first=st.sampled_from([None, None, 1]),
     )
     def load(self, wanted: list[str], first: int | None) -> None:
-        known = find_targets(self.engine, wanted)
+        known = DatabaseMemory(self.engine, SEALER).targets(wanted)
         live = {item.target for item in self.items.values() if item.state in ("queued", "running")}
         assert {target for target, record in known.items() if record.state == "live"} == live & set(wanted)
         rows = [

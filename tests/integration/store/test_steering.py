@@ -26,7 +26,7 @@ from worker.store import listing, steering
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
 from worker.store.jobs import cancel_job, get_job, pause_job
 from worker.store.listing import ItemFilter, find_job, iter_items, list_jobs
-from worker.store.loading import find_targets
+from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, distrust, forget_job, reseal, retry_job
@@ -185,7 +185,7 @@ def test_what_is_forgotten_leaves_nothing_behind_and_others_alone(engine: Engine
     job_id, kept = ended_job(engine, loads), ended_job(engine, loads, start=12)
     forget_job(engine, job_id)
     assert rows_of(engine, job_id) == []
-    assert find_targets(engine, ["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
     assert len(rows_of(engine, kept)) == 4
     assert find_job(engine, job_id) is None
 
@@ -198,7 +198,7 @@ def test_a_forgetting_that_was_cut_off_is_finished_by_the_sweep(
     forget_job(engine, job_id)
     with pytest.raises(WrongState):
         retry_job(engine, job_id)
-    assert find_targets(engine, ["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
     assert delete_abandoned_loads(engine, older_than_s=0) == 0
     assert delete_forgotten(engine, most_pieces=20) == Deleted(jobs=1, rows=4)
     assert find_job(engine, job_id) is None
