@@ -22,9 +22,8 @@ from worker.domain.verdicts import (
 )
 from worker.installing.judging import Rules, judge
 from worker.installing.permits import GivenBack, HeldPermit
-from worker.operations.hands import AttemptEnded, Hands
+from worker.operations.hands import AttemptEnded, Hands, Releases
 from worker.operations.operation import Effect, Operation, Step, looks_before
-from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem
 from worker.store.faults import is_database_away, note_database_failure
 from worker.telemetry import get_logger

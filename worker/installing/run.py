@@ -14,13 +14,12 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Outlook, Slot
 from worker.installing.attempt import PROLONGING, ItemAttempt
+from worker.installing.groups import Settler, Together
 from worker.installing.judging import Rules
 from worker.installing.permits import SEEN_WITHIN_S, HeldPermit, name_of
-from worker.installing.settler import Settler
-from worker.installing.together import Together
 from worker.installing.window import AHEAD_S, Window
+from worker.operations.hands import Releases
 from worker.operations.known import OPERATIONS
-from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.sealing import Sealer
@@ -59,10 +58,11 @@ class _InHand:
         return await self._run.seeing.ask(self.item.job_id)
 
     def note_begun(self) -> None:
-        self._run.note_begun(self.item.id)
+        self._run.waiting.pop(self.item.id, None)
+        self._run.window.note_begun(_now())
 
     def note_missed(self) -> None:
-        self._run.note_missed()
+        self._run.window.note_missed(_now())
 
 
 class InstallRun:
@@ -96,11 +96,10 @@ class InstallRun:
         self.holding = Together(self._prolong, gather_s=HOLD_EVERY_S)
         self.seeing = Together(self._see, gather_s=0)
         self._in_hand: dict[int, _InHand] = {}
-        self._waiting: dict[
-            int, float
-        ] = {}  # items whose first call has not begun, and since when; the oldest first
+        # Items whose first call has not begun, and since when; the oldest first.
+        self.waiting: dict[int, float] = {}
         self._room = asyncio.Semaphore(rules.concurrency)
-        self._window = Window(rules.concurrency)
+        self.window = Window(rules.concurrency)
         self._has_signed_in = False
         self._has_one_alone = False  # what was claimed last, and alone
         self._stopping = asyncio.Event()
@@ -134,15 +133,6 @@ class InstallRun:
             if hand.is_between_calls:
                 hand.task.cancel()
 
-    def note_begun(self, item_id: int) -> None:
-        """The first call of this item is sent."""
-        self._waiting.pop(item_id, None)
-        self._window.note_begun(_now())
-
-    def note_missed(self) -> None:
-        """A slot went by unused."""
-        self._window.note_missed(_now())
-
     async def _take_more(self) -> bool:
         """One turn: claims, slots, attempts. Whether there was anything due."""
         wanted = self._wanted()
@@ -158,7 +148,7 @@ class InstallRun:
             return True
         asked_at = self._clock.moment()
         claimed_at, items = await self._claim(count)
-        self._window.note_claim(self._clock.since(asked_at))
+        self.window.note_claim(self._clock.since(asked_at))
         self._has_more = len(items) == count
         self._has_one_alone = any(item.is_alone for item in items)
         slots = await self._take_slots(len(items), claimed_at)
@@ -183,7 +173,7 @@ class InstallRun:
         if self._clock.since(claimed_at) + AHEAD_S > SEEN_WITHIN_S:
             return []  # they would go by while the items' jobs are asked for again
         try:
-            reservation = await self._limiter.reserve(self._window.slots(_now(), count), within_s=AHEAD_S)
+            reservation = await self._limiter.reserve(self.window.slots(_now(), count), within_s=AHEAD_S)
         except LimiterAway:
             return []
         return reservation.slots
@@ -219,10 +209,8 @@ class InstallRun:
         if self._has_one_alone and not self._is_idle:
             return 0
         now = _now()
-        waits_s = now - next(iter(self._waiting.values()), now)
-        return self._window.items(
-            now, in_hand=len(self._in_hand), waiting=len(self._waiting), waits_s=waits_s
-        )
+        waits_s = now - next(iter(self.waiting.values()), now)
+        return self.window.items(now, in_hand=len(self._in_hand), waiting=len(self.waiting), waits_s=waits_s)
 
     def _begin(self, item: ClaimedItem, slot: Slot | None, claimed_at: Moment) -> None:
         hand = _InHand(self, item)
@@ -249,7 +237,7 @@ class InstallRun:
         )
         hand.task = asyncio.create_task(self._attend(hand))
         self._in_hand[item.id] = hand
-        self._waiting[item.id] = _now()
+        self.waiting[item.id] = _now()
 
     async def _attend(self, hand: _InHand) -> None:
         """See one attempt through to its settlement, whatever happens to it."""
@@ -260,8 +248,8 @@ class InstallRun:
             verdict = await hand.attempt.run()
         finally:
             self._in_hand.pop(item.id, None)
-            self._waiting.pop(item.id, None)
-            self._window.note_ended(_now())
+            self.waiting.pop(item.id, None)
+            self.window.note_ended(_now())
         took_s, permit = self._clock.since(began), hand.attempt.permit
         last_call, calls = name_of(permit.last_call), tuple(permit.calls)
         self._settler.add(Settlement(item, verdict, hand.attempt.notes, started_at, took_s, last_call, calls))

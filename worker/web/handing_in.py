@@ -93,7 +93,7 @@ class HandingIn:
         with self._lock:
             known = self._checks.get(key)
             if known is None or (known.is_done and known.future.exception() is not None):
-                known = self._begin(lambda work: self._check(upload, options, work))
+                known = self._begin(lambda work: self._check(self._open(upload), options, work))
                 self._checks[key] = known
             self._checks.move_to_end(key)
             _keep_last(self._checks)
@@ -163,17 +163,9 @@ class HandingIn:
         if self._is_stopping:
             raise _later("The server is about to end: hand the file in again in a moment.")
 
-    def _check(
-        self, upload: Upload, options: RunOptions, work: Work[T], besides: Unfinished | None = None
-    ) -> Checked:
+    def _check(self, source: Source, options: RunOptions, work: Work[Any]) -> Checked:
         self._say(work, "reading the file")
-        return self._check_source(self._open(upload), options, work, besides)
-
-    def _check_source(
-        self, source: Source, options: RunOptions, work: Work[Any], besides: Unfinished | None = None
-    ) -> Checked:
-        if besides is None:
-            besides = self._find_unfinished(source, options)
+        besides = self._find_unfinished(source, options)
         checked = asyncio.run(self._ask(source, options, work, besides))
         if checked.survey.rows > MOST_ROWS:
             rows = checked.survey.rows
@@ -234,12 +226,10 @@ class HandingIn:
 
     def _checked(self, upload: Upload, source: Source, options: RunOptions, work: Work[Started]) -> Checked:
         """What a check has found before, if one has; else what one finds now."""
-        with self._lock:
-            known = self._checks.get(_check_key(upload, options))
+        known = self.find_check(upload, options)
         if known is not None and known.is_done and known.future.exception() is None:
             return known.result()
-        self._say(work, "reading the file")
-        return self._check_source(source, options, work)
+        return self._check(source, options, work)
 
     def _load(self, checked: Checked, options: RunOptions, api_key_id: str, work: Work[Started]) -> JobStatus:
         database = self._place.database

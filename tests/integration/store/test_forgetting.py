@@ -122,6 +122,7 @@ def test_all_that_hangs_on_a_job_goes_with_it(engine: Engine, loads: Loads):
         "job_connectors": 1,
         "job_warnings": 1,
         "links": 1,
+        "outcome_tallies": 1,
         "pace_points": 1,
         "unloaded_rows": 2,
     }
