@@ -17,8 +17,8 @@ ENV_FILE = Path(".env")
 _READ_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 
-class UnreadableEnvFile(Exception):
-    """The file cannot be read as settings; the text says why, and what to do."""
+class UnreadableFile(Exception):
+    """The file cannot be read as settings; the text says why, and what to do, and nothing of what is in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class EnvFile:
 
 
 def read_env_file(path: Path) -> EnvFile:
-    """What is in it; nothing where there is no such file. It is read once: it may be a pipe. Raises: UnreadableEnvFile."""
+    """What is in it; nothing where there is no such file. It is read once: it may be a pipe. Raises: UnreadableFile."""
     try:
         if not path.exists() or path.is_dir():  # a folder of this name is a virtual environment of Python's
             return EnvFile()
         content = path.read_bytes()
         mode = path.stat().st_mode
     except OSError as error:
-        raise UnreadableEnvFile(f"{path}: it cannot be read: {error.strerror}") from None
+        raise UnreadableFile(f"{path}: it cannot be read: {error.strerror}") from None
     lines = list(parse_stream(io.StringIO(_decoded(path, content))))
     # Of those that are no settings we tell ourselves: the library would, without the name of the file.
     text = "".join(line.original.string for line in lines if not line.error)
@@ -47,12 +47,12 @@ def read_env_file(path: Path) -> EnvFile:
 
 def _decoded(path: Path, content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise UnreadableEnvFile(f"{path}: expected text in UTF-8, got UTF-16: save it as UTF-8")
+        raise UnreadableFile(f"{path}: expected text in UTF-8, got UTF-16: save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = 1 + content[: error.start].count(b"\n")
-        raise UnreadableEnvFile(
+        raise UnreadableFile(
             f"{path}, line {line}: expected text in UTF-8, got other bytes: save it as UTF-8"
         ) from None
 
@@ -101,13 +101,9 @@ def read_secret_files(
             continue
         try:
             values[secret] = _read(Path(path))
-        except _Unusable as error:
+        except UnreadableFile as error:
             problems.append(f"{name}{SUFFIX}: {path}: {error}")
     return values, problems
-
-
-class _Unusable(Exception):
-    """The text says why, and nothing of what is in the file."""
 
 
 def _read(path: Path) -> str:
@@ -115,14 +111,14 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise _Unusable(f"it cannot be read: {error.strerror}") from None
+        raise UnreadableFile(f"it cannot be read: {error.strerror}") from None
     if len(content) > MOST_BYTES:
-        raise _Unusable(f"expected a secret of at most {MOST_BYTES} bytes, got more")
+        raise UnreadableFile(f"expected a secret of at most {MOST_BYTES} bytes, got more")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _Unusable("expected text in UTF-8, got other bytes") from None
+        raise UnreadableFile("expected text in UTF-8, got other bytes") from None
     text = text.removesuffix("\n").removesuffix("\r")
     if not text.strip():
-        raise _Unusable("it is empty")
+        raise UnreadableFile("it is empty")
     return text

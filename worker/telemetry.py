@@ -227,7 +227,8 @@ class Alarms:
                 return
             episode.is_said = True
             since_s = round(self._clock.since(episode.began))
-            fields = _fields(fault) | {"doing": doing, "since_s": since_s, "left_out": left_out}
+            fields = {"class": fault.kind, "said": fault.said, "pid": os.getpid(), "doing": doing}
+            fields |= {"since_s": since_s, "left_out": left_out}
             log.warning(AWAY[fault.server], **fields)
 
     def went_well(self, server: Server, doing: str) -> None:
@@ -273,10 +274,6 @@ class Alarms:
         """(server, label of the class) -> how often since the process began."""
         with self._lock:
             return dict(self._counts)
-
-
-def _fields(fault: ServerFault) -> dict[str, object]:
-    return {"class": fault.kind, "said": fault.said, "pid": os.getpid()}
 
 
 ALARMS = Alarms(Clock())  # of this process, as its log is

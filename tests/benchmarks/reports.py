@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from statistics import median
 
-from tests.benchmarks import intake, large_job, limiter, long_run, results, speed, starting
+from tests.benchmarks import counts, intake, large_job, limiter, long_run, results, speed, starting
 from tests.benchmarks.site import Site
 from tests.benchmarks.sizes import sizes
 from tests.benchmarks.tables import Line, Report
@@ -44,6 +44,20 @@ def _speed(site: Site) -> Report:
         "peak MB",
     )
     return Report("speed", {name: asdict(each) for name, each in found.items()}, columns, rows, lines)
+
+
+def _counts(site: Site) -> Report:
+    found = counts.measure(site)
+    rows, lines = [], []
+    for load, got in found.items():
+        figures, limits = asdict(got), counts.limits(load)
+        rows.append([load.name, *(f"{figures[name]:.2f}" for name in figures)])
+        lines += [
+            _at_most(load.name, figures[name], most, f"{{:.2f}} {name} an install, {load.name}")
+            for name, most in limits.items()
+        ]
+    columns = ("load", "tries an install", "items claimed", "updates of items", "commits", "transactions")
+    return Report("counts", {load.name: asdict(got) for load, got in found.items()}, columns, rows, lines)
 
 
 def _limiter(site: Site) -> Report:
@@ -171,6 +185,7 @@ def _at_most(measure: str, got: float, most: float, words: str) -> Line:
 
 MEASURES: dict[str, Callable[[Site], Report]] = {
     "speed": _speed,
+    "counts": _counts,
     "limiter": _limiter,
     "slow": _slow,
     "intake": _intake,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """`runs`: of each contender, alternating; the median counts. `.._installs`: in one run."""
+    """`runs`: of each contender, alternating; the median counts. `.._installs`: in one run. `counted_rows`: at most, for each load."""
 
     runs: int
     installs: int
+    counted_rows: int
     slow_rival_installs: int
     limiter_s: float
     slow_s: float
@@ -25,6 +26,7 @@ class Sizes:
 WHOLE = Sizes(
     runs=3,
     installs=20_000,
+    counted_rows=2_000,
     slow_rival_installs=6_000,
     limiter_s=20.0,
     slow_s=30.0,
@@ -39,6 +41,7 @@ WHOLE = Sizes(
 QUICK = Sizes(
     runs=1,
     installs=3_000,
+    counted_rows=200,
     slow_rival_installs=1_500,
     limiter_s=6.0,
     slow_s=8.0,

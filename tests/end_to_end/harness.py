@@ -23,13 +23,13 @@ from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
+from worker.domain.options import RunOptions
 from worker.domain.rows import NOT_EXPORTED, SECRET_COLUMNS
-from worker.installing import InstallRun, Limits, Rules
-from worker.intake import Options, open_source
+from worker.installing import InstallRun, Rules
+from worker.intake import open_source
 from worker.intake.findings import Rejected
-from worker.jobs.checking import Checked, DatabaseMemory, check_file
+from worker.jobs.checking import Checked, check_file
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
 from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings, load_settings
 from worker.simulator.catalogue import Parameter, method
@@ -39,6 +39,7 @@ from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
+from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading
 from worker.store.tables import attempts, items
 from worker.sweeping import SweepRules, sweep
@@ -150,11 +151,11 @@ class Rig:
         path = rows if isinstance(rows, Path) else self._write_csv(rows)
         asked = check_file(
             open_source(path),
-            Options(self.settings.instance_id, options.connector, options.as_written),
+            options,
+            instance_id=self.settings.instance_id,
             client=self.client,
             limiter=self.limiter,
             memory=DatabaseMemory(self.engine, self.database.sealer),
-            looks_first=options.looks_first,
             on_progress=lambda _: None,
         )
         return self.play(asked)
@@ -236,13 +237,7 @@ class Rig:
             "instance_id": self.database.instance_id,
             "client": self.client,
             "limiter": self.limiter,
-            "rules": Rules(settings.cyclr_max_attempts, settings.cyclr_retry_base_s, settings.cyclr_settle_s),
-            "limits": Limits(
-                concurrency=settings.cyclr_concurrency,
-                deadline_s=settings.cyclr_timeout_s,
-                claim_s=settings.claim_s,
-                pause_above_percent=settings.cyclr_pause_above_percent,
-            ),
+            "rules": Rules.of(settings),
             "ring": lambda: None,
             "clock": clock or Clock(),
             "rng": random.Random(1),

@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import update
 
 from tests.end_to_end.conftest import MakeRig
-from tests.end_to_end.harness import Rig, SteppingClock, row, until
+from tests.end_to_end.harness import CRM, MAIL, Rig, SteppingClock, row, until
 from worker.domain.states import PauseReason
 from worker.simulator import faults
-from worker.store.jobs import cancel_job, pause_job, resume_job
+from worker.simulator.world import Install
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.steering import retry_job
 from worker.store.tables import items
 
 both_name_checks = pytest.mark.parametrize(
@@ -132,8 +134,69 @@ def test_an_install_without_an_answer_is_looked_for_after_a_cancel(rig: Rig, is_
     if is_applied:
         assert (job.installed, item.outcome) == (1, "recovered")
     else:
-        assert (job.cancelled, item.message) == (1, "cancelled; a look found nothing installed")
+        # It was sent, so it is not as if nothing had happened.
+        message = "cancelled half way: the install got no clear answer; not installed"
+        assert (job.failed, item.code, item.message) == (1, "incomplete", message)
         assert not item.must_look
+
+
+def test_a_row_that_was_only_to_be_looked_for_is_cancelled_after_its_look(rig: Rig) -> None:
+    job_id = rig.load(row("acme"))
+    change(rig, must_look=True)
+    assert cancel_job(rig.engine, job_id)
+    assert rig.run(job_id).cancelled == 1
+    assert rig.kinds("acme") == ["look"]
+    assert rig.item("acme").message == "cancelled; a look found nothing installed"
+
+
+def test_a_cancel_between_two_calls_leaves_the_row_incomplete_and_a_retry_does_the_rest(rig: Rig) -> None:
+    job_id = rig.load(row("stark", account_name="Stark Industries"), row("acme"))
+    rig.simulator.call(lambda world: setattr(world.faults, "latency_s", (0.3, 0.3)))
+
+    async def cancel_during_the_first_call() -> None:
+        running = asyncio.create_task(rig.new_run().run(for_s=60))
+        await until(lambda: "create_account" in rig.kinds())
+        assert await asyncio.to_thread(cancel_job, rig.engine, job_id)
+        await running
+
+    rig.play(cancel_during_the_first_call())
+    job = rig.run(job_id)
+    assert (job.state, job.failed) == ("cancelled", 1)
+    item = rig.item("stark")
+    assert (item.state, item.code, item.can_retry_help) == ("failed", "incomplete", True)
+    assert (item.account_created, item.steps_done) == (True, ["account"])
+    assert item.message == "cancelled half way: the creation of the account was done; not installed"
+    assert retry_job(rig.engine, job_id).queued >= 1
+    rig.run(job_id)
+    assert (rig.item("stark").state, rig.kinds("stark").count("create_account")) == ("installed", 1)
+
+
+def test_a_cancel_after_an_account_was_perhaps_made_says_so(make_rig: MakeRig) -> None:
+    rig = make_rig(cyclr_retry_base_s=60, cyclr_settle_s=60)
+    job_id = rig.load(row("stark", account_name="Stark Industries"))
+    rig.fault(faults.server_error(500, after_effect=True), call="create_account", count=1)
+    rig.run(job_id, until=lambda _: rig.item("stark").attempts == 1)
+    assert (rig.item("stark").sent, rig.item("stark").must_look) == ("account", False)
+    assert cancel_job(rig.engine, job_id)
+    rig.run(job_id)
+    item = rig.item("stark")
+    assert (item.state, item.code) == ("failed", "incomplete")
+    assert (
+        item.message == "cancelled half way: the creation of the account got no clear answer; not installed"
+    )
+
+
+def test_what_fails_by_a_rule_pauses_no_job(make_rig: MakeRig) -> None:
+    accounts = many(60)
+    rig = make_rig(*accounts)
+    for account in accounts:
+        rig.simulator.call(
+            lambda world, account=account: world.add_installed(
+                account, world.find_release(CRM), Install(name=MAIL)
+            )
+        )
+    job = rig.run(rig.load(*(row(account) for account in accounts)))
+    assert (job.state, job.failed, rig.item("account-000").code) == ("completed", 60, "name_in_use")
 
 
 def test_the_looks_of_a_cancelled_job_end_also_where_credentials_are_refused(make_rig: MakeRig) -> None:

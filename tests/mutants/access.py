@@ -73,7 +73,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "job_that_is_being_deleted_is_not_remembered",
-        "worker/store/loading.py",
+        "worker/store/memory.py",
         "a file that comes again while its job is being deleted is sent without a look",
         "        .where(is_one_of_them, or_(jobs.c.state != JobState.LOADING, IS_FORGOTTEN))\n",
         "        .where(is_one_of_them, jobs.c.state != JobState.LOADING)\n",

@@ -105,10 +105,10 @@ FILE_MUTANTS = (
     ),
     Mutant(
         "refused_row_is_believed_the_second_time",
-        "worker/store/loading.py",
+        "worker/store/memory.py",
         "a row that was refused for its changed id is installed when its result file is run again",
-        "                    if (origin := _origin(line.columns, line.cells)) is not None:\n",
-        "                    if (origin := _origin(line.columns, line.cells)) is not None and not origin:\n",
+        "                        if (origin := _origin(line.columns, line.cells)) is not None:\n",
+        "                        if (origin := _origin(line.columns, line.cells)) is not None and not origin:\n",
         ("tests/integration/store/test_loading.py",),
     ),
     Mutant(

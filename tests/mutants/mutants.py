@@ -214,8 +214,8 @@ MUTANTS = (
         "secret_in_a_message",
         "worker/cyclr/answers.py",
         "what was sent as a secret stands in the message that Cyclr answers",
-        "    return _shortened(scrubbed(_message(body), secrets))\n",
-        "    return _shortened(_message(body))\n",
+        "    text = scrubbed(_message(body), secrets)\n",
+        "    text = _message(body)\n",
         ("tests/unit/cyclr/test_answers.py", "tests/integration/cyclr/test_client.py"),
     ),
     # Processes
@@ -399,6 +399,32 @@ MUTANTS = (
         "items.c.sent.is_not(None)",
         ("tests/integration/store/test_upkeep.py::test_a_rescue_guesses_nothing_of_what_was_sent",),
     ),
+    Mutant(
+        "sent_is_cancelled",
+        "worker/domain/verdicts.py",
+        "a row of a cancelled job that has made an account, or sent something, counts as if nothing had happened",
+        "    if not notes.is_begun:\n",
+        "    if notes is not None:\n",
+        ("tests/integration/store/test_upkeep.py::test_an_item_with_a_step_sent_or_done_is_never_cancelled",),
+    ),
+    Mutant(
+        "cancelled_without_its_look",
+        "worker/store/upkeep.py",
+        "a row of a cancelled job whose install may have gone out ends without a look",
+        "row.must_look or row.sent not in (None, *LEAVE_THE_TARGET_ALONE)",
+        "row.must_look",
+        ("tests/integration/store/test_upkeep.py::test_an_item_with_a_step_sent_or_done_is_never_cancelled",),
+    ),
+    Mutant(
+        "rules_pause_a_job",
+        "worker/store/job_states.py",
+        "a file whose Names are taken pauses its job as if Cyclr had failed",
+        "    ruled = job.ruled - job.ruled_at_start\n",
+        "    ruled = 0\n",
+        (
+            "tests/integration/store/test_settling.py::test_what_fails_by_a_rule_is_neither_among_the_failed_nor_the_tried_of_that_share",
+        ),
+    ),
     # The tables
     Mutant(
         "lost_claim_settles",
@@ -472,7 +498,7 @@ MUTANTS = (
     ),
     Mutant(
         "jobs_locked_in_any_order",
-        "worker/store/endings.py",
+        "worker/store/job_states.py",
         "a settle holds one job while it waits for another that comes before it",
         "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)\n",
         "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id.desc())\n",
@@ -550,8 +576,8 @@ MUTANTS = (
         "retry_of_a_live_target",
         "worker/store/steering.py",
         "a person's retry queues a row whose target another job is installing",
-        "    can = and_(wanted, items.c.sealed.is_not(None), not_(_IS_LIVE_ELSEWHERE))\n",
-        "    can = and_(wanted, items.c.sealed.is_not(None))\n",
+        "    can = and_(wanted, is_kept, not_(_IS_LIVE_ELSEWHERE))\n",
+        "    can = and_(wanted, is_kept)\n",
         (
             "tests/integration/store/test_steering.py::test_items_whose_target_is_live_in_another_job_are_left_out",
         ),
@@ -597,8 +623,8 @@ MUTANTS = (
         "more_calls_than_allowed",
         "worker/installing/run.py",
         "what is claimed ahead of the room for its calls is sent at once",
-        "        self._room = asyncio.Semaphore(limits.concurrency)\n",
-        "        self._room = asyncio.Semaphore(2 * limits.concurrency)\n",
+        "        self._room = asyncio.Semaphore(rules.concurrency)\n",
+        "        self._room = asyncio.Semaphore(2 * rules.concurrency)\n",
         (
             "tests/end_to_end/test_claims.py::test_items_are_claimed_ahead_and_no_more_calls_are_made_at_a_time",
         ),

@@ -122,7 +122,7 @@ def test_a_generated_client_goes_the_whole_way(served: Served, made: Made, http:
     again = submit(client=client, body=body, idempotency_key="order-17")
     assert (again.status_code, type(again.parsed).__name__, again.parsed.id) == (
         200,
-        "JobWithWarnings",
+        "JobInFull",
         job_id,
     )
 

@@ -7,10 +7,8 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from worker.domain.options import JobOptions
+from tests.unit.installing.making import claimed_item
 from worker.domain.rows import NewAccount
-from worker.domain.steps import Notes
-from worker.store.claiming import ClaimedItem
 from worker.telemetry import SILENCED, configure_logging, get_logger
 
 
@@ -56,26 +54,7 @@ def test_events_below_the_level_are_dropped(out: io.StringIO):
 
 
 def test_what_holds_secrets_shows_none_when_it_is_logged(out: io.StringIO):
-    item = ClaimedItem(
-        id=1,
-        job_id="j",
-        instance_id="i",
-        row_number=2,
-        claim_id="c",
-        account_id="a",
-        name="Acme",
-        connector_id=1,
-        authentication_id=None,
-        description=None,
-        account=NewAccount("Ann"),
-        must_look=False,
-        maybe_sent=False,
-        attempts=0,
-        is_called_off=False,
-        options=JobOptions(),
-        notes=Notes(),
-        secrets={"api_key": "hunter2"},
-    )
+    item = claimed_item(account=NewAccount("Ann"), secrets={"api_key": "hunter2"})
     get_logger().info("odd", item=item, key=SecretStr("hunter2"))
     assert "hunter2" not in out.getvalue()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -9,13 +10,17 @@ from contextlib import AsyncExitStack, suppress
 from worker.bootstrap.place import Place
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
-from worker.installing import InstallRun, Limits, Rules
-from worker.installing.sighting import Sighting
+from worker.installing import InstallRun, Rules
+from worker.store.faults import note_database_failure, note_database_success
+from worker.store.instances import forget_sighting, new_worker_id, note_sighting
+from worker.store.session import Engine
 
 # Of one ticket. While the last calls of a run are under way no new one starts, which costs a slow Cyclr a call of its time;
 # and only between two runs a busy process takes an item that must be alone.
 RUN_S = 120.0
 IDLE_S = 0.25  # between two runs where no ticket tells of work
+SEEN_EVERY_S = 10.0
+NOTING = "saying that this worker lives"
 
 
 class Installer:
@@ -52,19 +57,49 @@ class Installer:
             instance_id=database.instance_id,
             client=client,
             limiter=limiter,
-            rules=Rules(settings.cyclr_max_attempts, settings.cyclr_retry_base_s, settings.cyclr_settle_s),
-            limits=Limits(
-                concurrency=settings.cyclr_concurrency,
-                deadline_s=settings.cyclr_timeout_s,
-                claim_s=settings.claim_s,
-                pause_above_percent=settings.cyclr_pause_above_percent,
-            ),
+            rules=Rules.of(settings),
             ring=self._place.ring,
             clock=self._place.clock,
             rng=random.Random(),
         )
         on_start(asyncio.get_running_loop(), run)
         await run.run(for_s=for_s)
+
+
+class Sighting:
+    """Says every few seconds that this worker process lives, so that others can tell whether anybody works.
+
+    In a thread of its own: a process that waits for a ticket does nothing else.
+    """
+
+    def __init__(self, engine: Engine, instance_id: str) -> None:
+        self._engine = engine
+        self._instance_id = instance_id
+        self._worker_id = new_worker_id(socket.gethostname())
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="sighting", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """It is not seen any more."""
+        self._has_ended.set()
+
+    def _go_on(self) -> None:
+        while True:
+            try:
+                note_sighting(self._engine, self._worker_id, self._instance_id)
+            except Exception as error:  # noqa: BLE001 - the database may be away; it is said again soon
+                note_database_failure(error, NOTING)
+            else:
+                note_database_success(NOTING)
+            if self._has_ended.wait(SEEN_EVERY_S):
+                break
+        try:
+            forget_sighting(self._engine, self._worker_id)
+        except Exception as error:  # noqa: BLE001 - it is forgotten in an hour
+            note_database_failure(error, NOTING)
 
 
 class InProcessWorker:

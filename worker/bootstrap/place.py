@@ -1,6 +1,6 @@
 """Where a command, a page or a worker process works: its settings, its database, its Redis, and what is built of these.
 
-What calls Cyclr or rings is imported where it is done: most commands only read, and start in half of the time so.
+What calls Cyclr, rings or sweeps is imported where it is done: most commands only read, and start in half of the time so.
 """
 
 import asyncio
@@ -22,12 +22,10 @@ from worker.cyclr.limiter_rule import Rule
 from worker.domain.pace import LimiterState, Pace
 from worker.domain.server_faults import ServerFault
 from worker.embedded import Home
-from worker.jobs.away import ask_limiter
 from worker.settings import CyclrSettings, InvalidSettings, parse_sealing_keys
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine
-from worker.sweeping import SWEEPING, SweepRules, sweep
 
 if TYPE_CHECKING:
     from worker.cyclr.client import CyclrClient
@@ -133,6 +131,8 @@ class Place:
 
     def sweep(self) -> None:
         """One sweep. One that failed is noted, and done again in two seconds."""
+        from worker.sweeping import SWEEPING, SweepRules, sweep
+
         try:
             sweep(self.database.engine, self.database.instance_id, SweepRules.of(self.settings), self.ring)
         except Exception as error:  # noqa: BLE001
@@ -158,11 +158,15 @@ class Place:
 
     async def look_at_limiter(self, instance_id: str) -> LimiterState | ServerFault | None:
         """How the limiter of this instance stands, or why nobody may call; None where nobody runs one."""
+        from worker.jobs.views import why_nobody_calls
+
         limiter = self.limiter(instance_id)
         if limiter is None:
             return None
         try:
-            return await ask_limiter(limiter)
+            return await limiter.state()
+        except LimiterAway as away:
+            return why_nobody_calls(away)
         finally:
             with suppress(LimiterAway):
                 await limiter.aclose()
@@ -199,12 +203,16 @@ class Place:
 
     async def limiter_state(self, instance_id: str) -> LimiterState | ServerFault | None:
         """As `look_at_limiter`, by the web server's own connections where it is ours. On the server's event loop only."""
+        from worker.jobs.views import why_nobody_calls
+
         if instance_id == self.database.instance_id:
             try:
                 _, limiter = await self.cyclr()
+                return await limiter.state()
+            except LimiterAway as away:
+                return why_nobody_calls(away)
             except (CyclrError, InvalidSettings):
                 return None
-            return await ask_limiter(limiter)
         return await self.look_at_limiter(instance_id) if self.redis_url else None
 
     async def pace(self) -> Pace:

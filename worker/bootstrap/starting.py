@@ -20,8 +20,8 @@ from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server, ServerFault
 from worker.redis_faults import is_error_reply, redis_server_fault
 from worker.redis_url import parse_redis_url
-from worker.store.faults import database_fault
-from worker.store.readiness import DatabaseAway, require_ready
+from worker.store.faults import DatabaseAway, database_fault
+from worker.store.readiness import require_ready
 from worker.store.session import Engine
 from worker.telemetry import ALARMS, get_logger
 from worker.tickets import ask_broker
@@ -35,10 +35,8 @@ log = get_logger()
 
 
 class UnusableRedis(ToldFailure):
-    """The server is of a kind that holds neither tickets nor a limit for all."""
-
-    def __init__(self, mode: str) -> None:
-        super().__init__(f"REDIS_URL: {MODES[mode]} answers there: {ONE_SERVER}")
+    """No waiting mends it: a server of a kind that holds neither tickets nor a limit for all, or one that does not take what
+    REDIS_URL says of us."""
 
 
 def require_usable_redis(redis_url: str, *, says_doubts: bool = True) -> None:
@@ -49,9 +47,9 @@ def require_usable_redis(redis_url: str, *, says_doubts: bool = True) -> None:
         Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3) as redis,
     ):
         # Every user may ask this, whatever else it may not.
-        mode = _text(_fields(redis.execute_command("HELLO")).get("mode"))
+        mode = _fields(redis.execute_command("HELLO")).get("mode", "")
         if mode in MODES:
-            raise UnusableRedis(mode)
+            raise UnusableRedis(f"REDIS_URL: {MODES[mode]} answers there: {ONE_SERVER}")
         if not says_doubts:
             return
         memory: Any = redis.info("memory")
@@ -63,25 +61,15 @@ def require_usable_redis(redis_url: str, *, says_doubts: bool = True) -> None:
             )
 
 
-def _fields(answer: Any) -> dict[str, Any]:
-    """A map, which a connection of the older protocol gets as a list."""
-    pairs = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-    return {_text(name): value for name, value in pairs.items()}
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _fields(answer: Any) -> dict[str, str]:
+    """A map as text, which a connection of the older protocol gets as a list."""
+    pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+    as_text = [[part.decode() if isinstance(part, bytes) else str(part) for part in pair] for pair in pairs]
+    return dict(as_text)
 
 
 LOOK_EVERY_S = 1.0
 STARTING = "starting"
-
-
-class RedisRefuses(ToldFailure):
-    """Redis does not take what REDIS_URL says of us, and never will."""
-
-    def __init__(self, fault: ServerFault) -> None:
-        super().__init__(f"{fault}. Check the user and the password in REDIS_URL.")
 
 
 class Starting:
@@ -99,17 +87,14 @@ class Starting:
         return self.has_database and self.has_redis
 
     def look(self) -> None:
-        """Ask those that have not answered yet. Raises: what no waiting mends: OldSchema, DatabaseAway, RedisRefuses, UnusableRedis."""
+        """Ask those that have not answered yet. Raises: what no waiting mends: OldSchema, DatabaseAway, UnusableRedis."""
         self.has_database = self.has_database or self._is_database_there()
         self.has_redis = self.has_redis or self._is_redis_there()
 
     def wait(self) -> None:
         """Until all have answered. SIGTERM and Ctrl-C end the process meanwhile. Raises: as `look`."""
         with _ended_by_signals():
-            self.look()
-            while not self.is_done:
-                time.sleep(LOOK_EVERY_S)
-                self.look()
+            self._look_until_done()
 
     def wait_beside(self) -> None:
         """The same in a thread, for a process that does something meanwhile; what it raises is its `error`."""
@@ -117,12 +102,15 @@ class Starting:
 
     def _wait_beside(self) -> None:
         try:
-            self.look()
-            while not self.is_done:
-                time.sleep(LOOK_EVERY_S)
-                self.look()
+            self._look_until_done()
         except ToldFailure as error:
             self.error = error
+
+    def _look_until_done(self) -> None:
+        self.look()
+        while not self.is_done:
+            time.sleep(LOOK_EVERY_S)
+            self.look()
 
     def _is_database_there(self) -> bool:
         try:
@@ -143,7 +131,7 @@ class Starting:
         except (RedisError, OSError) as error:
             fault = redis_server_fault(error)
             if fault.is_hopeless:
-                raise RedisRefuses(fault) from None
+                raise UnusableRedis(f"{fault}. Check the user and the password in REDIS_URL.") from None
             if is_error_reply(error):  # it is there, and may be of a kind that will never answer otherwise
                 require_usable_redis(self._broker_url, says_doubts=False)
             ALARMS.failed(fault, STARTING)

@@ -1,11 +1,12 @@
-"""Exit codes, and how a failure is said to a person."""
+"""What is said to a person, and asked; how a failure is said, and the exit codes."""
 
 import gc
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, TextIO
@@ -19,6 +20,8 @@ ALL_INSTALLED = 0
 SOME_FAILED = 1
 NOTHING_DONE = 2  # the file, the settings or the usage is wrong, and nothing was installed
 STOPPED = 3  # before the end, or declined
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+PROMPT = "[y/N]: "
 
 Say = Callable[[str], None]
 
@@ -136,3 +139,40 @@ def end_loading() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+
+
+def can_ask() -> bool:
+    return sys.stdin.isatty()
+
+
+def agrees(question: str) -> bool:
+    """Whether the person says yes. What was typed before the question is no answer to it."""
+    _forget_what_was_typed()
+    shown = visible_line(question)
+    while True:
+        # Not by `input`: it would edit the line as if the question, which may fill several lines, were not there.
+        sys.stderr.write(f"{shown}{_between(shown)}{PROMPT}")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line.endswith("\n"):  # the end of the input
+            say()
+            return False
+        answer = ANSWERS.get(line.strip().casefold())
+        if answer is not None:
+            return answer
+        say("Please answer y or n.")
+
+
+def _between(question: str) -> str:
+    """What keeps the prompt whole, where the terminal's line ends in it."""
+    columns = shutil.get_terminal_size().columns
+    return "\n" if len(question) % columns + len(f" {PROMPT}") > columns else " "
+
+
+def _forget_what_was_typed() -> None:
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    with suppress(termios.error, OSError, ValueError):
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)

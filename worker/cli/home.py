@@ -5,24 +5,25 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from worker.bootstrap.place import Place, open_database
-from worker.cli.announcing import Announcing
 from worker.cli.exits import say
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
+from worker.domain.failures import ToldFailure
 from worker.domain.states import JobState, PauseReason
-from worker.embedded import EmbeddedModeError, Home, Services, find_valkey_binary
+from worker.embedded import Home, Services, find_valkey_binary
 from worker.embedded.processes import limit_log, open_log
 from worker.embedded.services import LOG_LIMIT_BYTES, start_services
 from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
-from worker.store.jobs import list_unfinished_jobs, pause_job
+from worker.store.job_states import pause_job
+from worker.store.jobs import list_unfinished_jobs
 from worker.store.schema import upgrade
 from worker.sweeping import SWEEP_EVERY_S
 from worker.telemetry import configure_logging, get_logger
@@ -35,12 +36,15 @@ OWNER_STARTS_WITHIN_S = 20.0
 OWNER_FOLLOWS_WITHIN_S = 5.0
 POLL_S = 0.1
 DRAIN_MARGIN_S = 10.0
+# A limiter that has lost its state gives no slot for longer than this: by then it knows the limit again.
+ANNOUNCED_EVERY_S = 1.0
+TRIED_WITHIN_S = 10.0
 
 T = TypeVar("T")
 log = get_logger()
 
 
-class HomeBusy(EmbeddedModeError):
+class HomeBusy(ToldFailure):
     """Another command owns the home, and there is no way to work beside it."""
 
 
@@ -333,3 +337,56 @@ class KeptJobs:
 
     def _let_go(self, job_id: str) -> None:
         self._watches.pop(job_id).__exit__(None, None, None)
+
+
+class Announcing:
+    """In a thread of its own, so that neither a question nor a long load keeps the limit from being known."""
+
+    def __init__(self, open_limiter: Callable[[], Limiter | None]) -> None:
+        """`open_limiter`: one of our own, at the broker of just now."""
+        self._open_limiter = open_limiter
+        self._limiter: Limiter | None = None
+        self._has_moved = threading.Event()
+        self._was_tried = threading.Event()
+        self._has_ended = False
+        self._thread = threading.Thread(target=self._go_on, name="announcing", daemon=True)
+
+    def begin(self) -> None:
+        """Begin, or begin anew at another broker. Returns when the limit is known there, or nobody can reserve there."""
+        self._was_tried.clear()
+        self._has_moved.set()
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._was_tried.wait(TRIED_WITHIN_S)
+
+    def end(self) -> None:
+        """The limit is forgotten 30 s from now. A second call is safe, and so is one before the beginning."""
+        if self._thread.is_alive():
+            self._has_ended = True
+            self._has_moved.set()
+            self._thread.join(TRIED_WITHIN_S)
+
+    def _go_on(self) -> None:
+        with asyncio.Runner() as runner:
+            while not self._has_ended:
+                if self._has_moved.is_set():
+                    self._has_moved.clear()
+                    runner.run(self._close())
+                runner.run(self._announce())
+                if not self._has_moved.is_set():
+                    self._was_tried.set()
+                self._has_moved.wait(ANNOUNCED_EVERY_S)
+            runner.run(self._close())
+
+    async def _announce(self) -> None:
+        if self._limiter is None:
+            self._limiter = self._open_limiter()
+        with suppress(LimiterAway):  # nobody calls meanwhile
+            if self._limiter is not None:
+                await self._limiter.announce()
+
+    async def _close(self) -> None:
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            with suppress(LimiterAway):
+                await limiter.aclose()

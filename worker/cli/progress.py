@@ -15,7 +15,7 @@ from worker.cli.exits import say
 from worker.cli.streams import Drawing, visible_line
 from worker.clock import Clock, Moment
 from worker.domain.wording import in_words, rate
-from worker.jobs.going import Going
+from worker.jobs.views import Going
 from worker.store.jobs import JobStatus
 
 LINE_EVERY_S = 10.0

@@ -19,7 +19,7 @@ from worker.domain.failures import ToldFailure
 from worker.embedded import interrupts
 from worker.settings import CyclrSettings, InvalidSettings, load_settings
 from worker.store.api_keys import list_keys
-from worker.store.readiness import DatabaseAway, lost_database_in_words
+from worker.store.faults import DatabaseAway, lost_database_in_words
 from worker.telemetry import get_logger
 from worker.web.app import create_app
 from worker.web.serving import WebServer

@@ -11,8 +11,8 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
+from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
-from worker.cli.outcome import require_result_path
 from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
 from worker.clock import Clock
@@ -24,10 +24,10 @@ from worker.domain.wording import counted, in_words, rate
 from worker.domain.words import with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
-from worker.jobs.views import JobInFull, find_server_faults, view_job, view_job_in_full
+from worker.jobs.views import JobInFull, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
-from worker.store.tallies import FailurePlace, FailureReason, list_failures
+from worker.store.tallies import FailureCursor, FailureReason, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
@@ -82,8 +82,7 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
         engine = place.database.engine
         job = require_job(place, job_id)
         limiter = asyncio.run(place.look_at_limiter(job.instance_id))
-        faults = find_server_faults(engine, limiter)
-        shown = view_job_in_full(engine, job, Clock().now(), limiter, faults)
+        shown = view_job_in_full(engine, job, Clock().now(), limiter)
         if as_json:
             tell_json(shown.model_dump(mode="json", by_alias=True), indent=2)
         else:
@@ -141,7 +140,7 @@ def _iter_failures(place: Place, job_id: str) -> Iterator[FailureReason]:
     after = None
     while groups := list_failures(place.database.engine, job_id, after=after):
         yield from groups
-        after = FailurePlace.of(groups[-1])
+        after = FailureCursor.of(groups[-1])
 
 
 @app.command("results", epilog=RESULTS_EXAMPLES)
@@ -174,7 +173,8 @@ def results_command(
 def _job_line(job: JobStatus) -> str:
     parts = [job.done_in_words]
     parts += [f"{job.failed:,} failed"] if job.failed else []
-    return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {job.state_in_words}, {', '.join(parts)}"
+    day = f"{job.created_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return f"{job.id}  {day}  {job.source_name}  {job.state_in_words}, {', '.join(parts)}"
 
 
 def _status_lines(
@@ -187,7 +187,8 @@ def _status_lines(
     if job.left:
         held = f", {job.held:,} held back by --first" if job.held else ""
         yield f"  left:      {shown.in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
-    yield f"  begun:     {_moment(job.started_at)}{_until(job)}"
+    ended = "" if job.finished_at is None else f", ended: {_moment(job.finished_at)}"
+    yield f"  begun:     {_moment(job.started_at)}{ended}"
     if pace := _pace_line(shown):
         yield f"  pace:      {pace}"
     for fault in shown.server_faults:
@@ -218,10 +219,6 @@ def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str
         yield f"  and others: `cyclr-bulk status {job.id} --json` has the first {len(warnings)}"
 
 
-def _until(job: JobStatus) -> str:
-    return "" if job.finished_at is None else f", ended: {_moment(job.finished_at)}"
-
-
 def _limiter_line(state: LimiterState | ServerFault) -> str:
     if isinstance(state, ServerFault):
         return nobody_calls(state)
@@ -243,7 +240,3 @@ def _item_line(item: Item) -> str:
 
 def _moment(at: datetime | None) -> str:
     return "not yet" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _day(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -10,18 +10,24 @@ from typing import Annotated
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.consent import agrees, can_ask
-from worker.cli.exits import NOTHING_DONE, STOPPED, failures_in_words, say, say_all
+from worker.cli.exits import NOTHING_DONE, STOPPED, agrees, can_ask, failures_in_words, say, say_all
 from worker.cli.options import CodesOption, JobArgument, ReasonOption, YesOption
-from worker.cli.place import opened_place, require_job, require_reason
-from worker.cli.refusals import NotInThisState, OtherInstance, UnknownJob
+from worker.cli.place import (
+    NotInThisState,
+    OtherInstance,
+    UnknownJob,
+    opened_place,
+    require_job,
+    require_reason,
+)
 from worker.cli.watching import say_end, see_through
 from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
 from worker.settings import load_settings
-from worker.store.jobs import JobStatus, cancel_job, count_in_hand, pause_job, resume_job
+from worker.store.faults import DatabaseAway, lost_database_in_words
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import JobStatus, read_in_hand
 from worker.store.listing import find_job
-from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job
 from worker.sweeping import SweepRules, sweep
@@ -64,7 +70,7 @@ def pause_command(job_id: JobArgument) -> None:
             raise NotInThisState(require_job(place, job_id), "paused")
         say(f"Paused: {job.named}.")
         with _shown_if_it_can_be(engine):
-            if in_hand := count_in_hand(engine, job_id):
+            if in_hand := read_in_hand(engine, job_id).count:
                 say(words.pausing(in_hand))
         say(f"It goes on with `cyclr-bulk resume {job_id}`.")
 

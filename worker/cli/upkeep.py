@@ -13,8 +13,8 @@ from worker.cli.place import opened_place, read_settings
 from worker.cli.progress import Activity
 from worker.clock import Clock
 from worker.domain.wording import counted
+from worker.store.faults import DatabaseAway, lost_database_in_words
 from worker.store.instances import find_seen_ago_s
-from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine
 from worker.store.steering import distrust, reseal
 

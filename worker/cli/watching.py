@@ -16,9 +16,9 @@ from worker.cyclr.errors import LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
-from worker.jobs.away import why_nobody_calls
-from worker.jobs.going import Going, read_going
-from worker.store.jobs import JobStatus, count_in_hand, find_next_step, get_job, pause_job
+from worker.jobs.views import Going, read_going, why_nobody_calls
+from worker.store.job_states import pause_job
+from worker.store.jobs import JobStatus, find_next_step, get_job, read_in_hand
 from worker.store.session import Engine
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ import typer
 from worker.bootstrap.place import Place
 from worker.cli.exits import STOPPED, failures_in_words
 from worker.cli.options import JobArgument
-from worker.cli.outcome import say_outcome
 from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
-from worker.store.faults import database_fault
-from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words
+from worker.cli.report import say_outcome
+from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, lost_database_in_words
 
 LOOK_EVERY_S = 0.2
 WATCH_EVERY_S = 0.5
@@ -86,7 +85,7 @@ def _drain(home: "TendedHome", job_id: str) -> None:
     """Wait until the workers have given back or settled what they hold, or their deadline has passed."""
     clock = Clock()
     began = clock.moment()
-    while count_in_hand(home.database.engine, job_id):
+    while read_in_hand(home.database.engine, job_id).count:
         if clock.since(began) > home.settings.cyclr_timeout_s + DRAIN_MARGIN_S:
             return
         home.tend()

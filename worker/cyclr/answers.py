@@ -184,7 +184,8 @@ def find_wait(answer: Answer, now: datetime) -> Throttled | Busy | None:
 
 def message_of(body: bytes, secrets: Collection[str] = ()) -> str:
     """Cyclr's message for people, safe to show and to store: short, without secrets and control characters."""
-    return _shortened(scrubbed(_message(body), secrets))
+    text = scrubbed(_message(body), secrets)
+    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[: MAX_MESSAGE_LENGTH - 1]}…"
 
 
 def _error_of(answer: Answer, *, token_id: str, now: datetime, secrets: Collection[str]) -> CyclrError:
@@ -243,10 +244,6 @@ def _web_page(text: str) -> str:
     return f"a web page instead of an answer: {words}" if words else "a web page instead of an answer"
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[: MAX_MESSAGE_LENGTH - 1]}…"
-
-
 def _http_date(text: str) -> datetime | None:
     try:
         parsed = parsedate_to_datetime(text)
@@ -295,14 +292,13 @@ def scrubbed(text: str, secrets: Collection[str]) -> str:
         return text
     # The longest first, since a secret may be a part of another.
     there.sort(key=len, reverse=True)
-    whole = [_pattern(form) for form in there]
+    # Very short values ("1", "eu") are taken out where they stand alone; inside words they mean nothing.
+    whole = [
+        rf"(?<!\w){re.escape(form)}(?!\w)" if len(form) <= _SHORT_LENGTH else re.escape(form)
+        for form in there
+    ]
     begun = [f"{re.escape(form[:_TELLING_LENGTH])}.*" for form in there if len(form) > _TELLING_LENGTH]
     return re.sub("|".join([*whole, *begun]), "[secret]", text)
-
-
-def _pattern(form: str) -> str:
-    # Very short values ("1", "eu") are taken out where they stand alone; inside words they mean nothing.
-    return rf"(?<!\w){re.escape(form)}(?!\w)" if len(form) <= _SHORT_LENGTH else re.escape(form)
 
 
 def _forms(secret: str) -> set[str]:

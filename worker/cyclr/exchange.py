@@ -22,10 +22,8 @@ from worker.cyclr.shapes import Grant
 from worker.cyclr.transport import (
     MAX_ERROR_BYTES,
     MAX_ONE_BYTES,
-    cyclr_fault,
-    reason_of,
+    failure_of,
     receive,
-    was_never_sent,
 )
 from worker.domain.accounts import why_no_account_id
 from worker.domain.server_faults import Server, ServerFault
@@ -157,10 +155,7 @@ class Exchange:
         except TimeoutError:
             return OutcomeUnknown(f"no answer within {self._timeout_s:g} s")
         except Exception as error:  # noqa: BLE001 - once a call has begun, whatever goes wrong leaves it unknown
-            reason = reason_of(error)
-            lost = NeverSent(reason) if was_never_sent(error) else OutcomeUnknown(reason)
-            lost.server_fault = cyclr_fault(error)
-            return lost
+            return failure_of(error)
 
     async def _report(self, outcome: Answer | CyclrError, account_id: str, began: Moment) -> None:
         _note(outcome)

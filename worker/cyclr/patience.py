@@ -57,12 +57,12 @@ async def read_patiently(
     Raises: NotFound where Cyclr does not know the account; Refused where it exists and is refused all the same;
     CredentialsRefused; LimiterAway; the last error of a call that goes on failing.
     """
-    tries = _Tries(patience)
+    tries = _Tries(client, next_permit, account_id, patience)
     refused: Unauthorised | None = None
     while True:
         try:
             if refused is not None:
-                await _clear_up(client, next_permit, account_id, refused, tries)
+                await tries.clear_up(refused)
                 refused = None
             return await call(await next_permit())
         except Unauthorised as error:
@@ -76,6 +76,9 @@ async def read_patiently(
 
 @dataclass(slots=True)
 class _Tries:
+    client: CyclrClient
+    next_permit: NextPermit
+    account_id: str | None
     patience: Patience
     failed: int = 0
     throttled: int = 0
@@ -100,25 +103,18 @@ class _Tries:
         pauses_s = self.patience.pauses_s
         return pauses_s[self.failed - 1] if self.failed <= len(pauses_s) else None
 
-
-async def _clear_up(
-    client: CyclrClient,
-    next_permit: NextPermit,
-    account_id: str | None,
-    refused: Unauthorised,
-    tries: _Tries,
-) -> None:
-    """Find out what a 401 is about. Returns where the call is worth another try."""
-    tries.unauthorised += 1
-    if tries.unauthorised > 3:
-        raise CredentialsRefused(401)
-    if account_id is None:
-        await client.renew_token(refused.token_id)
-        return
-    blame = await client.blame(await next_permit(), account_id, refused)
-    if blame is Blame.ACCOUNT_UNKNOWN:
-        raise NotFound(f"there is no account {account_id}")
-    if blame is Blame.ACCOUNT_REFUSED:
-        tries.account_refused += 1
-        if tries.account_refused > 1:
-            raise Refused(401, f"account {account_id} exists, but calls for it are refused")
+    async def clear_up(self, refused: Unauthorised) -> None:
+        """Find out what a 401 is about. Returns where the call is worth another try."""
+        self.unauthorised += 1
+        if self.unauthorised > 3:
+            raise CredentialsRefused(401)
+        if self.account_id is None:
+            await self.client.renew_token(refused.token_id)
+            return
+        blame = await self.client.blame(await self.next_permit(), self.account_id, refused)
+        if blame is Blame.ACCOUNT_UNKNOWN:
+            raise NotFound(f"there is no account {self.account_id}")
+        if blame is Blame.ACCOUNT_REFUSED:
+            self.account_refused += 1
+            if self.account_refused > 1:
+                raise Refused(401, f"account {self.account_id} exists, but calls for it are refused")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 from worker.cyclr.answers import Answer
+from worker.cyclr.errors import NeverSent, OutcomeUnknown
 from worker.domain.server_faults import Server, ServerFault, sentence
 
 _IDLE_CONNECTION_S = (
@@ -101,13 +102,25 @@ def find_proxy(url: httpx.URL) -> str | None:
     return proxy
 
 
-def was_never_sent(error: Exception) -> bool:
-    """Whether this failure of a request is certain to have come before any byte of it was written.
+def failure_of(error: Exception) -> NeverSent | OutcomeUnknown:
+    """What it means that a request failed so: in words for people, its class, and what TLS says of the certificate.
 
-    `httpx-aiohttp` names errors wrongly: a connection that is cut after the server has read the request is a
-    `ConnectTimeout`, as is a refused connection. So the cause counts, and only these three causes are certain.
+    Never the error's own text, which may hold a proxy's password. `httpx-aiohttp` names errors wrongly: a connection that is
+    cut after the server has read the request is a `ConnectTimeout`, as is a refused connection. So the cause counts.
     """
-    cause = _cause(error)
+    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+    kind, reason = _told(cause)
+    failure = NeverSent(reason) if _was_never_sent(cause) else OutcomeUnknown(reason)
+    of_tls = ""
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        of_tls = getattr(cause.certificate_error, "verify_message", "")
+    said = sentence(f"{reason}: {of_tls}" if of_tls else reason)
+    failure.server_fault = ServerFault(Server.CYCLR, kind, said)
+    return failure
+
+
+def _was_never_sent(cause: BaseException) -> bool:
+    """Whether this is certain to have come before any byte of the request was written: only these three are."""
     # Refused, name not found, TLS, or the proxy itself not reached: aiohttp raises it before it has a connection.
     if isinstance(cause, aiohttp.ClientConnectorError):
         return True
@@ -116,21 +129,6 @@ def was_never_sent(error: Exception) -> bool:
         return True
     # The proxy answered CONNECT with a refusal: the request would have followed through the tunnel.
     return isinstance(cause, aiohttp.ClientHttpProxyError)
-
-
-def reason_of(error: Exception) -> str:
-    """What went wrong, for people. Never the error's own text, which may hold a proxy's password."""
-    return _told(_cause(error))[1]
-
-
-def cyclr_fault(error: Exception) -> ServerFault:
-    """The same with its class, and with what TLS says of the certificate."""
-    cause = _cause(error)
-    kind, reason = _told(cause)
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
-        told = getattr(cause.certificate_error, "verify_message", "")
-        reason = f"{reason}: {told}" if told else reason
-    return ServerFault(Server.CYCLR, kind, sentence(reason))
 
 
 def _told(cause: BaseException) -> tuple[str, str]:
@@ -172,10 +170,6 @@ _REASONS: tuple[tuple[type[Exception], str, str], ...] = (
     ),
     (aiohttp.ClientPayloadError, "answer_cut_off", "the answer was cut off"),
 )
-
-
-def _cause(error: Exception) -> BaseException:
-    return error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
 
 
 _NO_ROOTS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: for where no TLS is spoken

@@ -71,3 +71,8 @@ class Code(StrEnum):
     PRESENT_UNDER_OTHER_NAME = "present_under_other_name"
     THROTTLED = "throttled"
     RESCUED = "rescued"
+
+
+# Decisions of a rule of ours: they say nothing against the file or Cyclr, so they do not count for the share of failures at
+# which a job pauses.
+RULED = frozenset({Code.NAME_IN_USE, Code.PRESENT_UNDER_OTHER_NAME, Code.INCOMPLETE})

@@ -43,6 +43,8 @@ CONNECTOR = StepKind(
     may_be="may be installed",
     undone="not installed",
 )
+# Of each operation: the last is what its rows are about.
+STEPS: dict[str, tuple[StepKind, ...]] = {"install": (ACCOUNT, CONNECTOR)}
 # Where this is what was sent, what a look finds of the target is not the item's.
 LEAVE_THE_TARGET_ALONE = (NOTHING, ACCOUNT.name)
 
@@ -63,3 +65,13 @@ class Notes:
     sent: str | None = None
     highest_id: int | None = None
     account_connector_id: int | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the item has sent or done anything. That the account exists is not its doing."""
+        return bool(self.sent or self.steps_done or self.account_created)
+
+
+def needs_secret(operation: str) -> bool:
+    """Whether a row whose sealed data is wiped can be tried no more; so it is with an operation of a later version."""
+    return any(step.needs_secret for step in STEPS.get(operation, (CONNECTOR,)))

@@ -152,7 +152,7 @@ PAUSES: dict[PauseReason, Words] = {
 
 OUTCOMES: dict[Outcome, str] = {
     Outcome.CREATED: "installed by this job",
-    Outcome.RECOVERED: "installed by this job; the answer was lost, and a look found it",
+    Outcome.RECOVERED: "installed; an answer was lost, and a look found it",
     Outcome.ADOPTED: "already installed",
 }
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"

@@ -1,15 +1,13 @@
 """The embedded mode's processes: a home folder with one owner, and the Valkey and the workers that the owner runs."""
 
-from worker.embedded.errors import EmbeddedModeError, HomeUnusable, LeftoverAlive, ServiceNotStarted
-from worker.embedded.home import Home
+from worker.embedded.home import Home, HomeUnusable, LeftoverAlive
 from worker.embedded.interrupts import Interrupts, interrupts
-from worker.embedded.processes import Child, Runtime, start_child
+from worker.embedded.processes import Child, Runtime, ServiceNotStarted, start_child
 from worker.embedded.services import Restart, Services, WorkerPlan
 from worker.embedded.valkey import Valkey, find_valkey_binary
 
 __all__ = [
     "Child",
-    "EmbeddedModeError",
     "Home",
     "HomeUnusable",
     "Interrupts",

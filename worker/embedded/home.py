@@ -19,11 +19,31 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from worker.clock import Clock
-from worker.embedded.errors import HomeUnusable, LeftoverAlive
+from worker.domain.failures import ToldFailure
 from worker.embedded.processes import FILE_MODE, Runtime
 from worker.settings import CyclrSettings
 
 FOLDER_MODE = 0o700
+
+
+class HomeUnusable(ToldFailure):
+    """The home folder cannot be used as it is: choose another or mend it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"home folder {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class LeftoverAlive(ToldFailure):
+    """A process of an earlier command cannot be ended: a person has to."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        super().__init__(
+            f"{name} (process {pid}) was left behind by an earlier command and does not end; end it, then try again"
+        )
+        self.name = name
+        self.pid = pid
 
 
 def make_private_folder(path: Path, *, known_by: str) -> None:

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from worker import lifeline
+from worker.domain.failures import ToldFailure
 
 FILE_MODE = 0o600
 _POLL_S = 0.02
@@ -172,6 +173,16 @@ class Child:
         if self._lifeline_fd is not None:
             os.close(self._lifeline_fd)
             self._lifeline_fd = None
+
+
+class ServiceNotStarted(ToldFailure):
+    """Valkey or the workers did not start: its log says why."""
+
+    def __init__(self, name: str, reason: str, log_path: Path) -> None:
+        super().__init__(f"{name} did not start: {reason}; its log is {log_path}")
+        self.name = name
+        self.reason = reason
+        self.log_path = log_path
 
 
 def start_child(

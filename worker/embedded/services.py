@@ -8,9 +8,8 @@ from pathlib import Path
 
 from worker.clock import Clock, Moment
 from worker.embedded import valkey
-from worker.embedded.errors import ServiceNotStarted
 from worker.embedded.home import Home
-from worker.embedded.processes import Child, ProcessMark, Runtime, limit_log, start_child
+from worker.embedded.processes import Child, ProcessMark, Runtime, ServiceNotStarted, limit_log, start_child
 from worker.settings import CyclrSettings
 
 LOG_LIMIT_BYTES = 10_000_000

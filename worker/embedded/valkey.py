@@ -14,9 +14,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from worker.embedded.errors import ServiceNotStarted
 from worker.embedded.home import SOCKET_FOLDER_PREFIX
-from worker.embedded.processes import Child, start_child
+from worker.embedded.processes import Child, ServiceNotStarted, start_child
 
 NAME = "valkey"
 

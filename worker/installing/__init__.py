@@ -2,14 +2,13 @@
 
 run.py       the install loop: claims -> slots -> attempts -> settlements
 window.py    how much the loop takes in hand
-together.py  questions of many attempts that go to the database as one
 attempt.py   one attempt at one item: the steps of its operation, one after the other
 judging.py   the retry table: what a call's failure means
 permits.py   each call's slot, and the last check of the claim before it is sent
-settler.py   verdicts collected and written in groups
+groups.py    what goes to the database in groups: questions of attempts, and their verdicts
 """
 
 from worker.installing.judging import Rules
-from worker.installing.run import InstallRun, Limits
+from worker.installing.run import InstallRun
 
-__all__ = ["InstallRun", "Limits", "Rules"]
+__all__ = ["InstallRun", "Rules"]

@@ -11,20 +11,19 @@ from worker.cyclr.exchange import Permit
 from worker.domain.states import Code
 from worker.domain.steps import NOTHING, StepKind
 from worker.domain.verdicts import (
-    CalledOff,
     GiveUp,
     LookFirst,
     Released,
     RetryAt,
     Verdict,
+    called_off,
     conclude,
     is_look_only,
 )
 from worker.installing.judging import Rules, judge
 from worker.installing.permits import GivenBack, HeldPermit
-from worker.operations.hands import AttemptEnded, Hands
+from worker.operations.hands import AttemptEnded, Hands, Releases
 from worker.operations.operation import Effect, Operation, Step, looks_before
-from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem
 from worker.store.faults import is_database_away, note_database_failure
 from worker.telemetry import get_logger
@@ -178,7 +177,8 @@ class ItemAttempt:
     def _undone(self) -> Verdict:
         """Nothing may be done, and a look found that something is to do."""
         if self.item.is_called_off:
-            return CalledOff()
+            sent = self.item.notes.sent  # whatever a look has shown of it since
+            return called_off(self._operation.name, replace(self.notes, sent=sent))
         if self.item.secrets is None:
             return self._credential_lost()
         about = self._operation.about

@@ -8,6 +8,7 @@ from worker.domain.states import Code, PauseReason
 from worker.domain.steps import StepKind
 from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, backoff_s
 from worker.domain.words import READS
+from worker.settings import CyclrSettings
 from worker.store.claiming import ClaimedItem
 
 WITHOUT_RETRY_AFTER_S = 1.0
@@ -15,11 +16,29 @@ WITHOUT_RETRY_AFTER_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings that decide about retries. `settle_s`: how long Cyclr may go on working after we stopped listening."""
+    """The settings of the install loop. `settle_s`: how long Cyclr may go on working after we stopped listening.
+    `concurrency`: the most calls in flight in this process. `deadline_s`: of one call. `claim_s`: of one claim.
+    """
 
     max_attempts: int
     retry_base_s: float
     settle_s: float
+    concurrency: int
+    deadline_s: float
+    claim_s: float
+    pause_above_percent: float
+
+    @classmethod
+    def of(cls, settings: CyclrSettings) -> "Rules":
+        return cls(
+            max_attempts=settings.cyclr_max_attempts,
+            retry_base_s=settings.cyclr_retry_base_s,
+            settle_s=settings.cyclr_settle_s,
+            concurrency=settings.cyclr_concurrency,
+            deadline_s=settings.cyclr_timeout_s,
+            claim_s=settings.claim_s,
+            pause_above_percent=settings.cyclr_pause_above_percent,
+        )
 
 
 def judge(

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -15,13 +14,12 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Outlook, Slot
 from worker.installing.attempt import PROLONGING, ItemAttempt
+from worker.installing.groups import Settler, Together
 from worker.installing.judging import Rules
 from worker.installing.permits import SEEN_WITHIN_S, HeldPermit, name_of
-from worker.installing.settler import Settler
-from worker.installing.together import Together
 from worker.installing.window import AHEAD_S, Window
+from worker.operations.hands import Releases
 from worker.operations.known import OPERATIONS
-from worker.operations.releases import Releases
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.sealing import Sealer
@@ -34,16 +32,6 @@ DATABASE_AWAY_S = 1.0
 CLAIMING = "claiming rows"
 GATHER_S = 0.02  # a count and a claim cost about the same for one item as for many
 HOLD_EVERY_S = 0.1  # claims are prolonged in groups, as verdicts are settled
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`concurrency`: the most calls in flight in this process. `deadline_s`: of one call. `claim_s`: of one claim."""
-
-    concurrency: int
-    deadline_s: float
-    claim_s: float
-    pause_above_percent: float
 
 
 class _InHand:
@@ -70,10 +58,11 @@ class _InHand:
         return await self._run.seeing.ask(self.item.job_id)
 
     def note_begun(self) -> None:
-        self._run.note_begun(self.item.id)
+        self._run.waiting.pop(self.item.id, None)
+        self._run.window.note_begun(_now())
 
     def note_missed(self) -> None:
-        self._run.note_missed()
+        self._run.window.note_missed(_now())
 
 
 class InstallRun:
@@ -88,7 +77,6 @@ class InstallRun:
         client: CyclrClient,
         limiter: Limiter,
         rules: Rules,
-        limits: Limits,
         ring: Callable[[], None],
         clock: Clock,
         rng: random.Random,
@@ -99,7 +87,6 @@ class InstallRun:
         self._client = client
         self._limiter = limiter
         self._rules = rules
-        self._limits = limits
         self._ring = ring
         self._clock = clock
         self._rng = rng
@@ -109,11 +96,10 @@ class InstallRun:
         self.holding = Together(self._prolong, gather_s=HOLD_EVERY_S)
         self.seeing = Together(self._see, gather_s=0)
         self._in_hand: dict[int, _InHand] = {}
-        self._waiting: dict[
-            int, float
-        ] = {}  # items whose first call has not begun, and since when; the oldest first
-        self._room = asyncio.Semaphore(limits.concurrency)
-        self._window = Window(limits.concurrency)
+        # Items whose first call has not begun, and since when; the oldest first.
+        self.waiting: dict[int, float] = {}
+        self._room = asyncio.Semaphore(rules.concurrency)
+        self.window = Window(rules.concurrency)
         self._has_signed_in = False
         self._has_one_alone = False  # what was claimed last, and alone
         self._stopping = asyncio.Event()
@@ -147,15 +133,6 @@ class InstallRun:
             if hand.is_between_calls:
                 hand.task.cancel()
 
-    def note_begun(self, item_id: int) -> None:
-        """The first call of this item is sent."""
-        self._waiting.pop(item_id, None)
-        self._window.note_begun(_now())
-
-    def note_missed(self) -> None:
-        """A slot went by unused."""
-        self._window.note_missed(_now())
-
     async def _take_more(self) -> bool:
         """One turn: claims, slots, attempts. Whether there was anything due."""
         wanted = self._wanted()
@@ -171,7 +148,7 @@ class InstallRun:
             return True
         asked_at = self._clock.moment()
         claimed_at, items = await self._claim(count)
-        self._window.note_claim(self._clock.since(asked_at))
+        self.window.note_claim(self._clock.since(asked_at))
         self._has_more = len(items) == count
         self._has_one_alone = any(item.is_alone for item in items)
         slots = await self._take_slots(len(items), claimed_at)
@@ -196,7 +173,7 @@ class InstallRun:
         if self._clock.since(claimed_at) + AHEAD_S > SEEN_WITHIN_S:
             return []  # they would go by while the items' jobs are asked for again
         try:
-            reservation = await self._limiter.reserve(self._window.slots(_now(), count), within_s=AHEAD_S)
+            reservation = await self._limiter.reserve(self.window.slots(_now(), count), within_s=AHEAD_S)
         except LimiterAway:
             return []
         return reservation.slots
@@ -232,18 +209,16 @@ class InstallRun:
         if self._has_one_alone and not self._is_idle:
             return 0
         now = _now()
-        waits_s = now - next(iter(self._waiting.values()), now)
-        return self._window.items(
-            now, in_hand=len(self._in_hand), waiting=len(self._waiting), waits_s=waits_s
-        )
+        waits_s = now - next(iter(self.waiting.values()), now)
+        return self.window.items(now, in_hand=len(self._in_hand), waiting=len(self.waiting), waits_s=waits_s)
 
     def _begin(self, item: ClaimedItem, slot: Slot | None, claimed_at: Moment) -> None:
         hand = _InHand(self, item)
         permit = HeldPermit(
             slot,
             claimed_at=claimed_at,
-            claim_s=self._limits.claim_s,
-            deadline_s=self._limits.deadline_s,
+            claim_s=self._rules.claim_s,
+            deadline_s=self._rules.deadline_s,
             limiter=self._limiter,
             hand=hand,
             is_stopping=self._stopping.is_set,
@@ -262,7 +237,7 @@ class InstallRun:
         )
         hand.task = asyncio.create_task(self._attend(hand))
         self._in_hand[item.id] = hand
-        self._waiting[item.id] = _now()
+        self.waiting[item.id] = _now()
 
     async def _attend(self, hand: _InHand) -> None:
         """See one attempt through to its settlement, whatever happens to it."""
@@ -273,8 +248,8 @@ class InstallRun:
             verdict = await hand.attempt.run()
         finally:
             self._in_hand.pop(item.id, None)
-            self._waiting.pop(item.id, None)
-            self._window.note_ended(_now())
+            self.waiting.pop(item.id, None)
+            self.window.note_ended(_now())
         took_s, permit = self._clock.since(began), hand.attempt.permit
         last_call, calls = name_of(permit.last_call), tuple(permit.calls)
         self._settler.add(Settlement(item, verdict, hand.attempt.notes, started_at, took_s, last_call, calls))
@@ -316,7 +291,7 @@ class InstallRun:
             self._sealer,
             instance_id=self._instance_id,
             count=count,
-            claim_s=self._limits.claim_s,
+            claim_s=self._rules.claim_s,
             is_idle=self._is_idle,
             mark=self._mark,
             moment=self._clock.moment,
@@ -340,7 +315,7 @@ class InstallRun:
         return done
 
     async def _prolong(self, holds: Sequence[Hold]) -> Sequence[tuple[Moment, Standing]]:
-        claim_s, moment = self._limits.claim_s, self._clock.moment
+        claim_s, moment = self._rules.claim_s, self._clock.moment
         work = partial(prolong, self._engine, holds, claim_s=claim_s, moment=moment)
         asked_at, standings = await self._in_thread(work)
         note_database_success(PROLONGING)
@@ -356,7 +331,7 @@ class InstallRun:
         return [(asked_at, standing) for standing in standings]
 
     async def _settle(self, group: list[Settlement]) -> int:
-        work = partial(settle, self._engine, group, pause_above_percent=self._limits.pause_above_percent)
+        work = partial(settle, self._engine, group, pause_above_percent=self._rules.pause_above_percent)
         return int(await self._in_thread(work))
 
     async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:

@@ -8,7 +8,7 @@ FileChanged   it is not the file any more that was opened
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -145,7 +145,8 @@ class Source:
             for number, cells in records:
                 text_of_all = "".join(cells)
                 if "\n" in text_of_all or "\r" in text_of_all:
-                    yield Line(number, tuple(map(clean, cells)), _broken(cells))
+                    broken = ((at, cell) for at, cell in enumerate(cells) if "\n" in cell or "\r" in cell)
+                    yield Line(number, tuple(map(clean, cells)), tuple(broken))
                 else:
                     yield Line(number, tuple(map(clean, cells)))
             if hashed.hexdigest() != self.content_hash:
@@ -224,10 +225,6 @@ def _swallowed_names(header: Header, below: Iterable[tuple[int, list[str]]]) -> 
                 None,
                 f"the name of column {position + 1} holds lines of the file: is a quote in the header not closed?",
             )
-
-
-def _broken(cells: Sequence[str]) -> tuple[tuple[int, str], ...]:
-    return tuple((at, cell) for at, cell in enumerate(cells) if "\n" in cell or "\r" in cell)
 
 
 def _unreadable(path: Path, reason: str) -> Unreadable:

@@ -6,8 +6,7 @@ The result file: the input's columns, and what came of each row. A template: a f
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple
 
 from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.domain.rows import PROPERTY_PREFIX
@@ -20,11 +19,10 @@ from worker.intake.values import escape
 BYTE_ORDER_MARK = "\ufeff"
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
+class ResultRow(NamedTuple):
     """A line of a result file. `cells`: as in `PlannedRow`, `RefusedRow` or `SkippedRow`, so without secrets.
 
-    All values are text as shown; empty where there is nothing to say.
+    Behind them the values of `RESULT_COLUMNS`, in their order: text as shown, empty where there is nothing to say.
     """
 
     cells: tuple[str, ...]
@@ -39,22 +37,6 @@ class ResultRow:
     authenticated: str = ""
     differs: str = ""
     account_created: str = ""
-
-    def results(self) -> tuple[str, ...]:
-        """The values of `RESULT_COLUMNS`, in their order."""
-        return (
-            self.job,
-            self.row,
-            self.state,
-            self.outcome,
-            self.code,
-            self.message,
-            self.account_connector_id,
-            self.attempts,
-            self.authenticated,
-            self.differs,
-            self.account_created,
-        )
 
 
 def iter_result_lines(
@@ -73,23 +55,9 @@ def iter_result_lines(
     for row in rows:
         line.seek(0)
         line.truncate()
-        cells = (row.cells[position] for position in kept)
-        writer.writerow([escape(cell) for cell in (*cells, *row.results())])
+        cells, *results = row
+        writer.writerow([escape(cell) for cell in (*(cells[position] for position in kept), *results)])
         yield line.getvalue()
-
-
-def write_results(
-    out: TextIO, columns: Sequence[str], rows: Iterable[ResultRow], *, delimiter: str = ","
-) -> int:
-    """Writes the result file (`iter_result_lines`) as a stream and returns the number of rows.
-
-    `out`: opened with `encoding="utf-8", newline=""`.
-    """
-    count = -1  # the header is no row
-    for line in iter_result_lines(columns, rows, delimiter=delimiter):
-        out.write(line)
-        count += 1
-    return count
 
 
 EXAMPLE = "# example:"  # how the line begins that shows what to fill in

@@ -1,7 +1,7 @@
 """A file held against its own rules, Cyclr's catalogue and accounts, and what our database knows; nothing is changed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
@@ -10,7 +10,7 @@ from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
-from worker.domain.options import AS_WRITTEN_COLUMNS
+from worker.domain.options import AS_WRITTEN_COLUMNS, RunOptions
 from worker.domain.pace import Pace
 from worker.domain.rows import (
     PROPERTY_PREFIX,
@@ -18,26 +18,21 @@ from worker.domain.rows import (
     Problem,
     RefusedRow,
     SkippedRow,
-    StoredRow,
     Warning_,
 )
-from worker.domain.targets import KnownTarget, fold
+from worker.domain.targets import fold
 from worker.domain.wording import counted
 from worker.intake import (
     AskedAccounts,
     Findings,
     Listening,
-    Options,
     Source,
-    StoredAt,
     Survey,
     iter_plan,
     survey,
 )
 from worker.intake.compact import FirstRows
-from worker.store.loading import find_namesakes, find_stored_rows, find_targets
-from worker.store.sealing import Sealer
-from worker.store.session import Engine
+from worker.store.memory import DatabaseMemory
 
 NAMED_ACCOUNTS = 5
 Progress = Callable[[str], None]
@@ -85,7 +80,7 @@ class Checked:
     called; None where it was not asked."""
 
     source: Source
-    options: Options
+    options: RunOptions
     survey: Survey
     catalogue: Mapping[ConnectorRef, Connector | str]
     accounts: AskedAccounts
@@ -178,37 +173,14 @@ class Checked:
                 self.properties[column.removeprefix(PROPERTY_PREFIX)] += 1
 
 
-class DatabaseMemory:
-    """What intake asks of our own past. `besides`: a job whose live rows do not count."""
-
-    def __init__(self, engine: Engine, sealer: Sealer, *, besides: str | None = None) -> None:
-        self._engine = engine
-        self._sealer = sealer
-        self._besides = besides
-
-    def targets(self, keys: Sequence[str]) -> Mapping[str, KnownTarget]:
-        found = find_targets(self._engine, keys)
-        return {
-            key: known
-            for key, known in found.items()
-            if known.state != "live" or known.job_id != self._besides
-        }
-
-    def stored_rows(self, rows: Sequence[StoredAt]) -> Mapping[StoredAt, StoredRow | None]:
-        return find_stored_rows(self._engine, self._sealer, rows)
-
-    def namesakes(self, targets: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
-        return find_namesakes(self._engine, targets)
-
-
 async def check_file(
     source: Source,
-    options: Options,
+    options: RunOptions,
     *,
+    instance_id: str,
     client: CyclrClient,
     limiter: Limiter,
     memory: DatabaseMemory,
-    looks_first: bool,
     on_progress: Progress,
 ) -> Checked:
     """Everything up to the question whether to run. Raises: Rejected, FileChanged, CyclrError where Cyclr cannot be asked."""
@@ -233,22 +205,24 @@ async def check_file(
     plan = iter_plan(
         source,
         options,
+        instance_id=instance_id,
         survey=found,
         catalogue=catalogue,
         accounts=checked.accounts,
         memory=memory,
         findings=checked.findings,
     )
-    checked.count(plan, looks_first=looks_first)
+    checked.count(plan, looks_first=options.looks_first)
     return checked
 
 
-def check_offline(source: Source, options: Options) -> Checked:
+def check_offline(source: Source, options: RunOptions) -> Checked:
     """The rules that need nothing but the file: for when Cyclr cannot be asked. Raises: FileChanged."""
     checked = Checked(source, options, survey(source, options), {}, AskedAccounts(), Findings())
     plan = iter_plan(
         source,
         options,
+        instance_id="",
         survey=checked.survey,
         catalogue=None,
         accounts=None,
@@ -261,7 +235,7 @@ def check_offline(source: Source, options: Options) -> Checked:
 
 async def _resolve_all(
     found: Survey,
-    options: Options,
+    options: RunOptions,
     missing: frozenset[str],
     reader: CatalogueReader,
     on_progress: Progress,

@@ -9,7 +9,7 @@ from typing import Any
 from worker.domain.rows import NO_WAYS, Problem, Ways
 from worker.domain.states import Code, ItemState
 from worker.domain.words import with_advice
-from worker.intake import ResultRow, iter_result_lines, write_results
+from worker.intake import ResultRow, iter_result_lines
 from worker.store.jobs import find_stored_item, get_job, iter_results
 from worker.store.session import Engine
 
@@ -29,7 +29,10 @@ def write_result_file(
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
             rows = _rows(engine, job_id, ways, reason=reason)
-            count = write_results(out, job.columns, rows, delimiter=job.delimiter)
+            count = -1  # the header is no row
+            for line in iter_result_lines(job.columns, rows, delimiter=job.delimiter):
+                out.write(line)
+                count += 1
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -84,7 +87,7 @@ def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
         outcome=item.outcome or "",
         code=item.code or "",
         message=with_advice(item.state, item.code, item.message),
-        account_connector_id=_text(item.account_connector_id),
+        account_connector_id="" if item.account_connector_id is None else str(item.account_connector_id),
         attempts=str(item.attempts),
         authenticated=_yes_no(item.is_authenticated) if is_installed else "",
         differs=", ".join(item.differs or ()),
@@ -105,10 +108,6 @@ def _unloaded(engine: Engine, row: Any, ways: Ways) -> ResultRow:
     return ResultRow(
         cells, row.job_id, str(row.row_number), REFUSED, code=Code.REFUSED_AT_INTAKE, message=message
     )
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
 
 
 def _yes_no(value: bool | None) -> str:

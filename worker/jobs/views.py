@@ -4,22 +4,35 @@ An item as it is told is `worker.store.listing.Item`. No field holds a secret.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.cyclr.errors import LimiterAway
 from worker.domain.options import JobOptions
-from worker.domain.pace import LimiterState
+from worker.domain.pace import LimiterState, NextStep
 from worker.domain.rows import Problem, Warning_
-from worker.domain.server_faults import ServerFault
+from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState, PauseReason
-from worker.jobs.going import read_going
-from worker.store.jobs import JobStatus, count_in_hand, list_warnings
+from worker.store.faults import database_fault
+from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine
-from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
+from worker.store.tallies import (
+    FailureReason,
+    OutcomeCount,
+    PacePoint,
+    list_failures,
+    list_outcomes,
+    list_pace,
+)
 
+RATE_OVER_S = 30
+# A time left means something once rows have ended for so long, and so many.
+MEANS_AFTER_S = 10
+LEAST_ENDED = 5
 WARNING_COUNT = (
     "Of all rows; warnings that say the same of many rows are one in `warnings`, with their `count`."
 )
@@ -72,6 +85,16 @@ class LimiterOut(BaseModel):
     gate_closed_for_s: float = Field(description="Nobody calls for so long.")
     outage_level: int = Field(description="0: Cyclr answers. Else it is asked again ever more seldom.")
 
+    @classmethod
+    def of(cls, state: LimiterState) -> "LimiterOut":
+        return cls(
+            calls_per_second=state.rate_per_second,
+            configured_per_second=state.pace.per_second,
+            own_per_second=state.pace.own_per_second,
+            gate_closed_for_s=state.gate_closed_for_s,
+            outage_level=state.outage_level,
+        )
+
 
 class Job(BaseModel):
     """A job and how far it is. `final` rows are installed, failed or cancelled; the rest is `left`."""
@@ -95,7 +118,7 @@ class Job(BaseModel):
     cancelled: int
     final: int
     left: int
-    retrying: int = Field(description="Tried, and to be tried again.")
+    retrying: int = Field(description="Tried, and to be tried again; some may be in hand.")
     held: int = Field(description="Held back by `first`.")
     refused: int = Field(description="Rows with problems that were left out.")
     skipped: int = Field(description="Rows of a result file that were installed already.")
@@ -112,15 +135,10 @@ class Job(BaseModel):
     finished_at: datetime | None
 
 
-class JobWithWarnings(Job):
-    """A job, and what the check of its file warned of."""
+class JobInFull(Job):
+    """A job, what the check of its file warned of, why rows of it failed, and what keeps the others waiting."""
 
     warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
-
-
-class JobInFull(JobWithWarnings):
-    """A job, why rows of it failed, and what keeps the others waiting."""
-
     in_hand: int = Field(description="Rows that a worker has in hand just now.")
     outcomes: list[OutcomeCount] | None = Field(
         description="How the installed rows came to be so; null where some were done before that was counted."
@@ -140,6 +158,51 @@ _STORED = tuple(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Going:
+    """How a job goes. `rows_per_second`: rows installed or failed, lately, or of all its work once it has ended; 0 where none
+    ended. `seconds_left`: None where it is not known, or would mean nothing yet.
+    """
+
+    rows_per_second: float = 0.0
+    seconds_left: float | None = None
+
+
+def read_going(engine: Engine, job: JobStatus, now: datetime) -> Going:
+    """At constant cost, whatever the job's size."""
+    if job.state is not JobState.RUNNING:
+        return how_it_goes(job, (), None, now)
+    return how_it_goes(job, list_pace(engine, job.id), find_next_step(engine, job), now)
+
+
+def how_it_goes(job: JobStatus, points: Sequence[PacePoint], step: NextStep | None, now: datetime) -> Going:
+    """`step`: what the job waits for; None: nothing is known of it."""
+    if job.finished_at is not None:
+        worked_s = job.worked_for_s(now)
+        return Going((job.installed + job.failed) / worked_s if worked_s > 0 else 0.0)
+    if job.working_since is None:
+        return Going()
+    since = max(job.working_since, now - timedelta(seconds=RATE_OVER_S))
+    lately = [point for point in points if point.at + timedelta(seconds=point.over_s) > since]
+    if not lately:
+        return Going()
+    # From the first row on: what it took workers to start is no pace.
+    is_first = all(point.at >= lately[0].at or point.at < job.working_since for point in points)
+    began = lately[0].at if is_first else min(since, lately[0].at)
+    over_s = max((now - began).total_seconds(), lately[0].over_s)
+    ended = sum(point.installed + point.failed for point in lately)
+    per_second = ended / over_s
+    left = job.left - job.held
+    if left <= 0 or over_s < MEANS_AFTER_S or ended < LEAST_ENDED:
+        return Going(per_second)
+    # What is due later, or may not be sent yet, is not done sooner, however fast the rows before it were.
+    seconds_left = left / per_second
+    if step is not None:
+        waits_s = max(0.0, step.due_in_s or 0.0, step.gate_closed_for_s)
+        seconds_left = max(waits_s + seconds_left, step.last_due_in_s or 0.0)
+    return Going(per_second, seconds_left)
+
+
 def view_job(engine: Engine, job: JobStatus, now: datetime) -> Job:
     """At constant cost, whatever the job's size; so are the other two."""
     going = read_going(engine, job, now)
@@ -151,25 +214,25 @@ def view_job(engine: Engine, job: JobStatus, now: datetime) -> Job:
     )
 
 
-def view_job_with_warnings(engine: Engine, job: JobStatus, now: datetime) -> JobWithWarnings:
-    warnings = list_warnings(engine, job.id) if job.warning_count else []
-    return JobWithWarnings(**dict(view_job(engine, job, now)), warnings=[Fault.of(each) for each in warnings])
-
-
 def view_job_in_full(
     engine: Engine,
     job: JobStatus,
     now: datetime,
     limiter: LimiterState | ServerFault | None,
-    faults: Sequence[ServerFault],
+    faults: Sequence[ServerFault] | None = None,
 ) -> JobInFull:
-    """`limiter`: how it stands, or why nobody may call; None: there is none here. `faults`: as `find_server_faults` has them."""
+    """`limiter`: how it stands, or why nobody may call; None: there is none here. `faults`: as `find_server_faults`
+    has them, where somebody has asked already.
+    """
+    if faults is None:
+        faults = find_server_faults(engine, limiter)
     return JobInFull(
-        **dict(view_job_with_warnings(engine, job, now)),
-        in_hand=count_in_hand(engine, job.id),
+        **dict(view_job(engine, job, now)),
+        warnings=[Fault.of(each) for each in list_warnings(engine, job.id)] if job.warning_count else [],
+        in_hand=read_in_hand(engine, job.id).count,
         outcomes=list_outcomes(engine, job.id),
         failures=list_failures(engine, job.id) if job.failed else [],
-        limiter=_view_limiter(limiter) if isinstance(limiter, LimiterState) else None,
+        limiter=LimiterOut.of(limiter) if isinstance(limiter, LimiterState) else None,
         server_faults=[ServerFaultOut.of(fault) for fault in faults],
     )
 
@@ -182,11 +245,12 @@ def find_server_faults(engine: Engine, limiter: LimiterState | ServerFault | Non
     return faults if outage is None or outage in faults else [*faults, outage]
 
 
-def _view_limiter(state: LimiterState) -> LimiterOut:
-    return LimiterOut(
-        calls_per_second=state.rate_per_second,
-        configured_per_second=state.pace.per_second,
-        own_per_second=state.pace.own_per_second,
-        gate_closed_for_s=state.gate_closed_for_s,
-        outage_level=state.outage_level,
-    )
+def why_nobody_calls(away: LimiterAway) -> ServerFault:
+    """What ails Redis, or the database: without the gate that it keeps nobody may call."""
+    # Most who tell of a job load no client of Redis.
+    from worker.redis_faults import kind_of, redis_server_fault
+
+    cause = away.__cause__
+    if cause is None:
+        return ServerFault(Server.REDIS, kind_of(away.fault or "timeout"))
+    return database_fault(cause) or redis_server_fault(cause)

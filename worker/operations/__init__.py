@@ -3,6 +3,5 @@
 operation.py  a step, an operation: values
 install.py    the one that installs: the account, then the connector
 known.py      all there are, by the name that a job has for its own
-hands.py      what a step works with: the calls of one attempt, and what they have shown
-releases.py   the jobs' connectors, resolved again when Cyclr publishes a new release
+hands.py      what a step works with: the calls of one attempt, what they have shown, the jobs' connectors
 """

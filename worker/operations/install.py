@@ -13,9 +13,8 @@ from worker.domain.steps import ACCOUNT, CONNECTOR, Notes, StepKind
 from worker.domain.targets import fold
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
-from worker.operations.hands import AttemptEnded, Hands
+from worker.operations.hands import AttemptEnded, Fate, Hands
 from worker.operations.operation import Effect, Operation, Step
-from worker.operations.releases import Fate
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import JobConnector
 
@@ -162,6 +161,5 @@ INSTALL = Operation(
         Step(ACCOUNT, _asks_for_an_account, _look_for_account, _create_account),
         Step(CONNECTOR, _asks_for_a_connector, _look_for_connector, _install),
     ),
-    about=CONNECTOR,
     outcome=_outcome,
 )

@@ -36,19 +36,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`about`: the step that the row is about, for texts where no other one is meant. `outcome`: how an item ends whose steps
+    """`steps`: of the kinds that `domain.steps.STEPS` has for it, in their order. `outcome`: how an item ends whose steps
     are done, from what each has come to.
     """
 
     name: str
     steps: tuple[Step, ...]
-    about: StepKind
     outcome: Callable[[Hands, Mapping[StepKind, Effect]], Awaitable[Installed]]
 
     @property
-    def needs_secret(self) -> bool:
-        """Whether a row whose sealed data is wiped can be tried no more."""
-        return any(step.kind.needs_secret for step in self.steps)
+    def about(self) -> StepKind:
+        """The step that rows are about, for texts where no other one is meant."""
+        return self.steps[-1].kind
 
     def kind(self, name: str | None) -> StepKind:
         """Of the step of this name, or else the one that rows are about."""

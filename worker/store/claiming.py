@@ -185,7 +185,7 @@ def _to_item(row: Row[Any], claim_id: str) -> ClaimedItem:
         authentication_id=row.authentication_id,
         description=row.description,
         account=account,
-        notes=_read_notes(row),
+        notes=read_notes(row),
         must_look=row.must_look,
         maybe_sent=row.maybe_sent,
         attempts=row.attempts,
@@ -225,7 +225,7 @@ def set_noted(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in NOTED} | kept
 
 
-def _read_notes(row: Row[Any]) -> Notes:
+def read_notes(row: Row[Any]) -> Notes:
     return Notes(
         account_exists=row.account_exists,
         account_created=row.account_created,

@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from worker.domain.options import IfPresent, JobOptions
 from worker.domain.states import JobState
+from worker.domain.steps import STEPS
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
     IS_CLAIMED_ALONE,
@@ -32,7 +33,6 @@ from worker.store.tables import (
     jobs,
 )
 
-OPERATION = "install"  # the one that workers of this version know
 # The statements are made once, with places for these: to make one anew costs more than to run it.
 _NOW = bindparam("now", type_=UtcDateTime)
 _INSTANCE_ID = bindparam("instance_id", type_=String)
@@ -42,7 +42,7 @@ _AT_MOST = bindparam("at_most", type_=Integer)
 
 _IS_OF_JOB = items.c.job_id == jobs.c.id
 # What a later version's jobs do to their rows is for its workers: this one would install them.
-_IS_KNOWN = jobs.c.operation == OPERATION
+_IS_KNOWN = jobs.c.operation.in_(sorted(STEPS))
 _IS_RUNNING = and_(jobs.c.state == JobState.RUNNING, _IS_KNOWN)
 # After a cancel an item that may have been sent still gets its look.
 _IS_CALLED_OFF = and_(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None), _IS_KNOWN)

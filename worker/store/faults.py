@@ -5,8 +5,11 @@ their codes.
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import (
     DatabaseError,
     DataError,
@@ -21,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import Server, ServerFault, chain_of, sentence
+from worker.store.postgres import where
 from worker.telemetry import ALARMS
 
 # SQLite's BUSY, LOCKED and PROTOCOL: another process was in the way. Its other errors stay as they are.
@@ -123,6 +127,10 @@ READ_ONLY = ServerFault(Server.DATABASE, "25006 read_only_sql_transaction", "it 
 READ_ONLY_FILE = ServerFault(Server.DATABASE, "SQLITE_READONLY", "it may not be written")
 FULL_DISK = ServerFault(Server.DATABASE, "SQLITE_FULL", "its disk is full")
 CHECK_SERVER = "Check DATABASE_URL and the server."
+CHECK_RIGHTS = "Which rights its role needs is in docs/operations.md."
+LOCKED = "SQLITE_BUSY"
+CHECK_OTHERS = "Another process is in the middle of a write to it: is one stopped? Let it go on, or end it."
+CHECK_DISK = "Is there room on its disk, and may it be written?"
 CHECK_SWITCH = (
     "It is being switched over, or it is a standby, or it was set to read-only. If it stays so, check the server that"
     " DATABASE_URL leads to."
@@ -245,3 +253,27 @@ def _named(state: str) -> str:
     except KeyError:
         return state
     return f"{state} {re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower().rstrip('_')}"
+
+
+@contextmanager
+def lost_database_in_words(engine: Engine) -> Iterator[None]:
+    """Raises: DatabaseAway instead of the driver's errors; TakesNoWrites where it is read-only."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_database_away(error):
+            raise
+        raise _in_words(engine, error) from None
+
+
+def _in_words(engine: Engine, error: DBAPIError) -> DatabaseAway:
+    is_file = engine.dialect.name == "sqlite"
+    if takes_no_writes(error):
+        return TakesNoWrites(where(engine.url), CHECK_DISK if is_file else CHECK_SWITCH)
+    fault = database_fault(error)
+    assert fault is not None, "it is the driver's"
+    if is_file:
+        hint = CHECK_OTHERS if fault.kind == LOCKED else CHECK_DISK
+    else:
+        hint = CHECK_RIGHTS if find_sqlstate(error) == NOT_PERMITTED else CHECK_SERVER
+    return DatabaseAway(where(engine.url), f"it {fault.what}", hint)

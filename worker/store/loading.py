@@ -1,27 +1,20 @@
-"""Rows become a job and its items; and what earlier jobs know about the rows of a file."""
+"""Rows become a job and its items."""
 
 import os
 import secrets as randomness
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
-    ARRAY,
     Connection,
     Engine,
-    Select,
-    String,
     Table,
-    bindparam,
-    func,
     insert,
-    or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -30,25 +23,23 @@ from worker.clock import Clock
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
 from worker.domain.options import IfPresent, JobOptions
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, StoredRow, Warning_
-from worker.domain.states import ItemState, JobState
-from worker.domain.targets import KnownTarget
+from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, Warning_
+from worker.domain.states import JobState
 from worker.store.abandoned import delete_load
 from worker.store.bulk import insert_rows
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
 from worker.store.meeting import MustGiveWay, Waiting, find_met
+from worker.store.memory import KEYS_PER_QUERY, iter_known
 from worker.store.new_rows import new_item, new_unloaded_row, new_warning, storable
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
-from worker.store.session import Locked, db_now, reading, waiting_only, writing
+from worker.store.session import Locked, db_now, waiting_only, writing
 from worker.store.tables import (
     HELD_UNTIL,
-    IS_FORGOTTEN,
     items,
     job_connectors,
     job_warnings,
     jobs,
-    remembered_targets,
     unloaded_rows,
 )
 
@@ -64,7 +55,6 @@ PIECE_LOCK_S = 3.0
 LOCKED_MS = 1_000  # after so long whoever is in the way on SQLite is named
 WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
-KEYS_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +277,7 @@ class Loader:
         insert_rows(connection, unloaded_rows, self._unloaded)
         # From here on nobody else takes these targets; whoever had one since the row was planned has settled it.
         fresh = [item["target"] for item in self._items if not item["must_look"]]
-        tried = [record.target for record in _iter_records(connection, fresh) if record.state != "live"]
+        tried = [target for target, known in iter_known(connection, fresh) if known.state != "live"]
         for start in range(0, len(tried), KEYS_PER_QUERY):
             these = items.c.target.in_(tried[start : start + KEYS_PER_QUERY])
             mine = update(items).where(items.c.job_id == self.job_id, these)
@@ -379,171 +369,3 @@ def _in_the_way() -> Iterator[None]:
 def _is_of_live_targets(error: Any) -> bool:
     constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
     return constraint == LIVE_TARGETS or str(error) == "UNIQUE constraint failed: items.target"
-
-
-def find_targets(engine: Engine, targets: Sequence[str]) -> dict[str, KnownTarget]:
-    """The targets among these that some job holds or held. Where several did: live before installed before tried.
-
-    A job that is still loading counts for nothing: it may yet come to nothing. A load that comes upon its rows waits.
-    """
-    found: dict[str, KnownTarget] = {}
-    rank = {"live": 0, "installed": 1, "tried": 2}
-    with reading(engine) as connection:
-        for record in _iter_records(connection, targets):
-            known = found.get(record.target)
-            if known is None or rank[record.state] <= rank[known.state]:
-                found[record.target] = KnownTarget(record.state, record.job_id, record.row_number)
-    return found
-
-
-class _Record(NamedTuple):
-    target: str
-    state: Literal["live", "installed", "tried"]
-    job_id: str
-    row_number: int
-
-
-OF_A_DELETED_JOB: tuple[Literal["tried"], str, int] = ("tried", "", 0)
-
-
-def _iter_records(connection: Connection, targets: Sequence[str]) -> Iterator[_Record]:
-    """What all jobs but those that are loading know of these targets, each job's item for itself; and what is remembered
-    of jobs that are deleted."""
-    is_postgres = connection.dialect.name == "postgresql"
-    for start in range(0, len(targets), KEYS_PER_QUERY):
-        these = list(targets[start : start + KEYS_PER_QUERY])
-        known: set[str] = set()
-        for row in connection.execute(_WITH_ANY if is_postgres else _WITH_TARGETS, {"targets": these}):
-            state = _record_state(row)
-            if state is None:
-                continue
-            known.add(row.target)
-            if row.is_forgotten:
-                yield _Record(row.target, *OF_A_DELETED_JOB)
-            else:
-                yield _Record(row.target, state, row.job_id, row.row_number)
-        # After the items: a row that is deleted in between was seen there.
-        sought = [target for target in these if target not in known]
-        remembered = _REMEMBERED_WITH_ANY if is_postgres else _REMEMBERED
-        for target in connection.execute(remembered, {"targets": sought}).scalars():
-            yield _Record(target, *OF_A_DELETED_JOB)
-
-
-def _with_targets(is_one_of_them: Any) -> Select[Any]:
-    return (
-        select(
-            items.c.target,
-            items.c.state,
-            items.c.tried,
-            items.c.maybe_sent,
-            items.c.job_id,
-            items.c.row_number,
-            IS_FORGOTTEN.label("is_forgotten"),
-        )
-        .join(jobs, jobs.c.id == items.c.job_id)
-        .where(is_one_of_them, or_(jobs.c.state != JobState.LOADING, IS_FORGOTTEN))
-        .order_by(items.c.id)
-    )
-
-
-_WITH_TARGETS = _with_targets(items.c.target.in_(bindparam("targets", expanding=True)))
-# One parameter, where so many take longer to be written into the statement than to be looked up.
-_WITH_ANY = _with_targets(items.c.target == func.any(bindparam("targets", type_=ARRAY(String))))
-
-
-_REMEMBERED = select(remembered_targets.c.target).where(
-    remembered_targets.c.target.in_(bindparam("targets", expanding=True))
-)
-_REMEMBERED_WITH_ANY = select(remembered_targets.c.target).where(
-    remembered_targets.c.target == func.any(bindparam("targets", type_=ARRAY(String)))
-)
-
-
-def _record_state(row: Any) -> Literal["live", "installed", "tried"] | None:
-    state = ItemState(row.state)
-    if not state.is_final:
-        return "live"
-    if state is ItemState.INSTALLED:
-        return "installed"
-    return "tried" if row.tried or row.maybe_sent else None
-
-
-def find_stored_rows(
-    engine: Engine, sealer: Sealer, rows: Iterable[tuple[str, int]]
-) -> dict[tuple[str, int], StoredRow | None]:
-    """(job id, row number) -> that item; unknown rows are left out.
-
-    None where the row was refused at intake; if it referred to an item itself, that item without its secrets.
-    """
-    wanted = list(rows)
-    found: dict[tuple[str, int], StoredRow | None] = {}
-    origins: dict[tuple[str, int], tuple[str, int]] = {}
-    with reading(engine) as connection:
-        for start in range(0, len(wanted), KEYS_PER_QUERY):
-            keys = wanted[start : start + KEYS_PER_QUERY]
-            held = _STORED.where(tuple_(items.c.job_id, items.c.row_number).in_(keys))
-            for row in connection.execute(held):
-                kept = sealer.find(row.sealed, job_id=row.job_id, row_number=row.row_number)
-                connector = (row.connector_name, row.connector_version)
-                found[row.job_id, row.row_number] = StoredRow(
-                    row.instance_id, row.account_id, row.name, row.key, connector, kept
-                )
-            missing = [key for key in keys if key not in found]
-            if missing:
-                refused = _REFUSED.where(
-                    tuple_(unloaded_rows.c.job_id, unloaded_rows.c.row_number).in_(missing)
-                )
-                for line in connection.execute(refused):
-                    found[line.job_id, line.row_number] = None
-                    if (origin := _origin(line.columns, line.cells)) is not None:
-                        origins[line.job_id, line.row_number] = origin
-    if origins:
-        behind = find_stored_rows(engine, sealer, set(origins.values()))
-        for at, origin in origins.items():
-            if (stored := behind.get(origin)) is not None:
-                found[at] = replace(stored, secrets={}, at=stored.at or origin)
-    return found
-
-
-def _origin(columns: Sequence[str], cells: Sequence[str]) -> tuple[str, int] | None:
-    """The row that a line of a result file said it was; None where it said none."""
-    told = dict(zip((column.strip().casefold() for column in columns), cells, strict=False))
-    job_id, number = told.get("_job", ""), told.get("_row", "")
-    if not job_id or not (number.isascii() and number.isdigit() and len(number) <= 9):
-        return None
-    return job_id, int(number)
-
-
-_STORED = (
-    select(
-        *(items.c.job_id, items.c.row_number, items.c.account_id, items.c.name, items.c.sealed),
-        *(jobs.c.instance_id, job_connectors.c.key),
-        job_connectors.c.definition["name"].as_string().label("connector_name"),
-        job_connectors.c.definition["version"].as_string().label("connector_version"),
-    )
-    .join(jobs, jobs.c.id == items.c.job_id)
-    .join(job_connectors, job_connectors.c.id == items.c.connector_id)
-)
-
-
-_REFUSED = (
-    select(unloaded_rows.c.job_id, unloaded_rows.c.row_number, unloaded_rows.c.cells, jobs.c.columns)
-    .join(jobs, jobs.c.id == unloaded_rows.c.job_id)
-    .where(unloaded_rows.c.problems.is_not(None))
-)
-
-
-def find_namesakes(engine: Engine, targets: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """(job id, target) -> the row number of that job's item with this target; left out where there is none."""
-    wanted = set(targets)
-    keys = sorted({target for _, target in wanted})
-    found: dict[tuple[str, str], int] = {}
-    with reading(engine) as connection:
-        for start in range(0, len(keys), KEYS_PER_QUERY):
-            these = select(items.c.job_id, items.c.target, items.c.row_number).where(
-                items.c.target.in_(keys[start : start + KEYS_PER_QUERY])
-            )
-            for row in connection.execute(these):
-                if (row.job_id, row.target) in wanted:
-                    found[row.job_id, row.target] = row.row_number
-    return found

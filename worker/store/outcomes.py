@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Connection, Integer, String, Text, or_, update
+from sqlalchemy import JSON, BigInteger, Boolean, Connection, Integer, Row, String, Text, or_, update
 
 from worker.domain.states import ItemState
 from worker.domain.steps import Notes
@@ -29,7 +29,7 @@ def write_items(
         statement.run(connection, rows)
 
 
-def to_failure(item: ClaimedItem, verdict: GiveUp) -> Failure:
+def to_failure(item: ClaimedItem | Row[Any], verdict: GiveUp) -> Failure:
     return Failure(
         item.job_id,
         item.row_number,

@@ -2,50 +2,26 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.domain.failures import ToldFailure
 from worker.domain.server_faults import ServerFault
 from worker.store.faults import (
-    CHECK_SERVER,
-    CHECK_SWITCH,
+    CHECK_DISK,
     FULL_DISK,
-    NOT_PERMITTED,
     READ_ONLY_FILE,
     DatabaseAway,
     TakesNoWrites,
     database_fault,
-    find_sqlstate,
-    is_database_away,
-    takes_no_writes,
+    lost_database_in_words,
 )
 from worker.store.postgres import where
 from worker.store.schema import NEWEST, alembic_config, find_revision, list_revisions
 from worker.store.session import open_engine, reading
 
-__all__ = [
-    "DatabaseAway",
-    "OldSchema",
-    "TakesNoWrites",
-    "find_database_fault",
-    "is_database_away",
-    "lost_database_in_words",
-    "open_for_showing",
-    "require_ready",
-    "require_writable",
-    "takes_no_writes",
-]
-
-CHECK_RIGHTS = "Which rights its role needs is in docs/operations.md."
-LOCKED = "SQLITE_BUSY"
-CHECK_OTHERS = "Another process is in the middle of a write to it: is one stopped? Let it go on, or end it."
-CHECK_DISK = "Is there room on its disk, and may it be written?"
 LEAST_FREE_BYTES = 1_000_000  # for SQLite's journal of one transaction
 
 
@@ -114,27 +90,3 @@ def open_for_showing(engine: Engine) -> Engine:
     """An engine for the same database, whether it takes writes or not. What a standby shows may be old."""
     url = engine.url.update_query_dict({"target_session_attrs": "any"})
     return open_engine(url.render_as_string(hide_password=False))
-
-
-@contextmanager
-def lost_database_in_words(engine: Engine) -> Iterator[None]:
-    """Raises: DatabaseAway instead of the driver's errors; TakesNoWrites where it is read-only."""
-    try:
-        yield
-    except DBAPIError as error:
-        if not is_database_away(error):
-            raise
-        raise _in_words(engine, error) from None
-
-
-def _in_words(engine: Engine, error: DBAPIError) -> DatabaseAway:
-    is_file = engine.dialect.name == "sqlite"
-    if takes_no_writes(error):
-        return TakesNoWrites(where(engine.url), CHECK_DISK if is_file else CHECK_SWITCH)
-    fault = database_fault(error)
-    assert fault is not None, "it is the driver's"
-    if is_file:
-        hint = CHECK_OTHERS if fault.kind == LOCKED else CHECK_DISK
-    else:
-        hint = CHECK_RIGHTS if find_sqlstate(error) == NOT_PERMITTED else CHECK_SERVER
-    return DatabaseAway(where(engine.url), f"it {fault.what}", hint)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import StatementError
 
-from worker.domain.states import PauseReason
+from worker.domain.states import RULED, PauseReason
 from worker.domain.steps import Notes
 from worker.domain.verdicts import (
     CalledOff,
@@ -24,8 +24,8 @@ from worker.domain.verdicts import (
 from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import count_to_authorise
-from worker.store.endings import JobEnd, end_jobs, lock_jobs, log_ended, pause
 from worker.store.faults import is_of_data
+from worker.store.job_states import JobEnd, end_jobs, lock_jobs, log_ended, pause
 from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs
@@ -159,6 +159,8 @@ def _moves(mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]) -> 
     moves: dict[str, Counter[str]] = {}
     for settlement in mine:
         moved = [_FINAL_COUNTERS.get(type(settlement.verdict))]
+        if isinstance(settlement.verdict, GiveUp) and settlement.verdict.code in RULED:
+            moved.append("ruled")
         if _key(settlement) in first_tries and not isinstance(settlement.verdict, Released):
             moved.append("tried")
         for name in filter(None, moved):

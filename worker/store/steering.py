@@ -7,10 +7,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Engine, and_, case, exists, func, not_, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
-from worker.domain.states import FINAL_ITEM_STATES, ItemState, JobState
+from worker.domain.states import FINAL_ITEM_STATES, RULED, ItemState, JobState
+from worker.domain.steps import needs_secret
 from worker.store.abandoned import delete_load
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import db_now, reading, writing
@@ -73,15 +74,22 @@ def retry_job(
     if row_number is not None:
         wanted = and_(wanted, items.c.row_number == row_number)
     _require(engine, job_id, _CAN_BE_RETRIED)
-    can = and_(wanted, items.c.sealed.is_not(None), not_(_IS_LIVE_ELSEWHERE))
+    is_kept = items.c.sealed.is_not(None) if _needs_secret(engine, job_id) else true()
+    can = and_(wanted, is_kept, not_(_IS_LIVE_ELSEWHERE))
     queued = 0
     while moved := _requeue(engine, job_id, can):
         queued += moved
     # What is left is what cannot be retried.
     with reading(engine) as connection:
-        wiped = _count(connection, and_(wanted, items.c.sealed.is_(None)))
-        live = _count(connection, and_(wanted, items.c.sealed.is_not(None), _IS_LIVE_ELSEWHERE))
+        wiped = _count(connection, and_(wanted, not_(is_kept)))
+        live = _count(connection, and_(wanted, is_kept, _IS_LIVE_ELSEWHERE))
     return Retried(queued, wiped, live)
+
+
+def _needs_secret(engine: Engine, job_id: str) -> bool:
+    with reading(engine) as connection:
+        operation = select(jobs.c.operation).where(jobs.c.id == job_id)
+        return needs_secret(connection.execute(operation).scalar_one())
 
 
 def _requeue(engine: Engine, job_id: str, can: Any) -> int:
@@ -125,10 +133,13 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
     }
     connection.execute(update(items).where(items.c.id.in_([row.id for row in rows])).values(anew))
     failures = [to_failure(row) for row in rows if row.state == ItemState.FAILED]
+    ruled = sum(failure.code in RULED for failure in failures)
     counters = {
         "failed": jobs.c.failed - len(failures),
         "cancelled": jobs.c.cancelled - (len(rows) - len(failures)),
         "tried": jobs.c.tried - sum(row.tried for row in rows),
+        # Not below nothing: the version before this one counted none of them.
+        "ruled": case((jobs.c.ruled > ruled, jobs.c.ruled - ruled), else_=0),
     }
     this_job = update(jobs).where(jobs.c.id == job_id)
     connection.execute(this_job.values(counters))

@@ -132,7 +132,7 @@ class CallTally:
 
 
 @dataclass(frozen=True, slots=True)
-class FailurePlace:
+class FailureCursor:
     """A place in the list of a job's groups: behind the one with this count and this first row. As a text: `1290-14`."""
 
     count: int
@@ -142,11 +142,11 @@ class FailurePlace:
         return f"{self.count}-{self.example_row}"
 
     @classmethod
-    def of(cls, group: FailureReason) -> "FailurePlace":
+    def of(cls, group: FailureReason) -> "FailureCursor":
         return cls(group.count, group.example_row)
 
     @classmethod
-    def from_text(cls, text: str) -> "FailurePlace":
+    def from_text(cls, text: str) -> "FailureCursor":
         """`text`: two whole numbers, with a hyphen between them."""
         count, _, example_row = text.partition("-")
         return cls(int(count), int(example_row))
@@ -157,8 +157,8 @@ def list_failures(
     job_id: str,
     *,
     limit: int = 100,
-    after: FailurePlace | None = None,
-    before: FailurePlace | None = None,
+    after: FailureCursor | None = None,
+    before: FailureCursor | None = None,
 ) -> list[FailureReason]:
     """The job's failed items by reason, the largest group first. `after`: those behind this place; `before`: the last so
     many of those before it.

@@ -1,15 +1,20 @@
 """What the clock does to the tables: rescue, finish, wipe."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, func, or_, select, update
 
-from worker.domain.states import Code, ItemState, JobState
+from worker.domain.states import RULED, Code, ItemState, JobState
 from worker.domain.steps import LEAVE_THE_TARGET_ALONE, NOTHING
+from worker.domain.verdicts import CalledOff, GiveUp, called_off
 from worker.domain.words import CANCELLED_UNSENT, CODES
-from worker.store.endings import JobEnd, end_jobs, lock_jobs
+from worker.store import tallies
+from worker.store.claiming import NOTED, read_notes
+from worker.store.job_states import JobEnd, end_jobs, lock_jobs
+from worker.store.outcomes import to_failure
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
@@ -23,7 +28,7 @@ from worker.store.tables import (
     items,
     jobs,
 )
-from worker.store.tallies import FAILURE_COLUMNS, Failure, add_failures, add_pace, to_failure
+from worker.store.tallies import FAILURE_COLUMNS, add_failures, add_pace
 
 PIECE = 1_000
 
@@ -77,18 +82,8 @@ def rescue(engine: Engine, *, due_in_s: float) -> int:
             }
             _update(connection, back, taken_back | queued)
         if dead:
-            failed = {
-                "state": ItemState.FAILED,
-                "tried": True,
-                "code": Code.WORKER_LOST,
-                "message": CODES[Code.WORKER_LOST].title,
-                "http_status": None,
-                "can_retry_help": False,
-                "reason": _to_failure(dead[0]).reason,
-                "settled_at": now,
-            }
-            _update(connection, [row.id for row in dead], taken_back | failed)
-            _count_failed(connection, dead, now)
+            lost_for_good = GiveUp(Code.WORKER_LOST, CODES[Code.WORKER_LOST].title, is_absent=False)
+            _fail(connection, [(row, lost_for_good) for row in dead], now, taken_back)
         _count_rescues(connection, Counter(row.job_id for row in lost))
         return len(lost)
 
@@ -106,27 +101,35 @@ def _count_rescues(connection: Connection, rescued: Counter[str]) -> None:
         connection.execute(mine.values(rescues=instances.c.rescues + count))
 
 
-def _count_failed(connection: Connection, dead: list[Any], now: datetime) -> None:
-    failed = Counter(row.job_id for row in dead)
-    tried = Counter(row.job_id for row in dead if not row.tried)
-    locked = lock_jobs(connection, sorted(failed))
-    for job_id in sorted(failed):
-        changes = {"failed": jobs.c.failed + failed[job_id], "tried": jobs.c.tried + tried[job_id]}
+def _fail(
+    connection: Connection, failed: Sequence[tuple[Any, GiveUp]], now: datetime, values: Mapping[str, Any]
+) -> None:
+    """Items that end as failed without a settle, with their counters and tallies."""
+    by_verdict: dict[GiveUp, list[Any]] = {}
+    for row, verdict in failed:
+        by_verdict.setdefault(verdict, []).append(row)
+    for verdict, rows in by_verdict.items():
+        ended = {
+            "state": ItemState.FAILED,
+            "tried": True,
+            "code": verdict.code,
+            "message": verdict.message,
+            "http_status": verdict.http_status,
+            "can_retry_help": verdict.can_retry_help,
+            "reason": to_failure(rows[0], verdict).reason,
+            "settled_at": now,
+        }
+        _update(connection, [row.id for row in rows], {**values, **ended})
+    moves: dict[str, Counter[str]] = {}
+    for row, verdict in failed:
+        counters = moves.setdefault(row.job_id, Counter())
+        counters.update(failed=1, tried=int(not row.tried), ruled=int(verdict.code in RULED))
+    locked = lock_jobs(connection, sorted(moves))
+    for job_id, counters in moves.items():
+        changes = {name: jobs.c[name] + by for name, by in counters.items()}
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
-    add_failures(connection, map(_to_failure, dead))
-    add_pace(connection, locked, {job_id: Counter(failed=count) for job_id, count in failed.items()}, now)
-
-
-def _to_failure(row: Any) -> Failure:
-    return Failure(
-        row.job_id,
-        row.row_number,
-        row.account_id,
-        code=Code.WORKER_LOST,
-        message=CODES[Code.WORKER_LOST].title,
-        http_status=None,
-        can_retry_help=False,
-    )
+    add_failures(connection, [to_failure(row, verdict) for row, verdict in failed])
+    add_pace(connection, locked, moves, now)
 
 
 def name_reasons(engine: Engine) -> int:
@@ -140,7 +143,7 @@ def name_reasons(engine: Engine) -> int:
         rows = connection.execute(without.limit(PIECE).with_for_update(skip_locked=True)).all()
         by_reason: dict[str, list[int]] = {}
         for row in rows:
-            by_reason.setdefault(to_failure(row).reason, []).append(row.id)
+            by_reason.setdefault(tallies.to_failure(row).reason, []).append(row.id)
         for reason, ids in by_reason.items():
             _update(connection, ids, {"reason": reason})
         return len(rows)
@@ -172,32 +175,44 @@ def finish_jobs(engine: Engine, *, pause_above_percent: float) -> list[JobEnd]:
 
 
 def cancel_queued(engine: Engine) -> int:
-    """Cancel a piece of the queued and held items of cancelled jobs that were surely not sent; how many.
+    """End a piece of the queued and held items of cancelled jobs, of which nothing can be there that is not known; how many.
 
-    One that may have been sent is not cancelled but looked for, now if it was held, or `--first` held it back.
+    One that has sent or done a part is not cancelled but failed, and one that may have been sent is looked for: now, if it was
+    held, or `--first` held it back.
     """
 
     def work(connection: Connection) -> int:
+        whole = (items.c.id, items.c.job_id, items.c.row_number, items.c.account_id, items.c.must_look)
+        columns = (*whole, items.c.tried, *(items.c[name] for name in NOTED), jobs.c.operation)
         is_waiting = and_(IS_QUEUED, or_(~items.c.must_look, items.c.due_at == HELD_UNTIL))
-        called_off: list[Any] = []
+        found: list[Any] = []
         for is_theirs in (is_waiting, IS_HELD):  # each by an index of its own
-            called_off += connection.execute(
-                select(items.c.id, items.c.job_id, items.c.must_look)
+            found += connection.execute(
+                select(*columns)
                 .join(jobs, jobs.c.id == items.c.job_id)
                 .where(jobs.c.state == JobState.CANCELLED, jobs.c.finished_at.is_(None), is_theirs)
-                .limit(PIECE - len(called_off))
+                .limit(PIECE - len(found))
                 .with_for_update(of=items, skip_locked=True)
             )
         now = db_now(connection)
-        to_look = {"state": ItemState.QUEUED, "due_at": now}
-        _update(connection, [r.id for r in called_off if r.must_look], to_look)
+        may_be_there = [
+            row for row in found if row.must_look or row.sent not in (None, *LEAVE_THE_TARGET_ALONE)
+        ]
+        to_look = {"state": ItemState.QUEUED, "due_at": now, "must_look": True}
+        _update(connection, [row.id for row in may_be_there], to_look)
+        others = [row for row in found if row not in may_be_there]
+        ends = [(row, called_off(row.operation, read_notes(row))) for row in others]
+        cancelled = [row for row, verdict in ends if isinstance(verdict, CalledOff)]
         over = {"state": ItemState.CANCELLED, "message": CANCELLED_UNSENT, "settled_at": now}
-        _update(connection, [r.id for r in called_off if not r.must_look], over)
-        counts = Counter(r.job_id for r in called_off if not r.must_look)
-        for job_id, count in sorted(counts.items()):
+        _update(connection, [row.id for row in cancelled], over)
+        # The job rows once, in one order, whatever is moved of them.
+        lock_jobs(connection, sorted({row.job_id for row, _ in ends}))
+        for job_id, count in sorted(Counter(row.job_id for row in cancelled).items()):
             changes = {"cancelled": jobs.c.cancelled + count}
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
-        return len(called_off)
+        unfinished = [(row, verdict) for row, verdict in ends if isinstance(verdict, GiveUp)]
+        _fail(connection, unfinished, now, {})
+        return len(found)
 
     return writing(engine, work)
 

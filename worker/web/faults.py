@@ -13,6 +13,7 @@ from worker.intake.columns import find_similar, is_known, is_own
 from worker.jobs.views import Fault
 
 FIRST_ROW = 2  # the header of a file is row 1
+ONCE = "expected it once, got it twice or more"  # of a parameter or a field
 _PLACES = ("body", "query", "path", "header")
 _COUNTED = {"List": "item", "Dictionary": "key"}
 _QUOTABLE = ("a number", "true or false")
@@ -21,7 +22,7 @@ _QUOTABLE = ("a number", "true or false")
 NO_NUL = r"^[^\x00]*$"
 JOB_ID = r"^[A-Za-z0-9-]{1,16}$"
 UPLOAD_ID = r"^[A-Za-z0-9_-]{1,64}$"
-FAILURE_PLACE = r"[0-9]{1,9}-[0-9]{1,9}"  # `FailurePlace` as a text
+FAILURE_CURSOR = r"[0-9]{1,9}-[0-9]{1,9}"  # `FailureCursor` as a text
 VISIBLE_ASCII = r"^[\x20-\x7e]+$"
 _FORMS = {
     NO_NUL: "a text without NUL (U+0000)",

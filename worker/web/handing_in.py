@@ -12,15 +12,17 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Request
 
 from worker.bootstrap.place import Place
+from worker.domain.options import RunOptions
 from worker.domain.wording import counted
-from worker.intake import Accounts, Options, Source, read_source
+from worker.intake import Accounts, Source, read_source
 from worker.intake.findings import Rejected
-from worker.jobs.checking import Checked, DatabaseMemory, check_file
+from worker.jobs.checking import Checked, check_file
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.meeting import OtherLoad
+from worker.store.memory import DatabaseMemory
 from worker.store.submissions import Upload
 from worker.web.http_errors import HttpError
 from worker.web.receiving import Bodies
@@ -37,7 +39,7 @@ T = TypeVar("T")
 CheckKey = tuple[str, str | None, bool, frozenset[str]]
 
 
-class Deed(Generic[T]):
+class Work(Generic[T]):
     """Work in the background. `progress`: how far it is, in words for people."""
 
     def __init__(self) -> None:
@@ -49,11 +51,11 @@ class Deed(Generic[T]):
         return self.future.done()
 
     def result(self) -> T:
-        """Of a deed that is done. Raises: what it raised."""
+        """Of work that is done. Raises: what it raised."""
         return self.future.result(timeout=0)
 
     async def wait(self) -> T:
-        """Its result. Whoever stops waiting does not stop the deed. Raises: what it raised."""
+        """Its result. Whoever stops waiting does not stop the work. Raises: what it raised."""
         return await asyncio.shield(asyncio.wrap_future(self.future))
 
 
@@ -78,11 +80,11 @@ class HandingIn:
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._threads: set[threading.Thread] = set()
-        self._checks: OrderedDict[CheckKey, Deed[Checked]] = OrderedDict()
-        self._starts: OrderedDict[str, Deed[Started]] = OrderedDict()
+        self._checks: OrderedDict[CheckKey, Work[Checked]] = OrderedDict()
+        self._starts: OrderedDict[str, Work[Started]] = OrderedDict()
         self._is_stopping = False
 
-    def check(self, upload: Upload, options: RunOptions) -> Deed[Checked]:
+    def check(self, upload: Upload, options: RunOptions) -> Work[Checked]:
         """The check of this upload: the one that is known, or one that begins now. It is not repeated unless it failed.
 
         It raises Unreadable, FileChanged, CyclrError, HttpError (413). Raises: HttpError (503).
@@ -91,19 +93,19 @@ class HandingIn:
         with self._lock:
             known = self._checks.get(key)
             if known is None or (known.is_done and known.future.exception() is not None):
-                known = self._begin(lambda deed: self._check(upload, options, deed))
+                known = self._begin(lambda work: self._check(self._open(upload), options, work))
                 self._checks[key] = known
             self._checks.move_to_end(key)
             _keep_last(self._checks)
         return known
 
-    def find_check(self, upload: Upload, options: RunOptions) -> Deed[Checked] | None:
+    def find_check(self, upload: Upload, options: RunOptions) -> Work[Checked] | None:
         """The check of this upload, also one that failed; None where this process has made none."""
         with self._lock:
             return self._checks.get(_check_key(upload, options))
 
-    def start(self, upload: Upload, options: RunOptions, *, api_key_id: str) -> Deed[Started]:
-        """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same deed.
+    def start(self, upload: Upload, options: RunOptions, *, api_key_id: str) -> Work[Started]:
+        """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same work.
 
         It raises what a check raises, and Rejected (rows have problems, and are not to be skipped), LoadLost,
         HttpError (409: an unfinished job was begun with other options; 422: nothing to install; 503: another load is in the way,
@@ -112,12 +114,12 @@ class HandingIn:
         with self._lock:
             known = self._starts.get(upload.id)
             if known is None or (known.is_done and known.future.exception() is not None):
-                known = self._begin(lambda deed: self._start(upload, options, api_key_id, deed))
+                known = self._begin(lambda work: self._start(upload, options, api_key_id, work))
                 self._starts[upload.id] = known
                 _keep_last(self._starts)
         return known
 
-    def find_start(self, upload_id: str) -> Deed[Started] | None:
+    def find_start(self, upload_id: str) -> Work[Started] | None:
         """The start of this upload in this process; None where there was none."""
         with self._lock:
             return self._starts.get(upload_id)
@@ -135,18 +137,18 @@ class HandingIn:
         for thread in list(self._threads):
             thread.join(STOPS_WITHIN_S)
 
-    def _begin(self, work: Callable[[Deed[T]], T]) -> Deed[T]:
+    def _begin(self, do: Callable[[Work[T]], T]) -> Work[T]:
         if len(self._threads) >= MOST_WAITING:
             detail = "Too many files are being checked just now. Try again in a moment."
             raise _later(detail, code="too_busy", after_s=30)
-        deed: Deed[T] = Deed()
+        work: Work[T] = Work()
 
         def run() -> None:
             try:
                 with self._turns:
-                    deed.future.set_result(work(deed))
+                    work.future.set_result(do(work))
             except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
-                deed.future.set_exception(error)
+                work.future.set_exception(error)
             finally:
                 self._threads.discard(thread)
 
@@ -154,25 +156,17 @@ class HandingIn:
         thread = threading.Thread(target=run, name="handing-in", daemon=True)
         self._threads.add(thread)
         thread.start()
-        return deed
+        return work
 
-    def _say(self, deed: Deed[T], text: str) -> None:
-        deed.progress = text
+    def _say(self, work: Work[T], text: str) -> None:
+        work.progress = text
         if self._is_stopping:
             raise _later("The server is about to end: hand the file in again in a moment.")
 
-    def _check(
-        self, upload: Upload, options: RunOptions, deed: Deed[T], besides: Unfinished | None = None
-    ) -> Checked:
-        self._say(deed, "reading the file")
-        return self._check_source(self._open(upload), options, deed, besides)
-
-    def _check_source(
-        self, source: Source, options: RunOptions, deed: Deed[Any], besides: Unfinished | None = None
-    ) -> Checked:
-        if besides is None:
-            besides = self._find_unfinished(source, options)
-        checked = asyncio.run(self._ask(source, options, deed, besides))
+    def _check(self, source: Source, options: RunOptions, work: Work[Any]) -> Checked:
+        self._say(work, "reading the file")
+        besides = self._find_unfinished(source, options)
+        checked = asyncio.run(self._ask(source, options, work, besides))
         if checked.survey.rows > MOST_ROWS:
             rows = checked.survey.rows
             detail = f"Expected at most {MOST_ROWS:,} rows in one file, got {rows:,}: divide it."
@@ -181,28 +175,28 @@ class HandingIn:
         return checked
 
     async def _ask(
-        self, source: Source, options: RunOptions, deed: Deed[T], besides: Unfinished | None
+        self, source: Source, options: RunOptions, work: Work[T], besides: Unfinished | None
     ) -> Checked:
         place, database = self._place, self._place.database
         async with place.open_cyclr() as (client, limiter):
             return await check_file(
                 source,
-                Options(database.instance_id, options.connector, options.as_written, options.is_list),
+                options,
+                instance_id=database.instance_id,
                 client=client,
                 limiter=limiter,
                 memory=DatabaseMemory(
                     database.engine, database.sealer, besides=besides.job.id if besides else None
                 ),
-                looks_first=options.looks_first,
-                on_progress=lambda text: self._say(deed, text),
+                on_progress=lambda text: self._say(work, text),
             )
 
-    def _start(self, upload: Upload, options: RunOptions, api_key_id: str, deed: Deed[Started]) -> Started:
+    def _start(self, upload: Upload, options: RunOptions, api_key_id: str, work: Work[Started]) -> Started:
         self.waiting.prolong(upload)
         source = self._open(upload)
         unfinished = self._find_unfinished(source, options)
         if unfinished is None:
-            started = self._start_new(upload, source, options, api_key_id, deed)
+            started = self._start_new(upload, source, options, api_key_id, work)
         elif unfinished.has_options(options):
             started = Started(unfinished.job, is_new=False)
         else:
@@ -215,12 +209,12 @@ class HandingIn:
         return started
 
     def _start_new(
-        self, upload: Upload, source: Source, options: RunOptions, api_key_id: str, deed: Deed[Started]
+        self, upload: Upload, source: Source, options: RunOptions, api_key_id: str, work: Work[Started]
     ) -> Started:
-        checked = self._checked(upload, source, options, deed)
+        checked = self._checked(upload, source, options, work)
         try:
             require_installable(checked, options)
-            job = self._load(checked, options, api_key_id, deed)
+            job = self._load(checked, options, api_key_id, work)
             # Not the check itself, which may be large: a start is known for a while after the job runs.
             return Started(job, is_new=True, comments=checked.survey.comments, empty=checked.survey.empty)
         except Rejected:
@@ -230,19 +224,17 @@ class HandingIn:
                 raise
             return Started(unfinished.job, is_new=False)
 
-    def _checked(self, upload: Upload, source: Source, options: RunOptions, deed: Deed[Started]) -> Checked:
+    def _checked(self, upload: Upload, source: Source, options: RunOptions, work: Work[Started]) -> Checked:
         """What a check has found before, if one has; else what one finds now."""
-        with self._lock:
-            known = self._checks.get(_check_key(upload, options))
+        known = self.find_check(upload, options)
         if known is not None and known.is_done and known.future.exception() is None:
             return known.result()
-        self._say(deed, "reading the file")
-        return self._check_source(source, options, deed)
+        return self._check(source, options, work)
 
-    def _load(self, checked: Checked, options: RunOptions, api_key_id: str, deed: Deed[Started]) -> JobStatus:
+    def _load(self, checked: Checked, options: RunOptions, api_key_id: str, work: Work[Started]) -> JobStatus:
         database = self._place.database
         job_id = new_job_id(self._place.clock.now())
-        self._say(deed, "loading")
+        self._say(work, "loading")
         with self._place.watch(job_id):
             load_job(
                 checked,
@@ -251,21 +243,21 @@ class HandingIn:
                 sealer=database.sealer,
                 instance_id=database.instance_id,
                 job_id=job_id,
-                on_rows=lambda count: self._say(deed, f"loading: {counted(count, 'row')}"),
+                on_rows=lambda count: self._say(work, f"loading: {counted(count, 'row')}"),
                 api_key_id=api_key_id,
-                on_wait=lambda other, waited_s: self._wait(deed, other, waited_s),
+                on_wait=lambda other, waited_s: self._wait(work, other, waited_s),
             )
         self._place.ring()
         return get_job(database.engine, job_id)
 
-    def _wait(self, deed: Deed[Started], other: OtherLoad, waited_s: float) -> None:
+    def _wait(self, work: Work[Started], other: OtherLoad, waited_s: float) -> None:
         """Raises: HttpError (503) where the other load did not end while this one could be waited for."""
         if waited_s >= WAITS_FOR_LOAD_S:
             where = "What this file waits for is" if other.is_writing else "Rows of this file are in"
             raise _later(
                 f"{where} {other}: hand it in again in a moment, when that has ended or was given up."
             )
-        self._say(deed, f"waiting for {other}")
+        self._say(work, f"waiting for {other}")
 
     def _open(self, upload: Upload) -> Source:
         if self.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
@@ -296,11 +288,11 @@ def _check_key(upload: Upload, options: RunOptions) -> CheckKey:
     return upload.id, options.connector, options.looks_first, options.as_written
 
 
-def _keep_last(deeds: OrderedDict[T, Any]) -> None:
+def _keep_last(works: OrderedDict[T, Any]) -> None:
     """Those that are done and were not asked for lately are forgotten."""
-    done = [key for key, deed in deeds.items() if deed.is_done]
+    done = [key for key, work in works.items() if work.is_done]
     for key in done[: max(0, len(done) - CHECKS_KEPT)]:
-        del deeds[key]
+        del works[key]
 
 
 def _handing_in(request: Request) -> HandingIn:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from worker.jobs.views import Fault
 from worker.store.submissions import Upload
-from worker.web.faults import known_name
+from worker.web.faults import ONCE, known_name
 from worker.web.http_errors import HttpError, invalid_request
 from worker.web.waiting import UploadWriter, WaitingUploads
 
@@ -191,13 +191,6 @@ class _Receiving:
         self._writer.write(data)
 
 
-@dataclass
-class _Part:
-    headers: dict[str, str] = field(default_factory=dict)
-    name: str = ""
-    filename: str | None = None
-
-
 class _FormReader:
     """Chunks of a multipart body become events: `file` with its name, then `data`. Fields are kept."""
 
@@ -207,8 +200,10 @@ class _FormReader:
         self._count = 0
         self._raw: dict[str, bytearray] = {}
         self._field_bytes = 0
-        self._part = _Part()
-        self._header_name = self._header_value = b""
+        # Of the part that is being read. Without a file name it is a field.
+        self._name = ""
+        self._filename: bytes | None = None
+        self._header_name = self._header_value = self._disposition = b""
         self._events: list[tuple[str, bytes]] = []
         self._has_ended = False
         callbacks: Any = {
@@ -239,8 +234,7 @@ class _FormReader:
             raise _unreadable_form()
 
     def _on_part_begin(self) -> None:
-        self._part = _Part()
-        self._header_name = self._header_value = b""
+        self._header_name = self._header_value = self._disposition = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header_name += data[start:end]
@@ -249,41 +243,37 @@ class _FormReader:
         self._header_value += data[start:end]
 
     def _on_header_end(self) -> None:
-        name = self._header_name.decode("latin-1").casefold()
-        self._part.headers[name] = self._header_value.decode("utf-8", "replace")
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value.decode("utf-8", "replace").encode()
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._part.headers.get("content-disposition", "").encode())
-        self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
-        filename = options.get(b"filename")
-        self._part.filename = None if filename is None else filename.decode("utf-8", "replace")
-        if self._part.filename is not None:
-            self._events.append(("file", filename or b""))
+        _, options = parse_options_header(self._disposition)
+        name = self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._filename = options.get(b"filename")
+        if self._filename is not None:
+            self._events.append(("file", self._filename))
         elif self._count >= MOST_FIELDS:
             raise _too_many_fields()
-        elif self._part.name in self._raw and self._part.name not in self._lists:
-            fault = Fault(
-                column=known_name(self._part.name), message="expected it once, got it twice or more"
-            )
-            raise invalid_request(fault)
+        elif name in self._raw and name not in self._lists:
+            raise invalid_request(Fault(column=known_name(name), message=ONCE))
         else:
             self._count += 1
-            before = self._raw.get(self._part.name)
-            self._raw[self._part.name] = bytearray() if before is None else before + b","
+            before = self._raw.get(name)
+            self._raw[name] = bytearray() if before is None else before + b","
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._part.filename is not None:
+        if self._filename is not None:
             self._events.append(("data", data[start:end]))
             return
         self._field_bytes += end - start
         if self._field_bytes > MOST_FIELD_BYTES:
             raise _too_many_fields()
-        self._raw[self._part.name] += data[start:end]
+        self._raw[self._name] += data[start:end]
 
     def _on_part_end(self) -> None:
-        if self._part.filename is None:
-            self.fields[self._part.name] = self._raw[self._part.name].decode("utf-8", "replace")
+        if self._filename is None:
+            self.fields[self._name] = self._raw[self._name].decode("utf-8", "replace")
 
     def _on_end(self) -> None:
         self._has_ended = True

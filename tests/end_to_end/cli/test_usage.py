@@ -53,6 +53,16 @@ def test_help_loads_nothing_that_takes_its_time() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("module", ["api_keys", "showing", "steer", "upkeep", "watching"])
+def test_commands_that_only_read_or_steer_load_no_client_and_no_celery(module: str) -> None:
+    program = (
+        f"import sys, worker.cli.{module};"
+        "print([name for name in ('celery', 'kombu', 'httpx', 'aiohttp') if name in sys.modules])"
+    )
+    done = run_process([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

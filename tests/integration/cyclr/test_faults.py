@@ -14,7 +14,7 @@ from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter_redis import RedisLimiter
 from worker.cyclr.limiter_rule import Limit
 from worker.domain.server_faults import Server, ServerFault
-from worker.jobs.away import why_nobody_calls
+from worker.jobs.views import why_nobody_calls
 from worker.telemetry import ALARMS, configure_logging
 
 TLS = ServerFault(Server.CYCLR, "certificate_verify_failed", "the certificate has expired")

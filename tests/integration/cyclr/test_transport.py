@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.raw_server import RawServer, answer, close, cut, hang, in_turn, raw, reset
-from worker.cyclr.transport import find_proxy, open_http, reason_of, was_never_sent
+from worker.cyclr.errors import NeverSent, OutcomeUnknown
+from worker.cyclr.transport import failure_of, find_proxy, open_http
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -72,8 +73,8 @@ def test_a_connection_lost_after_the_request_was_read_may_have_been_sent(reply, 
         async with RawServer(in_turn(reply)) as server:
             error = await _error_of(server.url)
             assert len(server.requests) == 1
-            assert not was_never_sent(error)
-            assert reason_of(error) == reason
+            assert isinstance(failure_of(error), OutcomeUnknown)
+            assert failure_of(error).reason == reason
 
     asyncio.run(scenario())
 
@@ -83,16 +84,16 @@ def test_a_refused_connection_was_never_sent() -> None:
         async with RawServer(in_turn(hang)) as server:
             url = server.url
         error = await _error_of(url)
-        assert was_never_sent(error)
-        assert reason_of(error) == "no connection to the host, or it was refused"
+        assert isinstance(failure_of(error), NeverSent)
+        assert failure_of(error).reason == "no connection to the host, or it was refused"
 
     asyncio.run(scenario())
 
 
 def test_an_unknown_host_was_never_sent() -> None:
     error = asyncio.run(_error_of("http://cyclr.invalid"))
-    assert was_never_sent(error)
-    assert reason_of(error) == "the name of the host was not found (DNS)"
+    assert isinstance(failure_of(error), NeverSent)
+    assert failure_of(error).reason == "the name of the host was not found (DNS)"
 
 
 def test_a_failed_tls_handshake_was_never_sent() -> None:
@@ -101,8 +102,8 @@ def test_a_failed_tls_handshake_was_never_sent() -> None:
             in_turn(hang), before_request=raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         ) as server:
             error = await _error_of(server.url.replace("http:", "https:"))
-            assert was_never_sent(error)
-            assert reason_of(error) == "the TLS handshake failed"
+            assert isinstance(failure_of(error), NeverSent)
+            assert failure_of(error).reason == "the TLS handshake failed"
 
     asyncio.run(scenario())
 
@@ -112,8 +113,8 @@ def test_a_certificate_that_nobody_vouches_for_was_never_sent(tmp_path: Path) ->
         async with RawServer(in_turn(answer(200)), tls=_self_signed(tmp_path)) as server:
             error = await _error_of(server.url)
             assert server.requests == []
-            assert was_never_sent(error)
-            assert reason_of(error) == "the host's TLS certificate is not trusted"
+            assert isinstance(failure_of(error), NeverSent)
+            assert failure_of(error).reason == "the host's TLS certificate is not trusted"
 
     asyncio.run(scenario())
 
@@ -122,8 +123,8 @@ def test_a_connection_that_is_not_made_in_time_was_never_sent() -> None:
     async def scenario() -> None:
         async with RawServer(in_turn(hang), before_request=hang) as server:
             error = await _error_of(server.url.replace("http:", "https:"), connect_s=0.2)
-            assert was_never_sent(error)
-            assert reason_of(error) == "no connection in time"
+            assert isinstance(failure_of(error), NeverSent)
+            assert failure_of(error).reason == "no connection in time"
 
     asyncio.run(scenario())
 
@@ -140,8 +141,8 @@ def test_waiting_in_vain_for_a_free_connection_was_never_sent() -> None:
             await asyncio.wait({first})
             await http.aclose()
             assert len(server.requests) == 1
-            assert was_never_sent(error)
-            assert reason_of(error) == "no connection in time"
+            assert isinstance(failure_of(error), NeverSent)
+            assert failure_of(error).reason == "no connection in time"
 
     asyncio.run(scenario())
 
@@ -156,7 +157,7 @@ def test_a_request_on_a_kept_connection_that_is_cut_is_not_repeated(method: str)
             await http.aclose()
             assert [r.method for r in server.requests] == ["GET", method]
             assert [r.connection for r in server.requests] == [0, 0]
-            assert not was_never_sent(error)
+            assert isinstance(failure_of(error), OutcomeUnknown)
 
     asyncio.run(scenario())
 
@@ -210,8 +211,8 @@ def test_a_proxy_that_refuses_the_tunnel_was_never_sent_and_its_password_is_not_
             monkeypatch.setenv("https_proxy", f"http://user:word@127.0.0.1:{proxy.port}")
             error = await _error_of("https://cyclr.test")
             assert [r.method for r in proxy.requests] == ["CONNECT"]
-            assert was_never_sent(error)
-            assert reason_of(error) == "the proxy refused the connection (status 407)"
+            assert isinstance(failure_of(error), NeverSent)
+            assert failure_of(error).reason == "the proxy refused the connection (status 407)"
 
     asyncio.run(scenario())
 
@@ -222,8 +223,8 @@ def test_a_proxy_that_is_not_there_was_never_sent(monkeypatch: pytest.MonkeyPatc
             port = server.port
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         error = await _error_of("https://cyclr.test")
-        assert was_never_sent(error)
-        assert reason_of(error) == "the proxy was not reached"
+        assert isinstance(failure_of(error), NeverSent)
+        assert failure_of(error).reason == "the proxy was not reached"
 
     asyncio.run(scenario())
 
@@ -234,7 +235,7 @@ def test_a_proxy_that_cuts_the_tunnels_beginning_is_not_certain() -> None:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
                 error = await _error_of("https://cyclr.test")
-            assert not was_never_sent(error)
+            assert isinstance(failure_of(error), OutcomeUnknown)
 
     asyncio.run(scenario())
 

@@ -18,7 +18,7 @@ from worker.clock import Clock
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef
 from worker.domain.options import JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, Row, SkippedRow
-from worker.domain.states import JobState
+from worker.domain.states import RULED, JobState
 from worker.domain.verdicts import Verdict
 from worker.operations.install import INSTALL
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
@@ -338,10 +338,12 @@ def assert_rows_agree(all_items: list[Any], all_jobs: list[Any], tallies: list[A
     counted = Counter((item.job_id, item.state) for item in all_items)
     tried = Counter(item.job_id for item in all_items if item.tried)
     total = Counter(item.job_id for item in all_items)
+    ruled = Counter(item.job_id for item in all_items if item.state == "failed" and item.code in RULED)
     for job in loaded:
         for state in ("installed", "failed", "cancelled"):
             assert getattr(job, state) == counted[job.id, state], (job.id, state)
         assert job.tried == tried[job.id]
+        assert job.ruled == ruled[job.id]
         assert job.total == total[job.id]
     _assert_tallies_agree({job.id for job in loaded}, all_items, tallies)
 

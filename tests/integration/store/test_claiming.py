@@ -22,9 +22,11 @@ from worker.clock import Clock
 from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import NewAccount, PlannedRow
 from worker.domain.states import Code, ItemState, JobState, PauseReason
+from worker.domain.steps import STEPS
 from worker.domain.verdicts import Released, RetryAt
+from worker.operations.known import OPERATIONS
 from worker.store.claiming import Hold, Standing, claim, count_due, prolong
-from worker.store.jobs import cancel_job, pause_job
+from worker.store.job_states import cancel_job, pause_job
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.upkeep import rescue
@@ -192,6 +194,10 @@ def test_two_claimers_never_get_one_item(engine: Engine, loads: Loads):
     for thread in threads:
         thread.join(30)
     assert len(claimed) == len(set(claimed)) == 120
+
+
+def test_jobs_of_every_operation_there_is_are_claimed():
+    assert set(STEPS) == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.CANCELLED])

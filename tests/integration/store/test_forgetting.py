@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.end_to_end.processes.commands import eventually
 from tests.integration.store.databases import (
     INSTANCE,
+    SEALER,
     Loads,
     ago,
     change_items,
@@ -31,9 +32,10 @@ from worker.domain.verdicts import GiveUp, Installed
 from worker.store import abandoned
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
 from worker.store.instances import read_totals
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs
+from worker.store.job_states import cancel_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.listing import find_job, list_job_page, list_jobs
-from worker.store.loading import find_targets
+from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, forget_old_jobs, retry_job
 from worker.store.tables import desks, items, jobs, links, metadata, remembered_targets
@@ -121,6 +123,7 @@ def test_all_that_hangs_on_a_job_goes_with_it(engine: Engine, loads: Loads):
         "job_connectors": 1,
         "job_warnings": 1,
         "links": 1,
+        "outcome_tallies": 1,
         "pace_points": 1,
         "unloaded_rows": 2,
     }
@@ -159,18 +162,20 @@ def test_a_later_file_looks_for_what_a_deleted_job_may_have_sent(engine: Engine,
     finish_jobs(engine, pause_above_percent=100)
     change_job(engine, untouched, finished_at=ago(days=31))
     sought = ["target-2", "target-3", "target-4"]
-    assert {key: record.state for key, record in find_targets(engine, sought).items()} == {
+    assert {key: record.state for key, record in DatabaseMemory(engine, SEALER).targets(sought).items()} == {
         "target-2": "tried",
         "target-3": "installed",
     }
     forgotten = {key: KnownTarget("tried", "", 0) for key in ("target-2", "target-3")}
     assert sorted(forget_old_jobs(engine, keep_d=30)) == sorted([job_id, untouched])
     # While it is being deleted as well.
-    assert find_targets(engine, sought) == forgotten
+    assert DatabaseMemory(engine, SEALER).targets(sought) == forgotten
     swept(engine)
-    assert find_targets(engine, sought) == forgotten
+    assert DatabaseMemory(engine, SEALER).targets(sought) == forgotten
     again = ended(engine, loads, start=2, rows=2)
-    assert find_targets(engine, ["target-3"]) == {"target-3": KnownTarget("installed", again, 3)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-3"]) == {
+        "target-3": KnownTarget("installed", again, 3)
+    }
     swept(engine)
     assert count(engine, remembered_targets) == 2
 

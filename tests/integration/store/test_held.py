@@ -22,10 +22,11 @@ from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.jobs.results import iter_result_file
 from worker.store.claiming import count_due
-from worker.store.jobs import cancel_job, get_job, iter_results, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job, iter_results
 from worker.store.listing import ItemFilter, list_items
-from worker.store.loading import find_targets
 from worker.store.meeting import find_met
+from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, distrust, forget_job, retry_job
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
@@ -68,7 +69,9 @@ def test_a_result_file_says_that_a_row_is_held(engine: Engine, job_id: str):
 
 
 def test_the_target_of_a_held_item_is_its_own(engine: Engine, loads: Loads, job_id: str):
-    assert find_targets(engine, ["target-3"]) == {"target-3": KnownTarget("live", job_id, 3)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-3"]) == {
+        "target-3": KnownTarget("live", job_id, 3)
+    }
     assert find_met(engine, ["target-3"], besides="other").jobs == {"target-3": job_id}
     other = loads.job([planned(3), planned(30)])
     assert [row.row_number for row in rows_of(engine, other)] == [30]

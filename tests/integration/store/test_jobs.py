@@ -19,16 +19,14 @@ from worker.domain.rows import Problem, RefusedRow, SkippedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.store.connectors import get_connector, put_release
+from worker.store.job_states import cancel_job, pause_job, resume_job
 from worker.store.jobs import (
-    cancel_job,
-    count_in_hand,
     find_stored_item,
     find_unfinished_jobs,
     get_job,
     iter_results,
     list_unfinished_jobs,
-    pause_job,
-    resume_job,
+    read_in_hand,
 )
 from worker.store.session import Engine
 from worker.store.steering import retry_job
@@ -46,7 +44,7 @@ def test_the_status_says_how_a_job_stands(engine: Engine, loads: Loads):
     job = get_job(engine, job_id)
     assert (job.total, job.final, job.left, job.installed, job.failed, job.tried) == (6, 2, 4, 1, 1, 3)
     assert job.retrying == 1
-    assert count_in_hand(engine, job_id) == 1
+    assert read_in_hand(engine, job_id).count == 1
 
 
 def test_a_job_that_is_not_there_is_an_error(engine: Engine):

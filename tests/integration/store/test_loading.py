@@ -28,17 +28,10 @@ from worker.domain.verdicts import GiveUp, Installed
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
-from worker.store.jobs import get_job, list_warnings, pause_job, resume_job
-from worker.store.loading import (
-    PIECE,
-    Loader,
-    LoadLost,
-    NewJob,
-    find_namesakes,
-    find_stored_rows,
-    find_targets,
-    new_job_id,
-)
+from worker.store.job_states import pause_job, resume_job
+from worker.store.jobs import get_job, list_warnings
+from worker.store.loading import PIECE, Loader, LoadLost, NewJob, new_job_id
+from worker.store.memory import DatabaseMemory
 from worker.store.new_rows import UnstorableText
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
@@ -309,14 +302,14 @@ def test_more_first_rows_than_there_are_hold_nothing_back(engine: Engine, loads:
 
 def test_nothing_is_known_of_new_targets(engine: Engine, loads: Loads):
     loads.job(1)
-    assert find_targets(engine, ["target-9"]) == {}
-    assert find_targets(engine, []) == {}
+    assert DatabaseMemory(engine, SEALER).targets(["target-9"]) == {}
+    assert DatabaseMemory(engine, SEALER).targets([]) == {}
 
 
 def test_a_live_target_names_its_job_and_row(engine: Engine, loads: Loads):
     job_id = loads.job(2)
     take(engine, 1)
-    assert find_targets(engine, ["target-2", "target-3"]) == {
+    assert DatabaseMemory(engine, SEALER).targets(["target-2", "target-3"]) == {
         "target-2": KnownTarget("live", job_id, 2),
         "target-3": KnownTarget("live", job_id, 3),
     }
@@ -327,7 +320,7 @@ def test_what_a_target_came_to_is_known_afterwards(engine: Engine, loads: Loads)
     first, second = take(engine, 2)
     end(engine, (first, CREATED), (second, REFUSED))
     change_items(engine, job_id, 4, state="cancelled")
-    assert find_targets(engine, ["target-2", "target-3", "target-4"]) == {
+    assert DatabaseMemory(engine, SEALER).targets(["target-2", "target-3", "target-4"]) == {
         "target-2": KnownTarget("installed", job_id, 2),
         "target-3": KnownTarget("tried", job_id, 3),
     }
@@ -336,7 +329,7 @@ def test_what_a_target_came_to_is_known_afterwards(engine: Engine, loads: Loads)
 def test_a_cancelled_item_that_may_have_been_sent_counts_as_tried(engine: Engine, loads: Loads):
     job_id = loads.job(1)
     change_items(engine, job_id, state="cancelled", maybe_sent=True)
-    assert find_targets(engine, ["target-2"])["target-2"].state == "tried"
+    assert DatabaseMemory(engine, SEALER).targets(["target-2"])["target-2"].state == "tried"
 
 
 def test_live_goes_before_installed_and_installed_before_tried(engine: Engine, loads: Loads):
@@ -344,16 +337,20 @@ def test_live_goes_before_installed_and_installed_before_tried(engine: Engine, l
     end(engine, *((item, CREATED) for item in take(engine)))
     loads.job(1)
     end(engine, *((item, REFUSED) for item in take(engine)))
-    assert find_targets(engine, ["target-2"]) == {"target-2": KnownTarget("installed", installed, 2)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-2"]) == {
+        "target-2": KnownTarget("installed", installed, 2)
+    }
     live = loads.job(1)
-    assert find_targets(engine, ["target-2"]) == {"target-2": KnownTarget("live", live, 2)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-2"]) == {"target-2": KnownTarget("live", live, 2)}
 
 
 def test_of_several_alike_the_latest_is_named(engine: Engine, loads: Loads):
     for _ in range(2):
         latest = loads.job(1)
         end(engine, *((item, REFUSED) for item in take(engine)))
-    assert find_targets(engine, ["target-2"]) == {"target-2": KnownTarget("tried", latest, 2)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-2"]) == {
+        "target-2": KnownTarget("tried", latest, 2)
+    }
 
 
 def test_rows_that_are_being_loaded_are_not_live_yet(engine: Engine, loads: Loads):
@@ -362,14 +359,17 @@ def test_rows_that_are_being_loaded_are_not_live_yet(engine: Engine, loads: Load
     loader = loads.loader()
     for number in range(2, PIECE + 2):
         loader.add(planned(number), account_exists=True)
-    assert find_targets(engine, ["target-2", "target-3"]) == {
+    assert DatabaseMemory(engine, SEALER).targets(["target-2", "target-3"]) == {
         "target-2": KnownTarget("installed", installed, 2)
     }
 
 
 def test_many_targets_are_asked_for_in_parts(engine: Engine, loads: Loads):
     loads.job(1_200)
-    assert len(find_targets(engine, [f"target-{number}" for number in range(2, 1_202)])) == 1_200
+    assert (
+        len(DatabaseMemory(engine, SEALER).targets([f"target-{number}" for number in range(2, 1_202)]))
+        == 1_200
+    )
 
 
 def test_stored_rows_are_found_by_job_and_row(engine: Engine, loads: Loads):
@@ -380,7 +380,7 @@ def test_stored_rows_are_found_by_job_and_row(engine: Engine, loads: Loads):
     change_items(engine, job_id, 3, sealed=None)
     change_items(engine, job_id, 4, sealed=SEALER.seal({}, job_id="another", row_number=4))
     wanted = [(job_id, number) for number in (*range(2, 700), 1_000)]
-    found = find_stored_rows(engine, SEALER, [*wanted, ("no-job", 2)])
+    found = DatabaseMemory(engine, SEALER).stored_rows([*wanted, ("no-job", 2)])
     assert len(found) == 601
     assert found[job_id, 2] == StoredRow(
         "instance-a", "a2", "Acme", "acme", ("Acme CRM", "1.0"), {"api_key": "secret-2"}
@@ -410,7 +410,7 @@ def test_a_refused_row_leads_to_the_item_that_it_referred_to_without_its_secrets
     third = result(refused(2, "9", second, "2"))
     item = StoredRow("instance-a", "a3", "Acme", "acme", ("Acme CRM", "1.0"), {}, (first, 3))
     wanted = [(second, number) for number in range(2, 7)] + [(third, 2)]
-    assert find_stored_rows(engine, SEALER, wanted) == {
+    assert DatabaseMemory(engine, SEALER).stored_rows(wanted) == {
         (second, 2): item,
         (second, 3): None,
         (second, 4): None,
@@ -422,14 +422,14 @@ def test_a_refused_row_leads_to_the_item_that_it_referred_to_without_its_secrets
 
 def test_secrets_under_another_key_cannot_be_found(engine: Engine, loads: Loads):
     job_id = loads.job(1)
-    (found,) = find_stored_rows(engine, Sealer({"k2": b"2" * 32}), [(job_id, 2)]).values()
+    (found,) = DatabaseMemory(engine, Sealer({"k2": b"2" * 32})).stored_rows([(job_id, 2)]).values()
     assert found.secrets is None
 
 
 def test_rows_of_a_job_are_found_by_their_targets(engine: Engine, loads: Loads):
     job_id = loads.job(3)
     asked = [(job_id, "target-3"), (job_id, "target-9"), ("other", "target-2")]
-    assert find_namesakes(engine, asked) == {(job_id, "target-3"): 3}
+    assert DatabaseMemory(engine, SEALER).namesakes(asked) == {(job_id, "target-3"): 3}
 
 
 def test_an_instance_is_made_once_however_many_ask(engine: Engine):

@@ -14,8 +14,17 @@ from tests.postgres import SHORT_LIVED, PostgresServer, postgres_server
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
 from worker.store.bulk import insert_rows
-from worker.store.faults import find_sqlstate, is_database_away, is_lost_session, is_of_data, is_passing
-from worker.store.readiness import DatabaseAway, TakesNoWrites, lost_database_in_words, require_ready
+from worker.store.faults import (
+    DatabaseAway,
+    TakesNoWrites,
+    find_sqlstate,
+    is_database_away,
+    is_lost_session,
+    is_of_data,
+    is_passing,
+    lost_database_in_words,
+)
+from worker.store.readiness import require_ready
 from worker.store.session import Engine, open_engine, reading, writing
 from worker.store.tables import instances
 

@@ -24,6 +24,7 @@ from tests.integration.store.databases import (
     ALL_JOBS,
     ALL_TALLIES,
     NEVER,
+    SEALER,
     Loads,
     ago,
     assert_counters_hold,
@@ -37,8 +38,9 @@ from tests.integration.store.databases import (
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem, Standing
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
-from worker.store.loading import find_targets
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job, list_unfinished_jobs
+from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, WrongState, retry_job
 from worker.store.tables import HELD_UNTIL, items, metadata
@@ -60,6 +62,7 @@ verdicts = st.sampled_from(
         LookFirst(0, Code.NO_ANSWER, "cut"),
         LookFirst(0, Code.NAME_IN_USE, "in use", maybe_sent=False, costs_attempt=False),
         GiveUp(Code.REFUSED, "no", 400),
+        GiveUp(Code.NAME_IN_USE, "another's"),
         GiveUp(Code.REFUSED, "half a character: \ud800", 400),
         GiveUp(Code.OUTCOME_UNKNOWN, "may be installed", is_absent=False),
         CalledOff(),
@@ -169,7 +172,7 @@ class Store(RuleBasedStateMachine):
         first=st.sampled_from([None, None, 1]),
     )
     def load(self, wanted: list[str], first: int | None) -> None:
-        known = find_targets(self.engine, wanted)
+        known = DatabaseMemory(self.engine, SEALER).targets(wanted)
         live = {item.target for item in self.items.values() if item.state in ("queued", "running")}
         assert {target for target, record in known.items() if record.state == "live"} == live & set(wanted)
         rows = [

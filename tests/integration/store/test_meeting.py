@@ -39,10 +39,11 @@ from tests.started import start_process
 from worker.domain.states import Code, JobState, Outcome
 from worker.domain.verdicts import GiveUp, Installed, LookFirst
 from worker.store import meeting
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs
+from worker.store.faults import DatabaseAway, lost_database_in_words
+from worker.store.job_states import cancel_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.loading import PIECE, Loader, LoadLost
 from worker.store.meeting import MustGiveWay, OtherLoad, Waiting, find_load
-from worker.store.readiness import DatabaseAway, lost_database_in_words
 from worker.store.session import Engine, open_engine, reading
 from worker.store.steering import retry_job
 from worker.store.tables import IS_LIVE, items, jobs, unloaded_rows

@@ -8,7 +8,7 @@ from worker.domain.pace import NextStep, why_it_waits
 from worker.domain.states import Code
 from worker.domain.verdicts import RetryAt
 from worker.store.instances import DatabaseGate, note_sighting
-from worker.store.jobs import count_in_hand, find_next_step, get_job, read_in_hand
+from worker.store.jobs import find_next_step, get_job, read_in_hand
 from worker.store.session import Engine
 
 NOTHING = NextStep(0, None, None, 0.0, is_anybody_working=False)
@@ -89,7 +89,11 @@ def test_the_question_costs_the_same_however_large_the_job_is(engine: Engine, lo
     job = get_job(engine, job_id)
     plans = plans_of(
         engine,
-        lambda: (find_next_step(engine, job), count_in_hand(engine, job_id), read_in_hand(engine, job_id)),
+        lambda: (
+            find_next_step(engine, job),
+            read_in_hand(engine, job_id).count,
+            read_in_hand(engine, job_id),
+        ),
     )
     assert_only_indexes_are_used(plans)
     assert [line for line in plans if "uq_items_job_id_row_number" in line] == []

@@ -26,7 +26,8 @@ from tests.integration.store.databases import (
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem
-from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job
 from worker.store.session import Engine
 from worker.store.settling import settle
 from worker.store.upkeep import cancel_queued, rescue
@@ -334,6 +335,21 @@ def test_too_many_failures_pause_the_job(engine: Engine, loads: Loads):
     end(engine, (items[0], REFUSED), pause_above_percent=20)
     job = get_job(engine, job_id)
     assert (job.state, job.pause_reason) == (JobState.PAUSED, PauseReason.TOO_MANY_FAILURES)
+
+
+def test_what_fails_by_a_rule_is_neither_among_the_failed_nor_the_tried_of_that_share(
+    engine: Engine, loads: Loads
+):
+    job_id = loads.job(100)
+    items = take(engine, 100)
+    by_a_rule = GiveUp(Code.NAME_IN_USE, "another's")
+    end(engine, *((item, by_a_rule) for item in items[:40]), pause_above_percent=20)
+    end(engine, *((item, CREATED) for item in items[40:78]), pause_above_percent=20)
+    end(engine, *((item, REFUSED) for item in items[78:89]), pause_above_percent=20)
+    assert get_job(engine, job_id).state is JobState.RUNNING  # 49 that count, 11 of them failed
+    end(engine, (items[89], CREATED), pause_above_percent=20)
+    assert get_job(engine, job_id).pause_reason is PauseReason.TOO_MANY_FAILURES
+    assert_counters_hold(engine)
 
 
 def test_the_allowed_share_of_failures_itself_does_not_pause(engine: Engine, loads: Loads):

@@ -1,5 +1,7 @@
 """What a person may do to a job after its run, on both databases."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.integration.store.databases import (
@@ -9,6 +11,7 @@ from tests.integration.store.databases import (
     ago,
     assert_counters_hold,
     change_items,
+    change_job,
     end,
     planned,
     rows_of,
@@ -16,13 +19,15 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
+from worker.domain.steps import CONNECTOR, STEPS
 from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store import listing, steering
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
-from worker.store.jobs import cancel_job, get_job, pause_job
+from worker.store.job_states import cancel_job, pause_job
+from worker.store.jobs import get_job
 from worker.store.listing import ItemFilter, find_job, iter_items, list_jobs
-from worker.store.loading import find_targets
+from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, distrust, forget_job, reseal, retry_job
@@ -107,6 +112,29 @@ def test_items_without_their_secrets_are_left_out(engine: Engine, loads: Loads):
     assert [row.state for row in rows_of(engine, job_id)] == ["failed", "queued", "queued", "installed"]
 
 
+def test_what_failed_by_a_rule_is_taken_back_by_a_retry(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    first, second, third = take(engine)
+    by_a_rule = GiveUp(Code.NAME_IN_USE, "another's")
+    end(engine, (first, by_a_rule), (second, by_a_rule), (third, REFUSED))
+    assert_counters_hold(engine)
+    assert retry_job(engine, job_id, row_number=2) == Retried(1, 0, 0)
+    assert_counters_hold(engine)
+    # Such as the version before this one has settled, which counts none of them.
+    change_job(engine, job_id, ruled=0)
+    assert retry_job(engine, job_id) == Retried(2, 0, 0)
+    assert_counters_hold(engine)
+
+
+def test_a_row_needs_its_secret_only_where_a_step_sends_it(engine: Engine, loads: Loads, monkeypatch):
+    job_id = ended_job(engine, loads)
+    change_items(engine, job_id, 2, sealed=None)
+    removal = replace(CONNECTOR, name="remove", needs_secret=False)
+    monkeypatch.setitem(STEPS, "remove", (removal,))
+    change_job(engine, job_id, operation="remove")
+    assert retry_job(engine, job_id) == Retried(queued=3, wiped=0, live=0)
+
+
 def test_items_whose_target_is_live_in_another_job_are_left_out(engine: Engine, loads: Loads):
     job_id = ended_job(engine, loads)
     loads.job([planned(3)])
@@ -158,7 +186,7 @@ def test_what_is_forgotten_leaves_nothing_behind_and_others_alone(engine: Engine
     job_id, kept = ended_job(engine, loads), ended_job(engine, loads, start=12)
     forget_job(engine, job_id)
     assert rows_of(engine, job_id) == []
-    assert find_targets(engine, ["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
     assert len(rows_of(engine, kept)) == 4
     assert find_job(engine, job_id) is None
 
@@ -171,7 +199,7 @@ def test_a_forgetting_that_was_cut_off_is_finished_by_the_sweep(
     forget_job(engine, job_id)
     with pytest.raises(WrongState):
         retry_job(engine, job_id)
-    assert find_targets(engine, ["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
+    assert DatabaseMemory(engine, SEALER).targets(["target-5"]) == {"target-5": KnownTarget("tried", "", 0)}
     assert delete_abandoned_loads(engine, older_than_s=0) == 0
     assert delete_forgotten(engine, most_pieces=20) == Deleted(jobs=1, rows=4)
     assert find_job(engine, job_id) is None

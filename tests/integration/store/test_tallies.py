@@ -26,8 +26,8 @@ from worker.domain.states import Code, Outcome
 from worker.domain.verdicts import GiveUp, Installed, Released, RetryAt
 from worker.store import upkeep
 from worker.store.claiming import ClaimedItem
-from worker.store.endings import lock_jobs
-from worker.store.jobs import cancel_job, get_job
+from worker.store.job_states import cancel_job, lock_jobs
+from worker.store.jobs import get_job
 from worker.store.session import Engine, reading
 from worker.store.settling import settle
 from worker.store.steering import Retried, forget_job, retry_job
@@ -35,7 +35,7 @@ from worker.store.tables import call_tallies, failure_tallies, outcome_tallies, 
 from worker.store.tallies import (
     CallMade,
     CallTally,
-    FailurePlace,
+    FailureCursor,
     FailureReason,
     OutcomeCount,
     add_outcomes,
@@ -157,12 +157,12 @@ def test_all_groups_are_listed_page_by_page_in_both_directions(engine: Engine, l
     pages, after = [], None
     while page := list_failures(engine, job_id, limit=3, after=after):
         pages.append([group.message for group in page])
-        after = FailurePlace.of(page[-1])
+        after = FailureCursor.of(page[-1])
     assert pages == [["no g", "no f", "no e"], ["no d", "no c", "no b"], ["no a"]]
     assert str(after) == "1-2"
-    back = list_failures(engine, job_id, limit=3, before=FailurePlace.from_text("1-2"))
+    back = list_failures(engine, job_id, limit=3, before=FailureCursor.from_text("1-2"))
     assert [group.message for group in back] == ["no d", "no c", "no b"]
-    assert list_failures(engine, job_id, before=FailurePlace.of(list_failures(engine, job_id)[0])) == []
+    assert list_failures(engine, job_id, before=FailureCursor.of(list_failures(engine, job_id)[0])) == []
 
 
 def test_a_group_is_found_by_its_key(engine: Engine, loads: Loads):

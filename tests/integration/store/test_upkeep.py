@@ -17,8 +17,8 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store.endings import JobEnd
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job
+from worker.store.job_states import JobEnd, cancel_job, pause_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 from worker.sweeping import LOADER_GONE_AFTER_S, SweepRules, sweep
@@ -137,6 +137,35 @@ def test_queued_items_of_a_cancelled_job_are_cancelled_unless_they_may_have_been
     assert_counters_hold(engine)
 
 
+def test_an_item_with_a_step_sent_or_done_is_never_cancelled(engine: Engine, loads: Loads):
+    job_id = loads.job(6)
+    change_items(engine, job_id, 2, account_created=True)  # by the version before, which notes no steps
+    change_items(engine, job_id, 3, account_created=True, steps_done=["account"])
+    change_items(engine, job_id, 4, sent="account")
+    change_items(engine, job_id, 5, sent="connector")
+    change_items(engine, job_id, 6, account_exists=True)
+    cancel_job(engine, job_id)
+    cancel_queued(engine)
+    rows = rows_of(engine, job_id)
+    assert [(row.state, row.must_look) for row in rows] == [
+        ("failed", False),
+        ("failed", False),
+        ("failed", False),
+        ("queued", True),  # to be looked for
+        ("cancelled", False),
+        ("cancelled", False),
+    ]
+    done = "cancelled half way: the creation of the account was done; not installed"
+    lost = "cancelled half way: the creation of the account got no clear answer; not installed"
+    assert [(row.code, row.message, row.can_retry_help) for row in rows[:3]] == [
+        ("incomplete", done, True),
+        ("incomplete", done, True),
+        ("incomplete", lost, True),
+    ]
+    assert (get_job(engine, job_id).failed, get_job(engine, job_id).cancelled) == (3, 2)
+    assert_counters_hold(engine)
+
+
 def test_a_held_item_that_may_have_been_sent_gets_its_look_after_a_cancel(engine: Engine, loads: Loads):
     rows = [planned(number, must_look=number == 4) for number in (2, 3, 4)]
     job_id = loads.job(rows, first=1)
@@ -246,7 +275,7 @@ def test_a_sweep_does_all_of_it_and_rings_when_something_is_due(engine: Engine, 
     with capture_logs() as logs:
         sweep(engine, INSTANCE, RULES, lambda: rings.append("ring"))
     assert rings == ["ring"]
-    assert [entry["event"] for entry in logs] == ["items_rescued"]
+    assert [entry["event"] for entry in logs] == ["items_rescued", "job_ended"]
     assert get_job(engine, cancelled).state is JobState.CANCELLED
 
 

@@ -79,7 +79,8 @@ def test_sessions_that_became_read_only_are_found_out_by_the_question_for_readin
 ON_A_DISK = """
 import ctypes, os, sys
 from pathlib import Path
-from worker.store.readiness import DatabaseAway, require_ready
+from worker.store.readiness import (require_ready)
+from worker.store.faults import (DatabaseAway)
 from worker.store.schema import upgrade
 from worker.store.session import open_engine
 

@@ -1,5 +1,5 @@
 from tests.clocks import HeldClock
-from worker.cli.announcing import Announcing
+from worker.cli.home import Announcing
 from worker.cyclr.errors import LimiterAway
 from worker.cyclr.limiter import InProcessLimiter
 from worker.cyclr.limiter_rule import Limit, Reply, Rule

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.outcome import ResultPath
+from worker.cli.files import ResultPath
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_names_of_what_differs_make_a_sentence(differing: tuple[str, ...], sente
 def test_how_a_row_was_installed_says_what_is_still_to_be_done() -> None:
     assert installed("created", is_authenticated=True) == ["installed by this job"]
     assert installed("recovered", is_authenticated=False, to_authorise=True) == [
-        "installed by this job; the answer was lost, and a look found it",
+        "installed; an answer was lost, and a look found it",
         "waits for the customer's authorisation",
     ]
     assert installed("adopted", differs=["api_key"], is_authenticated=False) == [

@@ -11,7 +11,15 @@ from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
 from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, conclude
 from worker.installing.judging import Rules, judge
 
-RULES = Rules(max_attempts=8, retry_base_s=1.0, settle_s=60.0)
+RULES = Rules(
+    max_attempts=8,
+    retry_base_s=1.0,
+    settle_s=60.0,
+    concurrency=250,
+    deadline_s=30.0,
+    claim_s=60.0,
+    pause_above_percent=20,
+)
 OTHER_CALLS: tuple[StepKind | str, ...] = ("look", "account", ACCOUNT, "connector")
 EVERY_CALL: tuple[StepKind | str, ...] = (CONNECTOR, *OTHER_CALLS)
 # Of an operation that there is not yet: what it sets may be set again.

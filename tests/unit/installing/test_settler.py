@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from tests.unit.installing.making import claimed_item
 from worker.domain.steps import Notes
 from worker.domain.verdicts import CalledOff
-from worker.installing.settler import SETTLE_AT, SETTLE_EVERY_S, Settler
+from worker.installing.groups import SETTLE_AT, SETTLE_EVERY_S, Settler
 from worker.store.settling import Settlement
 
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker.installing.together import Together
+from worker.installing.groups import Together
 
 
 def test_questions_of_one_moment_go_in_one_question() -> None:

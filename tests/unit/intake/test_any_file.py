@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.intake.making import CATALOGUE, OPTIONS, Remembered, faults, plan, source, stored
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
 from worker.domain.targets import KnownTarget, target_key
-from worker.intake import AskedAccounts, Findings, ResultRow, iter_plan, survey, write_results
+from worker.intake import AskedAccounts, Findings, ResultRow, iter_plan, iter_result_lines, survey
 
 HEADER = (
     *("account_id", "connector", "connector_version", "name", "description", "authentication"),
@@ -51,6 +51,7 @@ def outcomes(opened, memory, findings):
         iter_plan(
             opened,
             OPTIONS,
+            instance_id="i1",
             survey=survey(opened, OPTIONS),
             catalogue=CATALOGUE,
             accounts=AskedAccounts({"gone"}),
@@ -187,18 +188,17 @@ def test_a_result_file_read_back_gives_the_same_rows_with_secrets_by_reference(g
     opened = source(as_csv([header, *table], ","))
     first = outcomes(opened, Remembered(), Findings())
     assert all(isinstance(row, PlannedRow) for row in first)
-    out = io.StringIO(newline="")
     done = [ResultRow(row.cells, "j1", str(row.row.number), "failed") for row in first]
-    write_results(out, opened.columns, done, delimiter=opened.delimiter)
-    assert not [key for key, *_ in given_rows if len(key) > 4 and key in out.getvalue()]
+    written = "".join(iter_result_lines(opened.columns, done, delimiter=opened.delimiter))
+    assert not [key for key, *_ in given_rows if len(key) > 4 and key in written]
 
     kept = {("j1", row.row.number): stored(row.row.account_id, row.name, row.secrets) for row in first}
-    again = outcomes(source(out.getvalue()), Remembered(rows=kept), Findings())
+    again = outcomes(source(written), Remembered(rows=kept), Findings())
     assert [essence(row) for row in again] == [essence(row) for row in first]
     assert [row.row.stored_at for row in again] == [("j1", row.row.number) for row in first]
 
     installed = {row.target: KnownTarget("installed", "j1", row.row.number) for row in first}
-    skipped = outcomes(source(out.getvalue()), Remembered(installed, kept), Findings())
+    skipped = outcomes(source(written), Remembered(installed, kept), Findings())
     assert [(type(row), row.row_number) for row in skipped] == [(SkippedRow, row.row.number) for row in first]
 
 

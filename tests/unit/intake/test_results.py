@@ -1,13 +1,11 @@
-import io
-
 from tests.unit.intake.making import source
-from worker.intake import ResultRow, write_results
+from worker.intake import ResultRow, iter_result_lines
 
 
 def written(columns, rows, **how):
-    out = io.StringIO(newline="")
-    assert write_results(out, columns, rows, **how) == len(rows)
-    return out.getvalue()
+    lines = list(iter_result_lines(columns, rows, **how))
+    assert len(lines) == 1 + len(rows)
+    return "".join(lines)
 
 
 def test_writes_the_columns_of_the_input_and_then_the_results():

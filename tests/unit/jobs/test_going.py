@@ -6,7 +6,7 @@ import pytest
 from tests.unit.cli.making import JOB as NEW
 from worker.domain.pace import NextStep
 from worker.domain.states import JobState
-from worker.jobs.going import Going, how_it_goes
+from worker.jobs.views import Going, how_it_goes
 from worker.store.tallies import PacePoint
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)

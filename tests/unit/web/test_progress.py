@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.states import JobState, PauseReason
-from worker.jobs.going import Going
+from worker.jobs.views import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint
 from worker.web.pages.progress import JobShown, PaceKnown

@@ -4,12 +4,12 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
 
 from worker.bootstrap.place import Place
 from worker.clock import Moment
 from worker.cyclr.catalogue import CatalogueReader
 from worker.domain.connectors import Connector
-from worker.web.api.models import Connectors, to_connector
 from worker.web.api.parameters import Text
 from worker.web.guards import Reader
 from worker.web.http_errors import HttpError, error_answers
@@ -17,6 +17,38 @@ from worker.web.http_errors import HttpError, error_answers
 KEPT_S = 60.0
 
 router = APIRouter(tags=["connectors"])
+
+
+class Method(BaseModel):
+    id: str
+    name: str
+    auth_type: str
+    oauth2_type: str | None
+
+
+class Property(BaseModel):
+    """An account property: given as `property.<target_name>`."""
+
+    target_name: str
+    label: str
+    required: bool
+    sensitive: bool
+    choices: list[str]
+
+
+class ConnectorOut(BaseModel):
+    """A release in Cyclr's catalogue."""
+
+    release_id: int
+    name: str
+    version: str | None
+    status: str
+    methods: list[Method]
+    account_properties: list[Property]
+
+
+class Connectors(BaseModel):
+    connectors: list[ConnectorOut]
 
 
 class Catalogue:
@@ -31,17 +63,20 @@ class Catalogue:
         """Raises: CyclrError; HttpError (409) where Cyclr has no account yet."""
         async with self._lock:
             if self._read is None or self._place.clock.since(self._read[0]) > KEPT_S:
-                self._read = (self._place.clock.moment(), await self._ask())
+                read_at = self._place.clock.moment()
+                reader, account_id = await self.open()
+                self._read = (read_at, [each async for each in reader.iter_connectors(account_id)])
             return self._read[1]
 
-    async def _ask(self) -> list[Connector]:
+    async def open(self) -> tuple[CatalogueReader, str]:
+        """Who reads it from Cyclr now, and an account to read it for. Raises: CyclrError; HttpError (409) where there is none yet."""
         client, limiter = await self._place.cyclr()
         reader = CatalogueReader(client, limiter.one)
         account_id = await reader.first_account()
         if account_id is None:
             detail = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet."
             raise HttpError(409, "no_accounts", detail)
-        return [each async for each in reader.iter_connectors(account_id)]
+        return reader, account_id
 
 
 def _catalogue(request: Request) -> Catalogue:
@@ -61,5 +96,5 @@ GivenCatalogue = Annotated[Catalogue, Depends(_catalogue)]
 async def list_connectors(caller: Reader, catalogue: GivenCatalogue, query: Text = None) -> Connectors:
     """Names, versions, methods and account properties; it may be a minute old. `query`: part of a name."""
     wanted = (query or "").strip().casefold()
-    found = await catalogue.read()
-    return Connectors(connectors=[to_connector(each) for each in found if wanted in each.name.casefold()])
+    found = [each for each in await catalogue.read() if wanted in each.name.casefold()]
+    return Connectors(connectors=[ConnectorOut.model_validate(each.to_json()) for each in found])

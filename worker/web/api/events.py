@@ -18,8 +18,7 @@ from worker.clock import Clock
 from worker.store.faults import note_database_failure, note_database_success
 from worker.store.jobs import JobStatus
 from worker.web.access import Caller
-from worker.web.api.parameters import JobId
-from worker.web.api.showing import require_job, show_job, tag_of
+from worker.web.api.parameters import JobId, require_job, show_job, tag_of
 from worker.web.guards import GivenPlace, Reader, access_of
 from worker.web.http_errors import HttpError, error_answers, problem_answer, to_http_error
 

@@ -11,15 +11,9 @@ from worker.bootstrap.place import Place
 from worker.domain.pace import LimiterState
 from worker.domain.server_faults import ServerFault
 from worker.jobs.views import ServerFaultOut
-from worker.store.faults import database_fault
+from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, lost_database_in_words
 from worker.store.instances import find_seen_ago_s
-from worker.store.readiness import (
-    DatabaseAway,
-    OldSchema,
-    TakesNoWrites,
-    lost_database_in_words,
-    require_ready,
-)
+from worker.store.readiness import OldSchema, require_ready
 from worker.web.guards import GivenPlace
 
 SEEN_LATELY_S = 45.0  # a worker says every 10 s that it lives

@@ -6,16 +6,32 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from worker.domain.states import Code, ItemState, JobState
 from worker.intake.columns import find_position
 from worker.jobs.results import REFUSED, iter_result_file
-from worker.jobs.views import Fault, JobInFull, find_server_faults, view_job_in_full
-from worker.store.listing import ItemFilter, find_item, list_attempts, list_items, list_job_page
-from worker.store.tallies import FailurePlace, list_failures
-from worker.web.api.models import WAYS, Failures, Items, ItemWithAttempts, Jobs
-from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, Reason, RowNumber, Text
-from worker.web.api.showing import (
+from worker.jobs.views import Fault, Job, JobInFull, find_server_faults, view_job_in_full
+from worker.store.listing import (
+    AttemptMade,
+    Item,
+    ItemFilter,
+    find_item,
+    list_attempts,
+    list_items,
+    list_job_page,
+)
+from worker.store.tallies import FailureCursor, FailureReason, list_failures
+from worker.web.api.parameters import (
+    FILE_NAME,
+    PAGE,
+    Cursor,
+    JobId,
+    Limit,
+    NextCursor,
+    Reason,
+    RowNumber,
+    Text,
     require_failures_before,
     require_job,
     require_job_before,
@@ -23,6 +39,7 @@ from worker.web.api.showing import (
     show_job,
     tag_of,
 )
+from worker.web.api.validation import WAYS
 from worker.web.files import attachment, download_name
 from worker.web.guards import GivenPlace, Reader
 from worker.web.http_errors import HttpError, error_answers, invalid_request
@@ -37,6 +54,34 @@ ETAG = {
 RESULT_STATES = (*ItemState, REFUSED)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+class Jobs(BaseModel):
+    """A page of jobs, the newest first."""
+
+    jobs: list[Job]
+    next_cursor: NextCursor
+
+
+class Items(BaseModel):
+    """A page of items, in the order of the file."""
+
+    items: list[Item]
+    next_cursor: NextCursor
+
+
+class ItemWithAttempts(Item):
+    """An item and the attempts that were made at it, in their order."""
+
+    history: list[AttemptMade]
+
+
+class Failures(BaseModel):
+    """A page of why items failed, the most frequent reason first. `failed`: of all reasons, also those of other pages."""
+
+    failed: int
+    reasons: list[FailureReason]
+    next_cursor: NextCursor
 
 
 @router.get("", operation_id="listJobs", summary="List jobs", responses=error_answers(400))
@@ -160,7 +205,7 @@ def list_reasons(
     return Failures(
         failed=job.failed,
         reasons=shown,
-        next_cursor=str(FailurePlace.of(shown[-1])) if len(found) > limit else None,
+        next_cursor=str(FailureCursor.of(shown[-1])) if len(found) > limit else None,
     )
 
 

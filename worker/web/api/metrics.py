@@ -12,8 +12,9 @@ from worker.bootstrap.place import Place
 from worker.domain.pace import LimiterState
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState
+from worker.store.faults import takes_no_writes
 from worker.store.instances import Totals, find_seen_ago_s, read_totals
-from worker.store.readiness import find_database_fault, open_for_showing, takes_no_writes
+from worker.store.readiness import find_database_fault, open_for_showing
 from worker.store.session import Engine
 from worker.store.tallies import LATENCY_BUCKETS_S, CallTally, read_call_tallies
 from worker.telemetry import ALARMS

@@ -8,11 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import Code, PauseReason
 from worker.jobs.views import Job
-from worker.store.jobs import cancel_job, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
 from worker.store.steering import WrongState, retry_job
-from worker.web.api.models import RetryDone
-from worker.web.api.parameters import JobId
-from worker.web.api.showing import require_job, require_own_job, show_job, wrong_state
+from worker.web.api.parameters import JobId, require_job, require_own_job, show_job, wrong_state
 from worker.web.guards import GivenPlace, Writer
 from worker.web.http_errors import error_answers
 from worker.web.json_bodies import JsonRoute
@@ -36,6 +34,15 @@ class Retry(BaseModel):
     model_config = ConfigDict(extra="forbid")
     codes: list[Code] = Field(default_factory=list, max_length=100)
     reason: str | None = Field(None, pattern=KEY_PATTERN, examples=["3f9a0c12"])
+
+
+class RetryDone(BaseModel):
+    """What a retry did. `wiped`: left out, their credentials are no longer kept; `live`: another job has their target."""
+
+    queued: int
+    wiped: int
+    live: int
+    job: Job
 
 
 @router.post("/pause", operation_id="pauseJob", summary="Let a job rest", responses=ANSWERS)

@@ -12,31 +12,24 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.bootstrap.place import Place
-from worker.domain.options import IfPresent
+from worker.domain.options import OPTIONS, IfPresent, RunOptions
 from worker.domain.wording import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
-from worker.jobs.options import OPTIONS, RunOptions
-from worker.jobs.views import Fault, JobWithWarnings, view_job_with_warnings
+from worker.jobs.views import Fault, JobInFull, view_job_in_full
 from worker.store import submissions
 from worker.store.listing import find_job
 from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
-from worker.web.api.models import (
-    Submitted,
-    Validation,
-    to_fault,
-    to_validation,
-)
 from worker.web.api.parameters import AsWritten
-from worker.web.faults import NO_NUL, VISIBLE_ASCII, known_name
-from worker.web.faults import to_fault as to_fault_of_request
+from worker.web.api.validation import WAYS, Validation
+from worker.web.faults import NO_NUL, ONCE, VISIBLE_ASCII, known_name, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
-    Deed,
     GivenHandingIn,
     HandingIn,
     Started,
+    Work,
     require_installable,
 )
 from worker.web.http_errors import HttpError, error_answers, invalid_request
@@ -45,7 +38,6 @@ from worker.web.json_reader import MOST_ITEMS
 from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
 SHOWN_PROBLEMS = 1_000
-ONCE = "expected it once, got it twice or more"
 LISTS = ("as_written",)  # options that are lists
 PROLONG_EVERY_S = 20.0
 JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
@@ -133,6 +125,13 @@ class Asked(NewJobOptions):
     validate_only: bool = Field(False, description="All checks, and nothing is created.")
 
 
+class Submitted(JobInFull):
+    """A job that was made now. `comments` and `empty` are told with this answer alone, and not kept."""
+
+    comments: int = Field(description="Lines that begin with #; left out.")
+    empty: int = Field(description="Empty lines; left out.")
+
+
 @dataclass
 class Received:
     """A request that has come whole. `hash`: of all that it asks for."""
@@ -152,7 +151,7 @@ class Received:
         200: {
             "description": "With `validate_only` what was understood, and nothing was created. Else the job is there"
             " already: by an earlier request with this Idempotency-Key, or unfinished with the same content and options.",
-            "model": JobWithWarnings | Validation,
+            "model": JobInFull | Validation,
             "headers": LOCATION,
         },
         202: {
@@ -208,12 +207,14 @@ async def submit(
             response.status_code = 200
             checked = await handing_in.check(received.upload, received.options).wait()
             require_installable(checked, received.options)
-            return to_validation(checked)
+            return Validation.of(checked)
         started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
         response.headers["Location"] = f"/v1/jobs/{started.job.id}"
-        now = place.clock.now()
-        job = await run_in_threadpool(view_job_with_warnings, place.database.engine, started.job, now)
+        limiter = await place.limiter_state(started.job.instance_id)
+        job = await run_in_threadpool(
+            view_job_in_full, place.database.engine, started.job, place.clock.now(), limiter
+        )
         if not started.is_new:
             return job
         return Submitted(**dict(job), comments=started.comments, empty=started.empty)
@@ -289,7 +290,7 @@ def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
 
 def _faults_of(error: ValidationError, *within: str) -> list[Fault]:
     errors = error.errors(include_url=False)
-    return [to_fault_of_request({**each, "loc": (*within, *each["loc"])}) for each in errors]
+    return [to_fault({**each, "loc": (*within, *each["loc"])}) for each in errors]
 
 
 async def _start(
@@ -316,8 +317,8 @@ async def _start(
                 )
             return Started(job, is_new=False)
     try:
-        deed = handing_in.start(upload, options, api_key_id=caller.key_id)
-        started = await _prolonging(place, known_as, deed)
+        work = handing_in.start(upload, options, api_key_id=caller.key_id)
+        started = await _prolonging(place, known_as, work)
     except BaseException:
         await run_in_threadpool(submissions.give_up_request, engine, known_as)
         raise
@@ -325,19 +326,19 @@ async def _start(
     return started
 
 
-async def _prolonging(place: Place, known_as: submissions.Request, deed: Deed[T]) -> T:
-    """The deed's result; while it goes on, nobody takes the request for abandoned."""
+async def _prolonging(place: Place, known_as: submissions.Request, work: Work[T]) -> T:
+    """The work's result; while it goes on, nobody takes the request for abandoned."""
     while True:
         try:
-            return await asyncio.wait_for(deed.wait(), PROLONG_EVERY_S)
+            return await asyncio.wait_for(work.wait(), PROLONG_EVERY_S)
         except TimeoutError:
-            if deed.is_done:
-                return deed.result()
+            if work.is_done:
+                return work.result()
             await run_in_threadpool(submissions.prolong_request, place.database.engine, known_as)
 
 
 def _problems_in_file(error: Unreadable | Rejected) -> HttpError:
     problems, count = error.problems, getattr(error, "count", len(error.problems))
     detail = f"{counted(count, 'problem')}. Nothing was created."
-    faults = [to_fault(problem) for problem in problems[:SHOWN_PROBLEMS]]
+    faults = [Fault.of(problem.told(WAYS)) for problem in problems[:SHOWN_PROBLEMS]]
     return HttpError(422, "problems_in_file", detail, errors=faults, error_count=count)

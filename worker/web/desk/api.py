@@ -12,8 +12,18 @@ from worker.store.asking import begin_round
 from worker.store.desks import find_desk, list_authorised, list_waiting, make_links, withdraw_links
 from worker.store.jobs import JobStatus
 from worker.store.links import renew_link, withdraw_link
-from worker.web.api.parameters import FILE_NAME, PAGE, Cursor, JobId, Limit, RowNumber, Text
-from worker.web.api.showing import require_own_job, require_row_before
+from worker.web.api.parameters import (
+    FILE_NAME,
+    PAGE,
+    Cursor,
+    JobId,
+    Limit,
+    NextCursor,
+    RowNumber,
+    Text,
+    require_own_job,
+    require_row_before,
+)
 from worker.web.desk.links import (
     find_links,
     links_file,
@@ -57,7 +67,7 @@ class Authorisations(BaseModel):
     is_asking: bool = Field(description="Cyclr is being asked about all that wait.")
     asked_at: datetime | None
     items: list[Authorisation]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: this is the last one.")
+    next_cursor: NextCursor
 
 
 class LinksWanted(BaseModel):

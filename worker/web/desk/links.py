@@ -8,7 +8,7 @@ from worker.jobs.authorising import PURPOSE, Addresses, AuthorisationLinks, iter
 from worker.settings import parse_sealing_keys
 from worker.store.desks import find_desk
 from worker.store.sealing import Signer
-from worker.web.api.showing import require_own_job
+from worker.web.api.parameters import require_own_job
 from worker.web.files import attachment, download_name
 from worker.web.http_errors import HttpError
 

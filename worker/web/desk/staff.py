@@ -10,8 +10,7 @@ from fastapi.responses import Response
 from worker.domain.wording import counted
 from worker.store.desks import find_desk, list_waiting, make_links
 from worker.store.jobs import JobStatus
-from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text
-from worker.web.api.showing import require_own_job
+from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text, require_own_job
 from worker.web.desk import api
 from worker.web.desk.api import DAYS, MOST_DAYS, view_authorisations
 from worker.web.desk.links import links_file, no_such_row, require_links

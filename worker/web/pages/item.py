@@ -14,8 +14,7 @@ from worker.domain.wording import in_words, sentence
 from worker.store.connectors import JobConnector, get_connector
 from worker.store.jobs import JobStatus, find_stored_item
 from worker.store.listing import AttemptMade, Item, find_item, list_attempts
-from worker.web.api.parameters import JobId, RowNumber
-from worker.web.api.showing import require_job
+from worker.web.api.parameters import JobId, RowNumber, require_job
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
 from worker.web.pages.rendering import Notice, render, with_names

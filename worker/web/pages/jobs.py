@@ -11,14 +11,13 @@ from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.wording import rate, sentence
-from worker.jobs.going import how_it_goes
+from worker.jobs.views import how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
-from worker.store.tallies import FailurePlace, list_failures, list_pace
-from worker.web.api.parameters import JobId, PageText
-from worker.web.api.showing import require_job
-from worker.web.faults import FAILURE_PLACE
+from worker.store.tallies import FailureCursor, list_failures, list_pace
+from worker.web.api.parameters import JobId, PageText, require_job
+from worker.web.faults import FAILURE_CURSOR
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import address, render, render_and_tell
@@ -173,9 +172,9 @@ def failures_page(
     path = f"/jobs/{job_id}/failures"
     previous = following = None
     if shown and (has_more if before_this else after_that):
-        previous = address(path, {"before": str(FailurePlace.of(shown[0]))})
+        previous = address(path, {"before": str(FailureCursor.of(shown[0]))})
     if shown and (before_this or has_more):
-        following = address(path, {"after": str(FailurePlace.of(shown[-1]))})
+        following = address(path, {"after": str(FailureCursor.of(shown[-1]))})
     return render(
         request,
         "pages/failures.html",
@@ -187,8 +186,8 @@ def failures_page(
     )
 
 
-def _cursor(text: str) -> FailurePlace | None:
-    return FailurePlace.from_text(text) if re.fullmatch(FAILURE_PLACE, text) else None
+def _cursor(text: str) -> FailureCursor | None:
+    return FailureCursor.from_text(text) if re.fullmatch(FAILURE_CURSOR, text) else None
 
 
 def _other_host(job: JobStatus, place: Place) -> str | None:

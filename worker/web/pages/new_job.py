@@ -9,27 +9,27 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from markupsafe import Markup
 
 from worker.bootstrap.place import Place
-from worker.cyclr.catalogue import CatalogueReader
 from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.wording import counted
 from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.options import RunOptions, find_unfinished
+from worker.jobs.options import find_unfinished
 from worker.store.submissions import Upload
 from worker.web.access import Caller
+from worker.web.api.connectors import GivenCatalogue
 from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
 from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, require_form_token
-from worker.web.handing_in import Deed, GivenHandingIn, HandingIn, Started
+from worker.web.handing_in import GivenHandingIn, HandingIn, Started, Work
 from worker.web.http_errors import HttpError, to_http_error
 from worker.web.pages.checks import Check
-from worker.web.pages.rendering import render, tell_there
+from worker.web.pages.rendering import go_and_tell, render
 from worker.web.pages.steering import to_count
 from worker.web.receiving import receive_form
 
 WAITS_S = 0.5  # so long a click waits for what it began; then it is shown as it goes on
-NO_ACCOUNT = "Cyclr shows its catalogue to existing accounts only, and this instance has none yet."
 
 router = APIRouter()
 
@@ -66,26 +66,21 @@ async def upload_file(request: Request, caller: PageUploader, handing_in: GivenH
 
 
 @router.get("/jobs/new/connectors")
-async def connector_names(query: PageText = "", *, caller: PageWriter, place: GivenPlace) -> Response:
+async def connector_names(query: PageText = "", *, caller: PageWriter, catalogue: GivenCatalogue) -> Response:
     """Options for the field that asks for a connector."""
-    client, limiter = await place.cyclr()
-    catalogue = CatalogueReader(client, limiter.one)
-    account_id = await catalogue.first_account()
-    if account_id is None:
+    try:
+        reader, account_id = await catalogue.open()
+    except HttpError:  # no account yet
         return HTMLResponse("")
-    found = catalogue.iter_connectors(account_id, query.strip() or None)
+    found = reader.iter_connectors(account_id, query.strip() or None)
     names = dict.fromkeys([connector.name async for connector in found if not connector.is_draft])
     return HTMLResponse(Markup("").join(Markup('<option value="{}">').format(name) for name in names))
 
 
 @router.get("/jobs/new/template.csv")
-async def template_file(connector: PageText, caller: PageWriter, place: GivenPlace) -> Response:
-    client, limiter = await place.cyclr()
-    catalogue = CatalogueReader(client, limiter.one)
-    account_id = await catalogue.first_account()
-    if account_id is None:
-        raise HttpError(409, "no_account", NO_ACCOUNT)
-    found = await catalogue.resolve(account_id, ConnectorRef(connector.strip()))
+async def template_file(connector: PageText, caller: PageWriter, catalogue: GivenCatalogue) -> Response:
+    reader, account_id = await catalogue.open()
+    found = await reader.resolve(account_id, ConnectorRef(connector.strip()))
     if not isinstance(found, Connector):
         raise HttpError(404, "unknown_connector", f"{found[:1].upper()}{found[1:]}.")
     headers = attachment(f"{found.name}.csv")
@@ -128,9 +123,7 @@ async def upload_page(
     start = handing_in.find_start(upload_id)
     if start is not None and start.is_done and start.future.exception() is None:
         started = start.result()
-        job_page = f"/jobs/{started.job.id}"
-        done = "started" if started.is_new else "known"
-        return tell_there(request, _go_to(request, job_page), job_page, done)
+        return go_and_tell(request, f"/jobs/{started.job.id}", "started" if started.is_new else "known")
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     is_starting = start is not None and not start.is_done
     if start is not None and is_starting:
@@ -187,12 +180,12 @@ def discard_upload(upload_id: UploadId, caller: PageWriter, handing_in: GivenHan
 
 
 async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: RunOptions) -> Check:
-    deed = handing_in.find_check(upload, options) or handing_in.check(upload, options)
-    await _wait_a_moment(deed)
-    if not deed.is_done:
-        return Check.running(deed.progress)
+    work = handing_in.find_check(upload, options) or handing_in.check(upload, options)
+    await _wait_a_moment(work)
+    if not work.is_done:
+        return Check.running(work.progress)
     try:
-        return await asyncio.to_thread(_finished, place, deed.result(), options)
+        return await asyncio.to_thread(_finished, place, work.result(), options)
     except (Unreadable, Rejected) as error:
         return Check.unusable(error)
     except Exception as error:  # noqa: BLE001 - what it is, is said where errors become words
@@ -205,7 +198,7 @@ def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     return Check.finished(checked, unfinished=unfinished.job if unfinished else None)
 
 
-def why_not_started(start: Deed[Started]) -> str:
+def why_not_started(start: Work[Started]) -> str:
     """Of a start that failed."""
     error = start.future.exception()
     assert error is not None
@@ -224,18 +217,11 @@ def _find_upload(handing_in: HandingIn, upload_id: str, key_id: str) -> Upload:
     return upload
 
 
-async def _wait_a_moment(deed: Deed[Any]) -> None:
-    waited = asyncio.wrap_future(deed.future)
-    # How a deed failed is told where its result is asked for; a future whose exception nobody looked at is logged with it.
+async def _wait_a_moment(work: Work[Any]) -> None:
+    waited = asyncio.wrap_future(work.future)
+    # How the work failed is told where its result is asked for; a future whose exception nobody looked at is logged with it.
     waited.add_done_callback(asyncio.Future.exception)
     await asyncio.wait([waited], timeout=WAITS_S)
-
-
-def _go_to(request: Request, address: str) -> Response:
-    """A script that only asks for a part of a page is told to load the other one."""
-    if "hx-request" in request.headers:
-        return Response(headers={"HX-Redirect": address})
-    return RedirectResponse(address, status_code=303)
 
 
 def _address(upload_id: str, options: RunOptions) -> str:

@@ -14,12 +14,11 @@ from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState
 from worker.domain.wording import counted, in_words, sentence
-from worker.store.jobs import JobStatus, count_in_hand
+from worker.store.jobs import JobStatus, read_in_hand
 from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
 from worker.store.tallies import find_failure
-from worker.web.api.parameters import LARGEST_ROW, FormText, JobId
-from worker.web.api.showing import require_own_job, wrong_state
+from worker.web.api.parameters import LARGEST_ROW, FormText, JobId, require_own_job, wrong_state
 from worker.web.api.steering import Resume, cancel, pause, resume
 from worker.web.guards import GivenPlace, PageWriter
 from worker.web.http_errors import HttpError
@@ -48,7 +47,7 @@ class Question:
 @router.get("/pause")
 def ask_pause(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = require_own_job(place, job_id)
-    in_hand = count_in_hand(place.database.engine, job_id)
+    in_hand = read_in_hand(place.database.engine, job_id).count
     sentences = [
         f"{counted(job.left, 'row')} {_is(job.left)} left. Within 2 seconds nothing new is sent to Cyclr, and they wait until"
         " somebody resumes the job."
@@ -97,7 +96,7 @@ def do_resume(
 @router.get("/cancel")
 def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: GivenPlace) -> Response:
     job = require_own_job(place, job_id)
-    in_hand = count_in_hand(place.database.engine, job_id)
+    in_hand = read_in_hand(place.database.engine, job_id).count
     sentences = [
         f"{counted(max(0, job.left - in_hand), 'row')} not in hand will be cancelled; those that may have been sent are"
         " looked for first.",
