@@ -118,7 +118,7 @@ class Job(BaseModel):
     cancelled: int
     final: int
     left: int
-    retrying: int = Field(description="Tried, and to be tried again.")
+    retrying: int = Field(description="Tried, and to be tried again; some may be in hand.")
     held: int = Field(description="Held back by `first`.")
     refused: int = Field(description="Rows with problems that were left out.")
     skipped: int = Field(description="Rows of a result file that were installed already.")

@@ -12,11 +12,10 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.bootstrap.place import Place
-from worker.domain.options import IfPresent
+from worker.domain.options import OPTIONS, IfPresent, RunOptions
 from worker.domain.wording import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
-from worker.jobs.options import OPTIONS, RunOptions
 from worker.jobs.views import Fault, JobInFull, view_job_in_full
 from worker.store import submissions
 from worker.store.listing import find_job
