@@ -12,7 +12,7 @@ from worker.domain.states import Code, Outcome
 from worker.domain.steps import ACCOUNT, CONNECTOR, Notes, StepKind
 from worker.domain.targets import fold
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
-from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
+from worker.domain.words import OWNER_UNKNOWN, WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
 from worker.operations.hands import AttemptEnded, Fate, Hands
 from worker.operations.operation import Effect, Operation, Step
 from worker.store.claiming import ClaimedItem
@@ -140,9 +140,7 @@ async def _outcome(hands: Hands, effects: Mapping[StepKind, Effect]) -> Installe
         )
     if is_proven_ours(item, shown):
         return Installed(Outcome.RECOVERED, shown.id, shown.is_authenticated, is_ours=True)
-    message = "owner unknown: an answer was lost, and nothing proves that this row made what is there"
-    if differing:
-        message = f"{already_installed(differing)}; {message}"
+    message = f"{already_installed(differing)}; {OWNER_UNKNOWN}" if differing else OWNER_UNKNOWN
     return Installed(Outcome.RECOVERED, shown.id, shown.is_authenticated, differing, message=message)
 
 
