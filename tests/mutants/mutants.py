@@ -349,7 +349,7 @@ MUTANTS = (
     ),
     Mutant(
         "release_forgets_what_was_done",
-        "worker/store/outcomes.py",
+        "worker/store/settling.py",
         "an interruption between two calls forgets what the first one has done",
         "    Released: _update_for({}, **_BACK_IN_THE_QUEUE),\n",
         "    Released: UpdateOfMany({'id': BigInteger(), 'claim_id': String(), **NOTED}, lambda given: update(items)"
@@ -444,7 +444,7 @@ MUTANTS = (
     ),
     Mutant(
         "secret_outlives_the_install",
-        "worker/store/outcomes.py",
+        "worker/store/settling.py",
         "the sealed credential of an installed item stays in the database",
         "        sealed=None,  # no secret of an installed item stays in the database\n",
         "        sealed=items.c.sealed,\n",
