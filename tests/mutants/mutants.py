@@ -417,7 +417,7 @@ MUTANTS = (
     ),
     Mutant(
         "rules_pause_a_job",
-        "worker/store/endings.py",
+        "worker/store/job_states.py",
         "a file whose Names are taken pauses its job as if Cyclr had failed",
         "    ruled = job.ruled - job.ruled_at_start\n",
         "    ruled = 0\n",
@@ -498,7 +498,7 @@ MUTANTS = (
     ),
     Mutant(
         "jobs_locked_in_any_order",
-        "worker/store/endings.py",
+        "worker/store/job_states.py",
         "a settle holds one job while it waits for another that comes before it",
         "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)\n",
         "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id.desc())\n",

@@ -24,8 +24,8 @@ from worker.domain.verdicts import (
 from worker.store.bulk import insert_rows
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import count_to_authorise
-from worker.store.endings import JobEnd, end_jobs, lock_jobs, log_ended, pause
 from worker.store.faults import is_of_data
+from worker.store.job_states import JobEnd, end_jobs, lock_jobs, log_ended, pause
 from worker.store.outcomes import to_failure, write_items
 from worker.store.session import db_now, writing
 from worker.store.tables import IS_RUNNING, attempts, items, jobs

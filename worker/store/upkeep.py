@@ -13,7 +13,7 @@ from worker.domain.verdicts import CalledOff, GiveUp, called_off
 from worker.domain.words import CANCELLED_UNSENT, CODES
 from worker.store import tallies
 from worker.store.claiming import NOTED, read_notes
-from worker.store.endings import JobEnd, end_jobs, lock_jobs
+from worker.store.job_states import JobEnd, end_jobs, lock_jobs
 from worker.store.outcomes import to_failure
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import (
