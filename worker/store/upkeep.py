@@ -105,6 +105,8 @@ def _fail(
     connection: Connection, failed: Sequence[tuple[Any, GiveUp]], now: datetime, values: Mapping[str, Any]
 ) -> None:
     """Items that end as failed without a settle, with their counters and tallies."""
+    if not failed:
+        return
     by_verdict: dict[GiveUp, list[Any]] = {}
     for row, verdict in failed:
         by_verdict.setdefault(verdict, []).append(row)
