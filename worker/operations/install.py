@@ -42,8 +42,8 @@ async def _create_account(hands: Hands) -> Effect:
 # The connector.
 
 
-def _asks_for_a_connector(_item: ClaimedItem, notes: Notes) -> bool:
-    return CONNECTOR.name not in notes.steps_done
+def _asks_for_a_connector(_item: ClaimedItem, _notes: Notes) -> bool:
+    return True  # also where it is done, since what became of it was not written then
 
 
 async def _look_for_connector(hands: Hands) -> Effect | None:
@@ -132,6 +132,8 @@ async def _outcome(hands: Hands, effects: Mapping[StepKind, Effect]) -> Installe
         waits_for = WAITS_FOR_CUSTOMER if is_for_customer else WAITS_FOR_CREDENTIAL
         message = None if shown.is_authenticated else waits_for
         return Installed(Outcome.CREATED, shown.id, shown.is_authenticated, message=message, is_ours=True)
+    if CONNECTOR.name in item.notes.steps_done and shown.id == item.notes.account_connector_id:
+        return Installed(Outcome.CREATED, shown.id, shown.is_authenticated, is_ours=True)
     differing = differences(shown, item.secrets or {}, item.description)
     if not (item.maybe_sent or item.notes.sent == CONNECTOR.name):
         message = already_installed(differing)
