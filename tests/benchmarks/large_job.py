@@ -26,7 +26,7 @@ from worker.store.claiming import claim
 from worker.store.instances import ensure_instance
 from worker.store.jobs import get_job
 from worker.store.loading import new_job_id
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import Engine, open_engine
 from worker.store.settling import Settlement, settle
 

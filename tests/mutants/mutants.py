@@ -248,7 +248,7 @@ MUTANTS = (
         "must_look_is_ignored",
         "worker/operations/operation.py",
         "an item that may be installed is installed without a look",
-        "    return item.must_look or item.notes.sent == step.name or item.options.looks_first\n",
+        "    return was_sent or item.options.looks_first\n",
         "    return item.options.looks_first\n",
         ("tests/end_to_end/test_lost_answers.py",),
     ),
@@ -349,7 +349,7 @@ MUTANTS = (
     ),
     Mutant(
         "release_forgets_what_was_done",
-        "worker/store/outcomes.py",
+        "worker/store/settling.py",
         "an interruption between two calls forgets what the first one has done",
         "    Released: _update_for({}, **_BACK_IN_THE_QUEUE),\n",
         "    Released: UpdateOfMany({'id': BigInteger(), 'claim_id': String(), **NOTED}, lambda given: update(items)"
@@ -444,7 +444,7 @@ MUTANTS = (
     ),
     Mutant(
         "secret_outlives_the_install",
-        "worker/store/outcomes.py",
+        "worker/store/settling.py",
         "the sealed credential of an installed item stays in the database",
         "        sealed=None,  # no secret of an installed item stays in the database\n",
         "        sealed=items.c.sealed,\n",

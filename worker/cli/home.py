@@ -24,7 +24,7 @@ from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_load
 from worker.store.job_states import pause_job
 from worker.store.jobs import list_unfinished_jobs
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.sweeping import SWEEP_EVERY_S
 from worker.telemetry import configure_logging, get_logger
 

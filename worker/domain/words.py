@@ -155,6 +155,7 @@ OUTCOMES: dict[Outcome, str] = {
     Outcome.RECOVERED: "installed; an answer was lost, and a look found it",
     Outcome.ADOPTED: "already installed",
 }
+OWNER_UNKNOWN = "owner unknown: an answer was lost, and nothing proves that this row made what is there"
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
 WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 
@@ -242,15 +243,18 @@ def installed(
     outcome: str | None,
     *,
     differs: Sequence[str] = (),
+    is_ours: bool | None = None,
     is_authenticated: bool | None = None,
     to_authorise: bool = False,
 ) -> list[str]:
-    """How a row was installed, and what is still to be known or done: each a part of a sentence."""
+    """How a row was installed, and what is still to be known or done: each a part of a sentence. `is_ours`: it is proven."""
     parts = [OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else str(ItemState.INSTALLED)]
     if differs:
         parts.append(
             f"{', '.join(differs)} {'differs and was' if len(differs) == 1 else 'differ and were'} not changed"
         )
+    if outcome == Outcome.RECOVERED and not is_ours:
+        parts.append(OWNER_UNKNOWN)
     if is_authenticated is False:
         parts.append(WAITS_FOR_CUSTOMER if to_authorise else WAITS_FOR_CREDENTIAL)
     return parts

@@ -73,21 +73,30 @@ class ItemAttempt:
     async def run(self) -> Verdict:
         """The verdict; every failure has become one. Cancelled between two calls, it gives the item back."""
         try:
+            verdict = await self._run()
+        except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
+            verdict = self._after_a_crash(error)
+        if not self.permit.is_calling:
+            self.note_unsent()
+        return self._concluded(verdict)
+
+    async def _run(self) -> Verdict:
+        try:
             await self._wait_for_room()
             try:
-                verdict = await self._take_steps()
+                return await self._take_steps()
             finally:
                 self._room.release()
         except AttemptEnded as ended:
-            verdict = ended.verdict
+            return ended.verdict
         except GivenBack:
-            verdict = Released()
+            return Released()
         except asyncio.CancelledError:
             if self.permit.is_calling:
                 raise
-            verdict = Released()
+            return Released()
         except CyclrError as error:
-            verdict = judge(
+            return judge(
                 error,
                 self.permit.call_in_flight,
                 self.item,
@@ -96,11 +105,6 @@ class ItemAttempt:
                 is_outage=self._is_outage(),
                 rng=self._rng,
             )
-        except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
-            verdict = self._after_a_crash(error)
-        if not self.permit.is_calling:
-            self.note_unsent()
-        return self._concluded(verdict)
 
     async def next_permit(self, call: StepKind | str) -> Permit:
         """Of a step it is written down that its call may go out, before it does. Raises: GivenBack."""

@@ -15,7 +15,7 @@ from worker.jobs.options import find_unfinished
 from worker.store.desks import find_desk, list_waiting
 from worker.store.job_states import resume_job
 from worker.store.jobs import get_job
-from worker.store.schema import alembic_config, upgrade
+from worker.store.readiness import alembic_config, upgrade
 from worker.store.session import reading
 from worker.store.steering import Retried, retry_job
 from worker.store.submissions import find_upload, iter_pieces
