@@ -15,7 +15,7 @@ from worker.jobs.views import Fault
 from worker.web.faults import FIRST_ROW, MOST_SHOWN, SHOWN_FAULTS, UNKNOWN, known_name, to_fault
 from worker.web.http_errors import HttpError
 from worker.web.json_bodies import TWICE
-from worker.web.json_reader import LONGEST_KEY, Enough, JsonObject, ListItem, Reader
+from worker.web.json_reader import LONGEST_KEY, Enough, JsonObject, ListItem, ListReader
 
 MOST_COLUMNS = 500
 FIRST_COLUMN = "account_id"
@@ -45,7 +45,7 @@ class JobBody:
         """Reads all of it. Takes long: not for the event loop. Raises: HttpError (422) that tells the first 1,000 faults."""
         has_ended = True
         try:
-            for item in Reader(self._pieces, self._note).items(self._take_options):
+            for item in ListReader(self._pieces, self._note).items(self._take_options):
                 self._check_item(item)
         except Enough:
             has_ended = False
@@ -57,7 +57,7 @@ class JobBody:
         line = io.StringIO(newline="")
         writer = csv.writer(line, quoting=csv.QUOTE_ALL)
         writer.writerow(columns)
-        for item in Reader(self._pieces, self._note).items(lambda _: None):
+        for item in ListReader(self._pieces, self._note).items(lambda _: None):
             writer.writerow([item.values.get(name) or "" for name in columns])
             yield line.getvalue().encode()
             line.seek(0)

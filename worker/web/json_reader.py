@@ -44,7 +44,7 @@ class JsonObject(list[tuple[str, Any]]):
     """The pairs of an object, each as often as it stands there."""
 
 
-class Reader:
+class ListReader:
     """Goes through the text of a body once. `note`: told what is wrong with what it passes."""
 
     def __init__(self, pieces: Sequence[bytes | bytearray], note: Callable[[Fault], None]) -> None:
