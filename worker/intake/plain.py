@@ -9,10 +9,11 @@ import re
 from dataclasses import dataclass
 
 from worker.domain.connectors import ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, NewAccount, Problem, RefusedRow, Row
 from worker.intake.columns import COLUMN_NAMES, Header, is_secret
 from worker.intake.files import Line
-from worker.intake.rows import LATER, Options, longest, read_row
+from worker.intake.rows import LATER, longest, read_row
 from worker.intake.swallowed import Swallowed
 from worker.intake.values import is_plain
 
@@ -50,7 +51,7 @@ class RowReader:
     `swallowed`: as in `read_row`.
     """
 
-    def __init__(self, header: Header, options: Options, swallowed: Swallowed | None = None) -> None:
+    def __init__(self, header: Header, options: RunOptions, swallowed: Swallowed | None = None) -> None:
         self._header = header
         self._options = options
         self._swallowed = swallowed

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from worker.domain.accounts import look_alike, skeleton, why_no_account_id
 from worker.domain.connectors import ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_, Way
 from worker.domain.targets import fold
 from worker.domain.wording import counted
@@ -18,7 +19,7 @@ from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
 from worker.intake.files import Line, Source
 from worker.intake.findings import KEPT
 from worker.intake.plain import RowReader
-from worker.intake.rows import Options, is_free, read_row
+from worker.intake.rows import is_free, read_row
 from worker.intake.swallowed import Swallowed, Usual, is_unsure, kind_of, readings
 from worker.intake.values import LEAST_ROUNDED, ends_in_zeros, find_doubt, is_long_number
 from worker.intake.writing import EXAMPLE
@@ -64,7 +65,7 @@ class Survey:
         return self.rows + self.empty + self.comments
 
     def swallowed(
-        self, source: Source, options: Options, is_account: Callable[[str], bool] = lambda _id: False
+        self, source: Source, options: RunOptions, is_account: Callable[[str], bool] = lambda _id: False
     ) -> Swallowed | None:
         """What finds swallowed rows in this file; None where no quote can have. `is_account`: whether Cyclr has one of the
         `mentioned`."""
@@ -78,7 +79,7 @@ class Survey:
         )
 
 
-def survey(source: Source, options: Options) -> Survey:
+def survey(source: Source, options: RunOptions) -> Survey:
     """One streaming pass. Raises: FileChanged."""
     found = Survey()
     header = source.header
@@ -237,7 +238,7 @@ class _Looks:
         )
 
 
-def _problems(found: Survey, source: Source, options: Options, *, is_too_unsure: bool) -> list[Problem]:
+def _problems(found: Survey, source: Source, options: RunOptions, *, is_too_unsure: bool) -> list[Problem]:
     problems = []
     if is_too_unsure:
         reason = (

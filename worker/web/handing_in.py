@@ -12,12 +12,13 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Request
 
 from worker.bootstrap.place import Place
+from worker.domain.options import RunOptions
 from worker.domain.wording import counted
-from worker.intake import Accounts, Options, Source, read_source
+from worker.intake import Accounts, Source, read_source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, check_file
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.meeting import OtherLoad
@@ -180,13 +181,13 @@ class HandingIn:
         async with place.open_cyclr() as (client, limiter):
             return await check_file(
                 source,
-                Options(database.instance_id, options.connector, options.as_written, options.is_list),
+                options,
+                instance_id=database.instance_id,
                 client=client,
                 limiter=limiter,
                 memory=DatabaseMemory(
                     database.engine, database.sealer, besides=besides.job.id if besides else None
                 ),
-                looks_first=options.looks_first,
                 on_progress=lambda text: self._say(work, text),
             )
 

@@ -1,6 +1,7 @@
 from tests.unit.intake.making import OPTIONS, source
 from worker.domain.connectors import ConnectorRef
-from worker.intake import Options, SurveyedAccount, survey
+from worker.domain.options import RunOptions
+from worker.intake import SurveyedAccount, survey
 
 
 def problems(text, options=OPTIONS):
@@ -35,7 +36,7 @@ def test_a_connector_has_to_come_from_somewhere():
     assert problems("account_id\nacme\n") == [
         "column connector: expected this column, or one connector named for all rows, got neither: add it"
     ]
-    assert problems("account_id\nacme\n", Options("i1", "MailChimp")) == []
+    assert problems("account_id\nacme\n", RunOptions(connector="MailChimp")) == []
 
 
 def test_the_number_of_connectors_is_bounded():

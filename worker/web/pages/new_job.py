@@ -10,11 +10,12 @@ from markupsafe import Markup
 
 from worker.bootstrap.place import Place
 from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.wording import counted
 from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.options import RunOptions, find_unfinished
+from worker.jobs.options import find_unfinished
 from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.connectors import GivenCatalogue
