@@ -282,7 +282,7 @@ MUTANTS = (
         "missed_slot_gives_the_item_back",
         "worker/installing/permits.py",
         "each slot that goes by costs a settle and a claim, so that the rate collapses under load",
-        "                self._hand.note_missed()\n",
+        "                self._holder.note_missed()\n",
         "                raise\n",
         (
             "tests/unit/installing/test_permits.py::test_a_slot_that_went_by_is_replaced_while_the_claim_holds",
@@ -308,8 +308,8 @@ MUTANTS = (
         "cancelled_job_installs",
         "worker/installing/attempt.py",
         "an item of a cancelled job is installed when its look finds nothing",
-        "            may_act=not (item.is_called_off or self._is_last_look() or item.secrets is None),\n",
-        "            may_act=not (self._is_last_look() or item.secrets is None),\n",
+        "            may_act=not (item.is_called_off or self._is_last_look() or self._lacks_secret),\n",
+        "            may_act=not (self._is_last_look() or self._lacks_secret),\n",
         ("tests/end_to_end/test_job_rules.py",),
     ),
     Mutant(

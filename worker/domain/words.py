@@ -3,7 +3,7 @@
 A message that is stored says what happened to its row; what to do about it stands here, by its code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
@@ -179,6 +179,11 @@ READS = {
     "connector": "the look at the catalogue",
 }
 CALLS = READS | {step.call: step.noun for step in (ACCOUNT, CONNECTOR)}
+
+
+def as_list(words: Mapping[Code, Words] | Mapping[PauseReason, Words]) -> str:
+    """What each of them means, as a list in Markdown: for the description of the API."""
+    return "\n".join(f"- `{name}`: {each.meaning}" for name, each in words.items())
 
 
 def of_code(code: str | None) -> Words:

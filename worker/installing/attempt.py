@@ -9,7 +9,7 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import CyclrError
 from worker.cyclr.exchange import Permit
 from worker.domain.states import Code
-from worker.domain.steps import NOTHING, StepKind
+from worker.domain.steps import NOTHING, StepKind, needs_secret
 from worker.domain.verdicts import (
     GiveUp,
     LookFirst,
@@ -61,12 +61,13 @@ class ItemAttempt:
         self._before = item.notes  # what earlier attempts have sent and is not answered
         self._asked: StepKind | None = None  # the step whose call was asked for and is not answered
         self._written = item.mark  # what the database has as sent
+        self._lacks_secret = item.secrets is None and needs_secret(operation.name)
         self._hands = Hands(
             item,
             self,
             client,
             releases,
-            may_act=not (item.is_called_off or self._is_last_look() or item.secrets is None),
+            may_act=not (item.is_called_off or self._is_last_look() or self._lacks_secret),
             may_be_there=operation.kind(item.notes.sent) if item.must_look else None,
         )
 
@@ -140,7 +141,7 @@ class ItemAttempt:
 
     async def _take_steps(self) -> Verdict:
         item, hands = self.item, self._hands
-        if item.secrets is None and not item.must_look:
+        if self._lacks_secret and not item.must_look:
             return self._credential_lost()
         effects: dict[StepKind, Effect] = {}
         for step in self._operation.steps:
@@ -183,7 +184,7 @@ class ItemAttempt:
         if self.item.is_called_off:
             sent = self.item.notes.sent  # whatever a look has shown of it since
             return called_off(self._operation.name, replace(self.notes, sent=sent))
-        if self.item.secrets is None:
+        if self._lacks_secret:
             return self._credential_lost()
         about = self._operation.about
         message = f"{about.undone}: Cyclr gave no clear answer in {self.item.attempts} attempts, and a look found nothing"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validat
 from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState
-from worker.domain.words import advice, installed, item_state
+from worker.domain.words import CODES, advice, as_list, installed, item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
@@ -33,7 +33,7 @@ class Item(BaseModel):
     reference: str | None = Field(description="Your own key: what the row has in the column `reference`.")
     state: ItemState
     outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
-    code: str | None = Field(description="Why it failed or waits; stable.")
+    code: str | None = Field(description=f"Why it failed or waits; stable.\n{as_list(CODES)}")
     message: str | None
     http_status: int | None
     can_retry_help: bool | None
