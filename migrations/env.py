@@ -15,7 +15,7 @@ from worker.domain.failures import ToldFailure
 from worker.settings import load_settings
 from worker.store.faults import lost_database_in_words
 from worker.store.postgres import change_limits
-from worker.store.schema import changes_in_words, require_known_revision
+from worker.store.readiness import changes_in_words, require_known_revision
 from worker.store.session import open_engine
 from worker.store.tables import metadata
 

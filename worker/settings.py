@@ -35,6 +35,25 @@ CONNECTIONS = 6  # to PostgreSQL, of one process
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?"
 
+# What is expected of each, what goes there, and which paths it may have.
+URLS = {
+    "cyclr_api_url": (
+        "the API domain of your Cyclr instance, such as https://api.cyclr.com",
+        "credentials",
+        ("", "/v1.0"),
+    ),
+    "cyclr_service_url": (
+        "the service domain of your Cyclr instance, such as https://acme-h.cyclr.com",
+        "sign-in tokens",
+        ("",),
+    ),
+    "cyclr_bulk_public_url": (
+        "where customers reach these pages, without a path, such as https://connect.example.com",
+        "links",
+        ("",),
+    ),
+}
+
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
@@ -113,29 +132,22 @@ class CyclrSettings(BaseSettings):
         trimmed = value.get_secret_value().strip() if value else ""
         return SecretStr(trimmed) if trimmed else None
 
-    @field_validator("cyclr_api_url")
+    @field_validator(*URLS)
     @classmethod
-    def _is_an_api_domain(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _is_a_bare_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Spelled in one way only, and nobody on the way can read what goes there."""
         if not value or not value.strip():
             return None
-        expected = "the API domain of your Cyclr instance, such as https://api.cyclr.com"
-        return _protected(*_bare_url(value, expected, paths=("", "/v1.0")), info, "credentials")
-
-    @field_validator("cyclr_service_url")
-    @classmethod
-    def _is_a_service_domain(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if not value or not value.strip():
-            return None
-        expected = "the service domain of your Cyclr instance, such as https://acme-h.cyclr.com"
-        return _protected(*_bare_url(value, expected), info, "sign-in tokens")
-
-    @field_validator("cyclr_bulk_public_url")
-    @classmethod
-    def _is_an_address_of_ours(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if not value or not value.strip():
-            return None
-        expected = "where customers reach these pages, without a path, such as https://connect.example.com"
-        return _protected(*_bare_url(value, expected), info, "links")
+        expected, goes_there, paths = URLS[str(info.field_name)]
+        host, url = _bare_url(value, expected, paths=paths)
+        if url.startswith("http://") and host not in LOOPBACK_HOSTS:
+            allowed = info.data.get("cyclr_allow_http_host")
+            if not allowed or allowed.casefold() != host:
+                raise ValueError(
+                    f"plain http would send {goes_there} unprotected to {host}; use https,"
+                    " or name the host in CYCLR_ALLOW_HTTP_HOST"
+                )
+        return url
 
     @field_validator("cyclr_bulk_hosts")
     @classmethod
@@ -299,7 +311,7 @@ def _unset(wanted: dict[str, tuple[Any, str]]) -> list[str]:
     return [f"{name} is not set: {hint}" for name, (value, hint) in wanted.items() if not value]
 
 
-def _bare_url(text: str, expected: str, *, paths: tuple[str, ...] = ("",)) -> tuple[str, str]:
+def _bare_url(text: str, expected: str, *, paths: tuple[str, ...]) -> tuple[str, str]:
     """The host in lower case, and the URL spelled in one way only. Raises: ValueError."""
     try:
         parts = urlsplit(text.strip())
@@ -312,18 +324,6 @@ def _bare_url(text: str, expected: str, *, paths: tuple[str, ...] = ("",)) -> tu
         raise ValueError(f"expected {expected}")
     shown = f"[{host}]" if ":" in host else host
     return host, f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
-
-
-def _protected(host: str, url: str, info: ValidationInfo, what: str) -> str:
-    """The URL, where nobody on the way can read what goes there. Raises: ValueError."""
-    if url.startswith("http://") and host not in LOOPBACK_HOSTS:
-        allowed = info.data.get("cyclr_allow_http_host")
-        if not allowed or allowed.casefold() != host:
-            raise ValueError(
-                f"plain http would send {what} unprotected to {host}; use https,"
-                " or name the host in CYCLR_ALLOW_HTTP_HOST"
-            )
-    return url
 
 
 def _listed(text: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from worker.settings import CyclrSettings
 from worker.store.abandoned import delete_abandoned_loads, delete_forgotten
 from worker.store.api_keys import delete_old_sessions
 from worker.store.claiming import count_due
-from worker.store.endings import log_ended
+from worker.store.job_states import log_ended
 from worker.store.session import Engine
 from worker.store.steering import forget_old_jobs
 from worker.store.submissions import delete_expired_uploads, delete_old_requests

@@ -9,7 +9,7 @@ from statistics import median
 from tests.benchmarks.product import write_file
 from tests.benchmarks.site import Site
 from tests.benchmarks.sizes import sizes
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import open_engine
 
 LONGEST_S = 3_600.0

@@ -17,10 +17,10 @@ import psycopg
 from tests.benchmarks.server import CONNECTOR
 from tests.benchmarks.site import dsn
 from worker.cyclr import shapes
-from worker.intake import AskedAccounts, Findings, Options, iter_plan, open_source, survey
+from worker.domain.options import RunOptions
+from worker.intake import AskedAccounts, Findings, iter_plan, open_source, survey
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
 from worker.store.instances import ensure_instance
 from worker.store.loading import new_job_id
 from worker.store.memory import DatabaseMemory
@@ -35,7 +35,7 @@ def product(database_url: str, path: Path) -> None:
     """Parse and check (two passes), then seal and load (a third), as `submit` does."""
     engine = open_engine(database_url)
     ensure_instance(engine, INSTANCE_ID, "api.example")
-    source, options = open_source(path), Options(INSTANCE_ID)
+    source, options = open_source(path), RunOptions()
     found = survey(source, options)
     connector = shapes.connector(CONNECTOR)
     catalogue = dict.fromkeys(found.connectors, connector)
@@ -43,6 +43,7 @@ def product(database_url: str, path: Path) -> None:
     plan = iter_plan(
         source,
         options,
+        instance_id=INSTANCE_ID,
         survey=found,
         catalogue=catalogue,
         accounts=checked.accounts,

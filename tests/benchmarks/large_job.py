@@ -15,18 +15,18 @@ from tests.benchmarks.site import Site
 from tests.benchmarks.sizes import sizes
 from worker.clock import Clock
 from worker.cyclr import shapes
+from worker.domain.options import RunOptions
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
-from worker.intake import AskedAccounts, Findings, Options, open_source, survey
+from worker.intake import AskedAccounts, Findings, open_source, survey
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
 from worker.operations.install import INSTALL
 from worker.store.claiming import claim
 from worker.store.instances import ensure_instance
 from worker.store.jobs import get_job
 from worker.store.loading import new_job_id
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import Engine, open_engine
 from worker.store.settling import Settlement, settle
 
@@ -99,7 +99,7 @@ def make_job(site: Site, rows: int) -> Job:
     engine = open_engine(url)
     upgrade(engine)
     ensure_instance(engine, INSTANCE_ID, "api.example")
-    source, options = open_source(write_file(site.folder / "one.csv", 1)), Options(INSTANCE_ID)
+    source, options = open_source(write_file(site.folder / "one.csv", 1)), RunOptions()
     found = survey(source, options)
     catalogue = dict.fromkeys(found.connectors, shapes.connector(CONNECTOR))
     job_id = new_job_id(datetime.now(UTC))

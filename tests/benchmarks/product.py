@@ -13,7 +13,7 @@ from tests.benchmarks.server import account_id
 from tests.benchmarks.site import Site
 from tests.end_to_end.fleet.fleet import KEY, procfile, worker_processes
 from tests.end_to_end.processes.commands import ROOT, Command, eventually
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import open_engine, reading
 from worker.store.tables import jobs
 

@@ -52,7 +52,7 @@ def test_a_job_of_a_pipe_goes_on_without_its_rows_once_more(desk: Desk) -> None:
     assert done.returncode == 3
     [job_id] = {row["_job"] for row in desk.results("stdin.results.csv")}
     assert done.stderr.splitlines()[-2:] == [
-        "Nothing is lost. When it may go on, resume it:",
+        "Look at what became of them; for the rest, resume it:",
         f"  cyclr-bulk resume {job_id}",
     ]
     assert typed(desk, f"CB resume {job_id}").returncode == 0

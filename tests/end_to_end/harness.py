@@ -23,13 +23,13 @@ from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.limiter_rule import Rule
+from worker.domain.options import RunOptions
 from worker.domain.rows import NOT_EXPORTED, SECRET_COLUMNS
 from worker.installing import InstallRun, Rules
-from worker.intake import Options, open_source
+from worker.intake import open_source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, check_file
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions
 from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings, load_settings
 from worker.simulator.catalogue import Parameter, method
@@ -151,11 +151,11 @@ class Rig:
         path = rows if isinstance(rows, Path) else self._write_csv(rows)
         asked = check_file(
             open_source(path),
-            Options(self.settings.instance_id, options.connector, options.as_written),
+            options,
+            instance_id=self.settings.instance_id,
             client=self.client,
             limiter=self.limiter,
             memory=DatabaseMemory(self.engine, self.database.sealer),
-            looks_first=options.looks_first,
             on_progress=lambda _: None,
         )
         return self.play(asked)

@@ -11,7 +11,7 @@ from worker.simulator import faults
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.faults import Acts
 from worker.simulator.world import Install
-from worker.store.jobs import resume_job
+from worker.store.job_states import resume_job
 
 both_name_checks = pytest.mark.parametrize(
     "name_check", [True, False], ids=["name-check-on", "name-check-off"]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.conftest import MakeRig
 from tests.end_to_end.harness import CRM, Rig, until
-from worker.jobs.options import RunOptions
+from worker.domain.options import RunOptions
 
 SMALL, LARGE = 100, 2_000
 

@@ -14,7 +14,7 @@ from tests.end_to_end.harness import CRM, MAIL, Rig, SteppingClock, row, until
 from worker.domain.states import PauseReason
 from worker.simulator import faults
 from worker.simulator.world import Install
-from worker.store.jobs import cancel_job, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
 from worker.store.steering import retry_job
 from worker.store.tables import items
 

@@ -12,7 +12,7 @@ from worker.domain.options import IfPresent
 from worker.intake.findings import Rejected
 from worker.simulator import faults
 from worker.simulator.world import Install
-from worker.store.jobs import resume_job
+from worker.store.job_states import resume_job
 from worker.store.tables import items
 
 both_name_checks = pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 import asyncio
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.end_to_end.harness import CRM, MAIL, Rig, row, until
 from tests.end_to_end.test_job_rules import LONG_AGO
 from worker.simulator import faults
 from worker.simulator.world import Install
 from worker.store.steering import distrust
-from worker.store.tables import items
+from worker.store.tables import items, job_connectors
 
 OWNER_UNKNOWN = "owner unknown: an answer was lost, and nothing proves that this row made what is there"
 
@@ -150,3 +150,49 @@ def test_a_customers_own_is_no_ours_after_a_429_to_the_only_install(rig: Rig) ->
     put_there(rig, MAIL)
     rig.run(job_id)
     assert ending(rig) == ("installed", "adopted", False, "already installed")
+
+
+# What a crash of ours leaves.
+
+
+def define(rig: Rig, definition: dict[str, Any]) -> None:
+    """As it is kept of the job's connector."""
+    with rig.engine.begin() as connection:
+        connection.execute(update(job_connectors).values(definition=definition))
+
+
+def definition_of(rig: Rig) -> dict[str, Any]:
+    with rig.engine.begin() as connection:
+        kept: dict[str, Any] = connection.execute(select(job_connectors.c.definition)).scalar_one()
+    return kept
+
+
+def without(definition: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in definition.items() if key != name}
+
+
+def test_a_customers_own_is_no_ours_after_a_crash_before_anything_was_sent(rig: Rig) -> None:
+    job_id = rig.load(row("acme"), look_first=True)
+    whole = definition_of(rig)
+    define(rig, without(whole, "name"))
+    rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
+    item = rig.item("acme")
+    assert (item.message, item.must_look, item.maybe_sent) == ("an internal error (KeyError)", True, False)
+    assert (item.sent, rig.kinds("acme")) == (None, [])
+    define(rig, whole)
+    put_there(rig, MAIL)
+    rig.run(job_id)
+    assert ending(rig) == ("installed", "adopted", False, "already installed")
+
+
+def test_what_was_made_before_a_crash_is_found_and_is_ours(rig: Rig) -> None:
+    job_id = rig.load(row("acme"))
+    whole = definition_of(rig)
+    define(rig, without(whole, "methods"))  # read once the install is answered
+    rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
+    item = rig.item("acme")
+    assert (item.state, item.steps_done, item.sent) == ("queued", ["connector"], None)
+    define(rig, whole)
+    rig.run(job_id)
+    assert rig.kinds("acme") == ["install", "look"]
+    assert ending(rig) == ("installed", "created", True, None)

@@ -4,13 +4,14 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from tests.end_to_end.conftest import MakeRig
 from tests.end_to_end.harness import Rig, row, until
-from worker.installing import Limits
+from worker.installing import Rules
 from worker.simulator import faults
 
 both_name_checks = pytest.mark.parametrize(
@@ -36,10 +37,8 @@ def a_failed_attempt(rig: Rig, job_id: str) -> None:
     rig.run(job_id, until=lambda _: rig.item("acme").attempts >= 1)
 
 
-def _short_claims(rig: Rig) -> Limits:
-    return Limits(
-        concurrency=10, deadline_s=rig.settings.cyclr_timeout_s, claim_s=8.0, pause_above_percent=20
-    )
+def _short_claims(rig: Rig) -> Rules:
+    return replace(Rules.of(rig.settings), concurrency=10, claim_s=8.0, pause_above_percent=20)
 
 
 # Never sent: no look is due, whatever comes next.
@@ -163,7 +162,7 @@ def test_an_item_is_given_back_where_a_gate_outlasts_its_claim(rig: Rig) -> None
     rig.fault(faults.throttled(3600), call="install", account_id="acme", count=1)
     # Its look ends when the gate is closed already.
     rig.fault(faults.slow(1.5), call="look", account_id="globex", count=1)
-    run = rig.new_run(limits=_short_claims(rig))
+    run = rig.new_run(rules=_short_claims(rig))
     rig.play(asyncio.wait_for(run.run(for_s=0.5), 60))
     assert rig.kinds("globex") == ["look"]
     item = rig.item("globex")

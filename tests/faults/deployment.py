@@ -26,7 +26,7 @@ from tests.postgres import PostgresServer
 from tests.postgres_pair import Pair
 from tests.servers import ValkeyServer, valkey_contents, valkey_server
 from worker.settings import CyclrSettings
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import open_engine, reading
 from worker.store.tables import items, jobs
 from worker.tickets import QUEUE

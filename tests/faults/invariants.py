@@ -175,7 +175,9 @@ def assert_one_call_at_a_time(calls: Sequence[Call]) -> None:
 
 
 def _was_called_off(deployment: Deployment, row: Row[Any]) -> bool:
-    return row.state == "cancelled" and row.job_id in deployment.seen.cancels
+    """One that had sent something then ends as incomplete."""
+    is_over = row.state == "cancelled" or row.code == "incomplete"
+    return is_over and row.job_id in deployment.seen.cancels
 
 
 def _by_account(calls: Sequence[Call]) -> dict[str | None, list[Call]]:

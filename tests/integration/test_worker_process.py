@@ -12,8 +12,7 @@ import pytest
 
 from worker.bootstrap import starting, worker_process
 from worker.bootstrap.worker_process import require_worker_can_start
-from worker.store.readiness import require_ready
-from worker.store.schema import upgrade
+from worker.store.readiness import require_ready, upgrade
 from worker.store.session import Engine, open_engine
 
 REDIS_URL = "redis://127.0.0.1:1/0"  # nobody is asked

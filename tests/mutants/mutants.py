@@ -256,7 +256,7 @@ MUTANTS = (
         "must_look_is_ignored",
         "worker/operations/operation.py",
         "an item that may be installed is installed without a look",
-        "    return item.must_look or item.notes.sent == step.name or item.options.looks_first\n",
+        "    return was_sent or item.options.looks_first\n",
         "    return item.options.looks_first\n",
         ("tests/end_to_end/test_lost_answers.py",),
     ),
@@ -290,7 +290,7 @@ MUTANTS = (
         "missed_slot_gives_the_item_back",
         "worker/installing/permits.py",
         "each slot that goes by costs a settle and a claim, so that the rate collapses under load",
-        "                self._hand.note_missed()\n",
+        "                self._holder.note_missed()\n",
         "                raise\n",
         (
             "tests/unit/installing/test_permits.py::test_a_slot_that_went_by_is_replaced_while_the_claim_holds",
@@ -316,8 +316,8 @@ MUTANTS = (
         "cancelled_job_installs",
         "worker/installing/attempt.py",
         "an item of a cancelled job is installed when its look finds nothing",
-        "            may_act=not (item.is_called_off or self._is_last_look() or item.secrets is None),\n",
-        "            may_act=not (self._is_last_look() or item.secrets is None),\n",
+        "            may_act=not (item.is_called_off or self._is_last_look() or self._lacks_secret),\n",
+        "            may_act=not (self._is_last_look() or self._lacks_secret),\n",
         ("tests/end_to_end/test_job_rules.py",),
     ),
     Mutant(
@@ -357,7 +357,7 @@ MUTANTS = (
     ),
     Mutant(
         "release_forgets_what_was_done",
-        "worker/store/outcomes.py",
+        "worker/store/settling.py",
         "an interruption between two calls forgets what the first one has done",
         "    Released: _update_for({}, **_BACK_IN_THE_QUEUE),\n",
         "    Released: UpdateOfMany({'id': BigInteger(), 'claim_id': String(), **NOTED}, lambda given: update(items)"
@@ -425,7 +425,7 @@ MUTANTS = (
     ),
     Mutant(
         "rules_pause_a_job",
-        "worker/store/endings.py",
+        "worker/store/job_states.py",
         "a file whose Names are taken pauses its job as if Cyclr had failed",
         "    ruled = job.ruled - job.ruled_at_start\n",
         "    ruled = 0\n",
@@ -452,7 +452,7 @@ MUTANTS = (
     ),
     Mutant(
         "secret_outlives_the_install",
-        "worker/store/outcomes.py",
+        "worker/store/settling.py",
         "the sealed credential of an installed item stays in the database",
         "        sealed=None,  # no secret of an installed item stays in the database\n",
         "        sealed=items.c.sealed,\n",
@@ -506,7 +506,7 @@ MUTANTS = (
     ),
     Mutant(
         "jobs_locked_in_any_order",
-        "worker/store/endings.py",
+        "worker/store/job_states.py",
         "a settle holds one job while it waits for another that comes before it",
         "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)\n",
         "    locked = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id.desc())\n",

@@ -14,7 +14,7 @@ from tests.end_to_end.processes.commands import ROOT, Command, eventually
 from tests.postgres import Databases
 from tests.started import run_process
 from worker.simulator.world import Install
-from worker.store.schema import alembic_config
+from worker.store.readiness import alembic_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -25,7 +25,7 @@ from tests.postgres import Databases
 from tests.servers import valkey
 from worker.simulator.server import SimulatorThread
 from worker.store.instances import note_sighting
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import open_engine
 from worker.web import api, desk
 from worker.web.api.documentation import document

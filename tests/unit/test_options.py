@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from worker.cli.app import load_command
-from worker.jobs.options import OPTIONS, RunOptions
+from worker.domain.options import OPTIONS, RunOptions
 from worker.web.api.submitting import NewJobOptions
 
 ALL = ["connector", "first", "skip_invalid", "look_first", "if_present", "as_written"]

@@ -35,10 +35,8 @@ log = get_logger()
 
 
 class UnusableRedis(ToldFailure):
-    """The server is of a kind that holds neither tickets nor a limit for all."""
-
-    def __init__(self, mode: str) -> None:
-        super().__init__(f"REDIS_URL: {MODES[mode]} answers there: {ONE_SERVER}")
+    """No waiting mends it: a server of a kind that holds neither tickets nor a limit for all, or one that does not take what
+    REDIS_URL says of us."""
 
 
 def require_usable_redis(redis_url: str, *, says_doubts: bool = True) -> None:
@@ -51,7 +49,7 @@ def require_usable_redis(redis_url: str, *, says_doubts: bool = True) -> None:
         # Every user may ask this, whatever else it may not.
         mode = _fields(redis.execute_command("HELLO")).get("mode", "")
         if mode in MODES:
-            raise UnusableRedis(mode)
+            raise UnusableRedis(f"REDIS_URL: {MODES[mode]} answers there: {ONE_SERVER}")
         if not says_doubts:
             return
         memory: Any = redis.info("memory")
@@ -74,13 +72,6 @@ LOOK_EVERY_S = 1.0
 STARTING = "starting"
 
 
-class RedisRefuses(ToldFailure):
-    """Redis does not take what REDIS_URL says of us, and never will."""
-
-    def __init__(self, fault: ServerFault) -> None:
-        super().__init__(f"{fault}. Check the user and the password in REDIS_URL.")
-
-
 class Starting:
     """What has answered so far. `broker_url`: None where Redis need not be asked."""
 
@@ -96,17 +87,14 @@ class Starting:
         return self.has_database and self.has_redis
 
     def look(self) -> None:
-        """Ask those that have not answered yet. Raises: what no waiting mends: OldSchema, DatabaseAway, RedisRefuses, UnusableRedis."""
+        """Ask those that have not answered yet. Raises: what no waiting mends: OldSchema, DatabaseAway, UnusableRedis."""
         self.has_database = self.has_database or self._is_database_there()
         self.has_redis = self.has_redis or self._is_redis_there()
 
     def wait(self) -> None:
         """Until all have answered. SIGTERM and Ctrl-C end the process meanwhile. Raises: as `look`."""
         with _ended_by_signals():
-            self.look()
-            while not self.is_done:
-                time.sleep(LOOK_EVERY_S)
-                self.look()
+            self._look_until_done()
 
     def wait_beside(self) -> None:
         """The same in a thread, for a process that does something meanwhile; what it raises is its `error`."""
@@ -114,12 +102,15 @@ class Starting:
 
     def _wait_beside(self) -> None:
         try:
-            self.look()
-            while not self.is_done:
-                time.sleep(LOOK_EVERY_S)
-                self.look()
+            self._look_until_done()
         except ToldFailure as error:
             self.error = error
+
+    def _look_until_done(self) -> None:
+        self.look()
+        while not self.is_done:
+            time.sleep(LOOK_EVERY_S)
+            self.look()
 
     def _is_database_there(self) -> bool:
         try:
@@ -140,7 +131,7 @@ class Starting:
         except (RedisError, OSError) as error:
             fault = redis_server_fault(error)
             if fault.is_hopeless:
-                raise RedisRefuses(fault) from None
+                raise UnusableRedis(f"{fault}. Check the user and the password in REDIS_URL.") from None
             if is_error_reply(error):  # it is there, and may be of a kind that will never answer otherwise
                 require_usable_redis(self._broker_url, says_doubts=False)
             ALARMS.failed(fault, STARTING)

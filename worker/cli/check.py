@@ -22,10 +22,11 @@ from worker.cli.report import (
     unfinished_lines,
     warning_lines,
 )
+from worker.domain.options import RunOptions
 from worker.domain.wording import counted
-from worker.intake import Options, Source
+from worker.intake import Source
 from worker.jobs.checking import Checked, check_file, check_offline
-from worker.jobs.options import RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import Unfinished, find_unfinished
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.faults import lost_database_in_words
 from worker.store.jobs import JobStatus, list_unfinished_jobs
@@ -83,11 +84,11 @@ def check(place: Place, source: Source, options: RunOptions, *, besides: Unfinis
             place,
             lambda client, limiter: check_file(
                 source,
-                Options(database.instance_id, options.connector, options.as_written),
+                options,
+                instance_id=database.instance_id,
                 client=client,
                 limiter=limiter,
                 memory=memory,
-                looks_first=options.looks_first,
                 on_progress=activity.say,
             ),
         )
@@ -109,7 +110,7 @@ def settings_or_offline_check(
     try:
         return read_settings(needs_cyclr=True, needs_deployment=needs_deployment)
     except InvalidSettings:
-        checked = check_offline(source, Options("", options.connector, options.as_written))
+        checked = check_offline(source, options)
         say_all(found_lines(checked), to)
         _show_findings(checked, to)
         say("Connectors and accounts were not checked, since Cyclr cannot be asked with these settings.")

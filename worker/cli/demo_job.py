@@ -12,10 +12,10 @@ from worker.cli.home import TendedHome
 from worker.cli.report import conclude_run
 from worker.cli.run import load
 from worker.cli.watching import see_through
+from worker.domain.options import RunOptions
 from worker.domain.states import JobState
 from worker.embedded import Home, Services
 from worker.intake import open_source
-from worker.jobs.options import RunOptions
 from worker.settings import CyclrSettings
 
 

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.domain.options import AS_WRITTEN_COLUMNS
+from worker.domain.options import AS_WRITTEN_COLUMNS, OPTIONS, RunOptions
 from worker.domain.states import Code
-from worker.jobs.options import OPTIONS, RunOptions
 
 FileArgument = Annotated[
     Path,

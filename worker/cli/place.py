@@ -19,8 +19,7 @@ from worker.settings import CyclrSettings, InvalidSettings, load_settings
 from worker.store.faults import TakesNoWrites, lost_database_in_words
 from worker.store.jobs import JobStatus
 from worker.store.listing import find_job
-from worker.store.readiness import open_for_showing, require_ready
-from worker.store.schema import upgrade
+from worker.store.readiness import open_for_showing, require_ready, upgrade
 from worker.store.tallies import find_failure
 from worker.telemetry import ALARMS, configure_logging
 

@@ -30,6 +30,7 @@ from worker.cli.place import opened_place
 from worker.cli.progress import Activity
 from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
+from worker.domain.options import OPTIONS, RunOptions
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
 from worker.domain.words import PAUSES
@@ -37,10 +38,11 @@ from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.loading import load_job
-from worker.jobs.options import OPTIONS, RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import Unfinished, find_unfinished
 from worker.settings import CyclrSettings
 from worker.store.faults import lost_database_in_words
-from worker.store.jobs import JobStatus, list_unfinished_jobs, resume_job
+from worker.store.job_states import resume_job
+from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.loading import new_job_id
 from worker.store.meeting import LOADER_SILENT_S, OtherLoad
 
@@ -135,34 +137,43 @@ def _prepare(
     stack: ExitStack, home: TendedHome, source: Source, file: Path, options: RunOptions, *, is_sure: bool
 ) -> str:
     """The id of a job that runs and is watched: the unfinished one of this file, or a new one."""
-    engine = home.database.engine
-
-    def find() -> Unfinished | None:
-        return find_unfinished(engine, home.database.instance_id, source.content_hash, options)
-
-    begun = find()
+    begun = _find_begun(home, source, options)
     say_all(
         unfinished_lines(
-            job for job in list_unfinished_jobs(engine) if begun is None or job.id != begun.job.id
+            job
+            for job in list_unfinished_jobs(home.database.engine)
+            if begun is None or job.id != begun.job.id
         )
     )
-    if begun is None:
-        checked = check(home, source, options)
-        # Somebody else may have begun this very file meanwhile.
-        begun = find() if checked.live else None
-        if begun is None:
-            show_check(checked, to=say)
-            require_installable(home, checked, options)
-            agree(question(checked, options, home.settings), is_sure=is_sure)
-            try:
-                return load(stack, home, checked, options)
-            except Rejected:
-                begun = find()
-                if begun is None:
-                    raise
-    _require_same_options(begun, options, file)
-    _go_on(stack, home, begun.job, options, is_sure=is_sure)
-    return begun.job.id
+    found = begun or _new_job(stack, home, source, options, is_sure=is_sure)
+    if isinstance(found, str):
+        return found
+    _require_same_options(found, options, file)
+    _go_on(stack, home, found.job, options, is_sure=is_sure)
+    return found.job.id
+
+
+def _find_begun(place: Place, source: Source, options: RunOptions) -> Unfinished | None:
+    database = place.database
+    return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
+
+
+def _new_job(
+    stack: ExitStack, place: Place, source: Source, options: RunOptions, *, is_sure: bool
+) -> str | Unfinished:
+    """The id of a new job of this file; or the job that somebody else has begun of this very file meanwhile."""
+    checked = check(place, source, options)
+    if checked.live and (begun := _find_begun(place, source, options)) is not None:
+        return begun
+    show_check(checked, to=say)
+    require_installable(place, checked, options)
+    agree(question(checked, options, place.settings), is_sure=is_sure)
+    try:
+        return load(stack, place, checked, options)
+    except Rejected:
+        if (begun := _find_begun(place, source, options)) is None:
+            raise
+        return begun
 
 
 def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Path) -> None:
@@ -297,34 +308,11 @@ def submit_command(
         settings = settings_or_offline_check(source, options, needs_deployment=True)
         require_an_answer(is_sure=yes)
         place = stack.enter_context(opened_place(settings))
-        begun = _find_begun(place, source, options)
-        if begun is not None:
-            raise typer.Exit(_submitted_before(begun, options))
-        job_id = _submit(stack, place, source, options, is_sure=yes)
-        tell(job_id)
-        say(f"Submitted. Watch it with `cyclr-bulk watch {job_id}`.")
-
-
-def _find_begun(place: Place, source: Source, options: RunOptions) -> Unfinished | None:
-    database = place.database
-    return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
-
-
-def _submit(stack: ExitStack, place: Place, source: Source, options: RunOptions, *, is_sure: bool) -> str:
-    checked = check(place, source, options)
-    # Somebody else may have submitted this very file meanwhile.
-    if checked.live and (begun := _find_begun(place, source, options)) is not None:
-        raise typer.Exit(_submitted_before(begun, options))
-    show_check(checked, to=say)
-    require_installable(place, checked, options)
-    agree(question(checked, options, place.settings), is_sure=is_sure)
-    try:
-        return load(stack, place, checked, options)
-    except Rejected:
-        begun = _find_begun(place, source, options)
-        if begun is None:
-            raise
-    raise typer.Exit(_submitted_before(begun, options))
+        found = _find_begun(place, source, options) or _new_job(stack, place, source, options, is_sure=yes)
+        if isinstance(found, Unfinished):
+            raise typer.Exit(_submitted_before(found, options))
+        tell(found)
+        say(f"Submitted. Watch it with `cyclr-bulk watch {found}`.")
 
 
 def _submitted_before(unfinished: Unfinished, options: RunOptions) -> int:

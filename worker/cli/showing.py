@@ -173,7 +173,8 @@ def results_command(
 def _job_line(job: JobStatus) -> str:
     parts = [job.done_in_words]
     parts += [f"{job.failed:,} failed"] if job.failed else []
-    return f"{job.id}  {_day(job.created_at)}  {job.source_name}  {job.state_in_words}, {', '.join(parts)}"
+    day = f"{job.created_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return f"{job.id}  {day}  {job.source_name}  {job.state_in_words}, {', '.join(parts)}"
 
 
 def _status_lines(
@@ -186,7 +187,8 @@ def _status_lines(
     if job.left:
         held = f", {job.held:,} held back by --first" if job.held else ""
         yield f"  left:      {shown.in_hand:,} in hand of a worker, {job.retrying:,} tried and to be tried again{held}"
-    yield f"  begun:     {_moment(job.started_at)}{_until(job)}"
+    ended = "" if job.finished_at is None else f", ended: {_moment(job.finished_at)}"
+    yield f"  begun:     {_moment(job.started_at)}{ended}"
     if pace := _pace_line(shown):
         yield f"  pace:      {pace}"
     for fault in shown.server_faults:
@@ -217,10 +219,6 @@ def _warning_lines(job: JobStatus, warnings: Sequence[Warning_]) -> Iterator[str
         yield f"  and others: `cyclr-bulk status {job.id} --json` has the first {len(warnings)}"
 
 
-def _until(job: JobStatus) -> str:
-    return "" if job.finished_at is None else f", ended: {_moment(job.finished_at)}"
-
-
 def _limiter_line(state: LimiterState | ServerFault) -> str:
     if isinstance(state, ServerFault):
         return nobody_calls(state)
@@ -242,7 +240,3 @@ def _item_line(item: Item) -> str:
 
 def _moment(at: datetime | None) -> str:
     return "not yet" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _day(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

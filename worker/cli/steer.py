@@ -25,7 +25,8 @@ from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
 from worker.settings import load_settings
 from worker.store.faults import DatabaseAway, lost_database_in_words
-from worker.store.jobs import JobStatus, cancel_job, pause_job, read_in_hand, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import JobStatus, read_in_hand
 from worker.store.listing import find_job
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, forget_job, retry_job

@@ -17,7 +17,8 @@ from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.embedded import interrupts
 from worker.jobs.views import Going, read_going, why_nobody_calls
-from worker.store.jobs import JobStatus, find_next_step, get_job, pause_job, read_in_hand
+from worker.store.job_states import pause_job
+from worker.store.jobs import JobStatus, find_next_step, get_job, read_in_hand
 from worker.store.session import Engine
 
 if TYPE_CHECKING:

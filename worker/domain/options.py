@@ -1,4 +1,4 @@
-"""What a job was begun with, as far as that makes the job what it is: one value, in the database too.
+"""What may be asked beside the file, and which part of it makes a job what it is.
 
 An option is declared once, as a field: its name, type and default, and what it does. Commands, the API and the pages take
 theirs from that.
@@ -58,3 +58,33 @@ class JobOptions:
             look_first=kept.get("look_first", False),
             if_present=IfPresent(kept.get("if_present", IfPresent.INSTALL)),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(JobOptions):
+    """All that may be asked of a run. `is_list`: the file was made here of a list of values.
+
+    But for the connector these are no part of a job's identity: once it is loaded, rows go on in any number, and nothing is
+    judged any more.
+    """
+
+    connector: str | None = field(
+        default=None, metadata=option("Name or id of the connector, for all rows.", "NAME")
+    )
+    first: int | None = field(default=None, metadata=option("Install so many rows, then pause.", "N"))
+    as_written: frozenset[str] = field(
+        default=frozenset(),
+        metadata=option(
+            "Columns whose values are taken as they stand, though a spreadsheet may have made them: account_id or"
+            " connector_version; may be given several times.",
+            "COLUMN",
+        ),
+    )
+    is_list: bool = False
+
+
+# The fields that a person may give, in the order in which they are told.
+OPTIONS = {
+    name: RunOptions.__dataclass_fields__[name]
+    for name in ("connector", "first", "skip_invalid", "look_first", "if_present", "as_written")
+}

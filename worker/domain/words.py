@@ -3,7 +3,7 @@
 A message that is stored says what happened to its row; what to do about it stands here, by its code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
@@ -155,6 +155,7 @@ OUTCOMES: dict[Outcome, str] = {
     Outcome.RECOVERED: "installed; an answer was lost, and a look found it",
     Outcome.ADOPTED: "already installed",
 }
+OWNER_UNKNOWN = "owner unknown: an answer was lost, and nothing proves that this row made what is there"
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
 WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 
@@ -178,6 +179,11 @@ READS = {
     "connector": "the look at the catalogue",
 }
 CALLS = READS | {step.call: step.noun for step in (ACCOUNT, CONNECTOR)}
+
+
+def as_list(words: Mapping[Code, Words] | Mapping[PauseReason, Words]) -> str:
+    """What each of them means, as a list in Markdown: for the description of the API."""
+    return "\n".join(f"- `{name}`: {each.meaning}" for name, each in words.items())
 
 
 def of_code(code: str | None) -> Words:
@@ -242,15 +248,18 @@ def installed(
     outcome: str | None,
     *,
     differs: Sequence[str] = (),
+    is_ours: bool | None = None,
     is_authenticated: bool | None = None,
     to_authorise: bool = False,
 ) -> list[str]:
-    """How a row was installed, and what is still to be known or done: each a part of a sentence."""
+    """How a row was installed, and what is still to be known or done: each a part of a sentence. `is_ours`: it is proven."""
     parts = [OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else str(ItemState.INSTALLED)]
     if differs:
         parts.append(
             f"{', '.join(differs)} {'differs and was' if len(differs) == 1 else 'differ and were'} not changed"
         )
+    if outcome == Outcome.RECOVERED and not is_ours:
+        parts.append(OWNER_UNKNOWN)
     if is_authenticated is False:
         parts.append(WAITS_FOR_CUSTOMER if to_authorise else WAITS_FOR_CREDENTIAL)
     return parts

@@ -9,7 +9,7 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import CyclrError
 from worker.cyclr.exchange import Permit
 from worker.domain.states import Code
-from worker.domain.steps import NOTHING, StepKind
+from worker.domain.steps import NOTHING, StepKind, needs_secret
 from worker.domain.verdicts import (
     GiveUp,
     LookFirst,
@@ -61,33 +61,43 @@ class ItemAttempt:
         self._before = item.notes  # what earlier attempts have sent and is not answered
         self._asked: StepKind | None = None  # the step whose call was asked for and is not answered
         self._written = item.mark  # what the database has as sent
+        self._lacks_secret = item.secrets is None and needs_secret(operation.name)
         self._hands = Hands(
             item,
             self,
             client,
             releases,
-            may_act=not (item.is_called_off or self._is_last_look() or item.secrets is None),
+            may_act=not (item.is_called_off or self._is_last_look() or self._lacks_secret),
             may_be_there=operation.kind(item.notes.sent) if item.must_look else None,
         )
 
     async def run(self) -> Verdict:
         """The verdict; every failure has become one. Cancelled between two calls, it gives the item back."""
         try:
+            verdict = await self._run()
+        except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
+            verdict = self._after_a_crash(error)
+        if not self.permit.is_calling:
+            self.note_unsent()
+        return self._concluded(verdict)
+
+    async def _run(self) -> Verdict:
+        try:
             await self._wait_for_room()
             try:
-                verdict = await self._take_steps()
+                return await self._take_steps()
             finally:
                 self._room.release()
         except AttemptEnded as ended:
-            verdict = ended.verdict
+            return ended.verdict
         except GivenBack:
-            verdict = Released()
+            return Released()
         except asyncio.CancelledError:
             if self.permit.is_calling:
                 raise
-            verdict = Released()
+            return Released()
         except CyclrError as error:
-            verdict = judge(
+            return judge(
                 error,
                 self.permit.call_in_flight,
                 self.item,
@@ -96,11 +106,6 @@ class ItemAttempt:
                 is_outage=self._is_outage(),
                 rng=self._rng,
             )
-        except Exception as error:  # noqa: BLE001 - one row's surprise must not stop the others
-            verdict = self._after_a_crash(error)
-        if not self.permit.is_calling:
-            self.note_unsent()
-        return self._concluded(verdict)
 
     async def next_permit(self, call: StepKind | str) -> Permit:
         """Of a step it is written down that its call may go out, before it does. Raises: GivenBack."""
@@ -136,7 +141,7 @@ class ItemAttempt:
 
     async def _take_steps(self) -> Verdict:
         item, hands = self.item, self._hands
-        if item.secrets is None and not item.must_look:
+        if self._lacks_secret and not item.must_look:
             return self._credential_lost()
         effects: dict[StepKind, Effect] = {}
         for step in self._operation.steps:
@@ -179,7 +184,7 @@ class ItemAttempt:
         if self.item.is_called_off:
             sent = self.item.notes.sent  # whatever a look has shown of it since
             return called_off(self._operation.name, replace(self.notes, sent=sent))
-        if self.item.secrets is None:
+        if self._lacks_secret:
             return self._credential_lost()
         about = self._operation.about
         message = f"{about.undone}: Cyclr gave no clear answer in {self.item.attempts} attempts, and a look found nothing"

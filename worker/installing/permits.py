@@ -27,8 +27,8 @@ class GivenBack(CyclrError):
     did_not_act = True
 
 
-class Hand(Protocol):
-    """What the install loop does for one attempt."""
+class Holder(Protocol):
+    """Holds the item for its attempt: what the install loop does for one."""
 
     async def prolong(self) -> tuple[Moment, Standing]:
         """Hold the item for another claim's time from that moment on, and write down what was done for good."""
@@ -58,7 +58,7 @@ class HeldPermit:
         claim_s: float,
         deadline_s: float,
         limiter: Limiter,
-        hand: Hand,
+        holder: Holder,
         is_stopping: Callable[[], bool],
         clock: Clock,
     ) -> None:
@@ -71,7 +71,7 @@ class HeldPermit:
         self._claim_s = claim_s
         self._sendable_s = claim_s - deadline_s
         self._limiter = limiter
-        self._hand = hand
+        self._holder = holder
         self._has_begun = False
         self._is_stopping = is_stopping
         self._clock = clock
@@ -108,7 +108,7 @@ class HeldPermit:
             try:
                 await slot.ready()
             except (SlotMissed, GateClosed):
-                self._hand.note_missed()
+                self._holder.note_missed()
             else:
                 # On the clock that goes on while the process is frozen or the machine sleeps.
                 if self._is_sure(0.0):
@@ -117,7 +117,7 @@ class HeldPermit:
         self.is_calling = True
         if not self._has_begun:
             self._has_begun = True
-            self._hand.note_begun()
+            self._holder.note_begun()
 
     def ended(self, outcome: str, took_s: float) -> None:
         self.calls.append(CallMade(name_of(self.last_call), outcome, took_s))
@@ -144,11 +144,11 @@ class HeldPermit:
             if not self._is_held(in_s):
                 raise GivenBack("the claim ends before a call that starts now would have to")
         if not self._is_sure(in_s):
-            asked_at, standing = await self._hand.see()
+            asked_at, standing = await self._holder.see()
             self._go_on(call, standing, asked_at)
 
     async def _hold_on(self, call: StepKind | str) -> None:
-        asked_at, standing = await self._hand.prolong()
+        asked_at, standing = await self._holder.prolong()
         self._go_on(call, standing, asked_at)
         self._claimed_at = asked_at
 

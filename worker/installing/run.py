@@ -220,7 +220,7 @@ class InstallRun:
             claim_s=self._rules.claim_s,
             deadline_s=self._rules.deadline_s,
             limiter=self._limiter,
-            hand=hand,
+            holder=hand,
             is_stopping=self._stopping.is_set,
             clock=self._clock,
         )

@@ -6,7 +6,6 @@ from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
 from worker.intake.past import Memory, StoredAt, connector_key
 from worker.intake.plan import Catalogue, iter_plan
-from worker.intake.rows import Options
 from worker.intake.survey import AskedAccounts, Listening, Survey, survey
 from worker.intake.writing import ResultRow, iter_result_lines, template
 
@@ -20,7 +19,6 @@ __all__ = [
     "Line",
     "Listening",
     "Memory",
-    "Options",
     "ResultRow",
     "Source",
     "StoredAt",

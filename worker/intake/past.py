@@ -12,7 +12,7 @@ from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.rows import AUTH_COLUMNS, Problem, Row, StoredRow
 from worker.domain.targets import KnownTarget, fold
 from worker.intake.columns import Header
-from worker.intake.rows import Options, is_free, withheld_columns
+from worker.intake.rows import is_free, withheld_columns
 from worker.intake.survey import Survey, stored_key
 
 StoredAt = tuple[str, int]  # the job id and the row number of an item
@@ -59,9 +59,9 @@ class Past:
 class Comparison:
     """Compares the rows of one result file with those that are stored."""
 
-    def __init__(self, header: Header, options: Options, survey: Survey) -> None:
+    def __init__(self, header: Header, instance_id: str, survey: Survey) -> None:
         self._header = header
-        self._instance_id = options.instance_id
+        self._instance_id = instance_id
         self._survey = survey
 
     def problems(

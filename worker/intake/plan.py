@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
+from worker.domain.options import RunOptions
 from worker.domain.rows import (
     AUTH_COLUMNS,
     PROPERTY_PREFIX,
@@ -24,7 +25,7 @@ from worker.intake.findings import Findings
 from worker.intake.fit import Fit, fit_row
 from worker.intake.past import Comparison, Memory, Past, StoredAt, connector_key
 from worker.intake.plain import RowReader
-from worker.intake.rows import Options, withheld_columns
+from worker.intake.rows import withheld_columns
 from worker.intake.survey import CREATED_OTHERWISE, AskedAccounts, Survey, find_doubts
 
 BATCH_ROWS = 1_000
@@ -37,8 +38,9 @@ Outcome = PlannedRow | RefusedRow | SkippedRow
 
 def iter_plan(
     source: Source,
-    options: Options,
+    options: RunOptions,
     *,
+    instance_id: str,
     survey: Survey,
     catalogue: Catalogue | None,
     accounts: AskedAccounts | None,
@@ -58,7 +60,7 @@ def iter_plan(
     """
     for warning in survey.warnings:
         findings.add_warning(warning)
-    planner = _Planner(source.header, options, survey, catalogue, accounts, memory, findings)
+    planner = _Planner(source.header, options, instance_id, survey, catalogue, accounts, memory, findings)
     lines = (line for line in source.lines() if not (line.is_empty or line.is_comment))
     swallowed = survey.swallowed(source, options, (accounts or AskedAccounts()).is_mentioned)
     read = RowReader(source.header, options, swallowed).read
@@ -114,7 +116,8 @@ class _Planner:
     def __init__(
         self,
         header: Header,
-        options: Options,
+        options: RunOptions,
+        instance_id: str,
         survey: Survey,
         catalogue: Catalogue | None,
         accounts: AskedAccounts | None,
@@ -123,6 +126,7 @@ class _Planner:
     ) -> None:
         self._header = header
         self._options = options
+        self._instance_id = instance_id
         self._survey = survey
         self._catalogue = catalogue
         self._asked = accounts
@@ -131,7 +135,7 @@ class _Planner:
         self._targets = FirstRows()
         self._accounts = FirstRows()
         self._account_values = FirstRows()
-        self._comparison = Comparison(header, options, survey)
+        self._comparison = Comparison(header, instance_id, survey)
         # Rows alike in all that the catalogue's rules look at: what came of the first of them.
         self._fits: dict[tuple[ConnectorRef, str | None, tuple[str, ...]], Fit] = {}
         self._shown: dict[ConnectorRef, tuple[str, ...]] = {}
@@ -201,7 +205,7 @@ class _Planner:
         found = self._find_connector(row)
         connector = found if isinstance(found, Connector) else None
         name = row.name or (connector.name if connector else row.connector.name_or_id)
-        target = target_key(self._options.instance_id, row.account_id, name)
+        target = target_key(self._instance_id, row.account_id, name)
         candidate = _Candidate(row, connector, name, target, withheld_columns(row, self._header))
         if isinstance(found, str):
             candidate.problems.append(self._connector_problem(row, found))

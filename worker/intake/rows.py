@@ -4,12 +4,12 @@ import re
 import unicodedata
 import zoneinfo
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
 from worker.domain.accounts import why_no_account_id
 from worker.domain.connectors import ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.rows import (
     AUTH_COLUMNS,
     NOT_EXPORTED,
@@ -60,27 +60,13 @@ _TOKENS = ("access_token", "refresh_token", "expires")
 _CREDENTIALS = (("auth_value",), _BASIC, ("api_key",), _TOKENS)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What was asked for beside the file. `connector`: for all rows; None takes it from the column.
-
-    `as_written`: columns whose values are taken as they stand, though a spreadsheet may have made them; of
-    AS_WRITTEN_COLUMNS. `is_list`: the cells come from a list of values, so no quote can have swallowed any.
-    """
-
-    instance_id: str
-    connector: str | None = None
-    as_written: frozenset[str] = frozenset()
-    is_list: bool = False
-
-
 class Cells:
     """The cells of one line by the product's column names, what is wrong with them, and the row that they make.
 
     A column that the file lacks reads as empty.
     """
 
-    def __init__(self, line: Line, header: Header, options: Options) -> None:
+    def __init__(self, line: Line, header: Header, options: RunOptions) -> None:
         self.number = line.number
         self.header = header
         self._options = options
@@ -280,7 +266,7 @@ class Cells:
 
 
 def read_row(
-    line: Line, header: Header, options: Options, swallowed: Swallowed | None = None
+    line: Line, header: Header, options: RunOptions, swallowed: Swallowed | None = None
 ) -> Row | RefusedRow:
     """The row of a line that is neither empty nor a comment, or all the problems why it is none.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from worker.domain.accounts import look_alike, skeleton, why_no_account_id
 from worker.domain.connectors import ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_, Way
 from worker.domain.targets import fold
 from worker.domain.wording import counted
@@ -18,7 +19,7 @@ from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
 from worker.intake.files import Line, Source
 from worker.intake.findings import KEPT
 from worker.intake.plain import RowReader
-from worker.intake.rows import Options, is_free, read_row
+from worker.intake.rows import is_free, read_row
 from worker.intake.swallowed import Swallowed, Usual, is_unsure, kind_of, readings
 from worker.intake.values import LEAST_ROUNDED, ends_in_zeros, find_doubt, is_long_number
 from worker.intake.writing import EXAMPLE
@@ -34,17 +35,10 @@ _SPELLING = str.maketrans(
 
 
 @dataclass(slots=True)
-class Use:
-    """Where a connector is first asked for, and how often."""
-
-    first_row: int
-    count: int = 0
-
-
-@dataclass(slots=True)
 class Survey:
     """What a file holds. `rows` counts the lines that are neither empty nor comments, `refused` those of them
-    that the file's own rules refuse; connectors and accounts are those of all rows that name both.
+    that the file's own rules refuse; connectors (with the first row that asks for each)
+    and accounts are those of all rows that name both.
 
     `repeated`: the stored rows that more than one row of the file refers to, with the first of these. `usual`: what lines of this file look like.
     `mentioned`: texts in cells with line breaks that stand where a row has its account id. `alike`: account id -> one
@@ -56,7 +50,7 @@ class Survey:
     refused: int = 0
     empty: int = 0
     comments: int = 0
-    connectors: dict[ConnectorRef, Use] = field(default_factory=dict)
+    connectors: dict[ConnectorRef, int] = field(default_factory=dict)
     accounts: Accounts = field(default_factory=Accounts)
     repeated: FirstRows = field(default_factory=FirstRows)
     usual: Usual = field(default_factory=Usual)
@@ -71,7 +65,7 @@ class Survey:
         return self.rows + self.empty + self.comments
 
     def swallowed(
-        self, source: Source, options: Options, is_account: Callable[[str], bool] = lambda _id: False
+        self, source: Source, options: RunOptions, is_account: Callable[[str], bool] = lambda _id: False
     ) -> Swallowed | None:
         """What finds swallowed rows in this file; None where no quote can have. `is_account`: whether Cyclr has one of the
         `mentioned`."""
@@ -85,7 +79,7 @@ class Survey:
         )
 
 
-def survey(source: Source, options: Options) -> Survey:
+def survey(source: Source, options: RunOptions) -> Survey:
     """One streaming pass. Raises: FileChanged."""
     found = Survey()
     header = source.header
@@ -134,7 +128,7 @@ def _count(found: Survey, read: Row | RefusedRow, looks: "_Looks") -> None:
     if like is not None and len(found.alike) < _KEPT_ALIKE and look_alike(row.account_id, like.id):
         found.alike[row.account_id] = like
     if row.connector in found.connectors or len(found.connectors) <= MAX_CONNECTORS:
-        found.connectors.setdefault(row.connector, Use(row.number)).count += 1
+        found.connectors.setdefault(row.connector, row.number)
 
 
 class _Looks:
@@ -244,7 +238,7 @@ class _Looks:
         )
 
 
-def _problems(found: Survey, source: Source, options: Options, *, is_too_unsure: bool) -> list[Problem]:
+def _problems(found: Survey, source: Source, options: RunOptions, *, is_too_unsure: bool) -> list[Problem]:
     problems = []
     if is_too_unsure:
         reason = (

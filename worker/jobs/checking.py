@@ -10,7 +10,7 @@ from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
-from worker.domain.options import AS_WRITTEN_COLUMNS
+from worker.domain.options import AS_WRITTEN_COLUMNS, RunOptions
 from worker.domain.pace import Pace
 from worker.domain.rows import (
     PROPERTY_PREFIX,
@@ -26,7 +26,6 @@ from worker.intake import (
     AskedAccounts,
     Findings,
     Listening,
-    Options,
     Source,
     Survey,
     iter_plan,
@@ -81,7 +80,7 @@ class Checked:
     called; None where it was not asked."""
 
     source: Source
-    options: Options
+    options: RunOptions
     survey: Survey
     catalogue: Mapping[ConnectorRef, Connector | str]
     accounts: AskedAccounts
@@ -176,12 +175,12 @@ class Checked:
 
 async def check_file(
     source: Source,
-    options: Options,
+    options: RunOptions,
     *,
+    instance_id: str,
     client: CyclrClient,
     limiter: Limiter,
     memory: DatabaseMemory,
-    looks_first: bool,
     on_progress: Progress,
 ) -> Checked:
     """Everything up to the question whether to run. Raises: Rejected, FileChanged, CyclrError where Cyclr cannot be asked."""
@@ -206,22 +205,24 @@ async def check_file(
     plan = iter_plan(
         source,
         options,
+        instance_id=instance_id,
         survey=found,
         catalogue=catalogue,
         accounts=checked.accounts,
         memory=memory,
         findings=checked.findings,
     )
-    checked.count(plan, looks_first=looks_first)
+    checked.count(plan, looks_first=options.looks_first)
     return checked
 
 
-def check_offline(source: Source, options: Options) -> Checked:
+def check_offline(source: Source, options: RunOptions) -> Checked:
     """The rules that need nothing but the file: for when Cyclr cannot be asked. Raises: FileChanged."""
     checked = Checked(source, options, survey(source, options), {}, AskedAccounts(), Findings())
     plan = iter_plan(
         source,
         options,
+        instance_id="",
         survey=checked.survey,
         catalogue=None,
         accounts=None,
@@ -234,7 +235,7 @@ def check_offline(source: Source, options: Options) -> Checked:
 
 async def _resolve_all(
     found: Survey,
-    options: Options,
+    options: RunOptions,
     missing: frozenset[str],
     reader: CatalogueReader,
     on_progress: Progress,

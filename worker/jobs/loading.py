@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import partial
 
 from worker.domain.connectors import Connector
+from worker.domain.options import RunOptions
 from worker.domain.rows import PlannedRow
 from worker.intake import Findings, connector_key, iter_plan
 from worker.intake.findings import Rejected
 from worker.intake.plan import refuse_live
 from worker.jobs.checking import Checked
-from worker.jobs.options import RunOptions, fingerprint
+from worker.jobs.options import fingerprint
 from worker.store.loading import Loader, NewJob
 from worker.store.meeting import OnWait, Waiting, wait_in_silence
 from worker.store.memory import DatabaseMemory
@@ -54,7 +55,9 @@ def load_job(
         refuse = partial(refuse_live, findings=findings)
         loader = Loader(engine, sealer, instance_id, new_job, refuse=refuse, waiting=waiting)
         try:
-            _load_rows(checked, options, loader, DatabaseMemory(engine, sealer), findings, on_rows)
+            _load_rows(
+                checked, options, instance_id, loader, DatabaseMemory(engine, sealer), findings, on_rows
+            )
             of_source = checked.source.warnings
             loader.finish([*of_source, *findings.warnings], len(of_source) + findings.warning_count)
         except BaseException:
@@ -67,6 +70,7 @@ def load_job(
 def _load_rows(
     checked: Checked,
     options: RunOptions,
+    instance_id: str,
     loader: Loader,
     memory: DatabaseMemory,
     findings: Findings,
@@ -79,6 +83,7 @@ def _load_rows(
     plan = iter_plan(
         checked.source,
         checked.options,
+        instance_id=instance_id,
         survey=checked.survey,
         catalogue=checked.catalogue,
         accounts=checked.accounts,

@@ -1,42 +1,12 @@
-"""What a person may ask of a run beside the file, and the job of that file that is not done yet."""
+"""The job of a file that is not done yet: what it is found by, and the options that it was begun with."""
 
 import hashlib
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from worker.domain.options import IfPresent, JobOptions, option
+from worker.domain.options import IfPresent, JobOptions, RunOptions
 from worker.store.jobs import JobStatus, find_unfinished_jobs
 from worker.store.session import Engine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(JobOptions):
-    """All that may be asked of a run. `is_list`: the file was made here of a list of values.
-
-    But for the connector these are no part of a job's identity: once it is loaded, rows go on in any number, and nothing is
-    judged any more.
-    """
-
-    connector: str | None = field(
-        default=None, metadata=option("Name or id of the connector, for all rows.", "NAME")
-    )
-    first: int | None = field(default=None, metadata=option("Install so many rows, then pause.", "N"))
-    as_written: frozenset[str] = field(
-        default=frozenset(),
-        metadata=option(
-            "Columns whose values are taken as they stand, though a spreadsheet may have made them: account_id or"
-            " connector_version; may be given several times.",
-            "COLUMN",
-        ),
-    )
-    is_list: bool = False
-
-
-# The fields that a person may give, in the order in which they are told.
-OPTIONS = {
-    name: RunOptions.__dataclass_fields__[name]
-    for name in ("connector", "first", "skip_invalid", "look_first", "if_present", "as_written")
-}
 
 
 @dataclass(frozen=True, slots=True)

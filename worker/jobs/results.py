@@ -87,7 +87,7 @@ def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
         outcome=item.outcome or "",
         code=item.code or "",
         message=with_advice(item.state, item.code, item.message),
-        account_connector_id=_text(item.account_connector_id),
+        account_connector_id="" if item.account_connector_id is None else str(item.account_connector_id),
         attempts=str(item.attempts),
         authenticated=_yes_no(item.is_authenticated) if is_installed else "",
         differs=", ".join(item.differs or ()),
@@ -108,10 +108,6 @@ def _unloaded(engine: Engine, row: Any, ways: Ways) -> ResultRow:
     return ResultRow(
         cells, row.job_id, str(row.row_number), REFUSED, code=Code.REFUSED_AT_INTAKE, message=message
     )
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
 
 
 def _yes_no(value: bool | None) -> str:

@@ -16,6 +16,7 @@ from worker.domain.pace import LimiterState, NextStep
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState, PauseReason
+from worker.domain.words import PAUSES, as_list
 from worker.store.faults import database_fault
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.readiness import find_database_fault
@@ -105,7 +106,7 @@ class Job(BaseModel):
     operation: str = Field(description="What it does to its rows.", examples=["install"])
     options: JobOptions = Field(description="What it was begun with, beside the connector and `first`.")
     state: JobState
-    pause_reason: PauseReason | None
+    pause_reason: PauseReason | None = Field(description=as_list(PAUSES))
     pause_message: str | None
     pause_advice: str | None = Field(description="What to do then.")
     source_name: str = Field(examples=["accounts.csv"])
@@ -118,7 +119,7 @@ class Job(BaseModel):
     cancelled: int
     final: int
     left: int
-    retrying: int = Field(description="Tried, and to be tried again.")
+    retrying: int = Field(description="Tried, and to be tried again; some may be in hand.")
     held: int = Field(description="Held back by `first`.")
     refused: int = Field(description="Rows with problems that were left out.")
     skipped: int = Field(description="Rows of a result file that were installed already.")

@@ -132,6 +132,7 @@ class Hands:
         self.is_name_in_use = False
         self.finding: Finding | None = None
         self._calling = calling
+        self._connector: JobConnector | None = None
         self._releases = releases
 
     async def send(self, step: StepKind, make_call: Callable[[Permit], Awaitable[T]]) -> T:
@@ -163,11 +164,13 @@ class Hands:
     async def connector(self) -> JobConnector:
         """The release to be used, asked for again where it is not known to be the last."""
         # Before the look, not after it: between an absence and its install nothing else is asked.
-        connector = await self._releases.get(self.item.connector_id)
-        if self.may_act and connector.is_stale:
-            await self.renew(connector)
-            return await self._releases.get(self.item.connector_id)
-        return connector
+        if self._connector is None:
+            connector = await self._releases.get(self.item.connector_id)
+            if self.may_act and connector.is_stale:
+                await self.renew(connector)
+                connector = await self._releases.get(self.item.connector_id)
+            self._connector = connector
+        return self._connector
 
     async def renew(self, connector: JobConnector) -> Fate:
         """Raises: AttemptEnded where the rows fit no release any more, or the account is gone."""

@@ -12,7 +12,7 @@ from worker.domain.states import Code, Outcome
 from worker.domain.steps import ACCOUNT, CONNECTOR, Notes, StepKind
 from worker.domain.targets import fold
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
-from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
+from worker.domain.words import OWNER_UNKNOWN, WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
 from worker.operations.hands import AttemptEnded, Fate, Hands
 from worker.operations.operation import Effect, Operation, Step
 from worker.store.claiming import ClaimedItem
@@ -42,8 +42,8 @@ async def _create_account(hands: Hands) -> Effect:
 # The connector.
 
 
-def _asks_for_a_connector(_item: ClaimedItem, notes: Notes) -> bool:
-    return CONNECTOR.name not in notes.steps_done
+def _asks_for_a_connector(_item: ClaimedItem, _notes: Notes) -> bool:
+    return True  # also where it is done, since what became of it was not written then
 
 
 async def _look_for_connector(hands: Hands) -> Effect | None:
@@ -132,6 +132,8 @@ async def _outcome(hands: Hands, effects: Mapping[StepKind, Effect]) -> Installe
         waits_for = WAITS_FOR_CUSTOMER if is_for_customer else WAITS_FOR_CREDENTIAL
         message = None if shown.is_authenticated else waits_for
         return Installed(Outcome.CREATED, shown.id, shown.is_authenticated, message=message, is_ours=True)
+    if CONNECTOR.name in item.notes.steps_done and shown.id == item.notes.account_connector_id:
+        return Installed(Outcome.CREATED, shown.id, shown.is_authenticated, is_ours=True)
     differing = differences(shown, item.secrets or {}, item.description)
     if not (item.maybe_sent or item.notes.sent == CONNECTOR.name):
         message = already_installed(differing)
@@ -140,9 +142,7 @@ async def _outcome(hands: Hands, effects: Mapping[StepKind, Effect]) -> Installe
         )
     if is_proven_ours(item, shown):
         return Installed(Outcome.RECOVERED, shown.id, shown.is_authenticated, is_ours=True)
-    message = "owner unknown: an answer was lost, and nothing proves that this row made what is there"
-    if differing:
-        message = f"{already_installed(differing)}; {message}"
+    message = f"{already_installed(differing)}; {OWNER_UNKNOWN}" if differing else OWNER_UNKNOWN
     return Installed(Outcome.RECOVERED, shown.id, shown.is_authenticated, differing, message=message)
 
 

@@ -22,7 +22,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`is_to_do`: whether this item asks for it, and it is not noted as done. `look`: reads only; None means that it is
+    """`is_to_do`: whether this item asks for it, and nothing spares the look for it. `look`: reads only; None means that it is
     surely not done. `act`: exactly one call that changes something.
 
     Both may end the attempt. Raises: AttemptEnded; the errors of a call.
@@ -65,10 +65,12 @@ class Operation:
 
 
 def looks_before(step: StepKind, item: ClaimedItem, *, may_act: bool) -> bool:
-    """Whether this step is looked for before it is done: where it may have been sent, where the job looks first, or where
-    nothing may be changed."""
+    """Whether this step is looked for before it is done: where it was or may have been sent, where the job looks first, or
+    where nothing may be changed."""
     if not may_act:
         return True
     if step.is_repeatable:
         return False
-    return item.must_look or item.notes.sent == step.name or item.options.looks_first
+    notes = item.notes
+    was_sent = item.must_look or notes.sent == step.name or step.name in notes.steps_done
+    return was_sent or item.options.looks_first

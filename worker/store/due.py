@@ -1,7 +1,6 @@
 """What is due: the conditions, and the queries that find it at the same cost however large the jobs are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -100,22 +99,6 @@ def _is_any(is_due: Any) -> Any:
     return latest.correlate(jobs).scalar_subquery().is_not(None)
 
 
-def _make_open_jobs() -> Select[Any]:
-    has_due_items = or_(and_(_IS_RUNNING, _is_any(_IS_INSTALL)), and_(_IS_CALLED_OFF, _is_any(_IS_LOOK)))
-    is_open = jobs.c.state.in_([JobState.RUNNING, JobState.CANCELLED])
-    columns = select(jobs.c.id, _IS_CALLED_OFF.label("is_called_off"))
-    return columns.where(jobs.c.instance_id == _INSTANCE_ID, is_open, has_due_items).order_by(func.random())
-
-
-def _make_alone() -> Select[Any]:
-    is_open = or_(_IS_RUNNING, and_(_IS_CALLED_OFF, items.c.must_look))
-    # Not a join: both databases would go through all due items of each job, where those asked for are few.
-    its_job = select(jobs.c.id).where(_IS_OF_JOB, jobs.c.instance_id == _INSTANCE_ID, is_open).limit(1)
-    is_alone = its_job.correlate(items).scalar_subquery().is_not(None)
-    found = select(items.c.id).where(IS_CLAIMED_ALONE, items.c.due_at <= _NOW, is_alone)
-    return found.order_by(*_LATEST_FIRST).limit(1)
-
-
 def _make_shares(is_open: Any, is_due: Any) -> Select[Any]:
     latest = _latest(select(*_COLUMNS), is_due).correlate(jobs).with_for_update(skip_locked=True)
     mine = latest.lateral("items")
@@ -138,8 +121,31 @@ def _make_count(is_open: Any, is_due: Any, *, is_job_by_job: bool) -> Select[Any
 
 
 _KINDS = ((_IS_RUNNING, _IS_INSTALL), (_IS_CALLED_OFF, _IS_LOOK))
-_OPEN_JOBS = _make_open_jobs()
-_ALONE = _make_alone()
+_OPEN_JOBS = (
+    select(jobs.c.id, _IS_CALLED_OFF.label("is_called_off"))
+    .where(
+        jobs.c.instance_id == _INSTANCE_ID,
+        jobs.c.state.in_([JobState.RUNNING, JobState.CANCELLED]),
+        or_(and_(_IS_RUNNING, _is_any(_IS_INSTALL)), and_(_IS_CALLED_OFF, _is_any(_IS_LOOK))),
+    )
+    .order_by(func.random())
+)
+# Not a join: both databases would go through all due items of each job, where those asked for are few.
+_JOB_OF_ONE_ALONE = select(jobs.c.id).where(
+    _IS_OF_JOB,
+    jobs.c.instance_id == _INSTANCE_ID,
+    or_(_IS_RUNNING, and_(_IS_CALLED_OFF, items.c.must_look)),
+)
+_ALONE = (
+    select(items.c.id)
+    .where(
+        IS_CLAIMED_ALONE,
+        items.c.due_at <= _NOW,
+        _JOB_OF_ONE_ALONE.limit(1).correlate(items).scalar_subquery().is_not(None),
+    )
+    .order_by(*_LATEST_FIRST)
+    .limit(1)
+)
 _LOCK_ALONE = _ALONE.with_for_update(skip_locked=True)
 _WHOLE = select(*_COLUMNS, *_OF_JOB).join(jobs, _IS_OF_JOB).where(items.c.id == bindparam("item_id"))
 _LOCK_SHARES = [_make_shares(*kind) for kind in _KINDS]
@@ -158,18 +164,10 @@ def read_options(row: Row[Any]) -> JobOptions:
     return JobOptions(look_first=row.look_first, if_present=if_present)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenJob:
-    """A job with due items. `is_called_off`: it was cancelled, and only its looks are due."""
-
-    id: str
-    is_called_off: bool
-
-
-def list_open_jobs(connection: Connection, instance_id: str, now: datetime) -> list[OpenJob]:
-    """The jobs of this instance with due items, in an order of chance."""
-    found = connection.execute(_OPEN_JOBS, {"instance_id": instance_id, "now": now})
-    return [OpenJob(row.id, row.is_called_off) for row in found]
+def list_open_jobs(connection: Connection, instance_id: str, now: datetime) -> list[Row[Any]]:
+    """The ids of this instance's jobs with due items, in an order of chance. `is_called_off`: that one was cancelled, and only
+    its looks are due."""
+    return list(connection.execute(_OPEN_JOBS, {"instance_id": instance_id, "now": now}))
 
 
 def lock_alone(connection: Connection, instance_id: str, now: datetime) -> list[Row[Any]]:
@@ -185,7 +183,7 @@ def list_held(connection: Connection, claim_id: str) -> set[int]:
 
 
 def lock_shares(
-    connection: Connection, open_jobs: Sequence[OpenJob], share: int, now: datetime
+    connection: Connection, open_jobs: Sequence[Row[Any]], share: int, now: datetime
 ) -> list[Row[Any]]:
     """Up to `share` due items of each of these jobs, locked; those that another session has locked are left to it."""
     installs = [job.id for job in open_jobs if not job.is_called_off]

@@ -1,13 +1,12 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from functools import partial
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, func, not_, select, update
+from sqlalchemy import Connection, Engine, Row, func, not_, select
 
 from worker.domain.options import JobOptions
 from worker.domain.pace import NextStep
@@ -16,9 +15,8 @@ from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted
 from worker.domain.words import BEING_WRITTEN, PAUSES, job_state_and_why
 from worker.store.due import read_options
-from worker.store.endings import pause, rest
 from worker.store.instances import find_seen_ago_s
-from worker.store.session import db_now, reading, writing
+from worker.store.session import db_now, reading
 from worker.store.tables import (
     HELD_UNTIL,
     IS_FAILED,
@@ -29,14 +27,12 @@ from worker.store.tables import (
     instances,
     is_in_hand_of,
     items,
-    job_connectors,
     job_warnings,
     jobs,
     unloaded_rows,
 )
 
 PAGE = 1_000
-RELEASED_AT_ONCE = 1_000  # held rows in one transaction, so that other writers of SQLite get their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,99 +226,6 @@ def read_in_hand(engine: Engine, job_id: str) -> InHand:
     with reading(engine) as connection:
         sizes = {row.tried: row.size for row in connection.execute(in_hand.group_by(items.c.tried))}
     return InHand(fresh=sizes.get(False, 0), tried=sizes.get(True, 0))
-
-
-def pause_job(engine: Engine, job_id: str, reason: PauseReason) -> bool:
-    """Pause it if it is running; whether it was."""
-    return _once(engine, lambda connection: pause(connection, job_id, reason), job_id, JobState.PAUSED)
-
-
-def resume_job(engine: Engine, job_id: str, *, first: int | None) -> bool:
-    """Run it if it is paused; whether it was. `first`: let so many more rows go, hold back the rest; None: all.
-
-    The share of failures counts from here, and the connectors are resolved again before they are used.
-    Rows are let go in pieces while the job is still paused: cut off between two of them, it is resumed once more.
-    """
-
-    def run(connection: Connection) -> bool:
-        running = {
-            "state": JobState.RUNNING,
-            "pause_reason": None,
-            "failed_at_start": jobs.c.failed,
-            "tried_at_start": jobs.c.tried,
-            "ruled_at_start": jobs.c.ruled,
-            "working_since": db_now(connection),
-        }
-        if not _change_paused(connection, job_id, running):
-            return False
-        stale = update(job_connectors).where(job_connectors.c.job_id == job_id)
-        connection.execute(stale.values(resolved_at=None))
-        return True
-
-    last_id = _last_to_go(engine, job_id, first)
-    try:
-        while last_id is not None and writing(engine, partial(_let_go, job_id=job_id, last_id=last_id)):
-            pass
-    except _NotPaused:
-        return False
-    return _once(engine, run, job_id, JobState.RUNNING)
-
-
-class _NotPaused(Exception):
-    """Rolls the transaction back: the job was not paused."""
-
-
-def _change_paused(connection: Connection, job_id: str, changes: dict[str, Any]) -> bool:
-    paused = update(jobs).where(jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
-    return bool(connection.execute(paused.values(changes)).rowcount)
-
-
-def _held(job_id: str) -> Select[Any]:
-    is_held = and_(items.c.job_id == job_id, IS_QUEUED, items.c.due_at == HELD_UNTIL)
-    return select(items.c.id).where(is_held).order_by(items.c.id)
-
-
-def _last_to_go(engine: Engine, job_id: str, first: int | None) -> int | None:
-    """The id up to which held items go: settled before the first of them goes, so that each piece may be repeated."""
-    going = _held(job_id).limit(first).subquery()
-    with reading(engine) as connection:
-        last_id: int | None = connection.execute(select(func.max(going.c.id))).scalar_one()
-    return last_id
-
-
-def _let_go(connection: Connection, job_id: str, last_id: int) -> int:
-    piece = _held(job_id).where(items.c.id <= last_id).limit(RELEASED_AT_ONCE).with_for_update()
-    ids = list(connection.execute(piece).scalars())
-    if ids:
-        connection.execute(update(items).where(items.c.id.in_(ids)).values(due_at=db_now(connection)))
-        if not _change_paused(connection, job_id, {"held": jobs.c.held - len(ids)}):
-            raise _NotPaused
-    return len(ids)
-
-
-def cancel_job(engine: Engine, job_id: str) -> bool:
-    """Cancel it if it is running or paused; whether it was. Its queued items follow in pieces (`cancel_queued`)."""
-
-    def work(connection: Connection) -> bool:
-        over = {"state": JobState.CANCELLED, "pause_reason": None, "held": 0}
-        return rest(connection, job_id, [JobState.RUNNING, JobState.PAUSED], over)
-
-    return _once(engine, work, job_id, JobState.CANCELLED)
-
-
-def _once(engine: Engine, change: Callable[[Connection], bool], job_id: str, becomes: JobState) -> bool:
-    """Whether `change` took place. Where the answer to its commit was lost it is tried again, and finds its own work."""
-    was_done = False
-
-    def work(connection: Connection) -> bool:
-        nonlocal was_done
-        if change(connection):
-            was_done = True
-            return True
-        state = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar()
-        return was_done and state == becomes
-
-    return writing(engine, work)
 
 
 def iter_results(

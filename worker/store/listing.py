@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validat
 from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState
-from worker.domain.words import advice, item_state
+from worker.domain.words import CODES, advice, as_list, installed, item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
@@ -33,7 +33,7 @@ class Item(BaseModel):
     reference: str | None = Field(description="Your own key: what the row has in the column `reference`.")
     state: ItemState
     outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
-    code: str | None = Field(description="Why it failed or waits; stable.")
+    code: str | None = Field(description=f"Why it failed or waits; stable.\n{as_list(CODES)}")
     message: str | None
     http_status: int | None
     can_retry_help: bool | None
@@ -51,6 +51,9 @@ class Item(BaseModel):
         description="Installed; false: its customer has still to authorise it, or its credential is still to be given at Cyclr."
     )
     to_authorise: bool = Field(description="Whether its customer has still to authorise it.")
+    is_ours: bool | None = Field(
+        description="Installed: whether this row is proven to have made it; null: it is not known."
+    )
     differs: list[str] | None = Field(description="What was there already and differs from the row.")
     account_created: bool
     settled_at: datetime | None
@@ -64,6 +67,17 @@ class Item(BaseModel):
     @property
     def advice(self) -> str | None:
         return advice(self.state, self.code)
+
+    @property
+    def how_installed(self) -> list[str]:
+        """In parts of a sentence."""
+        return installed(
+            self.outcome,
+            differs=self.differs or (),
+            is_ours=self.is_ours,
+            is_authenticated=self.is_authenticated,
+            to_authorise=self.to_authorise,
+        )
 
     @property
     def state_in_words(self) -> tuple[str, str]:

@@ -13,9 +13,9 @@ from worker.domain.verdicts import CalledOff, GiveUp, called_off
 from worker.domain.words import CANCELLED_UNSENT, CODES
 from worker.store import tallies
 from worker.store.claiming import NOTED, read_notes
-from worker.store.endings import JobEnd, end_jobs, lock_jobs
-from worker.store.outcomes import to_failure
+from worker.store.job_states import JobEnd, end_jobs, lock_jobs
 from worker.store.session import db_now, reading, writing
+from worker.store.settling import to_failure
 from worker.store.tables import (
     DEATHS_UNTIL_ALONE,
     HELD_UNTIL,
@@ -105,6 +105,8 @@ def _fail(
     connection: Connection, failed: Sequence[tuple[Any, GiveUp]], now: datetime, values: Mapping[str, Any]
 ) -> None:
     """Items that end as failed without a settle, with their counters and tallies."""
+    if not failed:
+        return
     by_verdict: dict[GiveUp, list[Any]] = {}
     for row, verdict in failed:
         by_verdict.setdefault(verdict, []).append(row)

@@ -29,6 +29,7 @@ from worker.store.api_keys import (
 from worker.store.sealing import Signer
 from worker.store.session import Engine
 from worker.web.addresses import caller_group
+from worker.web.http_errors import HttpError
 
 MOST_KNOWN_KEYS = 1_000
 
@@ -50,10 +51,6 @@ class Caller:
         return self.scope.can_write
 
 
-class TooManyWrongKeys(Exception):
-    """More keys wait for their turn than this process lets wait."""
-
-
 class Brake:
     """Counts wrong keys by the address that they come from, and by the id that stands in a key: from wherever it comes."""
 
@@ -73,9 +70,9 @@ class Brake:
 
     @asynccontextmanager
     async def turn(self, address: str, key_text: str) -> AsyncIterator[None]:
-        """Holds one of the few places that an address has, and an id, while the context lasts. Raises: TooManyWrongKeys."""
+        """Holds one of the few places that an address has, and an id, while the context lasts. Raises: HttpError (429)."""
         if self._waiting >= self.MOST_WAITING:
-            raise TooManyWrongKeys
+            raise _too_many()
         self._waiting += 1
         try:
             async with AsyncExitStack() as stack:
@@ -102,7 +99,7 @@ class Brake:
     async def _turn_of(self, mark: str) -> AsyncIterator[None]:
         turns = self._turns.setdefault(mark, _Turns(self.SIDE_BY_SIDE))
         if turns.count >= self.MOST_OF_ONE:
-            raise TooManyWrongKeys
+            raise _too_many()
         turns.count += 1
         try:
             async with turns.places:
@@ -120,6 +117,12 @@ class Brake:
         if len(self._tries) > self.MOST_MARKS:
             self._tries.popitem(last=False)
         return min(self.LONGEST_S, self.FIRST_S * 2.0 ** min(tries, 10))
+
+
+def _too_many() -> HttpError:
+    """More keys wait for their turn than this process lets wait."""
+    detail = "Too many wrong API keys at once."
+    return HttpError(429, "too_many_wrong_keys", detail, headers={"Retry-After": "5"})
 
 
 class _Turns:
@@ -145,7 +148,7 @@ class Access:
 
         A key that was right here before is looked at at once. Any other takes its turn behind those from the same address
         and those of the same id: so guesses side by side gain nothing, and nobody who works is shut out by them.
-        Raises: TooManyWrongKeys.
+        Raises: HttpError (429).
         """
         digest = hashlib.sha256(key_text.encode("utf-8", "replace")).digest()
         if (caller := await self._find_known(digest, key_text, engine)) is not None:

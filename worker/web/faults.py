@@ -13,6 +13,7 @@ from worker.intake.columns import find_similar, is_known, is_own
 from worker.jobs.views import Fault
 
 FIRST_ROW = 2  # the header of a file is row 1
+SHOWN_FAULTS = 1_000  # of one request or file
 ONCE = "expected it once, got it twice or more"  # of a parameter or a field
 _PLACES = ("body", "query", "path", "header")
 _COUNTED = {"List": "item", "Dictionary": "key"}

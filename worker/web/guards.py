@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from worker.bootstrap.place import Place
 from worker.store.session import Engine
-from worker.web.access import Access, Caller, TooManyWrongKeys
+from worker.web.access import Access, Caller
 from worker.web.http_errors import HttpError
 from worker.web.middleware import SAFE_METHODS
 
@@ -44,12 +44,7 @@ def access_of(request: Request) -> Access:
 async def caller_of_key(request: Request, key_text: str, engine: Engine | None = None) -> Caller:
     """The caller with this API key. A wrong one is answered late. `engine`: where to look. Raises: HttpError (401, 429)."""
     address = request.client.host if request.client else ""
-    try:
-        caller = await access_of(request).caller_of_key(key_text, address, engine)
-    except TooManyWrongKeys:
-        raise HttpError(
-            429, "too_many_wrong_keys", "Too many wrong API keys at once.", headers={"Retry-After": "5"}
-        ) from None
+    caller = await access_of(request).caller_of_key(key_text, address, engine)
     if caller is None:
         raise HttpError(401, "wrong_key", "This API key is wrong, has expired or was revoked.", headers=WHO)
     return caller

@@ -12,12 +12,13 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Request
 
 from worker.bootstrap.place import Place
+from worker.domain.options import RunOptions
 from worker.domain.wording import counted
-from worker.intake import Accounts, Options, Source, read_source
+from worker.intake import Accounts, Source, read_source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, check_file
 from worker.jobs.loading import load_job
-from worker.jobs.options import RunOptions, Unfinished, find_unfinished
+from worker.jobs.options import Unfinished, find_unfinished
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.meeting import OtherLoad
@@ -92,7 +93,7 @@ class HandingIn:
         with self._lock:
             known = self._checks.get(key)
             if known is None or (known.is_done and known.future.exception() is not None):
-                known = self._begin(lambda work: self._check(upload, options, work))
+                known = self._begin(lambda work: self._check(self._open(upload), options, work))
                 self._checks[key] = known
             self._checks.move_to_end(key)
             _keep_last(self._checks)
@@ -162,17 +163,9 @@ class HandingIn:
         if self._is_stopping:
             raise _later("The server is about to end: hand the file in again in a moment.")
 
-    def _check(
-        self, upload: Upload, options: RunOptions, work: Work[T], besides: Unfinished | None = None
-    ) -> Checked:
+    def _check(self, source: Source, options: RunOptions, work: Work[Any]) -> Checked:
         self._say(work, "reading the file")
-        return self._check_source(self._open(upload), options, work, besides)
-
-    def _check_source(
-        self, source: Source, options: RunOptions, work: Work[Any], besides: Unfinished | None = None
-    ) -> Checked:
-        if besides is None:
-            besides = self._find_unfinished(source, options)
+        besides = self._find_unfinished(source, options)
         checked = asyncio.run(self._ask(source, options, work, besides))
         if checked.survey.rows > MOST_ROWS:
             rows = checked.survey.rows
@@ -188,13 +181,13 @@ class HandingIn:
         async with place.open_cyclr() as (client, limiter):
             return await check_file(
                 source,
-                Options(database.instance_id, options.connector, options.as_written, options.is_list),
+                options,
+                instance_id=database.instance_id,
                 client=client,
                 limiter=limiter,
                 memory=DatabaseMemory(
                     database.engine, database.sealer, besides=besides.job.id if besides else None
                 ),
-                looks_first=options.looks_first,
                 on_progress=lambda text: self._say(work, text),
             )
 
@@ -233,12 +226,10 @@ class HandingIn:
 
     def _checked(self, upload: Upload, source: Source, options: RunOptions, work: Work[Started]) -> Checked:
         """What a check has found before, if one has; else what one finds now."""
-        with self._lock:
-            known = self._checks.get(_check_key(upload, options))
+        known = self.find_check(upload, options)
         if known is not None and known.is_done and known.future.exception() is None:
             return known.result()
-        self._say(work, "reading the file")
-        return self._check_source(source, options, work)
+        return self._check(source, options, work)
 
     def _load(self, checked: Checked, options: RunOptions, api_key_id: str, work: Work[Started]) -> JobStatus:
         database = self._place.database

@@ -9,10 +9,9 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from worker.jobs.views import Fault
-from worker.web.faults import FIRST_ROW, known_name
+from worker.web.faults import FIRST_ROW, SHOWN_FAULTS, known_name
 from worker.web.http_errors import HttpError, invalid_request
 
-SHOWN_FAULTS = 1_000
 MOST_BYTES = 16_000  # of what is read as a whole; a list of items is not
 TWICE = "expected it once, got it twice or more in one object: which value is meant?"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from worker.intake.columns import OWN_PREFIX, find_similar, is_known, is_own
 from worker.jobs.views import Fault
-from worker.web.faults import FIRST_ROW, MOST_SHOWN, UNKNOWN, known_name, to_fault
+from worker.web.faults import FIRST_ROW, MOST_SHOWN, SHOWN_FAULTS, UNKNOWN, known_name, to_fault
 from worker.web.http_errors import HttpError
-from worker.web.json_bodies import SHOWN_FAULTS, TWICE
-from worker.web.json_reader import LONGEST_KEY, Enough, JsonObject, ListItem, ListOptions, Reader
+from worker.web.json_bodies import TWICE
+from worker.web.json_reader import LONGEST_KEY, Enough, JsonObject, ListItem, ListReader
 
 MOST_COLUMNS = 500
 FIRST_COLUMN = "account_id"
@@ -45,12 +45,8 @@ class JobBody:
         """Reads all of it. Takes long: not for the event loop. Raises: HttpError (422) that tells the first 1,000 faults."""
         has_ended = True
         try:
-            for part in Reader(self._pieces, self._note).parts():
-                if isinstance(part, ListOptions):
-                    self.options = part.value
-                    self._wrong += self._faults_of(part.value)
-                else:
-                    self._check_item(part)
+            for item in ListReader(self._pieces, self._note).items(self._take_options):
+                self._check_item(item)
         except Enough:
             has_ended = False
         self._require_right(has_ended=has_ended)
@@ -61,12 +57,15 @@ class JobBody:
         line = io.StringIO(newline="")
         writer = csv.writer(line, quoting=csv.QUOTE_ALL)
         writer.writerow(columns)
-        for part in Reader(self._pieces, self._note).parts():
-            if isinstance(part, ListItem):
-                writer.writerow([part.values.get(name) or "" for name in columns])
-                yield line.getvalue().encode()
-                line.seek(0)
-                line.truncate()
+        for item in ListReader(self._pieces, self._note).items(lambda _: None):
+            writer.writerow([item.values.get(name) or "" for name in columns])
+            yield line.getvalue().encode()
+            line.seek(0)
+            line.truncate()
+
+    def _take_options(self, value: Any) -> None:
+        self.options = value
+        self._wrong += self._faults_of(value)
 
     def _note(self, fault: Fault) -> None:
         (self._twice if fault.message == TWICE else self._wrong).append(fault)

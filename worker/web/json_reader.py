@@ -36,12 +36,6 @@ class ListItem(NamedTuple):
     is_twice: tuple[str, ...]
 
 
-class ListOptions(NamedTuple):
-    """What stands under `options`, as parsed."""
-
-    value: Any
-
-
 class Enough(Exception):
     """There is so much wrong that nobody reads on."""
 
@@ -50,7 +44,7 @@ class JsonObject(list[tuple[str, Any]]):
     """The pairs of an object, each as often as it stands there."""
 
 
-class Reader:
+class ListReader:
     """Goes through the text of a body once. `note`: told what is wrong with what it passes."""
 
     def __init__(self, pieces: Sequence[bytes | bytearray], note: Callable[[Fault], None]) -> None:
@@ -63,8 +57,11 @@ class Reader:
         self._line = self._column = 1
         self._is_begun = False
 
-    def parts(self) -> Iterator[ListItem | ListOptions]:
-        """All of it. Raises: HttpError where it is no JSON, and what `note` raises."""
+    def items(self, take_options: Callable[[Any], None]) -> Iterator[ListItem]:
+        """All of them. `take_options`: gets what stands under `options`, as parsed.
+
+        Raises: HttpError where it is no JSON, and what `note` raises.
+        """
         if self._peek() != "{":
             self._note(self._fault((), "model_type", self._kind()))
             raise Enough
@@ -78,9 +75,9 @@ class Reader:
                 yield from self._items()
             elif key == "options":
                 if self._peek() == "{":
-                    yield ListOptions(self._options())
+                    take_options(self._options())
                 else:
-                    yield ListOptions(self._kind())
+                    take_options(self._kind())
                     self._pass()
             else:
                 self._note(self._fault((key[:MOST_SHOWN],), "extra_forbidden", None))

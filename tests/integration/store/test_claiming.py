@@ -26,7 +26,7 @@ from worker.domain.steps import STEPS
 from worker.domain.verdicts import Released, RetryAt
 from worker.operations.known import OPERATIONS
 from worker.store.claiming import Hold, Standing, claim, count_due, prolong
-from worker.store.jobs import cancel_job, pause_job
+from worker.store.job_states import cancel_job, pause_job
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.upkeep import rescue

@@ -18,7 +18,7 @@ from tests.integration.store.databases import (
 from worker.domain.states import Code, Outcome
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.claiming import count_due
-from worker.store.jobs import cancel_job
+from worker.store.job_states import cancel_job
 from worker.store.listing import Beginnings, ItemFilter, search_items
 from worker.store.session import Engine, reading
 from worker.store.steering import retry_job

@@ -14,8 +14,7 @@ from tests.integration.store.databases import only_postgres
 from tests.postgres import postgres_server
 from worker.domain.server_faults import HOPELESS, KNOWN, Server, sentence
 from worker.store.faults import DatabaseAway, database_fault, lost_database_in_words
-from worker.store.readiness import find_database_fault
-from worker.store.schema import find_revision
+from worker.store.readiness import find_database_fault, find_revision
 from worker.store.session import Engine, open_engine
 
 

@@ -32,7 +32,8 @@ from worker.domain.verdicts import GiveUp, Installed
 from worker.store import abandoned
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
 from worker.store.instances import read_totals
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs
+from worker.store.job_states import cancel_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.listing import find_job, list_job_page, list_jobs
 from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading, writing
@@ -122,6 +123,7 @@ def test_all_that_hangs_on_a_job_goes_with_it(engine: Engine, loads: Loads):
         "job_connectors": 1,
         "job_warnings": 1,
         "links": 1,
+        "outcome_tallies": 1,
         "pace_points": 1,
         "unloaded_rows": 2,
     }

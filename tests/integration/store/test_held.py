@@ -22,7 +22,8 @@ from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.jobs.results import iter_result_file
 from worker.store.claiming import count_due
-from worker.store.jobs import cancel_job, get_job, iter_results, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job, iter_results
 from worker.store.listing import ItemFilter, list_items
 from worker.store.meeting import find_met
 from worker.store.memory import DatabaseMemory

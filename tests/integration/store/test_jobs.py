@@ -19,16 +19,14 @@ from worker.domain.rows import Problem, RefusedRow, SkippedRow
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.store.connectors import get_connector, put_release
+from worker.store.job_states import cancel_job, pause_job, resume_job
 from worker.store.jobs import (
-    cancel_job,
     find_stored_item,
     find_unfinished_jobs,
     get_job,
     iter_results,
     list_unfinished_jobs,
-    pause_job,
     read_in_hand,
-    resume_job,
 )
 from worker.store.session import Engine
 from worker.store.steering import retry_job

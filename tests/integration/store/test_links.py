@@ -55,7 +55,7 @@ from worker.store.links import (
     withdraw_link,
 )
 from worker.store.listing import Beginnings, ItemFilter, list_items, list_job_page, search_items
-from worker.store.schema import alembic_config, upgrade
+from worker.store.readiness import alembic_config, upgrade
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import forget_job
 from worker.store.tables import desks, items, links

@@ -28,7 +28,8 @@ from worker.domain.verdicts import GiveUp, Installed
 from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
-from worker.store.jobs import get_job, list_warnings, pause_job, resume_job
+from worker.store.job_states import pause_job, resume_job
+from worker.store.jobs import get_job, list_warnings
 from worker.store.loading import PIECE, Loader, LoadLost, NewJob, new_job_id
 from worker.store.memory import DatabaseMemory
 from worker.store.new_rows import UnstorableText

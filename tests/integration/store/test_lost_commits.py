@@ -27,7 +27,8 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store.claiming import Standing
 from worker.store.instances import ensure_instance
-from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job
 from worker.store.loading import PIECE, Loader, NewJob
 from worker.store.session import Engine, open_engine, reading
 from worker.store.tables import items, job_connectors, jobs

@@ -38,7 +38,8 @@ from tests.integration.store.databases import (
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem, Standing
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, WrongState, retry_job

@@ -40,7 +40,8 @@ from worker.domain.states import Code, JobState, Outcome
 from worker.domain.verdicts import GiveUp, Installed, LookFirst
 from worker.store import meeting
 from worker.store.faults import DatabaseAway, lost_database_in_words
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs
+from worker.store.job_states import cancel_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.loading import PIECE, Loader, LoadLost
 from worker.store.meeting import MustGiveWay, OtherLoad, Waiting, find_load
 from worker.store.session import Engine, open_engine, reading

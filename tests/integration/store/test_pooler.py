@@ -21,8 +21,7 @@ from worker.domain.verdicts import Installed
 from worker.settings import InvalidSettings
 from worker.store.faults import DatabaseAway
 from worker.store.postgres import WrongEncoding
-from worker.store.readiness import require_ready
-from worker.store.schema import NEWEST, upgrade
+from worker.store.readiness import NEWEST, require_ready, upgrade
 from worker.store.session import Engine, open_engine, reading, writing
 from worker.store.upkeep import rescue
 

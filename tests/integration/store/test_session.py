@@ -30,7 +30,7 @@ from tests.started import run_process, start_process
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
 from worker.domain.steps import ACCOUNT, CONNECTOR
 from worker.store.jobs import get_job
-from worker.store.schema import NEWEST, NewerSchema, SchemaBusy, alembic_config, migrations_folder, upgrade
+from worker.store.readiness import NEWEST, NewerSchema, SchemaBusy, alembic_config, migrations_folder, upgrade
 from worker.store.session import Engine, db_now, open_engine, reading, writing
 from worker.store.settling import VERDICT_NAMES
 from worker.store.tables import attempts, call_tallies, instances, items, jobs, metadata, pace_points

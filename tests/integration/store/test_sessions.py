@@ -32,7 +32,8 @@ from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.session import Engine, open_engine, reading
 from worker.store.tables import instances, items, jobs
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets

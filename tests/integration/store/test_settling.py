@@ -26,7 +26,8 @@ from tests.integration.store.databases import (
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import CalledOff, GiveUp, Installed, LookFirst, Released, RetryAt, Verdict
 from worker.store.claiming import ClaimedItem
-from worker.store.jobs import cancel_job, get_job, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
+from worker.store.jobs import get_job
 from worker.store.session import Engine
 from worker.store.settling import settle
 from worker.store.upkeep import cancel_queued, rescue

@@ -24,7 +24,8 @@ from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store import listing, steering
 from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
-from worker.store.jobs import cancel_job, get_job, pause_job
+from worker.store.job_states import cancel_job, pause_job
+from worker.store.jobs import get_job
 from worker.store.listing import ItemFilter, find_job, iter_items, list_jobs
 from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer

@@ -26,8 +26,8 @@ from worker.domain.states import Code, Outcome
 from worker.domain.verdicts import GiveUp, Installed, Released, RetryAt
 from worker.store import upkeep
 from worker.store.claiming import ClaimedItem
-from worker.store.endings import lock_jobs
-from worker.store.jobs import cancel_job, get_job
+from worker.store.job_states import cancel_job, lock_jobs
+from worker.store.jobs import get_job
 from worker.store.session import Engine, reading
 from worker.store.settling import settle
 from worker.store.steering import Retried, forget_job, retry_job

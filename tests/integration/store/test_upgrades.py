@@ -8,13 +8,14 @@ from sqlalchemy import Engine, Table, insert, inspect, null, select, text
 
 from tests.integration.store.databases import SEALER, Loads, ago, change_job, end, only_postgres, take
 from worker.domain.connectors import AuthMethod, Connector
-from worker.domain.options import IfPresent, JobOptions
+from worker.domain.options import IfPresent, JobOptions, RunOptions
 from worker.domain.states import JobState, Outcome, PauseReason
 from worker.domain.verdicts import Installed
-from worker.jobs.options import RunOptions, find_unfinished
+from worker.jobs.options import find_unfinished
 from worker.store.desks import find_desk, list_waiting
-from worker.store.jobs import get_job, resume_job
-from worker.store.schema import alembic_config, upgrade
+from worker.store.job_states import resume_job
+from worker.store.jobs import get_job
+from worker.store.readiness import alembic_config, upgrade
 from worker.store.session import reading
 from worker.store.steering import Retried, retry_job
 from worker.store.submissions import find_upload, iter_pieces

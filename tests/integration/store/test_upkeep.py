@@ -17,8 +17,8 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store.endings import JobEnd
-from worker.store.jobs import cancel_job, get_job, list_unfinished_jobs, pause_job
+from worker.store.job_states import JobEnd, cancel_job, pause_job
+from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.session import Engine
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 from worker.sweeping import LOADER_GONE_AFTER_S, SweepRules, sweep

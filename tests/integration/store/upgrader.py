@@ -2,7 +2,7 @@
 
 import sys
 
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import open_engine
 
 if __name__ == "__main__":

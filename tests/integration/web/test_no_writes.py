@@ -81,7 +81,7 @@ import ctypes, os, sys
 from pathlib import Path
 from worker.store.readiness import (require_ready)
 from worker.store.faults import (DatabaseAway)
-from worker.store.schema import upgrade
+from worker.store.readiness import upgrade
 from worker.store.session import open_engine
 
 MS_RDONLY, MS_REMOUNT = 1, 32

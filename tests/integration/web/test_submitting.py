@@ -14,9 +14,8 @@ from sqlalchemy import func, select
 from tests.end_to_end.harness import MAIL
 from tests.integration.store.databases import Loads, planned
 from tests.integration.web.site import Site, wait_until
-from worker.domain.options import IfPresent
+from worker.domain.options import IfPresent, RunOptions
 from worker.domain.targets import target_key
-from worker.jobs.options import RunOptions
 from worker.simulator.server import SimulatorThread
 from worker.store.session import reading
 from worker.store.tables import idempotency_keys, items, jobs, upload_pieces, uploads

@@ -8,8 +8,7 @@ import pytest
 from tests.end_to_end.harness import MAIL
 from tests.integration.web.site import Site, wait_until
 from tests.integration.web.test_permissions import session_of, signed_in
-from worker.domain.options import AS_WRITTEN_COLUMNS
-from worker.jobs.options import RunOptions
+from worker.domain.options import AS_WRITTEN_COLUMNS, RunOptions
 from worker.simulator.server import SimulatorThread
 from worker.web import handing_in
 from worker.web.guards import FORM_TOKEN

@@ -1,8 +1,7 @@
 from pathlib import Path
 
 from worker.cli.options import run_again
-from worker.domain.options import IfPresent
-from worker.jobs.options import RunOptions
+from worker.domain.options import IfPresent, RunOptions
 
 
 def test_a_command_without_options_is_short() -> None:

@@ -99,7 +99,7 @@ def test_names_of_what_differs_make_a_sentence(differing: tuple[str, ...], sente
 
 def test_how_a_row_was_installed_says_what_is_still_to_be_done() -> None:
     assert installed("created", is_authenticated=True) == ["installed by this job"]
-    assert installed("recovered", is_authenticated=False, to_authorise=True) == [
+    assert installed("recovered", is_ours=True, is_authenticated=False, to_authorise=True) == [
         "installed; an answer was lost, and a look found it",
         "waits for the customer's authorisation",
     ]
@@ -173,3 +173,12 @@ def test_what_was_asked_of_a_job_is_told_in_numbers() -> None:
     )
     assert retried(0, 0, 0) == ["There is nothing to try again."]
     assert retried(2, 0, 0) == ["2 rows will be tried again; each account is looked into first."]
+
+
+@pytest.mark.parametrize("is_ours", [False, None])
+def test_what_is_not_proven_to_be_ours_is_not_said_to_be(is_ours: bool | None) -> None:
+    assert installed("recovered", is_ours=is_ours, is_authenticated=True) == [
+        "installed; an answer was lost, and a look found it",
+        "owner unknown: an answer was lost, and nothing proves that this row made what is there",
+    ]
+    assert installed("adopted", is_ours=is_ours, is_authenticated=True) == ["already installed"]

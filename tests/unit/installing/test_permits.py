@@ -65,7 +65,7 @@ class Desk:
             claim_s=claim_s,
             deadline_s=deadline_s,
             limiter=cast(Limiter, self.limiter),
-            hand=self,
+            holder=self,
             is_stopping=lambda: self.is_stopping,
             clock=self.clock,
         )

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef, Parameter
+from worker.domain.options import RunOptions
 from worker.domain.rows import StoredRow
 from worker.domain.targets import KnownTarget
 from worker.intake import (
     AskedAccounts,
     Findings,
-    Options,
     Source,
     StoredAt,
     Unreadable,
@@ -98,7 +98,7 @@ def stored(
     return StoredRow(instance, account_id, name, key, ("MailChimp" if key == "7" else key, version), secrets)
 
 
-OPTIONS = Options(instance_id="i1")
+OPTIONS = RunOptions()
 
 
 def plan(
@@ -116,6 +116,7 @@ def plan(
         iter_plan(
             opened,
             options,
+            instance_id="i1",
             survey=survey(opened, options),
             catalogue=catalogue,
             accounts=AskedAccounts(missing) if asked is None else asked,

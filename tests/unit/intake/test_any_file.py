@@ -51,6 +51,7 @@ def outcomes(opened, memory, findings):
         iter_plan(
             opened,
             OPTIONS,
+            instance_id="i1",
             survey=survey(opened, OPTIONS),
             catalogue=CATALOGUE,
             accounts=AskedAccounts({"gone"}),

@@ -4,10 +4,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.intake.test_any_file import CELL, HEADER
+from worker.domain.options import RunOptions
 from worker.intake.columns import read_header
 from worker.intake.files import Line
 from worker.intake.plain import RowReader
-from worker.intake.rows import Options, read_row
+from worker.intake.rows import read_row
 
 USUAL = st.sampled_from(
     ("", "", "acme", "MailChimp", "key-5f1c", "user", "a:b", "Later", "x" * 51, "x" * 251)
@@ -52,14 +53,14 @@ def both_ways(columns, rows, options):
 @example(table=(["account_id", "api_key"], [("a", "k"), ("b\u200b", "k"), ("x" * 201, "k")]), connector="C")
 def test_give_the_same_row_or_the_same_problems(table, connector) -> None:
     columns, rows = table
-    for short, long in both_ways(columns, rows, Options("i1", connector)):
+    for short, long in both_ways(columns, rows, RunOptions(connector=connector)):
         assert short == long
         assert getattr(short, "row", None) == getattr(long, "row", None)
 
 
 def test_a_line_like_the_one_before_it_is_read_without_the_rules(monkeypatch) -> None:
     header, _, _ = read_header(["account_id", "connector", "api_key", "property.Pin"])
-    reader = RowReader(header, Options("i1"))
+    reader = RowReader(header, RunOptions())
     first = reader.read(Line(2, ("acme", "MailChimp", "key-1", "1")))
     monkeypatch.delattr("worker.intake.plain.read_row")
     second = reader.read(Line(3, ("beta", "MailChimp", "key-2", "2")))

@@ -13,13 +13,13 @@ from tests.unit.intake.making import (
     warnings,
 )
 from worker.domain.connectors import ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow
 from worker.domain.targets import KnownTarget, target_key
 from worker.intake import (
     AskedAccounts,
     FileChanged,
     Findings,
-    Options,
     connector_key,
     iter_plan,
     read_source,
@@ -61,7 +61,7 @@ def test_connectors_named_in_different_ways_have_different_keys():
 def test_an_unresolved_connector_is_refused_with_its_reason():
     text = "account_id,connector\nacme,Nope\n"
     assert reasons(text) == ["row 2, column connector: Cyclr has no connector 'Nope'"]
-    assert reasons("account_id\nacme\n", options=Options("i1", "Nope")) == [
+    assert reasons("account_id\nacme\n", options=RunOptions(connector="Nope")) == [
         "row 2: Cyclr has no connector 'Nope'"
     ]
     assert reasons("account_id,connector\nacme,Other\n") == ["row 2, column connector: it was not looked up"]
@@ -185,10 +185,17 @@ def test_a_credential_that_was_never_stored_has_to_be_filled_in():
 def test_the_stand_in_is_never_sent_even_if_nothing_is_known():
     text = RESULT + "acme,MailChimp,[not exported],,j1,9,failed\n"
     source = read_source(PATH, lambda: io.BytesIO(text.encode()))
-    options = Options("i1")
+    options = RunOptions()
     known = survey(source, options)
     (row,) = iter_plan(
-        source, options, survey=known, catalogue=None, accounts=None, memory=None, findings=Findings()
+        source,
+        options,
+        instance_id="i1",
+        survey=known,
+        catalogue=None,
+        accounts=None,
+        memory=None,
+        findings=Findings(),
     )
     assert row.secrets == {}
 
@@ -273,12 +280,13 @@ def test_a_refused_row_gives_no_warning():
 def test_a_file_that_changed_between_the_passes_is_noticed():
     contents = [ONE.encode()] * 4 + [ONE.replace("acme", "beta").encode()]
     source = read_source(PATH, lambda: io.BytesIO(contents.pop(0)))
-    known = survey(source, Options("i1"))
+    known = survey(source, RunOptions())
     with pytest.raises(FileChanged):
         list(
             iter_plan(
                 source,
-                Options("i1"),
+                RunOptions(),
+                instance_id="i1",
                 survey=known,
                 catalogue=CATALOGUE,
                 accounts=AskedAccounts(),

@@ -2,8 +2,8 @@ import pytest
 
 from tests.unit.intake.making import OPTIONS, source
 from worker.domain.connectors import ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.rows import NewAccount, RefusedRow
-from worker.intake import Options
 from worker.intake.rows import read_row
 
 
@@ -88,13 +88,13 @@ def test_a_connector_is_needed_from_somewhere():
     assert problems("account_id\nacme\n") == [
         "row 2, column connector: expected a connector's name or id, got no such column and no connector for all rows: add the column"
     ]
-    (row,) = read("account_id\nacme\n", Options("i1", connector="MailChimp"))
+    (row,) = read("account_id\nacme\n", RunOptions(connector="MailChimp"))
     assert row.connector == ConnectorRef("MailChimp")
 
 
 def test_one_connector_for_all_rows_conflicts_with_a_column_that_has_values():
     text = "account_id,connector\nacme,MailChimp\nbeta,\n"
-    assert problems(text, Options("i1", connector="Desk")) == [
+    assert problems(text, RunOptions(connector="Desk")) == [
         "row 2, column connector: expected an empty cell, since the connector Desk is given for all rows; "
         "use one of the two"
     ]

@@ -1,7 +1,7 @@
 from tests.unit.intake.making import OPTIONS, source
 from worker.domain.connectors import ConnectorRef
-from worker.intake import Options, SurveyedAccount, survey
-from worker.intake.survey import Use
+from worker.domain.options import RunOptions
+from worker.intake import SurveyedAccount, survey
 
 
 def problems(text, options=OPTIONS):
@@ -17,7 +17,7 @@ def test_counts_what_a_file_holds():
         OPTIONS,
     )
     assert (found.lines, found.rows, found.refused, found.empty, found.comments) == (6, 4, 1, 1, 1)
-    assert found.connectors == {ConnectorRef("MailChimp"): Use(2, 2), ConnectorRef("Desk", "v2"): Use(5, 1)}
+    assert found.connectors == {ConnectorRef("MailChimp"): 2, ConnectorRef("Desk", "v2"): 5}
     assert list(found.accounts) == [
         SurveyedAccount("acme", first_row=2, has_columns=True),
         SurveyedAccount("beta", first_row=5, has_columns=True),
@@ -36,7 +36,7 @@ def test_a_connector_has_to_come_from_somewhere():
     assert problems("account_id\nacme\n") == [
         "column connector: expected this column, or one connector named for all rows, got neither: add it"
     ]
-    assert problems("account_id\nacme\n", Options("i1", "MailChimp")) == []
+    assert problems("account_id\nacme\n", RunOptions(connector="MailChimp")) == []
 
 
 def test_the_number_of_connectors_is_bounded():

@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.intake.making import CATALOGUE, OPTIONS, Remembered, faults, source
+from worker.domain.options import RunOptions
 from worker.domain.rows import PlannedRow, RefusedRow
-from worker.intake import AskedAccounts, Findings, Options, iter_plan, survey
+from worker.intake import AskedAccounts, Findings, iter_plan, survey
 
 HEADER = "account_id,connector,api_key,description\n"
 
@@ -24,6 +25,7 @@ def outcomes(content, *, options=OPTIONS, asked=None):
         iter_plan(
             opened,
             options,
+            instance_id="i1",
             survey=found,
             catalogue=CATALOGUE,
             accounts=AskedAccounts() if asked is None else asked,
@@ -111,7 +113,7 @@ def test_a_name_in_the_header_swallows_nothing():
 )
 def test_with_one_connector_for_all_rows_the_account_tells(account, asked):
     text = f'account_id,api_key,description\nacme-1,k1,"5 inch\n{account},k2,7"\nbeta-2,k3,y\n'
-    options = Options("i1", "MailChimp")
+    options = RunOptions(connector="MailChimp")
     assert len(problems(text, options=options, asked=asked)) == 1
     elsewhere = f'account_id,api_key,description\nacme-1,k1,"5 inch\n{account} k2 7"\nbeta-2,k3,y\n'
     assert problems(elsewhere, options=options, asked=asked) == []
@@ -142,7 +144,7 @@ def test_addresses_keys_and_other_texts_are_no_rows(text, column, connector):
     csv.writer(out).writerows(
         [names, *([values.get(n, "") for n in names], ["beta", *["MailChimp"] * (not connector), "k"])]
     )
-    assert problems(out.getvalue(), options=Options("i1", connector)) == []
+    assert problems(out.getvalue(), options=RunOptions(connector=connector)) == []
 
 
 def test_a_key_on_the_same_line_as_its_quotes_is_not_shown():
@@ -248,7 +250,7 @@ def test_no_key_is_shown_asked_about_or_swallowed(name):
     if said:
         assert not [line for line in said if "KEY-" in line]
         return
-    options = Options("i1", connector)
+    options = RunOptions(connector=connector)
     opened = source(text)
     found = survey(opened, options)
     assert not [ref for ref in found.connectors if "KEY-" in str(ref)]
@@ -295,7 +297,7 @@ def test_right_files_pass(name):
 def test_a_list_of_values_has_no_quotes_that_swallow():
     text = NOTED + 'acme-1,MailChimp,k1,"a\nglobex-2,MailChimp,x,y,z",\n'
     assert len(problems(text)) == 1
-    assert problems(text, options=Options("i1", is_list=True)) == []
+    assert problems(text, options=RunOptions(is_list=True)) == []
 
 
 # A file in which each row has marks of its own, so that one sees in which record it ends.

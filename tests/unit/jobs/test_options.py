@@ -1,6 +1,6 @@
 from tests.unit.cli.making import job
-from worker.domain.options import JobOptions
-from worker.jobs.options import RunOptions, Unfinished
+from worker.domain.options import JobOptions, RunOptions
+from worker.jobs.options import Unfinished
 
 ASKED = RunOptions(connector="Desk", look_first=True)
 AS_WRITTEN = RunOptions(connector="Desk", look_first=True, first=5, as_written=frozenset({"account_id"}))

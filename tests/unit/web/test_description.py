@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from worker.domain.states import Code, PauseReason
 from worker.web import api, desk
 from worker.web.api.documentation import document
 from worker.web.api.submitting import NewJobOptions
@@ -134,3 +135,15 @@ def test_the_headers_that_count_are_described(described: dict[str, Any]) -> None
     assert {"Last-Event-ID"} <= {each["name"] for each in operation(described, "followJob")["parameters"]}
     for name in ("downloadResults", "downloadLinks"):
         assert set(operation(described, name)["responses"]["200"]["headers"]) == {"Content-Disposition"}
+
+
+def test_it_says_what_each_code_and_each_pause_means(described: dict[str, Any]) -> None:
+    schemas = described["components"]["schemas"]
+    codes = schemas["Item"]["properties"]["code"]["description"].splitlines()
+    assert codes[0] == "Why it failed or waits; stable."
+    assert [line.split("`")[1] for line in codes[1:]] == list(Code)
+    assert (
+        "- `credential_lost`: the sealed data of the row cannot be opened: wiped, or its key is gone" in codes
+    )
+    pauses = schemas["Job"]["properties"]["pause_reason"]["description"].splitlines()
+    assert [line.split("`")[1] for line in pauses] == list(PauseReason)

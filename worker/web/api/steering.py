@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import Code, PauseReason
 from worker.jobs.views import Job
-from worker.store.jobs import cancel_job, pause_job, resume_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
 from worker.store.steering import WrongState, retry_job
 from worker.web.api.parameters import JobId, require_job, require_own_job, show_job, wrong_state
 from worker.web.guards import GivenPlace, Writer

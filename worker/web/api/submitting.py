@@ -12,11 +12,10 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.bootstrap.place import Place
-from worker.domain.options import IfPresent
+from worker.domain.options import OPTIONS, IfPresent, RunOptions
 from worker.domain.wording import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
-from worker.jobs.options import OPTIONS, RunOptions
 from worker.jobs.views import Fault, JobInFull, view_job_in_full
 from worker.store import submissions
 from worker.store.listing import find_job
@@ -24,7 +23,7 @@ from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten
 from worker.web.api.validation import WAYS, Validation
-from worker.web.faults import NO_NUL, ONCE, VISIBLE_ASCII, known_name, to_fault
+from worker.web.faults import NO_NUL, ONCE, SHOWN_FAULTS, VISIBLE_ASCII, known_name, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
     GivenHandingIn,
@@ -38,7 +37,6 @@ from worker.web.json_items import JobBody
 from worker.web.json_reader import MOST_ITEMS
 from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
-SHOWN_PROBLEMS = 1_000
 LISTS = ("as_written",)  # options that are lists
 PROLONG_EVERY_S = 20.0
 JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
@@ -259,7 +257,7 @@ def _require_each_once(request: Request) -> None:
     """Of a parameter that is there twice only the last would count, and nobody would know. Raises: HttpError (422)."""
     given = Counter(name for name, _ in request.query_params.multi_items() if name not in LISTS)
     twice = [name for name, count in given.items() if count > 1]
-    faults = [Fault(column=known_name(name), message=ONCE) for name in twice[:SHOWN_PROBLEMS]]
+    faults = [Fault(column=known_name(name), message=ONCE) for name in twice[:SHOWN_FAULTS]]
     if faults:
         raise invalid_request(*faults, count=len(twice))
 
@@ -286,7 +284,7 @@ def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
     try:
         return NewJobOptions.model_validate(given)
     except ValidationError as error:
-        raise invalid_request(*_faults_of(error)[:SHOWN_PROBLEMS], count=error.error_count()) from None
+        raise invalid_request(*_faults_of(error)[:SHOWN_FAULTS], count=error.error_count()) from None
 
 
 def _faults_of(error: ValidationError, *within: str) -> list[Fault]:
@@ -341,5 +339,5 @@ async def _prolonging(place: Place, known_as: submissions.Request, work: Work[T]
 def _problems_in_file(error: Unreadable | Rejected) -> HttpError:
     problems, count = error.problems, getattr(error, "count", len(error.problems))
     detail = f"{counted(count, 'problem')}. Nothing was created."
-    faults = [Fault.of(problem.told(WAYS)) for problem in problems[:SHOWN_PROBLEMS]]
+    faults = [Fault.of(problem.told(WAYS)) for problem in problems[:SHOWN_FAULTS]]
     return HttpError(422, "problems_in_file", detail, errors=faults, error_count=count)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from worker.domain.rows import Way, Ways
 from worker.jobs.checking import AccountsToCreate, Checked, Estimate
 from worker.jobs.views import WARNING_COUNT, Fault
+from worker.web.faults import SHOWN_FAULTS
 
 WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or give the option `as_written` with account_id",
@@ -54,8 +55,8 @@ class Validation(BaseModel):
             properties=dict(checked.properties.most_common(1_000)),
             new_accounts=checked.new_accounts,
             estimate=checked.estimate,
-            warnings=[Fault.of(warning) for warning in checked.warnings[:1_000]],
+            warnings=[Fault.of(warning) for warning in checked.warnings[:SHOWN_FAULTS]],
             warning_count=checked.warning_count,
-            errors=[Fault.of(problem.told(WAYS)) for problem in checked.problems[:1_000]],
+            errors=[Fault.of(problem.told(WAYS)) for problem in checked.problems[:SHOWN_FAULTS]],
             error_count=checked.problem_count,
         )

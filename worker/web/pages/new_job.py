@@ -10,11 +10,12 @@ from markupsafe import Markup
 
 from worker.bootstrap.place import Place
 from worker.domain.connectors import Connector, ConnectorRef
+from worker.domain.options import RunOptions
 from worker.domain.wording import counted
 from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.options import RunOptions, find_unfinished
+from worker.jobs.options import find_unfinished
 from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.connectors import GivenCatalogue
@@ -24,7 +25,7 @@ from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, 
 from worker.web.handing_in import GivenHandingIn, HandingIn, Started, Work
 from worker.web.http_errors import HttpError, to_http_error
 from worker.web.pages.checks import Check
-from worker.web.pages.rendering import render, tell_there
+from worker.web.pages.rendering import go_and_tell, render
 from worker.web.pages.steering import to_count
 from worker.web.receiving import receive_form
 
@@ -122,9 +123,7 @@ async def upload_page(
     start = handing_in.find_start(upload_id)
     if start is not None and start.is_done and start.future.exception() is None:
         started = start.result()
-        job_page = f"/jobs/{started.job.id}"
-        done = "started" if started.is_new else "known"
-        return tell_there(request, _go_to(request, job_page), job_page, done)
+        return go_and_tell(request, f"/jobs/{started.job.id}", "started" if started.is_new else "known")
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     is_starting = start is not None and not start.is_done
     if start is not None and is_starting:
@@ -223,13 +222,6 @@ async def _wait_a_moment(work: Work[Any]) -> None:
     # How the work failed is told where its result is asked for; a future whose exception nobody looked at is logged with it.
     waited.add_done_callback(asyncio.Future.exception)
     await asyncio.wait([waited], timeout=WAITS_S)
-
-
-def _go_to(request: Request, address: str) -> Response:
-    """A script that only asks for a part of a page is told to load the other one."""
-    if "hx-request" in request.headers:
-        return Response(headers={"HX-Redirect": address})
-    return RedirectResponse(address, status_code=303)
 
 
 def _address(upload_id: str, options: RunOptions) -> str:

@@ -1,8 +1,9 @@
 """How a job stands, for people: counts that add up to its rows, a bar of them, rate and time left."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from worker.domain import words
 from worker.domain.states import JobState
@@ -21,19 +22,14 @@ NOT_WELL = ("to-authorise", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of a job in one state. `name`: for the style sheet."""
+    """Rows of a job in one state. `name`: for the style sheet. `x`, `width`: where its part of the bar begins and how wide it is,
+    in per cent."""
 
     name: str
     label: str
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment(Part):
-    """A part of the bar: where it begins and how wide it is, in per cent."""
-
-    x: float
-    width: float
+    x: float = 0.0
+    width: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +92,18 @@ class JobShown:
         return self.job.finished_at is not None
 
     @property
-    def bar(self) -> list[Segment]:
-        return _bar(self.parts, self.job.total)
+    def bar(self) -> list[Part]:
+        """Widths in proportion, but none too small to be seen: the largest part gives what that takes."""
+        shown = [part for part in self.parts if part.count]
+        if not shown:
+            return []
+        widths = [max(LEAST_WIDTH, 100 * part.count / self.job.total) for part in shown]
+        widths[widths.index(max(widths))] -= sum(widths) - 100
+        begins = accumulate(widths, initial=0.0)
+        return [
+            replace(part, x=round(x, 3), width=round(width, 3))
+            for part, x, width in zip(shown, begins, widths, strict=False)
+        ]
 
     @property
     def in_words(self) -> str:
@@ -128,7 +134,12 @@ class JobShown:
 
     @property
     def percent_done(self) -> str:
-        return _percent(self.job.final, self.job.total)
+        """Never 100 % while a row is left."""
+        final, total = self.job.final, self.job.total
+        if not total:
+            return "0 %"
+        percent = 100 * final / total
+        return f"{percent:.0f} %" if final == total else f"{min(99.9, percent):.1f} %"
 
     @property
     def rate(self) -> str:
@@ -197,7 +208,33 @@ class JobShown:
 
     @property
     def pace(self) -> dict[str, object]:
-        return _pace(self.pace_points, self.job.finished_at or self.now, self.pace_known)
+        """Rows a second, for the chart: every moment from the first to the last, also those in which nothing ended; or only those
+        that are not known to the page, and the last one of these, which may have grown.
+        """
+        points, known = self.pace_points, self.pace_known
+        if not points:
+            return {"over_s": 0, "is_whole": True, "at": [], "installed": [], "failed": [], "words": ""}
+        over_s, until = points[0].over_s, self.job.finished_at or self.now
+        known_points = {int(point.at.timestamp()): point for point in points}
+        first = int(points[0].at.timestamp())
+        last = max(int(points[-1].at.timestamp()), int(until.timestamp()) // over_s * over_s - over_s)
+        # A job that waits for days is cut to what a chart can show.
+        moments = list(range(first, last + 1, over_s))[-600:]
+        is_whole = known is None or known.over_s != over_s or known.at not in moments
+        shown = moments if known is None or is_whole else moments[moments.index(known.at) :]
+        found = [known_points.get(at) for at in shown]
+        installed = [round(point.installed / over_s, 2) if point else 0 for point in found]
+        failed = [round(point.failed / over_s, 2) if point else 0 for point in found]
+        most = round(max(point.installed for point in points) / over_s, 2)
+        text = f"Rows a second, one point for every {in_words(over_s)}; {most:g} installed a second at most."
+        return {
+            "over_s": over_s,
+            "is_whole": is_whole,
+            "at": shown,
+            "installed": installed,
+            "failed": failed,
+            "words": text,
+        }
 
 
 def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
@@ -233,53 +270,3 @@ def _how_it_ended(job: JobStatus) -> Notice:
         heading = f"Every row is installed; {count} still to be authorised by {who}."
         return Notice("", "Authorisations has a link for each of them.", heading=heading)
     return Notice("good", "", heading="Done: every row is installed.")
-
-
-def _bar(parts: Sequence[Part], total: int) -> list[Segment]:
-    """Widths in proportion, but none too small to be seen: the largest part gives what that takes."""
-    shown = [part for part in parts if part.count]
-    if not shown:
-        return []
-    widths = [max(LEAST_WIDTH, 100 * part.count / total) for part in shown]
-    widths[widths.index(max(widths))] -= sum(widths) - 100
-    segments, x = [], 0.0
-    for part, width in zip(shown, widths, strict=True):
-        segments.append(Segment(part.name, part.label, part.count, round(x, 3), round(width, 3)))
-        x += width
-    return segments
-
-
-def _percent(final: int, total: int) -> str:
-    """Never 100 % while a row is left."""
-    if not total:
-        return "0 %"
-    return f"{100 * final / total:.0f} %" if final == total else f"{min(99.9, 100 * final / total):.1f} %"
-
-
-def _pace(points: Sequence[PacePoint], until: datetime, known: PaceKnown | None) -> dict[str, object]:
-    """Rows a second, for the chart: every moment from the first to the last, also those in which nothing ended; or only those
-    that are not `known`, and the last one of these, which may have grown.
-    """
-    if not points:
-        return {"over_s": 0, "is_whole": True, "at": [], "installed": [], "failed": [], "words": ""}
-    over_s = points[0].over_s
-    known_points = {int(point.at.timestamp()): point for point in points}
-    first = int(points[0].at.timestamp())
-    last = max(int(points[-1].at.timestamp()), int(until.timestamp()) // over_s * over_s - over_s)
-    # A job that waits for days is cut to what a chart can show.
-    moments = list(range(first, last + 1, over_s))[-600:]
-    is_whole = known is None or known.over_s != over_s or known.at not in moments
-    shown = moments if known is None or is_whole else moments[moments.index(known.at) :]
-    found = [known_points.get(at) for at in shown]
-    installed = [round(point.installed / over_s, 2) if point else 0 for point in found]
-    failed = [round(point.failed / over_s, 2) if point else 0 for point in found]
-    most = round(max(point.installed for point in points) / over_s, 2)
-    text = f"Rows a second, one point for every {in_words(over_s)}; {most:g} installed a second at most."
-    return {
-        "over_s": over_s,
-        "is_whole": is_whole,
-        "at": shown,
-        "installed": installed,
-        "failed": failed,
-        "words": text,
-    }

@@ -128,12 +128,9 @@ def render(
 
 
 def go_and_tell(request: Request, path: str, done: str, **numbers: int) -> Response:
-    """The way to this page, which says once what was done."""
-    return tell_there(request, RedirectResponse(path, status_code=303), path, done, **numbers)
-
-
-def tell_there(request: Request, answer: Response, path: str, done: str, **numbers: int) -> Response:
-    """`answer`, which leads to the page at `path`: that one says once what was done."""
+    """The way to this page, which says once what was done. A script that only asks for a part of a page is told to load it."""
+    is_script = "hx-request" in request.headers
+    answer = Response(headers={"HX-Redirect": path}) if is_script else RedirectResponse(path, status_code=303)
     told = {"at": path, "done": done} | {name: str(count) for name, count in numbers.items() if count}
     answer.set_cookie(
         NOTICE_COOKIE,

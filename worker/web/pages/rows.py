@@ -149,14 +149,7 @@ def _searched(asked: RowsAsked, found: SearchedItems) -> str:
 
 def _what(item: Item) -> str:
     if item.state == ItemState.INSTALLED:
-        return "; ".join(
-            words.installed(
-                item.outcome,
-                differs=item.differs or (),
-                is_authenticated=item.is_authenticated,
-                to_authorise=item.to_authorise,
-            )
-        )
+        return "; ".join(item.how_installed)
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""
     return ""
