@@ -58,12 +58,6 @@ def _ask_kernel_for_death_signal() -> None:
         raise OSError(number, f"prctl(PR_SET_PDEATHSIG): {os.strerror(number)}")
 
 
-def run_watched_by_kernel(parent_pid: int, argv: list[str]) -> None:
-    """Become the program. Returns never; raises OSError where the program cannot be started."""
-    die_with_parent(parent_pid)
-    os.execvp(argv[0], argv)  # noqa: S606 - a shell would stand between the program and its parent
-
-
 def run_watched_by_pipe(pipe_fd: int, argv: list[str]) -> int:
     """Run the program until it ends or the other end of the pipe closes; the exit code as a shell gives it.
 
@@ -102,7 +96,8 @@ def main(arguments: list[str]) -> int:
     watch, number, argv = arguments[0], int(arguments[1]), arguments[3:]
     try:
         if watch == "--parent":
-            run_watched_by_kernel(number, argv)
+            die_with_parent(number)
+            os.execvp(argv[0], argv)  # noqa: S606 - a shell would stand between the program and its parent
         if watch == "--pipe":
             return run_watched_by_pipe(number, argv)
     except OSError as error:

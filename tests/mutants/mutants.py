@@ -178,6 +178,14 @@ MUTANTS = (
         ("tests/unit/cyclr/test_limiter_rule.py",),
     ),
     Mutant(
+        "late_answer_gives_all_back",
+        "worker/cyclr/limiter.py",
+        "on a busy machine every item that waits for its slot goes back, and is claimed again",
+        "            if isinstance(failure, _AnswerTooLate) and self._clock.since(failure.since) < _LATE_FOR_S:\n",
+        "            if False:\n",
+        ("tests/unit/cyclr/test_limiter.py",),
+    ),
+    Mutant(
         "waiter_is_forgotten",
         "worker/cyclr/limiter.py",
         "the limit of a process that waits long for its slot is forgotten, and others call faster meanwhile",

@@ -15,7 +15,7 @@ from worker.cli.exits import (
 )
 from worker.clock import Clock
 from worker.domain.failures import ToldFailure
-from worker.settings import CyclrSettings, load_settings
+from worker.settings import load_settings
 from worker.sweeping import SWEEP_EVERY_S
 from worker.telemetry import configure_logging, get_logger, say_cannot_start, take_over_process
 
@@ -44,13 +44,6 @@ def told_in_the_log(name: str, ended: str) -> Iterator[None]:
         raise typer.Exit(NOTHING_DONE) from None
 
 
-def read_process_settings() -> CyclrSettings:
-    """Of a process that must have all of them. Raises: InvalidSettings, which its doubts hang on."""
-    settings = load_settings(needs_cyclr=True, needs_deployment=True)
-    log_doubts(settings.doubts)
-    return settings
-
-
 def log_doubts(doubts: tuple[str, ...]) -> None:
     """What is doubtful about the settings."""
     for doubt in doubts:
@@ -62,7 +55,8 @@ def sweep_command() -> None:
     """Every two seconds: take back what lost workers held, ring for what is due, finish jobs. Two may run at once."""
     # A signal ends it at once, since every step of a sweep is a transaction of its own.
     with told_in_the_log("sweep", "sweep_ended"):
-        settings = read_process_settings()
+        settings = load_settings(needs_cyclr=True, needs_deployment=True)
+        log_doubts(settings.doubts)
         place, clock = deployment(settings), Clock()
         starting = Starting(place.database.engine, place.redis_url)
         try:

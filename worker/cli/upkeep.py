@@ -15,7 +15,6 @@ from worker.clock import Clock
 from worker.domain.wording import counted
 from worker.store.faults import DatabaseAway, lost_database_in_words
 from worker.store.instances import find_seen_ago_s
-from worker.store.session import Engine
 from worker.store.steering import distrust, reseal
 
 app = typer.Typer(rich_markup_mode=None)
@@ -98,7 +97,8 @@ def healthy_command() -> None:
         database = open_database(settings)
         machine = socket.gethostname()
         try:
-            seen_ago_s = _find_seen_ago_s(database.engine, database.instance_id, machine)
+            with lost_database_in_words(database.engine):
+                seen_ago_s = find_seen_ago_s(database.engine, database.instance_id, machine=machine)
         except DatabaseAway as error:
             # Whoever restarts what is not well would restart every worker, and take from them what they hold.
             say(f"{error} Whether a worker lives is not known, and no worker is better for a restart.")
@@ -110,9 +110,3 @@ def healthy_command() -> None:
         say(f"No worker of {machine} for {settings.api_host} was seen lately: {when}.")
         raise typer.Exit(SOME_FAILED)
     tell(f"A worker of {machine} for {settings.api_host} was seen {seen_ago_s:.0f} s ago.")
-
-
-def _find_seen_ago_s(engine: Engine, instance_id: str, machine: str) -> float | None:
-    """Raises: DatabaseAway."""
-    with lost_database_in_words(engine):
-        return find_seen_ago_s(engine, instance_id, machine=machine)

@@ -36,6 +36,8 @@ _SHORTEST_WAIT_S = 0.01
 # Whoever waits asks again in time: its limit would be forgotten otherwise, and others would call faster than it may.
 _LONGEST_WAIT_S = REMEMBERED / SECOND / 3
 _SAVE_GATE_STEP_S = 0.1
+# So long a call waits through answers that come too late to call by: a busy machine has some, a Redis that is far has no others.
+_LATE_FOR_S = 5.0
 
 
 class GateStore(Protocol):
@@ -52,6 +54,14 @@ class _Answer(NamedTuple):
     reply: Reply
     asked: Moment
     answered: Moment
+
+
+class _AnswerTooLate(LimiterAway):
+    """No call can start by it. `since`: when the first question was asked of those that are answered so, one after the other."""
+
+    def __init__(self, since: Moment) -> None:
+        super().__init__()
+        self.since = since
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +98,7 @@ class Limiter:
         self._streak = Streak()
         self._turn = asyncio.Lock()
         self._waiting: list[_Waiter] = []  # for `one`
+        self._late_since: Moment | None = None
         self._heard: _Answer | None = None
         self._slots: set[Slot] = set()
         self._watcher: asyncio.Task[None] | None = None
@@ -123,7 +134,8 @@ class Limiter:
     async def one(self, within_s: float = 2.0) -> Slot:
         """A slot for one call; waits until there is one, in the order of the callers, all of whom ask in one question.
 
-        Cancelling the wait loses this caller's slot at most. Raises: LimiterAway.
+        Where the answer comes too late to call by, it asks again, for a while. Cancelling the wait loses this caller's slot
+        at most. Raises: LimiterAway.
         """
         mine = _Waiter(within_s)
         self._waiting.append(mine)
@@ -141,9 +153,13 @@ class Limiter:
     async def _serve(self, within_s: float) -> None:
         """One question for all who wait for such a slot; where there is none yet, until it is worth asking again."""
         alike = [waiter for waiter in self._waiting if waiter.slot is None and waiter.within_s == within_s]
+        # What is granted too late is lost to everybody: then for one at a time.
+        count = len(alike) if self._late_since is None else 1
         try:
-            slots, next_in_s = await self._reserve(len(alike), within_s)
+            slots, next_in_s = await self._reserve(count, within_s)
         except LimiterAway as failure:
+            if isinstance(failure, _AnswerTooLate) and self._clock.since(failure.since) < _LATE_FOR_S:
+                return
             for waiter in alike:
                 waiter.failure = failure
             return
@@ -271,8 +287,10 @@ class Limiter:
         if reply.granted and self._clock.since(asked) > LATENESS_S:
             # Every slot would be forfeited before it starts.
             ALARMS.failed(TOO_SLOW, "reserving calls")
-            raise LimiterAway
+            self._late_since = self._late_since or asked
+            raise _AnswerTooLate(self._late_since)
         if reply.granted:
+            self._late_since = None
             ALARMS.went_well(Server.REDIS, "reserving calls")
         begin_probe = partial(self._begin_probe, reply.probe) if reply.probe else None
         slots = [

@@ -109,13 +109,8 @@ class Valkey:
 
     @property
     def redis_url(self) -> str:
-        """For redis-py."""
+        """For redis-py; `parse_redis_url` spells it for Celery."""
         return f"unix://{self.socket_path}"
-
-    @property
-    def broker_url(self) -> str:
-        """For Celery."""
-        return f"redis+socket://{self.socket_path}"
 
     def launch(self) -> Child:
         """Start the server and wait until it answers; always on the same socket. From the main thread.

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from worker.domain.connectors import ConnectorRef
 from worker.domain.options import RunOptions
-from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, NewAccount, RefusedRow, Row
+from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, NewAccount, Problem, RefusedRow, Row
 from worker.intake.columns import COLUMN_NAMES, Header, is_secret
 from worker.intake.files import Line
 from worker.intake.rows import LATER, longest, read_row
-from worker.intake.swallowed import Swallowed, rest_of_another
+from worker.intake.swallowed import Swallowed
 from worker.intake.values import is_plain
 
 _MOST_SHAPES = _MOST_REFS = 1_000
@@ -71,7 +71,9 @@ class RowReader:
             return self._row(line.number, line.cells, shape)
         row = read_row(line, self._header, self._options, self._swallowed)
         if self._is_after_cut and any('"' in cell for cell in line.cells):
-            row = RefusedRow(line.number, self._header.mask_from(line.cells, 0), (rest_of_another(line),))
+            reason = "the line above ends too early, and this may be the rest of it: mend the quotes there"
+            problem = Problem(line.number, None, reason)
+            row = RefusedRow(line.number, self._header.mask_from(line.cells, 0), (problem,))
         is_short = len(line.cells) < len(self._header.columns)
         self._is_after_cut = self._swallowed is not None and is_short and isinstance(row, RefusedRow)
         return row

@@ -35,17 +35,10 @@ _SPELLING = str.maketrans(
 
 
 @dataclass(slots=True)
-class Use:
-    """Where a connector is first asked for, and how often."""
-
-    first_row: int
-    count: int = 0
-
-
-@dataclass(slots=True)
 class Survey:
     """What a file holds. `rows` counts the lines that are neither empty nor comments, `refused` those of them
-    that the file's own rules refuse; connectors and accounts are those of all rows that name both.
+    that the file's own rules refuse; connectors (with the first row that asks for each)
+    and accounts are those of all rows that name both.
 
     `repeated`: the stored rows that more than one row of the file refers to, with the first of these. `usual`: what lines of this file look like.
     `mentioned`: texts in cells with line breaks that stand where a row has its account id. `alike`: account id -> one
@@ -57,7 +50,7 @@ class Survey:
     refused: int = 0
     empty: int = 0
     comments: int = 0
-    connectors: dict[ConnectorRef, Use] = field(default_factory=dict)
+    connectors: dict[ConnectorRef, int] = field(default_factory=dict)
     accounts: Accounts = field(default_factory=Accounts)
     repeated: FirstRows = field(default_factory=FirstRows)
     usual: Usual = field(default_factory=Usual)
@@ -135,7 +128,7 @@ def _count(found: Survey, read: Row | RefusedRow, looks: "_Looks") -> None:
     if like is not None and len(found.alike) < _KEPT_ALIKE and look_alike(row.account_id, like.id):
         found.alike[row.account_id] = like
     if row.connector in found.connectors or len(found.connectors) <= MAX_CONNECTORS:
-        found.connectors.setdefault(row.connector, Use(row.number)).count += 1
+        found.connectors.setdefault(row.connector, row.number)
 
 
 class _Looks:

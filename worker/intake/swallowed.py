@@ -86,7 +86,12 @@ class Swallowed:
         if is_unsure(line, self._header) and not self._is_short_as_usual(line):
             is_cut = bool(line.broken) or any('"' in cell for cell in line.cells)
             first = 0 if is_cut else find_merged(line, self._header)[0]
-            return first, lost_cells(line, self._header)
+            reason = (
+                f"expected {len(self._header.columns)} cells as in the header, got {len(line.cells)}, and a quote, a line break or "
+                "a delimiter stands in one: is a quote misplaced here, or in the line above? If all is right, write the empty "
+                "cells too"
+            )
+            return first, Problem(line.number, None, reason)
         return None
 
     def _rows_in(self, line: Line, position: int, text: str) -> Problem:
@@ -247,18 +252,3 @@ def first_hidden(line: Line, header: Header) -> int | None:
         if name is not None and not may_have_lines(name) and not is_document(text):
             return at
     return None
-
-
-def lost_cells(line: Line, header: Header) -> Problem:
-    return Problem(
-        line.number,
-        None,
-        f"expected {len(header.columns)} cells as in the header, got {len(line.cells)}, and a quote, a line break or a delimiter "
-        "stands in one: is a quote misplaced here, or in the line above? If all is right, write the empty cells too",
-    )
-
-
-def rest_of_another(line: Line) -> Problem:
-    """Of a line with a quote in it, below one that was refused for its missing cells."""
-    reason = "the line above ends too early, and this may be the rest of it: mend the quotes there"
-    return Problem(line.number, None, reason)

@@ -12,6 +12,7 @@ from kombu import Connection
 from tests.integration.embedded.support import line_of, lives, mode_of, python, wait_for
 from worker.embedded import ServiceNotStarted, Valkey, find_valkey_binary
 from worker.embedded.valkey import make_socket_folder
+from worker.redis_url import parse_redis_url
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -42,7 +43,7 @@ def test_a_valkey_answers_on_both_urls_and_on_no_port(server):
             assert (settings["port"], settings["tls-port"]) == ("0", "0")
             assert (settings["save"], settings["appendonly"]) == ("", "no")
             assert settings["maxmemory-policy"] == "noeviction"
-        with Connection(server.broker_url) as broker:
+        with Connection(parse_redis_url(server.redis_url).for_celery()) as broker:
             broker.ensure_connection(max_retries=1)
         assert mode_of(server.socket_path) == "0o700"
         assert mode_of(server.socket_path.parent) == "0o700"

@@ -39,13 +39,19 @@ class FarLimiter(InProcessLimiter):
         self.there_s = there_s
         self.back_s = back_s
         self.is_away = False
+        self.slow_questions = range(1, 1_000)  # of those for slots: all
+        self.reserved: list[float] = []  # by each question
 
     async def ask_rule(self, question: str, *given: float) -> Reply:
         if self.is_away:
             raise LimiterAway
+        if question == "reserve":
+            self.reserved.append(given[0])
+            await asyncio.sleep(0)  # others get their turn meanwhile, as over a wire
         self.clock.go_on(self.there_s)
         reply = await super().ask_rule(question, *given)
-        self.clock.go_on(self.back_s)
+        if len(self.reserved) in self.slow_questions:
+            self.clock.go_on(self.back_s)
         return reply
 
     def flush(self) -> None:
@@ -256,6 +262,43 @@ def test_an_answer_that_took_longer_than_a_slot_may_be_late_gives_none() -> None
         asked = await far(HeldClock(), there_s=0.1, back_s=0.2)
         with pytest.raises(LimiterAway):
             await asked.reserve(1)
+
+    run(work())
+
+
+def test_who_waits_for_a_slot_asks_again_after_an_answer_that_came_too_late() -> None:
+    async def work() -> None:
+        asked = await far(HeldClock(), there_s=0.1, back_s=0.2)
+        asked.slow_questions = range(2, 4)
+        slots = await asyncio.gather(*(asked.one() for _ in range(4)))
+        assert len(slots) == 4
+        # The first asks before the others come. What comes too late is lost to everybody: so next for one alone.
+        assert asked.reserved == [1, 3, 1, 1, 2]
+
+    run(work())
+
+
+def test_who_waits_for_a_slot_is_told_where_answers_go_on_coming_too_late() -> None:
+    async def work() -> None:
+        clock = HeldClock()
+        asked, began_s = await far(clock, there_s=0.1, back_s=0.2), clock.elapsing_s
+        with pytest.raises(LimiterAway):
+            await asked.one()
+        assert 5 <= clock.elapsing_s - began_s < 6
+
+    run(work())
+
+
+def test_who_waits_for_a_slot_is_told_at_once_that_the_limiter_is_away_though_answers_came_too_late() -> None:
+    async def work() -> None:
+        asked = await far(HeldClock(), there_s=0.1, back_s=0.2)
+        waiting = asyncio.create_task(asked.one())
+        with pytest.raises(LimiterAway):
+            await asked.reserve(1)
+        asked.is_away = True
+        assert not waiting.done()
+        with pytest.raises(LimiterAway):
+            await waiting
 
     run(work())
 

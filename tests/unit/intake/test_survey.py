@@ -2,7 +2,6 @@ from tests.unit.intake.making import OPTIONS, source
 from worker.domain.connectors import ConnectorRef
 from worker.domain.options import RunOptions
 from worker.intake import SurveyedAccount, survey
-from worker.intake.survey import Use
 
 
 def problems(text, options=OPTIONS):
@@ -18,7 +17,7 @@ def test_counts_what_a_file_holds():
         OPTIONS,
     )
     assert (found.lines, found.rows, found.refused, found.empty, found.comments) == (6, 4, 1, 1, 1)
-    assert found.connectors == {ConnectorRef("MailChimp"): Use(2, 2), ConnectorRef("Desk", "v2"): Use(5, 1)}
+    assert found.connectors == {ConnectorRef("MailChimp"): 2, ConnectorRef("Desk", "v2"): 5}
     assert list(found.accounts) == [
         SurveyedAccount("acme", first_row=2, has_columns=True),
         SurveyedAccount("beta", first_row=5, has_columns=True),
