@@ -302,7 +302,13 @@ def test_warnings_and_references_are_told_of_the_job_later(desk: Desk) -> None:
     told = json.loads(desk.say("status", job["id"], "--json").out)
     assert told["warning_count"] == job["warning_count"] == 3
     assert told["warnings"] == [
-        {"row": None, "column": "colour", "message": "unknown, it is ignored"},
+        {
+            "row": None,
+            "column": "colour",
+            "message": "unknown, it is ignored",
+            "count": None,
+            "rows": None,
+        },
         {
             "row": 2,
             "column": "property.Region",
