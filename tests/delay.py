@@ -1,42 +1,33 @@
 """A distance: every answer of a PostgreSQL comes so much later, however many are under way."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.relay import PIECE, Relay
+from tests.relay import PIECE, PassedOn, PostgresRelay
 
 
-class DelayingProxy(Relay):
+class DelayingProxy(PostgresRelay):
     """`delay_s`: of each answer from now on."""
 
     def __init__(self, server: Path, folder: Path) -> None:
-        super().__init__(server, folder, lambda: _Way(lambda: self.delay_s))
+        super().__init__(server, folder, lambda _: _Way(self))
         self.delay_s = 0.0
 
 
-class _Way:
-    def __init__(self, find_delay_s: Callable[[], float]) -> None:
-        self._find_delay_s = find_delay_s
-
-    async def up(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
-        while piece := await reads.read(PIECE):
-            writes.write(piece)
-            await writes.drain()
+class _Way(PassedOn):
+    def __init__(self, proxy: DelayingProxy) -> None:
+        self._proxy = proxy
 
     async def down(self, reads: asyncio.StreamReader, writes: asyncio.StreamWriter) -> None:
         while piece := await reads.read(PIECE):
-            await asyncio.sleep(self._find_delay_s())
+            await asyncio.sleep(self._proxy.delay_s)
             writes.write(piece)
             await writes.drain()
 
 
 @contextmanager
 def delaying_proxy(server: Path, folder: Path) -> Iterator[DelayingProxy]:
-    proxy = DelayingProxy(server, folder)
-    proxy.start()
-    try:
+    with DelayingProxy(server, folder) as proxy:
         yield proxy
-    finally:
-        proxy.stop()

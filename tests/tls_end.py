@@ -1,11 +1,8 @@
 """A TLS end before a plain server on loopback, whose certificate can be replaced while it runs."""
 
-import asyncio
-import contextlib
 import datetime
 import ipaddress
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +10,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.relay import Relay
 
 
 def write_certificate(path: Path) -> Path:
@@ -41,69 +40,23 @@ def write_certificate(path: Path) -> Path:
     return path
 
 
-class TlsEnd:
+class TlsEnd(Relay):
     """Hands on to `target_port`. `present`: another certificate from now on; what is connected is cut."""
 
     def __init__(self, target_port: int, certificate: Path) -> None:
-        self._target_port = target_port
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate)
-        self._loop = asyncio.new_event_loop()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(30)
-        self.port = self._server.sockets[0].getsockname()[1]
+        super().__init__(target_port, tls=_context(certificate))
 
     def present(self, certificate: Path) -> None:
-        self._context.load_cert_chain(certificate)
-        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(30)
-
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-
-    async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(OSError):
-            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-            self._writers |= {writer, to_writer}
-            await asyncio.gather(_pump(reader, to_writer), _pump(to_reader, writer))
-            self._writers -= {writer, to_writer}
-
-    async def _cut(self) -> None:
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def _end(self) -> None:
-        self._server.close()
-        await self._cut()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.change_certificate(_context(certificate))
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+def _context(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 @contextmanager
 def tls_end(target_port: int, certificate: Path) -> Iterator[TlsEnd]:
-    end = TlsEnd(target_port, certificate)
-    try:
+    with TlsEnd(target_port, certificate) as end:
         yield end
-    finally:
-        end.close()

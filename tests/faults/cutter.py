@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.relay import PIECE, Relay
+from tests.relay import PIECE, PostgresRelay
 
 COMMIT = b"COMMIT\0"
 # What the server says of a statement that has changed rows; statements of a name are not seen on the way up.
 CHANGED_ROWS = re.compile(rb"C\0\0\0.(?:UPDATE|INSERT 0) [1-9]", re.DOTALL)
 
 
-class CommitCutter(Relay):
+class CommitCutter(PostgresRelay):
     """`arm`: cut so many connections, each after the COMMIT of a transaction that changed rows. `cuts`: how many were."""
 
     def __init__(self, server: Path, folder: Path) -> None:
-        super().__init__(server, folder, lambda: _Link(self))
+        super().__init__(server, folder, lambda _: _Link(self))
         self._armed = 0
         self.cuts = 0
 
@@ -62,9 +62,5 @@ class _Link:
 @contextmanager
 def commit_cutter(server: Path, folder: Path) -> Iterator[CommitCutter]:
     """Its socket is in `folder`."""
-    cutter = CommitCutter(server, folder)
-    cutter.start()
-    try:
+    with CommitCutter(server, folder) as cutter:
         yield cutter
-    finally:
-        cutter.stop()

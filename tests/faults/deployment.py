@@ -128,7 +128,7 @@ class Deployment(Fleet):
         """All new sessions are with a standby that was promoted."""
         self._were_before.append(self.postgres)
         self.postgres = server
-        self.cutter.lead_to(server.folder)
+        self.cutter.lead_to_folder(server.folder)
         self._engine.dispose()
         self._observe()
 

@@ -65,7 +65,7 @@ def assert_refused(proxy: RedisProxy, url: str, fault: str) -> None:
     assert ALARMS.counts()[Server.REDIS, "certificate_verify_failed"] >= 2
     assert count_tickets(url) is None
     # They were there, and were told nothing.
-    assert proxy.handshakes >= 3
+    assert proxy.taken >= 3
     assert (proxy.received, proxy.commands) == (0, {})
 
 

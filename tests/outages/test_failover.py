@@ -13,6 +13,7 @@ from tests.end_to_end.fleet.fleet import Fleet, end, open_fleet
 from tests.end_to_end.processes.commands import eventually
 from tests.postgres import Databases
 from tests.postgres_pair import SET_ASIDE, DatabasesBehind, Pair, Switch, postgres_pair
+from tests.relay import SOCKET
 from worker.store.session import reading
 from worker.store.tables import jobs
 
@@ -120,7 +121,7 @@ def test_behind_one_address_a_job_waits_for_the_server_that_takes_writes(here: P
             said = fleet.say(*words)
             assert (said.code, said.out) == (2, ""), said
             assert said.err.splitlines()[-2] == f"the database {name} at 127.0.0.1 {TAKES_NO_WRITES}"
-        address.lead_to(pair.standby)
+        address.lead_to(str(pair.standby.folder / SOCKET))
         assert_ended_by_itself(fleet, job_id)
         assert watcher.wait() == 0, watcher.err
 
@@ -141,7 +142,7 @@ def test_commits_that_a_standby_never_got_are_looked_for_after_distrust(here: Pa
         for command in fleet.commands[1:]:
             end(command)
         pair.standby.promote()
-        address.lead_to(pair.standby)
+        address.lead_to(str(pair.standby.folder / SOCKET))
         known = fleet.job(job_id).installed
         assert known <= sent
         assert fleet.say("distrust").code == 0

@@ -77,9 +77,9 @@ def test_a_certificate_that_becomes_wrong_stops_all_calls_until_it_is_right_agai
             job_id = bare.submit([f"a{number}" for number in range(80)])
             eventually(lambda: bare.job(job_id).installed >= 5, "it is under way")
             proxy.change_certificate(wrong)
-            told, came = proxy.received, proxy.handshakes
+            told, came = proxy.received, proxy.taken
             calls = bare.wait_for_silence()
-            eventually(lambda: proxy.handshakes >= came + 10, "it is tried again and again")
+            eventually(lambda: proxy.taken >= came + 10, "it is tried again and again")
             assert len(bare.simulator.ledger.calls) == calls
             assert proxy.received == told
             assert worker_processes(bare.worker)
