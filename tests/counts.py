@@ -6,7 +6,7 @@ from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from tests.delay import delaying_proxy
@@ -24,6 +24,10 @@ COUNT_CLAIMS = (
     "CREATE TRIGGER count_claims AFTER UPDATE OF state ON items FOR EACH ROW"
     " WHEN (OLD.state = 'queued' AND NEW.state = 'running') EXECUTE FUNCTION count_a_claim()",
 )
+# Since ever.
+UPDATES = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'items'"
+COMMITS = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"  # of the whole server, which does nothing else
+TRANSACTIONS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +128,13 @@ def _count(fleet: Fleet, load: Load) -> Counts:
 
 
 def _counters(engine: Engine) -> tuple[int, ...]:
-    """As in `Counts`, since ever; a session tells of its own a second later at most."""
+    """As in `Counts`, since ever."""
+    claims = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM claims_of_items"
+    return ask(engine, "SELECT count(*) FROM attempts", claims, UPDATES, COMMITS, TRANSACTIONS)
+
+
+def ask(engine: Engine, *questions: str) -> tuple[int, ...]:
+    """A number for each; a session tells of its own updates and transactions as it ends, or a second later at most."""
     with reading(engine) as connection:
         connection.execute(text("SELECT pg_stat_clear_snapshot()"))
-        return (
-            _ask(connection, "SELECT count(*) FROM attempts"),
-            _ask(connection, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM claims_of_items"),
-            _ask(connection, "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'items'"),
-            # Of the whole server, which does nothing else.
-            _ask(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"),
-            _ask(connection, "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"),
-        )
-
-
-def _ask(connection: Connection, question: str) -> int:
-    return int(connection.execute(text(question)).scalar_one())
+        return tuple(int(connection.execute(text(question)).scalar_one()) for question in questions)

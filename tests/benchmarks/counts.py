@@ -9,13 +9,15 @@ from tests.benchmarks.sizes import sizes
 from tests.counts import LOADS, LONG, VERY_FAR, Counts, Load, counted
 
 # A look costs an update: its claim is prolonged before the install.
-CLAIMS, UPDATES, UPDATES_WITH_LOOKS, COMMITS = 1.05, 2.3, 3.3, 0.2
+MOST_CLAIMS, MOST_UPDATES, MOST_UPDATES_WITH_LOOKS, MOST_COMMITS = 1.05, 2.3, 3.3, 0.2
 
 
 def limits(load: Load) -> dict[str, float]:
     """Count -> the most that it may be. A short job's commits are those of its beginning and end."""
-    updates = UPDATES_WITH_LOOKS if load.has_looks else UPDATES
-    return {"claims": CLAIMS, "updates": updates} | ({"commits": COMMITS} if load.rows >= LONG else {})
+    updates = MOST_UPDATES_WITH_LOOKS if load.has_looks else MOST_UPDATES
+    return {"claims": MOST_CLAIMS, "updates": updates} | (
+        {"commits": MOST_COMMITS} if load.rows >= LONG else {}
+    )
 
 
 def measure(site: Site) -> dict[Load, Counts]:

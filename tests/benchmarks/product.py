@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import text
 
 from tests.benchmarks.server import account_id
 from tests.benchmarks.site import Site
 from tests.end_to_end.fleet.fleet import KEY, procfile, worker_processes
 from tests.end_to_end.processes.commands import ROOT, Command, eventually
-from worker.store.readiness import upgrade
 from worker.store.session import open_engine, reading
-from worker.store.tables import jobs
 
 COLUMNS = ("account_id", "connector", "api_key", "property.WebhookSecret", "reference")
 LONGEST_S = 3_600.0
@@ -40,10 +38,17 @@ def write_file(path: Path, rows: int) -> Path:
 
 
 class Product:
-    """`settings`: of all its processes."""
+    """`settings`: of all its processes. `code`: the checkout that they run, which need not be this one."""
 
-    def __init__(self, site: Site, database_url: str, settings: dict[str, str]) -> None:
+    def __init__(self, site: Site, database_url: str, settings: dict[str, str], code: Path = ROOT) -> None:
         self.site = site
+        self.code = code
+        # As in the image: what `alembic` needs lies where the processes run.
+        self.folder = site.folder / ("today" if code == ROOT else code.name)
+        self.folder.mkdir(exist_ok=True)
+        for name in ("alembic.ini", "migrations"):
+            if not (link := self.folder / name).exists():
+                link.symlink_to(code / name)
         self.database_url = database_url
         self.engine = open_engine(database_url)
         self.settings = {
@@ -56,12 +61,18 @@ class Product:
             "CYCLR_BULK_HOME": str(site.folder / "home"),
             "DATABASE_URL": database_url,
             "REDIS_URL": site.valkey.url,
+            "PYTHONPATH": str(code),
             **settings,
         }
 
     def launch(self, name: str, *more: str, **settings: str) -> Command:
         """A process of the Procfile."""
-        return self.site.begin(name, [*procfile()[name], *more], **(self.settings | settings))
+        words = [*procfile(self.code)[name], *more]
+        return self.site.begin(name, words, folder=self.folder, **(self.settings | settings))
+
+    def release(self) -> None:
+        command = self.launch("release")
+        assert command.wait() == 0, command.err
 
     def launch_worker(self, processes: int = 1) -> Command:
         worker = self.launch("worker", "--concurrency", str(processes))
@@ -72,13 +83,14 @@ class Product:
         """The id of a job of so many rows, loaded and running."""
         path = write_file(self.site.folder / f"rows-{rows}.csv", rows)
         words = [sys.executable, "-m", "worker.cli", "submit", str(path), "--yes"]
-        command = self.site.begin("submit", words, **self.settings)
+        command = self.site.begin("submit", words, folder=self.folder, **self.settings)
         assert command.wait(within_s=LONGEST_S) == 0, command.err
         return command.out.strip()
 
     def job(self, job_id: str) -> Any:
+        question = text("SELECT total, installed, finished_at FROM jobs WHERE id = :job_id")
         with reading(self.engine) as connection:
-            return connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+            return connection.execute(question, {"job_id": job_id}).one()
 
     def wait_until_completed(self, job_id: str) -> None:
         eventually(
@@ -89,16 +101,12 @@ class Product:
 
 
 @contextmanager
-def open_product(site: Site, **settings: str) -> Iterator[Product]:
-    """A new database; no process yet."""
-    for name in ("alembic.ini", "migrations"):
-        link = site.folder / name
-        if not link.exists():
-            link.symlink_to(ROOT / name)
+def open_product(site: Site, code: Path = ROOT, **settings: str) -> Iterator[Product]:
+    """A new database, brought up to date; no process yet."""
     url = site.databases.new()
-    product = Product(site, url, settings)
-    upgrade(product.engine)
+    product = Product(site, url, settings, code)
     try:
+        product.release()
         yield product
     finally:
         for command in site.commands:

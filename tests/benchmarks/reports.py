@@ -1,10 +1,10 @@
 """The measures: each is run, and held against what it must reach."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import median
 
-from tests.benchmarks import counts, intake, large_job, limiter, long_run, results, speed, starting
+from tests.benchmarks import before, counts, intake, large_job, limiter, long_run, results, speed, starting
 from tests.benchmarks.site import Site
 from tests.benchmarks.sizes import sizes
 from tests.benchmarks.tables import Line, Report
@@ -12,8 +12,10 @@ from tests.benchmarks.tables import Line, Report
 QUEUES = ("saq", "arq", "Celery, prefork 16", "Celery, threads 100")
 
 
-def _speed(site: Site) -> Report:
-    found = speed.medians(speed.measure(site))
+def _speed(site: Site) -> list[Report]:
+    runs = speed.measure(site)
+    compared = compare(runs[speed.TODAY], runs.pop(speed.BEFORE, []))
+    found = speed.medians(runs)
     bare, ours = found["bare limit"], found["product"]
     fastest = max(found[name].installs_per_second for name in QUEUES)
     thriftiest = min(found[name].cpu_s_per_1000 for name in QUEUES)
@@ -43,10 +45,31 @@ def _speed(site: Site) -> Report:
         "of the bare limit",
         "peak MB",
     )
-    return Report("speed", {name: asdict(each) for name, each in found.items()}, columns, rows, lines)
+    figures = {name: asdict(each) for name, each in found.items()}
+    return [Report("speed", figures, columns, rows, lines), compared]
 
 
-def _counts(site: Site) -> Report:
+def compare(of_today: Sequence[speed.Figures], of_before: Sequence[speed.Figures]) -> Report:
+    """The product beside that of the commit before, by their runs; nothing must be reached where git does not have that."""
+    name = f"the commit before, {before.commit()}"
+    columns = ("contender", "CPU s / 1,000", *(f"{each} an install" for each in before.NAMES))
+    if not of_before:
+        return Report("before", {}, columns, [[f"{name}: not in the history of this checkout"]], [])
+    found = speed.medians({speed.TODAY: of_today, speed.BEFORE: of_before})
+    today, then = found[speed.TODAY], found[speed.BEFORE]
+    rows = [
+        [who, f"{each.cpu_s_per_1000:.3f}", *(f"{each.costs[cost]:.3f}" for cost in before.NAMES)]
+        for who, each in ((speed.TODAY, today), (name, then))
+    ]
+    lines = [_at_most("CPU", today.cpu_s_per_1000 / then.cpu_s_per_1000, 1.05, "{:.2f} x its CPU time")]
+    for cost in before.NEVER_MORE:
+        # These vary from run to run, with what happens by the second.
+        most = max(each.costs[cost] for each in of_before)
+        lines.append(_at_most(cost, today.costs[cost], most, f"{{:.3f}} {cost} an install"))
+    return Report("before", {who: asdict(each) for who, each in found.items()}, columns, rows, lines)
+
+
+def _counts(site: Site) -> list[Report]:
     found = counts.measure(site)
     rows, lines = [], []
     for load, got in found.items():
@@ -57,10 +80,10 @@ def _counts(site: Site) -> Report:
             for name, most in limits.items()
         ]
     columns = ("load", "tries an install", "items claimed", "updates of items", "commits", "transactions")
-    return Report("counts", {load.name: asdict(got) for load, got in found.items()}, columns, rows, lines)
+    return [Report("counts", {load.name: asdict(got) for load, got in found.items()}, columns, rows, lines)]
 
 
-def _limiter(site: Site) -> Report:
+def _limiter(site: Site) -> list[Report]:
     asked = [(rate, processes) for rate in (50, 200, 500) for processes in (1, 2)]
     runs: dict[tuple[int, int], list[limiter.Held]] = {each: [] for each in asked}
     for _ in range(sizes().runs):
@@ -78,10 +101,10 @@ def _limiter(site: Site) -> Report:
         Line("windows", "invariant 4 never broken", "held" if is_bounded else "broken", is_bounded),
     ]
     figures = {f"{rate}/s, {processes} processes": share for (rate, processes), share in shares.items()}
-    return Report("limiter", figures, ("calls/s", "worker processes", "share of the rate"), rows, lines)
+    return [Report("limiter", figures, ("calls/s", "worker processes", "share of the rate"), rows, lines)]
 
 
-def _slow(site: Site) -> Report:
+def _slow(site: Site) -> list[Report]:
     found = []
     for _ in range(sizes().runs):
         held = limiter.held(site, rate=100, processes=1, for_s=sizes().slow_s, latency_s=1.0)
@@ -90,10 +113,10 @@ def _slow(site: Site) -> Report:
     share, is_bounded = median(held.share for held in found), all(held.is_bounded for held in found)
     lines = [Line("share of the rate", "rate held", f"{share:.2%}", share >= 0.98 and is_bounded)]
     rows = [["100", "1 s", "1", f"{share:.2%}"]]
-    return Report("slow", share, ("calls/s", "latency", "processes", "share of the rate"), rows, lines)
+    return [Report("slow", share, ("calls/s", "latency", "processes", "share of the rate"), rows, lines)]
 
 
-def _intake(site: Site) -> Report:
+def _intake(site: Site) -> list[Report]:
     found = intake.measure(site)
     bare = found["bare"].took_s
     rows = [
@@ -118,10 +141,10 @@ def _intake(site: Site) -> Report:
         "CPU s of the process",
         "peak MB",
     )
-    return Report("intake", {name: asdict(each) for name, each in found.items()}, columns, rows, lines)
+    return [Report("intake", {name: asdict(each) for name, each in found.items()}, columns, rows, lines)]
 
 
-def _large_job(site: Site) -> Report:
+def _large_job(site: Site) -> list[Report]:
     found = large_job.measure(site)
     small, large = found["small"], found["large"]
     rows = [
@@ -133,10 +156,10 @@ def _large_job(site: Site) -> Report:
         for name in small
     ]
     columns = ("operation", f"ms at {sizes().small_job:,}", f"ms at {sizes().large_job:,}", "ratio")
-    return Report("large-job", found, columns, rows, lines)
+    return [Report("large-job", found, columns, rows, lines)]
 
 
-def _long_run(site: Site) -> Report:
+def _long_run(site: Site) -> list[Report]:
     found = long_run.measure(site)
     rows = [
         [
@@ -152,17 +175,17 @@ def _long_run(site: Site) -> Report:
         _at_most("messages", found.messages, 2, "{:.0f} messages in the broker"),
     ]
     columns = ("installs", "MB after the warm-up", "MB at the end", "growth", "most messages")
-    return Report("long-run", asdict(found), columns, rows, lines)
+    return [Report("long-run", asdict(found), columns, rows, lines)]
 
 
-def _results(site: Site) -> Report:
+def _results(site: Site) -> list[Report]:
     found = results.measure(site)
     rows = [[f"{found.rows:,}", f"{found.took_s:.1f}", f"{found.idle_mb:.0f}", f"{found.peak_mb:.0f}"]]
     lines = [_at_most("memory", found.above_idle_mb, 100, "{:.0f} MB above idle")]
-    return Report("results", asdict(found), ("rows", "s", "idle MB", "peak MB"), rows, lines)
+    return [Report("results", asdict(found), ("rows", "s", "idle MB", "peak MB"), rows, lines)]
 
 
-def _starting(site: Site) -> Report:
+def _starting(site: Site) -> list[Report]:
     found = starting.measure(site)
     rows = [
         ["`--help`", f"{found['help']:.2f}"],
@@ -172,7 +195,7 @@ def _starting(site: Site) -> Report:
         _at_most("help", found["help"], 0.5, "{:.2f} s for help"),
         _at_most("demo", found["demo"], 4, "{:.2f} s to the demo's first install"),
     ]
-    return Report("starting", found, ("command", "s"), rows, lines)
+    return [Report("starting", found, ("command", "s"), rows, lines)]
 
 
 def _at_least(measure: str, got: float, least: float, words: str) -> Line:
@@ -183,7 +206,7 @@ def _at_most(measure: str, got: float, most: float, words: str) -> Line:
     return Line(measure, f"at most {words.format(most)}", words.format(got), got <= most)
 
 
-MEASURES: dict[str, Callable[[Site], Report]] = {
+MEASURES: dict[str, Callable[[Site], list[Report]]] = {
     "speed": _speed,
     "counts": _counts,
     "limiter": _limiter,

@@ -53,13 +53,15 @@ class Site(Place):
 
         eventually(has_come, f"{count} installs:\n{command.err[-2000:]}", within_s=LONGEST_S, every_s=0.05)
 
-    def begin(self, name: str, argv: Sequence[str], **environment: str) -> Command:
-        """A process, with the checkout as its code and this site's folder as its place."""
+    def begin(
+        self, name: str, argv: Sequence[str], *, folder: Path | None = None, **environment: str
+    ) -> Command:
+        """A process, with the checkout as its code, unless PYTHONPATH says otherwise. `folder`: where it runs; else this site's."""
         self.folder.mkdir(exist_ok=True)
         command = Command(
             argv,
             env=self.environment(**environment),
-            folder=self.folder,
+            folder=folder or self.folder,
             name=f"{name}-{len(self.commands) + 1}",
         )
         self.commands.append(command)

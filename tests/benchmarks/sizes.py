@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """`runs`: of each contender, alternating; the median counts. `.._installs`: in one run. `counted_rows`: at most, for each load."""
+    """`runs`: of each contender, alternating; the median counts. `product_runs`: of the product, today's and before.
+
+    `.._installs`: in one run. `counted_rows`: at most, for each load.
+    """
 
     runs: int
+    product_runs: int
     installs: int
     counted_rows: int
     slow_rival_installs: int
@@ -25,6 +29,7 @@ class Sizes:
 
 WHOLE = Sizes(
     runs=3,
+    product_runs=5,
     installs=20_000,
     counted_rows=2_000,
     slow_rival_installs=6_000,
@@ -40,6 +45,7 @@ WHOLE = Sizes(
 )
 QUICK = Sizes(
     runs=1,
+    product_runs=1,
     installs=3_000,
     counted_rows=200,
     slow_rival_installs=1_500,

@@ -2,18 +2,20 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+from tests.benchmarks import before
 from tests.benchmarks.product import open_product
 from tests.benchmarks.rival_environments import bin_folder
 from tests.benchmarks.server import account_id
 from tests.benchmarks.site import Site, cpu_s, dsn, execute, resident_mb, tree
 from tests.benchmarks.sizes import sizes
-from tests.end_to_end.processes.commands import Command
+from tests.end_to_end.processes.commands import ROOT, Command
 
 STEADY_FROM, STEADY_TO = 0.1, 0.95  # of a run: what comes before and after is starting and ending
 RIVALS = Path(__file__).parent / "rivals"
@@ -26,11 +28,12 @@ TABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of the steady part of one run, by the server's count."""
+    """Of the steady part of one run, by the server's count. `costs`: for each install of the whole run, of the product only."""
 
     installs_per_second: float
     cpu_s_per_1000: float
     peak_mb: float
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 def steady(site: Site, command: Command, count: int) -> Figures:
@@ -100,17 +103,20 @@ def _rival_database(site: Site, count: int) -> Iterator[str]:
         site.flush()
 
 
-def run_product(site: Site, count: int) -> Figures:
-    """One worker process, and the sweep; the job is loaded while they run."""
-    with open_product(site) as product:
+def run_product(site: Site, count: int, code: Path = ROOT) -> Figures:
+    """One worker process, and the sweep; the job is loaded while they run. `code`: the checkout that they run."""
+    with open_product(site, code) as product:
         site.stand_in(f"/reset?accounts={count}")
         assert account_id(0)
-        worker = product.launch_worker(1)
-        product.launch("sweep")
+        began = before.costs(product)
+        worker, sweep = product.launch_worker(1), product.launch("sweep")
         job_id = product.submit(count)
         figures = steady(site, worker, count)
         product.wait_until_completed(job_id)
-        return figures
+        for command in (worker, sweep):
+            site.end(command)
+        costs = {name: (now - began[name]) / count for name, now in before.costs(product).items()}
+        return replace(figures, costs=costs)
 
 
 def _celery(*pool: str) -> Callable[[Site, int], Figures]:
@@ -139,12 +145,21 @@ CONTENDERS: dict[str, Callable[[Site, int], Figures]] = {
 SLOW = frozenset({"Celery, prefork 16", "Celery, threads 100", "httpx's default pool"})
 
 
+TODAY, BEFORE = "product", "the commit before"
+
+
 def measure(site: Site, only: tuple[str, ...] = ()) -> dict[str, list[Figures]]:
-    """All contenders in turn, so many times: what disturbs the machine disturbs them all."""
+    """All contenders in turn, so many times: what disturbs the machine disturbs them all. The product, today's and that of the
+    commit before, has some turns more.
+    """
+    contenders = dict(CONTENDERS)
+    if code := before.check_out(site):
+        contenders[BEFORE] = partial(run_product, code=code)
     found: dict[str, list[Figures]] = {}
-    for number in range(sizes().runs):
-        for name, run in CONTENDERS.items():
-            if only and name not in only:
+    for number in range(max(sizes().runs, sizes().product_runs)):
+        for name, run in contenders.items():
+            turns = sizes().product_runs if name in (TODAY, BEFORE) else sizes().runs
+            if number >= turns or (only and name not in only):
                 continue
             figures = run(site, sizes().slow_rival_installs if name in SLOW else sizes().installs)
             found.setdefault(name, []).append(figures)
@@ -152,12 +167,13 @@ def measure(site: Site, only: tuple[str, ...] = ()) -> dict[str, list[Figures]]:
     return found
 
 
-def medians(found: dict[str, list[Figures]]) -> dict[str, Figures]:
+def medians(found: Mapping[str, Sequence[Figures]]) -> dict[str, Figures]:
     return {
         name: Figures(
             median(each.installs_per_second for each in runs),
             median(each.cpu_s_per_1000 for each in runs),
             median(each.peak_mb for each in runs),
+            {cost: median(each.costs[cost] for each in runs) for cost in runs[0].costs},
         )
         for name, runs in found.items()
     }

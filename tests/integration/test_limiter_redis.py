@@ -308,7 +308,7 @@ def test_a_redis_that_answers_with_an_error_gives_no_slot_and_its_word_is_kept(
                         await ask()
                     assert caught.value.fault == word
                     assert str(caught.value) == (
-                        f"the shared limiter cannot be asked ({word}), so no calls are made"
+                        f"the shared limiter cannot be asked ({word}), so nobody calls Cyclr"
                     )
             assert len(slots) == 5
             assert (await asked.reserve(1)).slots or (await asked.one())

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.benchmarks.limiter import is_bounded, share_of
-from tests.benchmarks.reports import MEASURES
+from tests.benchmarks.reports import MEASURES, compare
+from tests.benchmarks.speed import Figures
 from tests.benchmarks.tables import PAGE, Line, Report
 
 
@@ -36,4 +37,23 @@ def test_a_line_that_is_missed_is_marked() -> None:
 
 def test_every_measure_has_its_place_on_the_page() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert [name for name in MEASURES if f"<!-- {name}: written by" not in page] == []
+    assert [name for name in (*MEASURES, "before") if f"<!-- {name}: written by" not in page] == []
+
+
+def run_of(cpu_s: float, commits: float, *, updates: float = 2.0) -> Figures:
+    costs = {"updates of items": updates, "commits": commits, "transactions": 0.2, "commands of Redis": 0.1}
+    return Figures(1_000.0, cpu_s, 200.0, costs)
+
+
+def test_today_may_cost_what_the_commit_before_cost_in_one_of_its_runs() -> None:
+    before = [run_of(1.0, 0.03), run_of(1.0, 0.05), run_of(1.0, 0.04)]
+    assert [line.has_passed for line in compare([run_of(1.05, 0.05)], before).lines] == [True] * 4
+    today = [run_of(1.06, 0.06, updates=2.1)]
+    assert [line.has_passed for line in compare(today, before).lines] == [False, False, False, True]
+
+
+def test_where_the_commit_before_is_not_in_the_history_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFORE", "0123abc")
+    report = compare([run_of(1.0, 0.03)], [])
+    assert report.rows == [["the commit before, 0123abc: not in the history of this checkout"]]
+    assert report.lines == []

@@ -59,7 +59,7 @@ class LimiterAway(NotStarted):
     def __init__(self, fault: str | None = "timeout") -> None:
         self.fault = fault
         why = f" ({fault})" if fault else ""
-        super().__init__(f"the shared limiter cannot be asked{why}, so no calls are made")
+        super().__init__(f"the shared limiter cannot be asked{why}, so nobody calls Cyclr")
 
 
 class NeverSent(CyclrError):

@@ -40,9 +40,9 @@ TIMEOUT_S, SETTLE_S = 2.0, 0.3
 COLUMNS = ("account_id", "connector", "api_key", "property.WebhookSecret")
 
 
-def procfile() -> dict[str, list[str]]:
-    """Process name -> its command, as words."""
-    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+def procfile(code: Path = ROOT) -> dict[str, list[str]]:
+    """Process name -> its command, as words, in this checkout."""
+    lines = (code / "Procfile").read_text(encoding="utf-8").splitlines()
     pairs = (line.partition(":") for line in lines if line.strip() and not line.startswith("#"))
     return {name: shlex.split(command) for name, _, command in pairs}
 

@@ -13,7 +13,9 @@ def test_says_who_was_asked_what_happened_and_what_to_do() -> None:
 
 
 def test_what_is_no_fault_of_cyclr_can_be_tried_again() -> None:
-    assert str(NotAnswered("api.cyclr.example", LimiterAway())).endswith(", so no calls are made. Try again.")
+    assert str(NotAnswered("api.cyclr.example", LimiterAway())).endswith(
+        ", so nobody calls Cyclr. Try again."
+    )
 
 
 @pytest.mark.parametrize("name", sorted(vars(errors)))
