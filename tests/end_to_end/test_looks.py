@@ -289,6 +289,25 @@ def test_a_lost_answer_to_the_creation_of_an_account_does_no_harm(rig: Rig, faul
     assert (item.outcome, item.account_exists, item.must_look) == ("created", True, False)
 
 
+@pytest.mark.parametrize("after_effect", [False, True], ids=["not-applied", "applied"])
+def test_an_account_whose_creation_never_gets_an_answer_is_looked_for_at_the_end(
+    make_rig: MakeRig, after_effect: bool
+) -> None:
+    rig = make_rig(cyclr_max_attempts=2)
+    job_id = rig.load(new_account_row("stark"), row("acme"))
+    rig.fault(faults.cut_body() if after_effect else faults.server_error(500), call="create_account")
+    # What Cyclr answers where the account is there already gets lost too.
+    rig.fault(faults.server_error(500), call="create_account")
+    assert rig.run(job_id).failed == 1
+    looks = ["account", "look"] if after_effect else ["account"]
+    assert rig.kinds("stark") == ["create_account", "create_account", *looks]
+    item = rig.item("stark")
+    assert (item.code, item.must_look, item.can_retry_help) == ("no_answer", False, True)
+    assert item.message == (
+        "not installed: Cyclr gave no clear answer in 2 attempts, and a look found nothing"
+    )
+
+
 def test_an_account_that_this_row_made_is_said_to_be_new(rig: Rig) -> None:
     job_id = rig.load(new_account_row("stark"), new_account_row("acme"))
     rig.run(job_id)

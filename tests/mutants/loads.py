@@ -102,4 +102,33 @@ LOAD_MUTANTS = (
         "        if encoding is None:\n",
         (f"{_POOLER}::test_a_database_that_does_not_keep_every_letter_is_refused_in_words",),
     ),
+    # Two versions beside each other
+    Mutant(
+        "options_of_the_version_before_are_forgotten",
+        "worker/store/due.py",
+        "a job that the version before has loaded is installed without the looks that it asked for",
+        "    return JobOptions(look_first=row.look_first, if_present=if_present)\n",
+        "    return JobOptions()\n",
+        (
+            "tests/integration/store/test_upgrades.py::test_options_of_a_job_of_the_version_before_mean_what_they_meant",
+        ),
+    ),
+    Mutant(
+        "any_operation_is_an_install",
+        "worker/store/due.py",
+        "what a later version's job asks for is installed by a worker that does not know it",
+        "_IS_RUNNING = and_(jobs.c.state == JobState.RUNNING, _IS_KNOWN)\n",
+        "_IS_RUNNING = jobs.c.state == JobState.RUNNING\n",
+        (
+            "tests/integration/store/test_claiming.py::test_what_a_later_versions_job_does_is_not_for_workers_of_this_one",
+        ),
+    ),
+    Mutant(
+        "held_target_is_anybodys",
+        "worker/store/tables.py",
+        "a row that is held is handed in a second time and installed twice",
+        "IS_LIVE = _is_in(ItemState.QUEUED, ItemState.RUNNING, ItemState.HELD)\n",
+        "IS_LIVE = _is_in(ItemState.QUEUED, ItemState.RUNNING)\n",
+        ("tests/integration/store/test_held.py::test_the_target_of_a_held_item_is_its_own",),
+    ),
 )

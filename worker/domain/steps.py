@@ -7,11 +7,11 @@ NOTHING = "nothing"  # stands for a step's name where an item is in hand and not
 
 @dataclass(frozen=True, slots=True)
 class StepKind:
-    """`call`: its name among the calls of attempts and tallies. `is_repeatable`: a second call does no harm.
-    `needs_secret`: it sends what the row keeps sealed. `is_before_target`: it makes the account that the target is in, and
-    leaves the target itself alone.
+    """A kind of call that changes something.
 
-    `noun`, `may_be`, `undone`: what people are told of it, as `the install`, `may be installed`, `not installed`.
+    `call`: its name among the calls of attempts and tallies. `is_repeatable`: a second call does no harm. `needs_secret`:
+    it sends what the row keeps sealed. `is_before_target`: it makes the account that the target is in, and leaves the target
+    itself alone. `noun`, `may_be`, `undone`: what people are told of it, as `the install`, `may be installed`, `not installed`.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Notes:
     """What is known to be done of an item, and what may have been sent: written with every verdict, whatever it is, and
     before each further call.
 
-    `steps_done`: the names of those that the item's own calls have done. `sent`: the step whose call may have gone out and was not answered; None: there is none.
-    `highest_id`: of the account's connectors when none of this item's was among them, before that call; 0 in an account that
-    this item made; None: nobody has looked. `account_connector_id`: of what was done.
+    `steps_done`: the names of those that the item's own calls have done. `sent`: the step whose call may have gone out and was
+    not answered; None: there is none. `highest_id`: of the account's connectors when none of this item's was among them,
+    before that call; 0 in an account that this item made; None: nobody has looked. `account_connector_id`: of what was done.
     """
 
     account_exists: bool = False
