@@ -5,7 +5,7 @@ from dataclasses import dataclass
 NOTHING = "nothing"  # stands for a step's name where an item is in hand and nothing of it was sent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is itself, and found by that
 class StepKind:
     """A kind of call that changes something.
 

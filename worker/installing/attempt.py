@@ -9,7 +9,7 @@ from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import CyclrError
 from worker.cyclr.exchange import Permit
 from worker.domain.states import Code
-from worker.domain.steps import NOTHING, StepKind, needs_secret
+from worker.domain.steps import NOTHING, Notes, StepKind, needs_secret
 from worker.domain.verdicts import (
     GiveUp,
     LookFirst,
@@ -167,17 +167,17 @@ class ItemAttempt:
     def _note(self, step: StepKind, effect: Effect) -> None:
         """The step is done, whoever did it."""
         self._asked = None
+        notes = self.notes
         if self._before.sent == step.name:
             self._before = replace(self._before, sent=None, highest_id=None)
-        notes = replace(self.notes, sent=self._before.sent, highest_id=self._before.highest_id)
-        if effect.is_new:
-            notes = replace(notes, steps_done=(*notes.steps_done, step.name))
-        if step.is_before_target:
-            is_new = notes.account_created or effect.is_new
-            notes = replace(notes, account_exists=True, account_created=is_new)
-        if effect.shown is not None:
-            notes = replace(notes, account_connector_id=effect.shown.id)
-        self.notes = notes
+        self.notes = Notes(
+            account_exists=notes.account_exists or step.is_before_target,
+            account_created=notes.account_created or (step.is_before_target and effect.is_new),
+            steps_done=(*notes.steps_done, step.name) if effect.is_new else notes.steps_done,
+            sent=self._before.sent,
+            highest_id=self._before.highest_id,
+            account_connector_id=notes.account_connector_id if effect.shown is None else effect.shown.id,
+        )
 
     def _undone(self) -> Verdict:
         """Nothing may be done, and a look found that something is to do."""

@@ -1,13 +1,13 @@
 """Many rows at once (new ones by COPY on PostgreSQL, where it costs a tenth of as many INSERTs), or one that may be there."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, Connection, Table, bindparam, column, func, insert
 from sqlalchemy.exc import DBAPIError
 
 from worker.store.faults import is_lost_session
+from worker.store.tables import UtcDateTime
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -35,6 +35,7 @@ class UpdateOfMany:
         columns = [column(name, kind) for name, kind in types.items()]
         table = rows.table_valued(*columns, name="given").render_derived(with_types=True)
         self._in_one = make(dict(table.c.items()))
+        self._moments = {name for name, kind in types.items() if isinstance(kind, UtcDateTime)}
         # No parameter may be called as a column that is set.
         self._row_by_row = make({name: bindparam(f"b_{name}", type_=kind) for name, kind in types.items()})
 
@@ -42,15 +43,14 @@ class UpdateOfMany:
         if not rows:
             return
         if connection.dialect.name == "postgresql":
-            as_json = [{name: _as_json(value) for name, value in row.items()} for row in rows]
+            as_json = [dict(row) for row in rows]
+            for row in as_json:
+                for name in self._moments & row.keys():
+                    row[name] = row[name].isoformat()
             connection.execute(self._in_one, {"rows": as_json})
         else:
             given = [{f"b_{name}": value for name, value in row.items()} for row in rows]
             connection.execute(self._row_by_row, given)
-
-
-def _as_json(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import enum
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +34,7 @@ from worker.store.session import db_now, glancing, reading, writing
 from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, UtcDateTime, items, jobs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClaimedItem:
     """An item in hand, with all that an attempt needs. Holds secrets: never log or store it.
 
@@ -120,10 +120,13 @@ def claim(
         until = now + timedelta(seconds=claim_s)
 
         def hold(rows: list[Row[Any]]) -> None:
-            claimed = [(_to_item(row, claim_id), row.sealed) for row in rows]
-            marked = [(replace(item, mark=item.notes.sent or mark(item)), sealed) for item, sealed in claimed]
-            _hold(connection, [item for item, _ in marked], until)
-            taken.extend(marked)
+            of_jobs = {row.job_id: row for row in rows}
+            options = {job_id: due.read_options(row) for job_id, row in of_jobs.items()}
+            claimed = [_to_item(row, claim_id, options[row.job_id]) for row in rows]
+            for item in claimed:
+                item.mark = item.notes.sent or mark(item)
+            _hold(connection, claimed, until)
+            taken.extend((item, row.sealed) for item, row in zip(claimed, rows, strict=True))
 
         if is_idle and (alone := due.lock_alone(connection, instance_id, now)):
             hold(alone)
@@ -138,7 +141,9 @@ def claim(
             waiting = waiting[room:] + [job for job in asked if given[job.id] == share]
 
     writing(engine, work)
-    return claimed_at, [_open(item, sealed, sealer) for item, sealed in taken]
+    for item, sealed in taken:
+        item.secrets = sealer.find(sealed, job_id=item.job_id, row_number=item.row_number)
+    return claimed_at, [item for item, _ in taken]
 
 
 # Made once: to make a statement anew costs more than to run it.
@@ -163,12 +168,7 @@ def _hold(connection: Connection, claimed: Sequence[ClaimedItem], until: datetim
         connection.execute(_HOLD, held | {"until": until, "mark": mark})
 
 
-def _open(item: ClaimedItem, sealed: bytes | None, sealer: Sealer) -> ClaimedItem:
-    secrets = sealer.find(sealed, job_id=item.job_id, row_number=item.row_number)
-    return replace(item, secrets=secrets)
-
-
-def _to_item(row: Row[Any], claim_id: str) -> ClaimedItem:
+def _to_item(row: Row[Any], claim_id: str, options: JobOptions) -> ClaimedItem:
     account = None
     if row.account_name is not None:
         account = NewAccount(row.account_name, row.account_description, row.account_timezone)
@@ -190,7 +190,7 @@ def _to_item(row: Row[Any], claim_id: str) -> ClaimedItem:
         maybe_sent=row.maybe_sent,
         attempts=row.attempts,
         is_called_off=row.job_state == JobState.CANCELLED,
-        options=due.read_options(row),
+        options=options,
         secrets=None,
         is_alone=row.deaths >= DEATHS_UNTIL_ALONE,
     )
