@@ -29,12 +29,12 @@ $(DEV_STAMP): $(STAMP) requirements/dev.txt
 test: dev
 	@$(VENV)/bin/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-# As a person starts it: the wheel, the demo, commands at a terminal and beside each other, the web server; then its pages
-# in a real browser.
+# As a person starts it: the wheel, the demo, commands at a terminal and beside each other, the web server, and what may be
+# done to it; then its pages in a real browser.
 e2e: processes browser
 
 processes: dev
-	@$(VENV)/bin/pytest tests/commands tests/served tests/outages -n 3 --dist loadfile --no-loadscope-reorder
+	@$(VENV)/bin/pytest tests/commands tests/served tests/outages tests/hostile -n 3 --dist loadfile --no-loadscope-reorder
 
 # Brings what it needs, Chromium too where there is none.
 browser: $(BROWSER_STAMP)
