@@ -7,6 +7,7 @@ slots, the gate of this process, the streak of failures. `InProcessLimiter` is f
 import asyncio
 import contextlib
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -71,7 +72,7 @@ class _Waiter:
     failure: LimiterAway | None = None
 
 
-class Limiter:
+class Limiter(ABC):
     """What callers know of either limiter: everything but the way in which the rule is asked (`ask_rule`)."""
 
     def __init__(
@@ -239,17 +240,17 @@ class Limiter:
                 await self._watcher
             self._watcher = None
 
+    @abstractmethod
     async def ask_rule(self, question: str, *given: float) -> Reply:
         """Raises: LimiterAway."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def keep_outage(self, fault: ServerFault) -> None:
         """Let all who share the limit know what ails Cyclr. Raises: LimiterAway."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def find_outage(self) -> ServerFault | None:
         """What was kept last; None where nobody knows."""
-        raise NotImplementedError
 
     async def _exchange(self, question: str, *given: float) -> _Answer:
         asked = self._clock.moment()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,6 +22,16 @@ from worker.domain.failures import ToldFailure
 
 FILE_MODE = 0o600
 _POLL_S = 0.02
+
+
+def _ends(is_alive: Callable[[], bool], within_s: float) -> bool:
+    """Wait for a process; whether it has ended within that time."""
+    deadline = time.monotonic() + within_s
+    while is_alive():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +65,7 @@ class ProcessMark:
         """
         with suppress(ProcessLookupError, PermissionError):
             self._kill()
-        deadline = time.monotonic() + within_s
-        while self.is_alive:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-        return True
+        return _ends(lambda: self.is_alive, within_s)
 
     def _kill(self) -> None:
         if sys.platform != "linux":
@@ -153,12 +158,7 @@ class Child:
 
     def wait(self, within_s: float) -> bool:
         """Whether it has ended within that time."""
-        deadline = time.monotonic() + within_s
-        while self.is_alive:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-        return True
+        return _ends(lambda: self.is_alive, within_s)
 
     def kill(self) -> None:
         """End it and its group now. A second call is safe."""

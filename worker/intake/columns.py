@@ -60,7 +60,7 @@ _SEPARATORS = re.compile(r"[\s-]+")
 _LOOKS_SECRET = re.compile(r"key|secret|token|passw|pwd|auth(?!or)|credential|propert")
 _PLAIN_WORDS = re.compile(r"[^\W\d_]+([ _-][^\W\d_]+){0,3}")
 
-Finding = TypeVar("Finding", Problem, Warning_)
+ProblemOrWarning = TypeVar("ProblemOrWarning", Problem, Warning_)
 
 
 def canonical(column: str) -> str:
@@ -140,7 +140,7 @@ class Header:
         position = self.positions.get(name)
         return name if position is None else self.columns[position]
 
-    def labelled(self, finding: Finding) -> Finding:
+    def labelled(self, finding: ProblemOrWarning) -> ProblemOrWarning:
         """The finding with its column as the spreadsheet shows it."""
         return finding if finding.column is None else replace(finding, column=self.label(finding.column))
 

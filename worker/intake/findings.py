@@ -10,7 +10,7 @@ from worker.domain.rows import Problem, Span, Warning_
 KEPT = 1_000
 SPANS_KEPT = 5
 
-Finding = TypeVar("Finding", Problem, Warning_)
+ProblemOrWarning = TypeVar("ProblemOrWarning", Problem, Warning_)
 
 
 class Findings:
@@ -55,10 +55,10 @@ class Findings:
 
 
 @dataclass(slots=True)
-class _Rows(Generic[Finding]):
+class _Rows(Generic[ProblemOrWarning]):
     """Of one finding. `spans`: the first of them, in the file's order."""
 
-    first: Finding
+    first: ProblemOrWarning
     spans: list[Span]
     count: int
 
@@ -72,14 +72,14 @@ class _Rows(Generic[Finding]):
             self.spans.append((number, number))
 
 
-class _Kept(Generic[Finding]):
+class _Kept(Generic[ProblemOrWarning]):
     """The first distinct findings, each with its rows."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._rows: dict[tuple[str | None, str], _Rows[Finding]] = {}
+        self._rows: dict[tuple[str | None, str], _Rows[ProblemOrWarning]] = {}
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: ProblemOrWarning) -> None:
         self.count += finding.count
         key = (finding.column, finding.reason)
         rows = self._rows.get(key)
@@ -89,7 +89,7 @@ class _Kept(Generic[Finding]):
             rows = self._rows[key] = _Rows(finding, [], 0)
         rows.add(finding.row_number, finding.count)
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[ProblemOrWarning]:
         for rows in self._rows.values():
             spans = tuple(rows.spans) if rows.count > 1 else ()
             yield replace(rows.first, count=rows.count, spans=spans)
