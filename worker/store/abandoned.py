@@ -22,8 +22,7 @@ from sqlalchemy import (
 )
 
 from worker.domain.states import ItemState, JobState
-from worker.store.bulk import upsert_into
-from worker.store.session import db_now, reading, writing
+from worker.store.session import db_now, reading, upsert_into, writing
 from worker.store.tables import IS_FORGOTTEN, items, jobs, remembered_targets, unloaded_rows
 
 PIECE = 1_000  # rows in one transaction, so that nobody waits long for a turn

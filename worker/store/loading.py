@@ -26,14 +26,13 @@ from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import JobState
 from worker.store.abandoned import delete_load
-from worker.store.bulk import insert_rows
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
 from worker.store.meeting import MustGiveWay, Waiting, find_met
 from worker.store.memory import KEYS_PER_QUERY, iter_known
 from worker.store.new_rows import new_item, new_unloaded_row, new_warning, storable
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
-from worker.store.session import Locked, db_now, waiting_only, writing
+from worker.store.session import Locked, db_now, insert_rows, waiting_only, writing
 from worker.store.tables import (
     HELD_UNTIL,
     items,
