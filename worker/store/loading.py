@@ -25,7 +25,6 @@ from worker.domain.failures import ToldFailure
 from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import JobState
-from worker.store.abandoned import delete_load
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
 from worker.store.meeting import MustGiveWay, Waiting, find_met
 from worker.store.memory import KEYS_PER_QUERY, iter_known
@@ -41,6 +40,7 @@ from worker.store.tables import (
     jobs,
     unloaded_rows,
 )
+from worker.store.upkeep import delete_load
 
 T = TypeVar("T")
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s

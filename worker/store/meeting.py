@@ -14,9 +14,9 @@ from sqlalchemy import ARRAY, Connection, Engine, Select, String, bindparam, fun
 
 from worker.clock import Clock
 from worker.domain.states import JobState
-from worker.store.abandoned import delete_load
 from worker.store.session import db_now, reading
 from worker.store.tables import IS_FORGOTTEN, IS_LIVE, items, jobs
+from worker.store.upkeep import delete_load
 
 LOADER_SILENT_S = 15.0  # a loader is heard of every second; one that was stopped is not
 POLL_S = 0.25

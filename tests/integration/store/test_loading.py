@@ -25,7 +25,6 @@ from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow, Warni
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
 from worker.store.job_states import pause_job, resume_job
@@ -46,6 +45,7 @@ from worker.store.tables import (
     metadata,
     unloaded_rows,
 )
+from worker.store.upkeep import delete_abandoned_loads
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
