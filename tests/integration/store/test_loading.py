@@ -29,9 +29,8 @@ from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
 from worker.store.job_states import pause_job, resume_job
 from worker.store.jobs import get_job, list_warnings
-from worker.store.loading import PIECE, Loader, LoadLost, NewJob, new_job_id
+from worker.store.loading import PIECE, Loader, LoadLost, NewJob, UnstorableText, new_job_id
 from worker.store.memory import DatabaseMemory
-from worker.store.new_rows import UnstorableText
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
 from worker.store.steering import forget_job
