@@ -44,7 +44,7 @@ from worker.store.faults import lost_database_in_words
 from worker.store.job_states import resume_job
 from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.loading import new_job_id
-from worker.store.meeting import LOADER_SILENT_S, OtherLoad
+from worker.store.memory import LOADER_SILENT_S, OtherLoad
 
 SAID_AFTER_S = 3.0
 RUN_EXAMPLES = """\b

@@ -12,8 +12,7 @@ from worker.intake.plan import refuse_live
 from worker.jobs.checking import Checked
 from worker.jobs.options import fingerprint
 from worker.store.loading import Loader, NewJob
-from worker.store.meeting import OnWait, Waiting, wait_in_silence
-from worker.store.memory import DatabaseMemory
+from worker.store.memory import DatabaseMemory, OnWait, Waiting, wait_in_silence
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 

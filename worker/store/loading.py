@@ -27,8 +27,7 @@ from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import ItemState, JobState
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
-from worker.store.meeting import MustGiveWay, Waiting, find_met
-from worker.store.memory import KEYS_PER_QUERY, iter_known
+from worker.store.memory import KEYS_PER_QUERY, MustGiveWay, Waiting, find_met, iter_known
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
 from worker.store.session import Locked, db_now, insert_rows, waiting_only, writing
