@@ -7,7 +7,6 @@ from pathlib import Path
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.files import as_typed, opened_source
 from worker.cli.home import TendedHome
 from worker.cli.options import FileArgument, run_again, takes_options
@@ -22,6 +21,7 @@ from worker.cli.report import (
     unfinished_lines,
     warning_lines,
 )
+from worker.cli.terminal import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.domain.options import RunOptions
 from worker.domain.wording import counted
 from worker.intake import Source

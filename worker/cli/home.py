@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from worker.bootstrap.place import Place, open_database
-from worker.cli.exits import say
+from worker.cli.terminal import say
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway

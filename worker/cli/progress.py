@@ -11,8 +11,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.exits import say
-from worker.cli.streams import Drawing, visible_line
+from worker.cli.terminal import Drawing, say, visible_line
 from worker.clock import Clock, Moment
 from worker.domain.wording import in_words, rate
 from worker.jobs.views import Going

@@ -11,7 +11,13 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
-from worker.cli.exits import (
+from worker.cli.files import ResultPath, as_typed, is_piped, known_as, opened_source
+from worker.cli.home import TendedHome
+from worker.cli.options import FileArgument, YesOption, run_again, takes_options
+from worker.cli.place import opened_place
+from worker.cli.progress import Activity
+from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
+from worker.cli.terminal import (
     ALL_INSTALLED,
     NOTHING_DONE,
     STOPPED,
@@ -23,12 +29,6 @@ from worker.cli.exits import (
     say_all,
     tell,
 )
-from worker.cli.files import ResultPath, as_typed, is_piped, known_as, opened_source
-from worker.cli.home import TendedHome
-from worker.cli.options import FileArgument, YesOption, run_again, takes_options
-from worker.cli.place import opened_place
-from worker.cli.progress import Activity
-from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.watching import see_through
 from worker.domain.options import OPTIONS, RunOptions
 from worker.domain.states import JobState

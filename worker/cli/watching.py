@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from worker.cli.exits import say
 from worker.cli.progress import open_display
+from worker.cli.terminal import say
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
@@ -31,11 +31,11 @@ from functools import partial
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.exits import STOPPED, failures_in_words
 from worker.cli.options import JobArgument
 from worker.cli.place import opened_place, require_job
 from worker.cli.progress import Display
 from worker.cli.report import say_outcome
+from worker.cli.terminal import STOPPED, failures_in_words
 from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, lost_database_in_words
 
 LOOK_EVERY_S = 0.2
