@@ -102,9 +102,9 @@ def test_no_command_writes_past_the_one_place() -> None:
                 found.append(f"{path.name}: {ast.unparse(node)}")
     # The bar and the line of what goes on, whose texts are made visible where they are put in.
     assert found == [
-        "progress.py: Console(file)",
-        "progress.py: Console(file, highlight)",
         "terminal.py: self.write_as_it_is()",
+        "watching.py: Console(file)",
+        "watching.py: Console(file, highlight)",
     ]
 
 

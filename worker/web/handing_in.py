@@ -17,8 +17,7 @@ from worker.domain.wording import counted
 from worker.intake import Accounts, Source, read_source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, check_file
-from worker.jobs.loading import load_job
-from worker.jobs.options import Unfinished, find_unfinished
+from worker.jobs.loading import Unfinished, find_unfinished, load_job
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.memory import DatabaseMemory, OtherLoad
