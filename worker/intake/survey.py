@@ -15,9 +15,8 @@ from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, Refused
 from worker.domain.targets import fold
 from worker.domain.wording import counted
 from worker.intake.columns import Header
-from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
 from worker.intake.files import Line, Source
-from worker.intake.findings import KEPT
+from worker.intake.findings import KEPT, Accounts, FirstRows, SurveyedAccount
 from worker.intake.plain import RowReader
 from worker.intake.rows import is_free, read_row
 from worker.intake.swallowed import Swallowed, Usual, is_unsure, kind_of, readings

@@ -31,7 +31,7 @@ from worker.intake import (
     iter_plan,
     survey,
 )
-from worker.intake.compact import FirstRows
+from worker.intake.findings import FirstRows
 from worker.store.memory import DatabaseMemory
 
 NAMED_ACCOUNTS = 5
