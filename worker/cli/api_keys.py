@@ -10,7 +10,7 @@ from worker.cli.options import JsonOption
 from worker.cli.place import opened_place
 from worker.cli.terminal import NOTHING_DONE, failures_in_words, require_whole_output, say, tell, tell_json
 from worker.domain.scopes import Scope
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.store.api_keys import LONGEST_NAME, ApiKey, create_key, list_keys, revoke_key
 
 NOTHING_CHANGED = "Nothing was changed."

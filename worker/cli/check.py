@@ -23,7 +23,7 @@ from worker.cli.report import (
 from worker.cli.terminal import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.watching import Activity
 from worker.domain.options import RunOptions
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake import Source
 from worker.jobs.checking import Checked, check_file, check_offline
 from worker.jobs.loading import Unfinished, find_unfinished

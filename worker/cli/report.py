@@ -8,8 +8,7 @@ from worker.cli.options import file_argument, quoted
 from worker.cli.terminal import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import JobState, PauseReason
-from worker.domain.wording import counted, in_words, listed
-from worker.domain.words import PAUSES
+from worker.domain.words import PAUSES, counted, in_words, listed
 from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus

@@ -31,8 +31,7 @@ from worker.cli.terminal import (
 from worker.cli.watching import Activity, see_through
 from worker.domain.options import OPTIONS, RunOptions
 from worker.domain.states import JobState
-from worker.domain.wording import counted, in_words
-from worker.domain.words import PAUSES
+from worker.domain.words import PAUSES, counted, in_words
 from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked

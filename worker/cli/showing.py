@@ -20,8 +20,7 @@ from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import ItemState
-from worker.domain.wording import counted, in_words, rate
-from worker.domain.words import with_advice
+from worker.domain.words import counted, in_words, rate, with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
 from worker.jobs.views import JobInFull, view_job, view_job_in_full

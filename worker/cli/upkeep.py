@@ -12,7 +12,7 @@ from worker.cli.place import opened_place, read_settings
 from worker.cli.terminal import SOME_FAILED, failures_in_words, require_whole_output, say, tell
 from worker.cli.watching import Activity
 from worker.clock import Clock
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.store.faults import DatabaseAway, lost_database_in_words
 from worker.store.instances import find_seen_ago_s
 from worker.store.steering import distrust, reseal

@@ -29,7 +29,7 @@ from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
-from worker.domain.wording import in_words, rate
+from worker.domain.words import in_words, rate
 from worker.embedded import interrupts
 from worker.jobs.views import Going, read_going, why_nobody_calls
 from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, lost_database_in_words

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
-from worker.domain.accounts import skeleton
 from worker.domain.failures import ToldFailure
 from worker.domain.rows import Problem, Span, Warning_
+from worker.domain.targets import skeleton
 
 KEPT = 1_000
 SPANS_KEPT = 5

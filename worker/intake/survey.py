@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from worker.domain.accounts import look_alike, skeleton, why_no_account_id
 from worker.domain.connectors import ConnectorRef
 from worker.domain.options import RunOptions
 from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_, Way
-from worker.domain.targets import fold
-from worker.domain.wording import counted
+from worker.domain.targets import fold, look_alike, skeleton, why_no_account_id
+from worker.domain.words import counted
 from worker.intake.columns import Header
 from worker.intake.files import Line, Source
 from worker.intake.findings import KEPT, Accounts, FirstRows, SurveyedAccount

@@ -21,7 +21,7 @@ from worker.domain.rows import (
     Warning_,
 )
 from worker.domain.targets import fold
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake import (
     AskedAccounts,
     Findings,
