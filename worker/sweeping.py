@@ -5,14 +5,21 @@ from dataclasses import dataclass
 from typing import Self
 
 from worker.settings import CyclrSettings
-from worker.store.abandoned import delete_abandoned_loads, delete_forgotten
 from worker.store.api_keys import delete_old_sessions
 from worker.store.claiming import count_due
 from worker.store.job_states import log_ended
 from worker.store.session import Engine
 from worker.store.steering import forget_old_jobs
 from worker.store.submissions import delete_expired_uploads, delete_old_requests
-from worker.store.upkeep import cancel_queued, finish_jobs, name_reasons, rescue, wipe_old_secrets
+from worker.store.upkeep import (
+    cancel_queued,
+    delete_abandoned_loads,
+    delete_forgotten,
+    finish_jobs,
+    name_reasons,
+    rescue,
+    wipe_old_secrets,
+)
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0

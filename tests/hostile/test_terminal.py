@@ -14,8 +14,7 @@ import pytest
 
 from tests.end_to_end.processes.commands import Terminal
 from tests.end_to_end.processes.site import CLIENT_ID, CLIENT_SECRET, CONNECTOR, Site
-from worker.cli.exits import say, tell
-from worker.cli.streams import LastingStream, visible, visible_line
+from worker.cli.terminal import LastingStream, say, tell, visible, visible_line
 from worker.simulator.catalogue import Parameter, method
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
@@ -103,9 +102,9 @@ def test_no_command_writes_past_the_one_place() -> None:
                 found.append(f"{path.name}: {ast.unparse(node)}")
     # The bar and the line of what goes on, whose texts are made visible where they are put in.
     assert found == [
-        "progress.py: Console(file)",
-        "progress.py: Console(file, highlight)",
-        "streams.py: self.write_as_it_is()",
+        "terminal.py: self.write_as_it_is()",
+        "watching.py: Console(file)",
+        "watching.py: Console(file, highlight)",
     ]
 
 

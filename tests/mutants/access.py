@@ -65,7 +65,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "deleted_job_is_not_remembered",
-        "worker/store/abandoned.py",
+        "worker/store/upkeep.py",
         "a file that comes again after its job was deleted is sent without a look",
         "            _remember(connection, these)\n",
         "            pass\n",

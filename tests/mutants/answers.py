@@ -68,7 +68,7 @@ ANSWER_MUTANTS = (
     ),
     Mutant(
         "printed_as_it_came",
-        "worker/cli/streams.py",
+        "worker/cli/terminal.py",
         "an upload's name sets the title of the operator's terminal, or clears it",
         "        self.write_as_it_is(visible(text))\n",
         "        self.write_as_it_is(text)\n",
@@ -76,7 +76,7 @@ ANSWER_MUTANTS = (
     ),
     Mutant(
         "names_make_lines",
-        "worker/cli/exits.py",
+        "worker/cli/terminal.py",
         "a connector's name makes a line that says that all is installed",
         '    stream.write(f"{visible_line(text)}\\n")\n',
         '    stream.write(f"{visible(text)}\\n")\n',

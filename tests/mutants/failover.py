@@ -31,7 +31,7 @@ FAILOVER_MUTANTS = (
     ),
     Mutant(
         "lost_sessions_stay_after_a_copy",
-        "worker/store/bulk.py",
+        "worker/store/session.py",
         "a COPY that finds its session read-only leaves it in the pool",
         "    is_lost = is_closed or is_lost_session(error)\n",
         "    is_lost = is_closed\n",

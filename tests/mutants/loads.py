@@ -26,7 +26,7 @@ LOAD_MUTANTS = (
     ),
     Mutant(
         "living_load_is_taken_for_dead",
-        "worker/store/meeting.py",
+        "worker/store/memory.py",
         "a load that is under way is deleted by the next one that needs its rows",
         "        return self.seen_at is None or self.silent_s >= LOADER_SILENT_S\n",
         "        return self.seen_at is None or self.silent_s >= 0\n",
@@ -37,7 +37,7 @@ LOAD_MUTANTS = (
     ),
     Mutant(
         "stopped_load_is_waited_for_for_ever",
-        "worker/store/meeting.py",
+        "worker/store/memory.py",
         "a loader that was stopped holds up all that need its rows, for ever",
         "        return self.seen_at is None or self.silent_s >= LOADER_SILENT_S\n",
         "        return self.seen_at is None\n",
@@ -45,7 +45,7 @@ LOAD_MUTANTS = (
     ),
     Mutant(
         "taken_for_dead_though_heard_of",
-        "worker/store/meeting.py",
+        "worker/store/memory.py",
         "a loader that is heard of in the moment in which it is taken for dead loses its load",
         "                delete_load(self._engine, now.job_id, now.seen_at)\n",
         "                delete_load(self._engine, now.job_id)\n",

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, failures_in_words, require_whole_output, say, tell, tell_json
 from worker.cli.options import JsonOption
 from worker.cli.place import opened_place
+from worker.cli.terminal import NOTHING_DONE, failures_in_words, require_whole_output, say, tell, tell_json
 from worker.domain.scopes import Scope
 from worker.domain.wording import counted
 from worker.store.api_keys import LONGEST_NAME, ApiKey, create_key, list_keys, revoke_key

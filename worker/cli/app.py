@@ -79,7 +79,7 @@ def _say_version(is_asked: bool) -> None:
     if is_asked:
         from importlib.metadata import version
 
-        from worker.cli.exits import tell
+        from worker.cli.terminal import tell
 
         tell(f"cyclr-bulk {version('cyclr-bulk')}")
         raise typer.Exit

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.exits import (
+from worker.cli.home import TendedHome
+from worker.cli.place import ask, read_settings
+from worker.cli.terminal import (
     NOTHING_DONE,
     failures_in_words,
     require_whole_output,
@@ -13,10 +15,8 @@ from worker.cli.exits import (
     say_all,
     tell,
     tell_json,
+    write_data,
 )
-from worker.cli.home import TendedHome
-from worker.cli.place import ask, read_settings
-from worker.cli.streams import write_data
 from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter

@@ -7,12 +7,10 @@ from pathlib import Path
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.exits import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.files import as_typed, opened_source
 from worker.cli.home import TendedHome
 from worker.cli.options import FileArgument, run_again, takes_options
 from worker.cli.place import ask, read_settings
-from worker.cli.progress import Activity
 from worker.cli.report import (
     estimate_lines,
     found_lines,
@@ -22,11 +20,13 @@ from worker.cli.report import (
     unfinished_lines,
     warning_lines,
 )
+from worker.cli.terminal import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
+from worker.cli.watching import Activity
 from worker.domain.options import RunOptions
 from worker.domain.wording import counted
 from worker.intake import Source
 from worker.jobs.checking import Checked, check_file, check_offline
-from worker.jobs.options import Unfinished, find_unfinished
+from worker.jobs.loading import Unfinished, find_unfinished
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.faults import lost_database_in_words
 from worker.store.jobs import JobStatus, list_unfinished_jobs

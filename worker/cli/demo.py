@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from worker.cli.exits import end_loading, failures_in_words, tell
+from worker.cli.terminal import end_loading, failures_in_words, tell
 from worker.clock import Clock
 from worker.embedded import Child, Home, ServiceNotStarted, Services, find_valkey_binary, start_child
 from worker.embedded.services import environment_without_ours, start_services

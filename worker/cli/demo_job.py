@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from worker.cli.check import check, show_check
-from worker.cli.exits import ALL_INSTALLED, say
 from worker.cli.files import ResultPath
 from worker.cli.home import TendedHome
 from worker.cli.report import conclude_run
 from worker.cli.run import load
+from worker.cli.terminal import ALL_INSTALLED, say
 from worker.cli.watching import see_through
 from worker.domain.options import RunOptions
 from worker.domain.states import JobState

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from worker.cli.exits import say
 from worker.cli.options import STDIN
+from worker.cli.terminal import say
 from worker.domain.rows import Problem
 from worker.embedded.home import make_private_folder
 from worker.intake import Source, Unreadable, open_source, read_source

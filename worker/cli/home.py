@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from worker.bootstrap.place import Place, open_database
-from worker.cli.exits import say
+from worker.cli.terminal import say
 from worker.clock import Clock
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import LimiterAway
@@ -21,10 +21,10 @@ from worker.embedded import Home, Services, find_valkey_binary
 from worker.embedded.processes import limit_log, open_log
 from worker.embedded.services import LOG_LIMIT_BYTES, start_services
 from worker.settings import CyclrSettings
-from worker.store.abandoned import delete_load
 from worker.store.job_states import pause_job
 from worker.store.jobs import list_unfinished_jobs
 from worker.store.readiness import upgrade
+from worker.store.upkeep import delete_load
 from worker.sweeping import SWEEP_EVERY_S
 from worker.telemetry import configure_logging, get_logger
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.bootstrap.place import Place, deployment, home_beside_its_owner
-from worker.cli.exits import say
+from worker.cli.terminal import say
 from worker.cyclr.errors import (
     CyclrError,
 )

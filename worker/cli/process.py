@@ -8,7 +8,7 @@ import typer
 
 from worker.bootstrap.place import deployment
 from worker.bootstrap.starting import Starting
-from worker.cli.exits import (
+from worker.cli.terminal import (
     NOTHING_DONE,
     as_interrupts,
     end_loading,

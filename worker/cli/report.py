@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.cli.exits import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.cli.options import file_argument, quoted
+from worker.cli.terminal import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import JobState, PauseReason
 from worker.domain.wording import counted, in_words, listed

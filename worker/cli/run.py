@@ -11,7 +11,12 @@ import typer
 
 from worker.bootstrap.place import Place
 from worker.cli.check import check, find_in_the_way, settings_or_offline_check, show_check
-from worker.cli.exits import (
+from worker.cli.files import ResultPath, as_typed, is_piped, known_as, opened_source
+from worker.cli.home import TendedHome
+from worker.cli.options import FileArgument, YesOption, run_again, takes_options
+from worker.cli.place import opened_place
+from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
+from worker.cli.terminal import (
     ALL_INSTALLED,
     NOTHING_DONE,
     STOPPED,
@@ -23,13 +28,7 @@ from worker.cli.exits import (
     say_all,
     tell,
 )
-from worker.cli.files import ResultPath, as_typed, is_piped, known_as, opened_source
-from worker.cli.home import TendedHome
-from worker.cli.options import FileArgument, YesOption, run_again, takes_options
-from worker.cli.place import opened_place
-from worker.cli.progress import Activity
-from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
-from worker.cli.watching import see_through
+from worker.cli.watching import Activity, see_through
 from worker.domain.options import OPTIONS, RunOptions
 from worker.domain.states import JobState
 from worker.domain.wording import counted, in_words
@@ -37,14 +36,13 @@ from worker.domain.words import PAUSES
 from worker.intake import Source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.loading import load_job
-from worker.jobs.options import Unfinished, find_unfinished
+from worker.jobs.loading import Unfinished, find_unfinished, load_job
 from worker.settings import CyclrSettings
 from worker.store.faults import lost_database_in_words
 from worker.store.job_states import resume_job
 from worker.store.jobs import JobStatus, list_unfinished_jobs
 from worker.store.loading import new_job_id
-from worker.store.meeting import LOADER_SILENT_S, OtherLoad
+from worker.store.memory import LOADER_SILENT_S, OtherLoad
 
 SAID_AFTER_S = 3.0
 RUN_EXAMPLES = """\b

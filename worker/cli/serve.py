@@ -11,10 +11,10 @@ import typer
 
 from worker.bootstrap.place import Place, deployment
 from worker.bootstrap.starting import Starting
-from worker.cli.exits import failures_in_words, say, tell
 from worker.cli.home import TendedHome
 from worker.cli.place import say_doubts
 from worker.cli.process import log_doubts, told_in_the_log
+from worker.cli.terminal import failures_in_words, say, tell
 from worker.domain.failures import ToldFailure
 from worker.embedded import interrupts
 from worker.settings import CyclrSettings, InvalidSettings, load_settings

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.exits import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.place import opened_place, require_job, require_reason
 from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
+from worker.cli.terminal import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.clock import Clock
 from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.exits import NOTHING_DONE, end_loading, say, tell
+from worker.cli.terminal import NOTHING_DONE, end_loading, say, tell
 from worker.simulator.sample import sample_credentials, sample_world
 from worker.simulator.server import serve
 

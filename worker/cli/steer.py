@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.exits import NOTHING_DONE, STOPPED, agrees, can_ask, failures_in_words, say, say_all
 from worker.cli.options import CodesOption, JobArgument, ReasonOption, YesOption
 from worker.cli.place import (
     NotInThisState,
@@ -20,6 +19,7 @@ from worker.cli.place import (
     require_job,
     require_reason,
 )
+from worker.cli.terminal import NOTHING_DONE, STOPPED, agrees, can_ask, failures_in_words, say, say_all
 from worker.cli.watching import say_end, see_through
 from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason

@@ -8,9 +8,9 @@ import socket
 import typer
 
 from worker.bootstrap.place import open_database
-from worker.cli.exits import SOME_FAILED, failures_in_words, require_whole_output, say, tell
 from worker.cli.place import opened_place, read_settings
-from worker.cli.progress import Activity
+from worker.cli.terminal import SOME_FAILED, failures_in_words, require_whole_output, say, tell
+from worker.cli.watching import Activity
 from worker.clock import Clock
 from worker.domain.wording import counted
 from worker.store.faults import DatabaseAway, lost_database_in_words

@@ -29,9 +29,8 @@ from worker.domain.rows import NewAccount
 from worker.domain.states import ItemState, JobState
 from worker.domain.steps import NOTHING, Notes
 from worker.store import due
-from worker.store.bulk import UpdateOfMany
 from worker.store.sealing import Sealer
-from worker.store.session import db_now, glancing, reading, writing
+from worker.store.session import UpdateOfMany, db_now, glancing, reading, writing
 from worker.store.tables import DEATHS_UNTIL_ALONE, IS_RUNNING, UtcDateTime, items, jobs
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select, update
 
-from worker.store.bulk import insert_unless_there
 from worker.store.connectors import waits_for_customer
-from worker.store.session import db_now, reading, writing
+from worker.store.session import db_now, insert_unless_there, reading, writing
 from worker.store.tables import desks, items, job_connectors, links
 
 PAGE = 1_000

@@ -8,9 +8,8 @@ from sqlalchemy import Connection, Engine, and_, case, func, or_, select, update
 
 from worker.domain.links import Link, LinkState
 from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
-from worker.store.bulk import insert_unless_there
 from worker.store.connectors import count_to_authorise, waits_for_customer
-from worker.store.session import db_now, reading, writing
+from worker.store.session import db_now, insert_unless_there, reading, writing
 from worker.store.tables import IS_UNAUTHENTICATED, desks, items, job_connectors, jobs, links
 
 MOST_CLICKS = 10

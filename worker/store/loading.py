@@ -1,9 +1,10 @@
-"""Rows become a job and its items."""
+"""Rows become a job and its items: what each becomes there, and how they come in, in pieces, beside other loads."""
 
 import os
+import re
 import secrets as randomness
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,17 +24,13 @@ from worker.clock import Clock
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
 from worker.domain.options import IfPresent, JobOptions
-from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow, Warning_
-from worker.domain.states import JobState
-from worker.store.abandoned import delete_load
-from worker.store.bulk import insert_rows
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warning_
+from worker.domain.states import ItemState, JobState
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
-from worker.store.meeting import MustGiveWay, Waiting, find_met
-from worker.store.memory import KEYS_PER_QUERY, iter_known
-from worker.store.new_rows import new_item, new_unloaded_row, new_warning, storable
+from worker.store.memory import KEYS_PER_QUERY, MustGiveWay, Waiting, find_met, iter_known
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
-from worker.store.session import Locked, db_now, waiting_only, writing
+from worker.store.session import Locked, db_now, insert_rows, waiting_only, writing
 from worker.store.tables import (
     HELD_UNTIL,
     items,
@@ -42,6 +39,7 @@ from worker.store.tables import (
     jobs,
     unloaded_rows,
 )
+from worker.store.upkeep import delete_load
 
 T = TypeVar("T")
 PIECE = 5_000  # one transaction of 1,000,000 rows would block every other writer of SQLite for 10-18 s
@@ -55,6 +53,8 @@ PIECE_LOCK_S = 3.0
 LOCKED_MS = 1_000  # after so long whoever is in the way on SQLite is named
 WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
+
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, and no database half a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,3 +369,94 @@ def _in_the_way() -> Iterator[None]:
 def _is_of_live_targets(error: Any) -> bool:
     constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
     return constraint == LIVE_TARGETS or str(error) == "UNIQUE constraint failed: items.target"
+
+
+class UnstorableText(ToldFailure):
+    """A row holds a text that the database cannot keep. The intake refuses such rows; this is the last line."""
+
+    def __init__(self, row_number: int, column: str) -> None:
+        super().__init__(
+            f"row {row_number}, column {column}: expected text, got a NUL or half a character; nothing was installed"
+        )
+        self.row_number = row_number
+        self.column = column
+
+
+def storable(text: str) -> str:
+    """The text with `?` for what no database takes: a file's name, say, may hold any byte."""
+    return UNSTORABLE.sub("?", text)
+
+
+def new_item(
+    planned: PlannedRow,
+    sealer: Sealer,
+    *,
+    job_id: str,
+    connector_id: int,
+    due_at: datetime,
+    account_exists: bool,
+) -> dict[str, Any]:
+    """The row of `items`, secrets sealed. Raises: UnstorableText."""
+    row, account = planned.row, planned.row.account
+    texts = {
+        "account_id": row.account_id,
+        "name": planned.name,
+        "authentication_id": planned.authentication_id,
+        "description": row.description,
+        "account_name": account.name if account else None,
+        "account_description": account.description if account else None,
+        "account_timezone": account.timezone if account else None,
+    }
+    _check(texts, row.number)
+    return texts | {
+        "job_id": job_id,
+        "row_number": row.number,
+        "target": planned.target,
+        "connector_id": connector_id,
+        "cells": list(planned.cells),
+        "sealed": sealer.seal(planned.secrets, job_id=job_id, row_number=row.number),
+        "state": ItemState.QUEUED,
+        "due_at": due_at,
+        "must_look": planned.must_look,
+        "account_exists": account_exists,
+    }
+
+
+def _check(texts: Mapping[str, str | None], row_number: int) -> None:
+    for column, text in texts.items():
+        if text and UNSTORABLE.search(text):
+            raise UnstorableText(row_number, column)
+
+
+def new_warning(warning: Warning_) -> dict[str, Any]:
+    """One of those that `job_warnings` keeps."""
+    column = None if warning.column is None else storable(warning.column)
+    return {
+        "row": warning.row_number,
+        "column": column,
+        "reason": storable(warning.reason),
+        "count": warning.count,
+        "spans": list(map(list, warning.spans)),
+    }
+
+
+def new_unloaded_row(row: RefusedRow | SkippedRow, *, job_id: str) -> dict[str, Any]:
+    """The row of `unloaded_rows`: with its problems, or with the item that holds its target."""
+    unloaded: dict[str, Any] = {
+        "job_id": job_id,
+        "row_number": row.number,
+        "cells": list(row.cells),
+        "problems": None,
+        "installed_job_id": None,
+        "installed_row_number": None,
+    }
+    match row:
+        case RefusedRow():
+            return unloaded | {"problems": [_new_problem(problem) for problem in row.problems]}
+        case SkippedRow():
+            return unloaded | {"installed_job_id": row.job_id, "installed_row_number": row.row_number}
+
+
+def _new_problem(problem: Problem) -> dict[str, Any]:
+    told = {"column": problem.column, "reason": problem.reason}
+    return told if problem.way is None else told | {"way": problem.way}

@@ -35,12 +35,11 @@ from worker.domain.verdicts import (
     without_texts,
 )
 from worker.domain.words import CANCELLED_ABSENT
-from worker.store.bulk import UpdateOfMany, insert_rows
 from worker.store.claiming import NOTED, ClaimedItem, set_noted, write_notes
 from worker.store.connectors import count_to_authorise
 from worker.store.faults import is_of_data
 from worker.store.job_states import JobEnd, end_jobs, lock_jobs, log_ended, pause
-from worker.store.session import db_now, writing
+from worker.store.session import UpdateOfMany, db_now, insert_rows, writing
 from worker.store.tables import IS_RUNNING, UtcDateTime, attempts, items, jobs
 from worker.store.tallies import CallMade, Failure, add_calls, add_failures, add_outcomes, add_pace
 from worker.telemetry import get_logger

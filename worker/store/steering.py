@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.domain.states import FINAL_ITEM_STATES, RULED, ItemState, JobState
 from worker.domain.steps import needs_secret
-from worker.store.abandoned import delete_load
 from worker.store.sealing import SealBroken, Sealer
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import IS_FAILED, IS_LIVE, items, job_connectors, jobs
 from worker.store.tallies import FAILURE_COLUMNS, remove_failures, to_failure
+from worker.store.upkeep import delete_load
 
 PIECE = 1_000
 OLD_JOBS_AT_ONCE = 10

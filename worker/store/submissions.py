@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from worker.store.new_rows import storable
+from worker.store.loading import storable
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import idempotency_keys as requests
 from worker.store.tables import upload_pieces, uploads

@@ -19,8 +19,7 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_,
 from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
 from worker.domain.states import ItemState
 from worker.domain.words import of_code
-from worker.store.bulk import upsert_into
-from worker.store.session import reading
+from worker.store.session import reading, upsert_into
 from worker.store.tables import call_tallies, failure_tallies, items, jobs, outcome_tallies, pace_points
 
 ALL_FIELDS = ""  # the tally of all rows of an outcome, whatever was changed

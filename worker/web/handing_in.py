@@ -17,12 +17,10 @@ from worker.domain.wording import counted
 from worker.intake import Accounts, Source, read_source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, check_file
-from worker.jobs.loading import load_job
-from worker.jobs.options import Unfinished, find_unfinished
+from worker.jobs.loading import Unfinished, find_unfinished, load_job
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
-from worker.store.meeting import OtherLoad
-from worker.store.memory import DatabaseMemory
+from worker.store.memory import DatabaseMemory, OtherLoad
 from worker.store.submissions import Upload
 from worker.web.http_errors import HttpError
 from worker.web.receiving import Bodies

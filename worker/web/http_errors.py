@@ -19,8 +19,7 @@ from worker.domain.wording import sentence
 from worker.intake import FileChanged
 from worker.jobs.views import Fault, why_nobody_calls
 from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, is_database_away, takes_no_writes
-from worker.store.loading import LoadLost
-from worker.store.new_rows import UnstorableText
+from worker.store.loading import LoadLost, UnstorableText
 from worker.telemetry import ALARMS, get_logger, where_it_was
 from worker.web.faults import to_fault
 from worker.web.waiting import UploadGone

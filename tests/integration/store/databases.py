@@ -24,7 +24,7 @@ from worker.operations.install import INSTALL
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, prolong
 from worker.store.instances import ensure_instance
 from worker.store.loading import Loader, NewJob
-from worker.store.meeting import Waiting
+from worker.store.memory import Waiting
 from worker.store.readiness import upgrade
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading, writing

@@ -8,7 +8,7 @@ import sys
 
 from tests.integration.store.databases import Loads, planned
 from worker.store.loading import LoadLost
-from worker.store.meeting import MustGiveWay
+from worker.store.memory import MustGiveWay
 from worker.store.session import open_engine
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ from worker.domain.rows import Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import Code, JobState, Outcome
 from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store import abandoned
-from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
+from worker.store import upkeep
 from worker.store.instances import read_totals
 from worker.store.job_states import cancel_job
 from worker.store.jobs import get_job, list_unfinished_jobs
@@ -39,7 +38,7 @@ from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading, writing
 from worker.store.steering import Retried, forget_old_jobs, retry_job
 from worker.store.tables import desks, items, jobs, links, metadata, remembered_targets
-from worker.store.upkeep import cancel_queued, finish_jobs
+from worker.store.upkeep import Deleted, cancel_queued, delete_abandoned_loads, delete_forgotten, finish_jobs
 from worker.sweeping import SweepRules, sweep
 
 INSTALLED = Installed(Outcome.CREATED, 77, True)
@@ -138,7 +137,7 @@ def test_it_goes_in_pieces_and_from_the_first_on_nobody_sees_it(
     engine: Engine, loads: Loads, monkeypatch: pytest.MonkeyPatch
 ):
     job_id, kept = ended(engine, loads, start=2, rows=7), ended(engine, loads, start=12, days_ago=1)
-    monkeypatch.setattr(abandoned, "PIECE", 2)
+    monkeypatch.setattr(upkeep, "PIECE", 2)
     assert forget_old_jobs(engine, keep_d=30) == [job_id]
     assert delete_forgotten(engine, most_pieces=1) == Deleted(jobs=0, rows=2)
     assert [row.row_number for row in rows_of(engine, job_id)] == [4, 5, 6, 7, 8]
@@ -205,7 +204,7 @@ def test_a_job_that_is_retried_at_that_moment_is_not_deleted(engine: Engine, loa
 def test_two_sweeps_at_once_delete_every_row_once(
     engine: Engine, loads: Loads, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(abandoned, "PIECE", 7)
+    monkeypatch.setattr(upkeep, "PIECE", 7)
     for number in range(3):
         ended(engine, loads, start=100 * number + 2, rows=60)
     kept = ended(engine, loads, start=1_000, days_ago=1)

@@ -25,8 +25,7 @@ from worker.store.claiming import count_due
 from worker.store.job_states import cancel_job, pause_job, resume_job
 from worker.store.jobs import get_job, iter_results
 from worker.store.listing import ItemFilter, list_items
-from worker.store.meeting import find_met
-from worker.store.memory import DatabaseMemory
+from worker.store.memory import DatabaseMemory, find_met
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, distrust, forget_job, retry_job
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets

@@ -25,14 +25,12 @@ from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow, Warni
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
-from worker.store.abandoned import delete_abandoned_loads
 from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
 from worker.store.job_states import pause_job, resume_job
 from worker.store.jobs import get_job, list_warnings
-from worker.store.loading import PIECE, Loader, LoadLost, NewJob, new_job_id
+from worker.store.loading import PIECE, Loader, LoadLost, NewJob, UnstorableText, new_job_id
 from worker.store.memory import DatabaseMemory
-from worker.store.new_rows import UnstorableText
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
 from worker.store.steering import forget_job
@@ -46,6 +44,7 @@ from worker.store.tables import (
     metadata,
     unloaded_rows,
 )
+from worker.store.upkeep import delete_abandoned_loads
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)

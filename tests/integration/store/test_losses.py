@@ -13,7 +13,6 @@ from tests.integration.store.databases import Loads, end, only_postgres, rows_of
 from tests.postgres import SHORT_LIVED, PostgresServer, postgres_server
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
-from worker.store.bulk import insert_rows
 from worker.store.faults import (
     DatabaseAway,
     TakesNoWrites,
@@ -25,7 +24,7 @@ from worker.store.faults import (
     lost_database_in_words,
 )
 from worker.store.readiness import require_ready
-from worker.store.session import Engine, open_engine, reading, writing
+from worker.store.session import Engine, insert_rows, open_engine, reading, writing
 from worker.store.tables import instances
 
 CREATED = Installed(Outcome.CREATED, 6508, True)

@@ -38,12 +38,12 @@ from tests.integration.store.databases import (
 from tests.started import start_process
 from worker.domain.states import Code, JobState, Outcome
 from worker.domain.verdicts import GiveUp, Installed, LookFirst
-from worker.store import meeting
+from worker.store import memory
 from worker.store.faults import DatabaseAway, lost_database_in_words
 from worker.store.job_states import cancel_job
 from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.loading import PIECE, Loader, LoadLost
-from worker.store.meeting import MustGiveWay, OtherLoad, Waiting, find_load
+from worker.store.memory import MustGiveWay, OtherLoad, Waiting, find_load
 from worker.store.session import Engine, open_engine, reading
 from worker.store.steering import retry_job
 from worker.store.tables import IS_LIVE, items, jobs, unloaded_rows
@@ -56,7 +56,7 @@ SILENT_S = 1.5
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "LOADER_SILENT_S", SILENT_S)
+    monkeypatch.setattr(memory, "LOADER_SILENT_S", SILENT_S)
 
 
 class SlowLoader:
@@ -489,13 +489,13 @@ def test_one_that_is_heard_of_in_the_moment_it_is_taken_for_dead_goes_on(
 ):
     loader = loads.loader()
     change_job(engine, loader.job_id, loader_seen_at=ago(minutes=1))
-    delete_load = meeting.delete_load
+    delete_load = memory.delete_load
 
     def just_before(*given: Any) -> bool:
         change_job(engine, loader.job_id, loader_seen_at=ago(seconds=0))
         return delete_load(*given)
 
-    monkeypatch.setattr(meeting, "delete_load", just_before)
+    monkeypatch.setattr(memory, "delete_load", just_before)
 
     class Enough(Exception):
         pass

@@ -23,7 +23,6 @@ from worker.domain.steps import CONNECTOR, STEPS
 from worker.domain.targets import KnownTarget
 from worker.domain.verdicts import GiveUp, Installed
 from worker.store import listing, steering
-from worker.store.abandoned import Deleted, delete_abandoned_loads, delete_forgotten
 from worker.store.job_states import cancel_job, pause_job
 from worker.store.jobs import get_job
 from worker.store.listing import ItemFilter, find_job, iter_items, list_jobs
@@ -31,7 +30,14 @@ from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
 from worker.store.steering import Retried, WrongState, distrust, forget_job, reseal, retry_job
-from worker.store.upkeep import cancel_queued, finish_jobs, wipe_old_secrets
+from worker.store.upkeep import (
+    Deleted,
+    cancel_queued,
+    delete_abandoned_loads,
+    delete_forgotten,
+    finish_jobs,
+    wipe_old_secrets,
+)
 
 REFUSED = GiveUp(Code.REFUSED, "suspended", 403)
 GONE = GiveUp(Code.CONNECTOR_GONE, "gone", 404)

@@ -11,7 +11,7 @@ from worker.domain.connectors import AuthMethod, Connector
 from worker.domain.options import IfPresent, JobOptions, RunOptions
 from worker.domain.states import JobState, Outcome, PauseReason
 from worker.domain.verdicts import Installed
-from worker.jobs.options import find_unfinished
+from worker.jobs.loading import find_unfinished
 from worker.store.desks import find_desk, list_waiting
 from worker.store.job_states import resume_job
 from worker.store.jobs import get_job

@@ -20,11 +20,11 @@ from tests.integration.web.test_permissions import session_of, signed_in
 from tests.integration.web.test_reading import submit
 from worker.domain.scopes import Scope
 from worker.simulator.server import SimulatorThread
-from worker.store.abandoned import delete_load
 from worker.store.api_keys import find_key_of_text, revoke_key
 from worker.store.job_states import cancel_job
 from worker.store.session import Engine, writing
 from worker.store.tables import api_keys, jobs
+from worker.store.upkeep import delete_load
 from worker.web.api import events as stream
 from worker.web.guards import COOKIE
 

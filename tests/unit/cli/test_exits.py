@@ -2,7 +2,7 @@
 
 import gc
 
-from worker.cli.exits import failures_in_words
+from worker.cli.terminal import failures_in_words
 
 
 def test_the_collector_that_rested_while_the_command_was_loaded_goes_on() -> None:

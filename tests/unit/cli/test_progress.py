@@ -4,7 +4,7 @@ import pytest
 
 from tests.clocks import HeldClock
 from tests.unit.cli.making import job
-from worker.cli.progress import describe, open_display
+from worker.cli.watching import describe, open_display
 from worker.jobs.views import Going
 from worker.store.jobs import JobStatus
 

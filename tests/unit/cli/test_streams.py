@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from worker.cli.streams import LastingStream
+from worker.cli.terminal import LastingStream
 
 
 def test_text_that_nobody_reads_is_dropped_and_the_writer_goes_on() -> None:

@@ -1,6 +1,6 @@
 from tests.unit.cli.making import job
 from worker.domain.options import JobOptions, RunOptions
-from worker.jobs.options import Unfinished
+from worker.jobs.loading import Unfinished
 
 ASKED = RunOptions(connector="Desk", look_first=True)
 AS_WRITTEN = RunOptions(connector="Desk", look_first=True, first=5, as_written=frozenset({"account_id"}))

@@ -15,7 +15,7 @@ from worker.domain.wording import counted
 from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
-from worker.jobs.options import find_unfinished
+from worker.jobs.loading import find_unfinished
 from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.connectors import GivenCatalogue
