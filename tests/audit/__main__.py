@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.started import run_process
-from worker.domain.wording import counted
+from worker.domain.words import counted
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

@@ -9,7 +9,7 @@ _SHEETS = "tests/end_to_end/cli/test_spreadsheet_files.py"
 FILE_MUTANTS = (
     Mutant(
         "stored_key_for_another_account",
-        "worker/intake/past.py",
+        "worker/intake/fit.py",
         "the stored credential of one account is installed in the account that a spreadsheet made of its id",
         "        if row.account_id != stored.account_id:\n",
         "        if not row.account_id:\n",
@@ -17,7 +17,7 @@ FILE_MUTANTS = (
     ),
     Mutant(
         "stored_key_for_another_connector",
-        "worker/intake/past.py",
+        "worker/intake/fit.py",
         "the stored credential of one connector is sent to another",
         "        if not self._is_same_connector(row, stored, connector):\n",
         "        if not stored.connector:\n",
@@ -25,7 +25,7 @@ FILE_MUTANTS = (
     ),
     Mutant(
         "stored_key_under_another_rows_name",
-        "worker/intake/past.py",
+        "worker/intake/fit.py",
         "Names that were swapped give each the other's credential",
         "        if fold(name) != fold(stored.name) and namesake is not None:\n",
         "        if fold(name) == fold(stored.name) and namesake is not None:\n",
@@ -33,7 +33,7 @@ FILE_MUTANTS = (
     ),
     Mutant(
         "stored_key_of_another_instance",
-        "worker/intake/past.py",
+        "worker/intake/fit.py",
         "a sandbox's credentials are installed in production",
         "        if stored.instance_id != self._instance_id:\n",
         "        if not stored.instance_id:\n",
@@ -41,7 +41,7 @@ FILE_MUTANTS = (
     ),
     Mutant(
         "copied_rows_take_one_key",
-        "worker/intake/past.py",
+        "worker/intake/fit.py",
         "a row that was copied gives its credential twice",
         "        first = self._survey.repeated.find(stored_key(row.stored_at))\n",
         "        first = None\n",

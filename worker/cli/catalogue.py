@@ -21,7 +21,7 @@ from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
 from worker.domain.connectors import Connector, ConnectorRef
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake import template
 
 app = typer.Typer(rich_markup_mode=None)

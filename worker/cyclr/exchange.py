@@ -25,8 +25,8 @@ from worker.cyclr.transport import (
     failure_of,
     receive,
 )
-from worker.domain.accounts import why_no_account_id
 from worker.domain.server_faults import Server, ServerFault
+from worker.domain.targets import why_no_account_id
 from worker.telemetry import ALARMS
 
 CALLING = "calling Cyclr"

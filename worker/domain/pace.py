@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
-from worker.domain.wording import counted, in_words, rate
-from worker.domain.words import BEING_WRITTEN
+from worker.domain.words import BEING_WRITTEN, counted, in_words, rate
 
 WORKERS_START_WITHIN_S = 60.0  # two seconds on a machine with nothing else to do
 UNTAKEN_AFTER_S = 5.0  # what is due for so long, with no call forbidden, should have been taken

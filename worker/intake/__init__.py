@@ -1,10 +1,8 @@
 """A file becomes rows: `open_source`, `survey` to know what to ask, then `iter_plan` with the answers."""
 
-from worker.intake.compact import Accounts, SurveyedAccount
 from worker.intake.files import FileChanged, Line, Source, Unreadable, open_source, read_source
-from worker.intake.findings import Findings
-from worker.intake.fit import Fit, fit_row
-from worker.intake.past import Memory, StoredAt, connector_key
+from worker.intake.findings import Accounts, Findings, SurveyedAccount
+from worker.intake.fit import Fit, Memory, StoredAt, connector_key, fit_row
 from worker.intake.plan import Catalogue, iter_plan
 from worker.intake.survey import AskedAccounts, Listening, Survey, survey
 from worker.intake.writing import ResultRow, iter_result_lines, template

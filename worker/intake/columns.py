@@ -15,7 +15,7 @@ from worker.domain.rows import (
     Problem,
     Warning_,
 )
-from worker.domain.wording import counted, listed
+from worker.domain.words import counted, listed
 from worker.intake.values import unescape
 
 ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")

@@ -19,11 +19,9 @@ from worker.domain.rows import (
 )
 from worker.domain.targets import KnownTarget, fold, target_key
 from worker.intake.columns import Header
-from worker.intake.compact import FirstRows
 from worker.intake.files import Line, Source
-from worker.intake.findings import Findings
-from worker.intake.fit import Fit, fit_row
-from worker.intake.past import Comparison, Memory, Past, StoredAt, connector_key
+from worker.intake.findings import Findings, FirstRows
+from worker.intake.fit import Comparison, Fit, Memory, Past, StoredAt, connector_key, fit_row
 from worker.intake.plain import RowReader
 from worker.intake.rows import withheld_columns
 from worker.intake.survey import CREATED_OTHERWISE, AskedAccounts, Survey, find_doubts

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
 
-from worker.domain.accounts import why_no_account_id
 from worker.domain.connectors import ConnectorRef
 from worker.domain.options import RunOptions
 from worker.domain.rows import (
@@ -21,8 +20,8 @@ from worker.domain.rows import (
     Warning_,
     Way,
 )
-from worker.domain.targets import fold
-from worker.domain.wording import counted
+from worker.domain.targets import fold, why_no_account_id
+from worker.domain.words import counted
 from worker.intake.columns import (
     ACCOUNT_COLUMNS,
     RESULT_COLUMNS,

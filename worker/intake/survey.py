@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from worker.domain.accounts import look_alike, skeleton, why_no_account_id
 from worker.domain.connectors import ConnectorRef
 from worker.domain.options import RunOptions
 from worker.domain.rows import PROPERTY_PREFIX, SECRET_COLUMNS, Problem, RefusedRow, Row, Warning_, Way
-from worker.domain.targets import fold
-from worker.domain.wording import counted
+from worker.domain.targets import fold, look_alike, skeleton, why_no_account_id
+from worker.domain.words import counted
 from worker.intake.columns import Header
-from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
 from worker.intake.files import Line, Source
-from worker.intake.findings import KEPT
+from worker.intake.findings import KEPT, Accounts, FirstRows, SurveyedAccount
 from worker.intake.plain import RowReader
 from worker.intake.rows import is_free, read_row
 from worker.intake.swallowed import Swallowed, Usual, is_unsure, kind_of, readings

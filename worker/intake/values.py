@@ -150,7 +150,7 @@ _EMPTY_WORD = _Rule(
     text="warning",
     credential="warning",
 )
-# What an account id may hold at all is one rule for the whole product: `worker.domain.accounts`.
+# What an account id may hold at all is one rule for the whole product: `worker.domain.targets`.
 _WITHOUT_WIDTH = _Rule(
     "it holds a character that nobody sees ({}): type the text anew",
     name="problem",

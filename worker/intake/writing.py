@@ -11,7 +11,7 @@ from typing import NamedTuple
 from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.domain.rows import PROPERTY_PREFIX
 from worker.domain.targets import fold
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake.columns import RESULT_COLUMNS, canonical
 from worker.intake.values import escape
 

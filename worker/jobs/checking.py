@@ -21,7 +21,7 @@ from worker.domain.rows import (
     Warning_,
 )
 from worker.domain.targets import fold
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake import (
     AskedAccounts,
     Findings,
@@ -31,7 +31,7 @@ from worker.intake import (
     iter_plan,
     survey,
 )
-from worker.intake.compact import FirstRows
+from worker.intake.findings import FirstRows
 from worker.store.memory import DatabaseMemory
 
 NAMED_ACCOUNTS = 5

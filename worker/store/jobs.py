@@ -12,8 +12,7 @@ from worker.domain.options import JobOptions
 from worker.domain.pace import NextStep
 from worker.domain.rows import Warning_
 from worker.domain.states import JobState, PauseReason
-from worker.domain.wording import counted
-from worker.domain.words import BEING_WRITTEN, PAUSES, job_state_and_why
+from worker.domain.words import BEING_WRITTEN, PAUSES, counted, job_state_and_why
 from worker.store.due import read_options
 from worker.store.instances import find_seen_ago_s
 from worker.store.session import db_now, reading

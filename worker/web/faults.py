@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.domain.reasons import KEY_LENGTH, KEY_PATTERN
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake.columns import find_similar, is_known, is_own
 from worker.jobs.views import Fault
 

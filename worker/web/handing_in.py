@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 
 from worker.bootstrap.place import Place
 from worker.domain.options import RunOptions
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake import Accounts, Source, read_source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, check_file

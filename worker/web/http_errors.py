@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.cyclr.errors import CyclrError, LimiterAway
 from worker.domain.pace import nobody_calls
-from worker.domain.wording import sentence
+from worker.domain.words import sentence
 from worker.intake import FileChanged
 from worker.jobs.views import Fault, why_nobody_calls
 from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, is_database_away, takes_no_writes

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.accounts import look_alike, skeleton, why_no_account_id
+from worker.domain.targets import look_alike, skeleton, why_no_account_id
 
 
 @pytest.mark.parametrize(

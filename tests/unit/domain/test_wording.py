@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.wording import counted, in_words, listed, rate, sentence
+from worker.domain.words import counted, in_words, listed, rate, sentence
 
 
 @pytest.mark.parametrize(

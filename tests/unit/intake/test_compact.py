@@ -1,4 +1,4 @@
-from worker.intake.compact import Accounts, FirstRows, SurveyedAccount
+from worker.intake.findings import Accounts, FirstRows, SurveyedAccount
 
 
 def test_names_the_first_row_of_each_key():

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.bootstrap.place import Place
 from worker.domain.options import OPTIONS, IfPresent, RunOptions
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
 from worker.jobs.views import Fault, JobInFull, view_job_in_full

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.store.desks import find_desk, list_waiting, make_links
 from worker.store.jobs import JobStatus
 from worker.web.api.parameters import LARGEST_ROW, JobId, PageText, RowNumber, Text, require_own_job

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_, Way, Ways
-from worker.domain.wording import counted, in_words, listed, sentence
+from worker.domain.words import counted, in_words, listed, sentence
 from worker.intake import Source, Unreadable
 from worker.intake.columns import RESULT_COLUMNS
 from worker.intake.findings import Rejected

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from worker.domain import words
 from worker.domain.rows import NOT_EXPORTED
 from worker.domain.states import ItemState, JobState
-from worker.domain.wording import in_words, sentence
+from worker.domain.words import in_words, sentence
 from worker.store.connectors import JobConnector, get_connector
 from worker.store.jobs import JobStatus, find_stored_item
 from worker.store.listing import AttemptMade, Item, find_item, list_attempts

@@ -10,7 +10,7 @@ from worker.bootstrap.place import Place
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
-from worker.domain.wording import rate, sentence
+from worker.domain.words import rate, sentence
 from worker.jobs.views import how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand

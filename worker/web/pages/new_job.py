@@ -11,7 +11,7 @@ from markupsafe import Markup
 from worker.bootstrap.place import Place
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.options import RunOptions
-from worker.domain.wording import counted
+from worker.domain.words import counted
 from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from worker.domain import words
 from worker.domain.states import JobState
-from worker.domain.wording import counted, in_words, rate, sentence
+from worker.domain.words import counted, in_words, rate, sentence
 from worker.jobs.views import Going
 from worker.store.jobs import InHand, JobStatus
 from worker.store.tallies import FailureReason, PacePoint

@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worker.domain import words
-from worker.domain.wording import counted, sentence
+from worker.domain.words import counted, sentence
 from worker.web.files import address_of
 from worker.web.guards import FORM_TOKEN, access_of, form_token, is_over_tls
 from worker.web.http_errors import HttpError

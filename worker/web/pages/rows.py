@@ -11,7 +11,7 @@ from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import FINAL_ITEM_STATES, ItemState
-from worker.domain.wording import sentence
+from worker.domain.words import sentence
 from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
 from worker.store.listing import Beginnings, Item, ItemFilter, SearchedItems, search_items

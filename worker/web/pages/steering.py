@@ -13,7 +13,7 @@ from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
 from worker.domain.states import ItemState, JobState
-from worker.domain.wording import counted, in_words, sentence
+from worker.domain.words import counted, in_words, sentence
 from worker.store.jobs import JobStatus, read_in_hand
 from worker.store.listing import find_item
 from worker.store.steering import WrongState, retry_job
