@@ -146,7 +146,7 @@ class Place:
         """A limiter of one's own to look at the shared one; None where nobody runs one. `instance_id`: None for ours."""
         if self.broker is None:
             return None
-        from worker.bootstrap.cyclr import make_limiter
+        from worker.bootstrap.installer import make_limiter
 
         return make_limiter(
             self.settings,
@@ -173,7 +173,7 @@ class Place:
 
     def open_cyclr(self) -> "AbstractAsyncContextManager[tuple[CyclrClient, Limiter]]":
         """A client and a limiter of one's own, for the running loop."""
-        from worker.bootstrap.cyclr import open_cyclr
+        from worker.bootstrap.installer import open_cyclr
 
         assert self.broker is not None, "whoever calls has asked for a limit"
         return open_cyclr(self.settings, self.database.engine, clock=self.clock, broker=self.broker)
