@@ -19,7 +19,7 @@ EXAMPLES = """\b
 Examples:
   cyclr-bulk simulator --port 8765 --sample 100 --file accounts.csv
   cyclr-bulk simulator --sample 100 --template-first
-  cyclr-bulk simulator --switch masks_sensitive=always --switch normalises=true"""
+  cyclr-bulk simulator --sample 100 --switch masks_sensitive=always"""
 
 app = typer.Typer(rich_markup_mode=None)
 
