@@ -33,6 +33,7 @@ class Control:
             ("POST", "faults", self.add_fault),
             ("DELETE", "faults", self.clear_faults),
             ("POST", "latency", self.set_latency),
+            ("GET", "switches", self.list_switches),
             ("POST", "switches", self.set_switches),
             ("POST", "seed", self.seed),
             ("POST", "release", self.publish),
@@ -75,6 +76,9 @@ class Control:
         """`{"low_s", "high_s"}`: every call takes a time between them."""
         self._world.faults.latency_s = (float(asked["low_s"]), float(asked["high_s"]))
         return {}
+
+    def list_switches(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return asdict(self._world.switches)
 
     def set_switches(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Sets the fields of `Switches` that are named, and answers all of them."""
