@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.cli.options import file_argument, quoted
 from worker.cli.terminal import ALL_DONE, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import JobState, Outcome, PauseReason
+from worker.domain.states import JobState, PauseReason
 from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings
@@ -153,12 +153,7 @@ def standing_lines(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> I
 
 def _counts(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> str:
     """`1,204 created, 310 filled in, 3,480 unchanged, 9 failed.`"""
-    known = list(Outcome)
-    ranked = sorted(
-        outcomes or (),
-        key=lambda each: known.index(Outcome(each.outcome)) if each.outcome in known else len(known),
-    )
-    done = [(each.count, outcome_name(each.outcome)) for each in ranked]
+    done = [(each.count, outcome_name(each.outcome)) for each in outcomes or ()]
     others = (
         (job.cancelled, "cancelled"),
         (job.refused, "refused at intake"),
