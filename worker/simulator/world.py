@@ -58,6 +58,7 @@ class World:
         self._release_ids = Ids(501)
         self._account_connector_ids = Ids(6_508)
         self._property_ids = count(40)
+        self._other_ids = count(9_001)
         self._refreshes = count(1)
         self._rotation = 0
 
@@ -200,7 +201,7 @@ class World:
                 400, "AuthenticationId is not one of this connector."
             )  # invented: the real one is unknown
         name = asked.name or release.name
-        if self.switches.name_check and account.has_name(name):
+        if not self.is_free(account, name):
             raise Refused(400, f"Account connector name '{name}' is in use.")
         stored = [(name, self._as_stored(value)) for name, value in asked.properties]
         connector = self.add_installed(account.id, release, replace(asked, properties=stored))
@@ -258,6 +259,15 @@ class World:
             del connector.properties[entry.id]
             self._list_declared(connector)
 
+    def is_free(self, account: Account, name: str) -> bool:
+        """Whether a Name may be given to an account connector."""
+        return not (self.switches.name_check and account.has_name(name))
+
+    def rename(self, account: Account, connector: AccountConnector, name: str) -> None:
+        """As in the console: no call is known that does it."""
+        with self.noting("changed", account, connector):
+            account.rename(connector, name)
+
     def deauthenticate(self, account: Account, connector: AccountConnector) -> None:
         with self.noting("deauthenticated", account, connector):
             connector.auth_value, connector.is_authenticated = None, False
@@ -306,6 +316,10 @@ class World:
         connector = account.connectors.get(int(numbers[0]))
         entry = connector.properties.get(int(numbers[1])) if connector else None
         return entry.name if entry else None
+
+    def other_id(self) -> int:
+        """A new number for what has no kind of numbers of its own."""
+        return next(self._other_ids)
 
     def get_listed_accounts(self) -> Sequence[Account]:
         return self._listed_accounts
