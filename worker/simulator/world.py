@@ -102,8 +102,12 @@ class World:
         asked: Install,
         *,
         account_connector_id: int | None = None,
+        is_authorised: bool = False,
     ) -> AccountConnector:
-        """An account connector that is there from the start. Raises: `ValueError` where its id is taken."""
+        """An account connector that is there from the start. `is_authorised`: by its customer.
+
+        Raises: `ValueError` where its id is taken.
+        """
         method = release.find_method(asked.authentication_id or "") or release.default_method
         needs_nothing = method is None or method.auth_type == "None"
         connector = AccountConnector(
@@ -112,7 +116,7 @@ class World:
             release=release,
             description=asked.description,
             auth_value=asked.auth_value,
-            is_authenticated=bool(asked.auth_value) or needs_nothing,
+            is_authenticated=bool(asked.auth_value) or needs_nothing or is_authorised,
             is_partner_integration=asked.is_partner_integration,
         )
         for name, value in asked.properties:
