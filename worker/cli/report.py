@@ -79,7 +79,7 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
 def found_lines(checked: "Checked") -> Iterator[str]:
     """What was understood of the file."""
     source, found = checked.source, checked.survey
-    form = f"{source.encoding_in_words}, {source.delimiter_in_words}"
+    form = ", ".join(source.form.values())
     yield f"{source.path.name}: {counted(found.rows, 'row')} ({form})"
     left_out = [
         counted(count, *words)

@@ -69,6 +69,7 @@ class Cells:
         self.number = line.number
         self.header = header
         self._options = options
+        self._doubts = {header.names[at]: reason for at, reason in line.doubts if at < len(header.names)}
         self._values = {
             column: value
             for column, position in header.positions.items()
@@ -91,6 +92,8 @@ class Cells:
         warnings: list[Warning_] = []
         for column, value in self.given():
             problems.extend(self._text_problems(column, value))
+            if column in self._doubts:
+                problems.append(self.problem(column, self._doubts[column]))
             if is_withheld(value):
                 continue
             label = self.header.label(column)

@@ -159,8 +159,7 @@ def _verdict(checked: Checked) -> Notice:
 
 def _facts(checked: Checked) -> Iterator[tuple[str, str]]:
     source, found = checked.source, checked.survey
-    yield "Encoding", source.encoding_in_words
-    yield "Delimiter", source.delimiter_in_words
+    yield from source.form.items()
     yield "Rows", f"{found.rows:,}"
     left_out = [
         (found.comments, "Comment lines"),
