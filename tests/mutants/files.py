@@ -3,6 +3,7 @@
 from tests.mutants.mutants import Mutant
 
 _SAME_ROW = "tests/unit/intake/test_same_row.py"
+_PLAN = "tests/unit/intake/test_plan.py"
 _SWALLOWED = "tests/unit/intake/test_swallowed.py"
 _SHEETS = "tests/end_to_end/cli/test_spreadsheet_files.py"
 
@@ -59,9 +60,25 @@ FILE_MUTANTS = (
         "installed_rows_are_believed",
         "worker/intake/plan.py",
         "a row whose id was changed is left out as installed, since the other account has the connector",
-        "        if not differing and known is not None and self._is_done(known):\n",
-        "        if known is not None and self._is_done(known):\n",
+        "        if not differing and known is not None and is_done and not self._options.look_again:\n",
+        "        if known is not None and is_done and not self._options.look_again:\n",
         (_SAME_ROW,),
+    ),
+    Mutant(
+        "rows_go_without_their_credential",
+        "worker/intake/plan.py",
+        "a row that failed goes on without the credential that nobody keeps any more, where done rows are looked at again",
+        "            each.problems.extend(self._fill(each, secrets, past.rows, not_kept if is_done else None))\n",
+        "            each.problems.extend(self._fill(each, secrets, past.rows, not_kept))\n",
+        (_PLAN,),
+    ),
+    Mutant(
+        "new_credential_is_left_out",
+        "worker/intake/plan.py",
+        "the new key of a row that is done is left out of the run, and nobody notices",
+        '        return known.state == "installed" and row.secrets.keys().isdisjoint(SECRET_COLUMNS)\n',
+        '        return known.state == "installed"\n',
+        (_PLAN,),
     ),
     Mutant(
         "swallowed_rows_are_text",

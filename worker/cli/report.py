@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.cli.options import file_argument, quoted
 from worker.cli.terminal import ALL_DONE, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import JobState, Outcome, PauseReason
+from worker.domain.states import JobState, PauseReason
 from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings
@@ -28,6 +28,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or run with `--as-written account_id`",
     Way.VERSIONS_AS_WRITTEN: "or run with `--as-written connector_version`",
     Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
+    Way.UNDECLARED: "or run with `--allow-undeclared`",
 }
 SHOWN_JOBS = 5
 SHOWN_GROUPS = 20
@@ -79,7 +80,7 @@ def in_the_way_lines(jobs: Sequence[tuple[JobStatus, int]], *, others: int, agai
 def found_lines(checked: "Checked") -> Iterator[str]:
     """What was understood of the file."""
     source, found = checked.source, checked.survey
-    form = f"{source.encoding_in_words}, {source.delimiter_in_words}"
+    form = ", ".join(source.form.values())
     yield f"{source.path.name}: {counted(found.rows, 'row')} ({form})"
     left_out = [
         counted(count, *words)
@@ -153,12 +154,7 @@ def standing_lines(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> I
 
 def _counts(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> str:
     """`1,204 created, 310 filled in, 3,480 unchanged, 9 failed.`"""
-    known = list(Outcome)
-    ranked = sorted(
-        outcomes or (),
-        key=lambda each: known.index(Outcome(each.outcome)) if each.outcome in known else len(known),
-    )
-    done = [(each.count, outcome_name(each.outcome)) for each in ranked]
+    done = [(each.count, outcome_name(each.outcome)) for each in outcomes or ()]
     others = (
         (job.cancelled, "cancelled"),
         (job.refused, "refused at intake"),

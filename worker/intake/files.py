@@ -27,6 +27,7 @@ from worker.intake.records import (
     iter_records,
 )
 from worker.intake.values import is_spreadsheet_error, unescape
+from worker.intake.workbooks import MAX_PACKED_BYTES, Doubted, NoWorkbook, Workbook, open_workbook
 
 
 class Unreadable(ToldFailure):
@@ -65,12 +66,14 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 class Line(NamedTuple):
     """A line below the header, cells trimmed. `number`: as a spreadsheet shows it, the header's being 1.
 
-    `broken`: the cells that have line breaks, as they stand in the file: position -> text.
+    `broken`: the cells that have line breaks, as they stand in the file: position -> text. `doubts`: those of a workbook
+    that are perhaps not what it shows: position -> why.
     """
 
     number: int
     cells: tuple[str, ...]
     broken: tuple[tuple[int, str], ...] = ()
+    doubts: tuple[tuple[int, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"Line(number={self.number})"
@@ -95,7 +98,7 @@ class Source:
     """A file that can be read as a whole, any number of times, as long as it stays as it is.
 
     `columns`: as typed. `content_hash`: SHA-256 of the bytes, in hex. `path`: for messages; the bytes come
-    from `open_bytes`, so that an upload is a source too.
+    from `open_bytes`, so that an upload is a source too. `sheet`: of a workbook, whose cells have no encoding and no delimiter.
     """
 
     path: Path
@@ -105,18 +108,21 @@ class Source:
     content_hash: str
     warnings: tuple[Warning_, ...]
     open_bytes: OpenBytes = field(repr=False)
+    sheet: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         return self.header.columns
 
     @property
-    def encoding_in_words(self) -> str:
-        return ENCODINGS.get(self.encoding, self.encoding)
-
-    @property
-    def delimiter_in_words(self) -> str:
-        return DELIMITERS.get(self.delimiter, self.delimiter)
+    def form(self) -> dict[str, str]:
+        """In what form the rows come, for people: `Encoding` -> `UTF-8`."""
+        if self.sheet is not None:
+            return {"Kind": self.encoding, "Sheet": self.sheet}
+        return {
+            "Encoding": ENCODINGS.get(self.encoding, self.encoding),
+            "Delimiter": DELIMITERS.get(self.delimiter, self.delimiter),
+        }
 
     def lines(self) -> Iterator[Line]:
         """The lines below the header, streamed; empty lines and comments too.
@@ -126,22 +132,17 @@ class Source:
         Raises: FileChanged, at the end of the pass at the latest.
         """
         try:
-            yield from self._lines()
-        except (OSError, UnicodeError, Damaged):
+            yield from self._sheet_lines() if self.sheet is not None else self._text_lines()
+        except (OSError, UnicodeError, Damaged, NoWorkbook):
             # All of them were ruled out when the file was opened.
             raise FileChanged(self.path) from None
 
-    def _lines(self) -> Iterator[Line]:
-        clean = _cleaner(self.header)
+    def _text_lines(self) -> Iterator[Line]:
         hashed = _HashedStream(self.open_bytes())
         with _decoded(io.BufferedReader(hashed, CHUNK_BYTES), self.encoding) as text:
             records = iter_records(text, self.delimiter)
-            cells = _find_header(records)
-            if (
-                cells is None
-                or read_header(cells, self.delimiter, is_spaced=self.header.is_spaced)[0] != self.header
-            ):
-                raise FileChanged(self.path)
+            self._pass_header(records)
+            clean = _cleaner(self.header)
             for number, cells in records:
                 text_of_all = "".join(cells)
                 if "\n" in text_of_all or "\r" in text_of_all:
@@ -152,6 +153,27 @@ class Source:
             if hashed.hexdigest() != self.content_hash:
                 raise FileChanged(self.path)
 
+    def _sheet_lines(self) -> Iterator[Line]:
+        """No quote can have swallowed anything here, so no cell counts as broken."""
+        assert self.sheet is not None
+        book, content_hash = _read_workbook(self.open_bytes)
+        if content_hash != self.content_hash:
+            raise FileChanged(self.path)
+        records = book.records(self.sheet)
+        self._pass_header(records)
+        clean = _cleaner(self.header)  # a result file may have been saved as a workbook
+        for number, cells in records:
+            doubts = tuple((at, cell.reason) for at, cell in enumerate(cells) if isinstance(cell, Doubted))
+            yield Line(number, tuple(map(clean, cells)), doubts=doubts)
+
+    def _pass_header(self, records: Iterator[tuple[int, list[str]]]) -> None:
+        cells = _find_header(records)
+        if cells is None:
+            raise FileChanged(self.path)
+        header, _, _ = read_header(cells, self.delimiter, is_spaced=self.header.is_spaced)
+        if header != self.header:
+            raise FileChanged(self.path)
+
 
 def open_source(path: Path) -> Source:
     """The file at `path`, found whole and well-formed. Raises: Unreadable, with all that is wrong."""
@@ -160,11 +182,13 @@ def open_source(path: Path) -> Source:
     return read_source(path, lambda: path.open("rb"))
 
 
-def read_source(path: Path, open_bytes: OpenBytes) -> Source:
+def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> Source:
     """As `open_source`, for bytes from anywhere; each call of `open_bytes` gives them from the start."""
     try:
         with open_bytes() as stream:
             content = detect_content(stream)
+        if content.is_archive:
+            return _workbook(path, open_bytes, sheet)
         if content.encoding is None:
             raise _unreadable(path, content.fault or "")
         return _source(path, open_bytes, content, content.encoding)
@@ -191,6 +215,21 @@ def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) 
                 pass
         except Damaged as error:
             damage.append(Problem(error.number, None, error.reason))
+    header, warnings = _judged_header(path, cells, below, damage, delimiter, is_spaced=is_spaced)
+    guess = () if content.warning is None else (Warning_(None, None, content.warning),)
+    return Source(path, encoding, delimiter, header, content.content_hash, (*guess, *warnings), open_bytes)
+
+
+def _judged_header(
+    path: Path,
+    cells: list[str] | None,
+    below: list[tuple[int, list[str]]],
+    damage: list[Problem],
+    delimiter: str,
+    *,
+    is_spaced: bool,
+) -> tuple[Header, tuple[Warning_, ...]]:
+    """`damage`: what else is wrong with the file. Raises: Unreadable."""
     if cells is None:
         raise Unreadable(path, damage or [Problem(None, None, "the file is empty: expected a header line")])
     header, problems, warnings = read_header(cells, delimiter, is_spaced=is_spaced)
@@ -199,8 +238,32 @@ def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) 
         problems = (Problem(None, None, f"the column names stand in row {number}: delete the rows above it"),)
     if problems or damage:
         raise Unreadable(path, [*problems, *damage])
-    guess = () if content.warning is None else (Warning_(None, None, content.warning),)
-    return Source(path, encoding, delimiter, header, content.content_hash, (*guess, *warnings), open_bytes)
+    return header, warnings
+
+
+def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None) -> Source:
+    try:
+        book, content_hash = _read_workbook(open_bytes)
+        sheet = book.find_sheet(sheet)
+        records = book.records(sheet)
+        cells = _find_header(records)
+        below = list(islice(records, _SEARCHED_RECORDS))
+        for _ in records:  # to its end, so that all is well with it when it is read
+            pass
+    except NoWorkbook as error:
+        raise _unreadable(path, str(error)) from None
+    header, warnings = _judged_header(path, cells, below, [], ",", is_spaced=False)
+    if len(book.sheets) > 1:
+        reason = f"the rows are those of the sheet '{sheet}'; the workbook has {len(book.sheets)} sheets"
+        warnings = (Warning_(None, None, reason), *warnings)
+    return Source(path, book.kind, ",", header, content_hash, warnings, open_bytes, sheet)
+
+
+def _read_workbook(open_bytes: OpenBytes) -> tuple[Workbook, str]:
+    """The workbook and its SHA-256: it is read from its end, so it is in memory as a whole. Raises: NoWorkbook."""
+    with open_bytes() as stream:
+        packed = stream.read(MAX_PACKED_BYTES + 1)
+    return open_workbook(packed), hashlib.sha256(packed).hexdigest()
 
 
 def _find_header(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:

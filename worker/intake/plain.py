@@ -67,7 +67,11 @@ class RowReader:
             shape = self._find_shape(line, filled)
             if len(self._shapes) < _MOST_SHAPES:
                 self._shapes[filled] = shape
-        if shape is not None and not line.broken and not self._is_after_cut and _is_plain(line.cells, shape):
+        if (
+            shape is not None
+            and not (line.broken or line.doubts or self._is_after_cut)
+            and _is_plain(line.cells, shape)
+        ):
             return self._row(line.number, line.cells, shape)
         row = read_row(line, self._header, self._options, self._swallowed)
         if self._is_after_cut and any('"' in cell for cell in line.cells):

@@ -24,9 +24,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ARCHIVE = b"PK\x03\x04"  # as which a workbook comes
 _NOT_TEXT = (
-    (b"PK\x03\x04", "an Excel workbook or a zip archive"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook, or one with a password"),
     (b"%PDF", "a PDF"),
     (b"\x1f\x8b", "a gzip archive"),
 )
@@ -46,12 +46,13 @@ _OTHER_TEXT = (
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a first pass over the bytes found. `encoding`: for `open`; None where `fault` says why."""
+    """What a first pass over the bytes found. `encoding`: for `open`; None where `fault` says why, or it is an archive."""
 
     content_hash: str
     encoding: str | None
     fault: str | None = None
     warning: str | None = None
+    is_archive: bool = False
 
 
 class _Trial:
@@ -76,6 +77,8 @@ class _Trial:
 def detect_content(stream: BinaryIO) -> Content:
     """Reads the stream to its end, a piece at a time: its SHA-256 and its encoding."""
     head = stream.read(_HEAD_BYTES)
+    if head.startswith(_ARCHIVE):
+        return Content("", None, is_archive=True)
     digest = hashlib.sha256()
     trials = [_Trial(encoding) for encoding in _candidates(head)]
     for chunk in itertools.chain([head], iter(partial(stream.read, CHUNK_BYTES), b"")):

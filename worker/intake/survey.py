@@ -67,7 +67,7 @@ class Survey:
     ) -> Swallowed | None:
         """What finds swallowed rows in this file; None where no quote can have. `is_account`: whether Cyclr has one of the
         `mentioned`."""
-        if options.is_list:
+        if options.is_list or source.sheet is not None:
             return None
         return Swallowed(
             source.header,
@@ -92,7 +92,7 @@ def survey(source: Source, options: RunOptions) -> Survey:
             looks.note_comment(line)
         else:
             found.rows += 1
-            if not options.is_list and is_unsure(line, header):
+            if not options.is_list and source.sheet is None and is_unsure(line, header):
                 unsure.append(line)
                 if len(unsure) > _KEPT_UNSURE:
                     break

@@ -101,7 +101,7 @@ class Control:
     def seed(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Adds what is not there: `accounts` [{"id", "name"?}], `connectors` [{"name", "version"?, "status"?,
         "methods"?, "parameters"?, "id"?}], `installed` [{"account_id", "connector", "name"?, "description"?,
-        "auth_value"?, "properties"?, "id"?}]. Answers the ids of both. A connector's `id` is its release's.
+        "auth_value"?, "authorised"?, "properties"?, "id"?}]. Answers the ids of both. A connector's `id` is its release's.
         """
         world = self._world
         for entry in asked.get("accounts", ()):
@@ -119,7 +119,11 @@ class Control:
                 properties=tuple(dict(entry.get("properties", {})).items()),
             )
             made = world.add_installed(
-                entry["account_id"], release, wanted, account_connector_id=entry.get("id")
+                entry["account_id"],
+                release,
+                wanted,
+                account_connector_id=entry.get("id"),
+                is_authorised=entry.get("authorised", False),
             )
             installed_ids.append(made.id)
         return {"connector_ids": ids, "installed_ids": installed_ids}

@@ -147,7 +147,7 @@ class Ledger:
 
     @contextmanager
     def answering(self, call: Call) -> Iterator[None]:
-        """What a caller is recorded to have changed within is this call's."""
+        """What is recorded within is this call's."""
         self._answered = call
         try:
             yield
@@ -156,7 +156,7 @@ class Ledger:
 
     def record(self, effect: Effect) -> None:
         call = self._answered
-        if call is not None and effect.by == "caller":
+        if call is not None:
             effect = replace(effect, call=call.index)
             call.account_connector_id = effect.account_connector_id
         self.effects.append(effect)

@@ -58,6 +58,7 @@ class World:
         self._release_ids = Ids(501)
         self._account_connector_ids = Ids(6_508)
         self._property_ids = count(40)
+        self._other_ids = count(9_001)
         self._refreshes = count(1)
         self._rotation = 0
 
@@ -101,8 +102,12 @@ class World:
         asked: Install,
         *,
         account_connector_id: int | None = None,
+        is_authorised: bool = False,
     ) -> AccountConnector:
-        """An account connector that is there from the start. Raises: `ValueError` where its id is taken."""
+        """An account connector that is there from the start. `is_authorised`: by its customer.
+
+        Raises: `ValueError` where its id is taken.
+        """
         method = release.find_method(asked.authentication_id or "") or release.default_method
         needs_nothing = method is None or method.auth_type == "None"
         connector = AccountConnector(
@@ -111,7 +116,7 @@ class World:
             release=release,
             description=asked.description,
             auth_value=asked.auth_value,
-            is_authenticated=bool(asked.auth_value) or needs_nothing,
+            is_authenticated=bool(asked.auth_value) or needs_nothing or is_authorised,
             is_partner_integration=asked.is_partner_integration,
         )
         for name, value in asked.properties:
@@ -315,6 +320,10 @@ class World:
         connector = account.connectors.get(int(numbers[0]))
         entry = connector.properties.get(int(numbers[1])) if connector else None
         return entry.name if entry else None
+
+    def other_id(self) -> int:
+        """A new number for what has no kind of numbers of its own."""
+        return next(self._other_ids)
 
     def get_listed_accounts(self) -> Sequence[Account]:
         return self._listed_accounts

@@ -17,11 +17,12 @@ from pydantic import Field
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, tuple_, update
 
 from worker.domain.reasons import KEY_LENGTH, cut, in_common, reason_key
-from worker.domain.states import ItemState
+from worker.domain.states import ItemState, Outcome
 from worker.domain.words import of_code
 from worker.store.session import reading, upsert_into
 from worker.store.tables import call_tallies, failure_tallies, items, jobs, outcome_tallies, pace_points
 
+_PLACES: Mapping[str, int] = {outcome: place for place, outcome in enumerate(Outcome)}
 ALL_FIELDS = ""  # the tally of all rows of an outcome, whatever was changed
 MOST_POINTS = 300  # of the pace of one job
 LATENCY_BUCKETS_S = (
@@ -201,7 +202,7 @@ def _to_group(row: Row[Any]) -> FailureReason:
 
 
 def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeCount] | None:
-    """How the job's done rows came to be so, by outcome in the order of the alphabet: together they are its `installed` rows.
+    """How the job's done rows came to be so, in the order of `Outcome`: together they are its `installed` rows.
 
     None where some of them ended before this was counted, or were settled by a worker of the version that did not.
     """
@@ -220,6 +221,7 @@ def list_outcomes(engine: Engine, job_id: str) -> list[OutcomeCount] | None:
             counts.setdefault(outcome, {})[field] = count
     tallies = [OutcomeCount(outcome, fields.pop(ALL_FIELDS, 0), fields) for outcome, fields in counts.items()]
     is_whole = bool(rows) and rows[0].installed == sum(tally.count for tally in tallies)
+    tallies.sort(key=lambda tally: _PLACES.get(tally.outcome, len(_PLACES)))
     return tallies if is_whole else None
 
 

@@ -62,6 +62,16 @@ def test_another_connector_is_installed_unless_its_name_is_in_use(cyclr: Cyclr, 
     assert cyclr.names() == ["Mail", "Theirs"]
 
 
+def test_nothing_is_renamed_to_a_name_that_is_in_use(cyclr: Cyclr, mail: str) -> None:
+    cyclr.install(Name="Post")
+    for name in ("post", "Letters"):
+        cyclr.control("admin", do="rename", name=name, to="Mail")
+    cyclr.get(mail)
+    assert cyclr.names() == ["Letters", "Post"]
+    assert cyclr.install(Name="mail").status_code == 200
+    assert cyclr.install(Name="letters").status_code == 400
+
+
 def test_it_is_done_after_the_nth_call_of_a_kind_in_an_account_and_once(cyclr: Cyclr, mail: str) -> None:
     cyclr.control("admin", do="rename", name="Post", call="look", account_id="acme", nth=2)
     cyclr.get("/account/connectors", "globex")

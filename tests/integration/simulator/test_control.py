@@ -54,12 +54,14 @@ def test_ids_of_accounts_connectors_and_account_connectors_can_be_chosen(cyclr: 
         installed=[
             {"account_id": "JO-Test-1234567890", "connector": "Access CRM", "id": 1874},
             {"account_id": "acme", "connector": 504, "id": 6508},
-            {"account_id": "acme", "connector": "Next"},
+            {"account_id": "acme", "connector": "Next", "authorised": True},
         ],
     )
     assert seeded == {"connector_ids": [504, 505], "installed_ids": [1874, 6508, 6509]}
     assert cyclr.get("/account/connectors/1874", "JO-Test-1234567890").json()["Connector"]["Id"] == 504
     assert cyclr.install(Name="Mail").json()["Id"] == 6510
+    waiting, authorised = (cyclr.get(f"/account/connectors/{id_}").json() for id_ in (6510, 6509))
+    assert (waiting["Authenticated"], authorised["Authenticated"]) == (False, True)
 
 
 @pytest.mark.parametrize(

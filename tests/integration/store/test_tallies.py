@@ -302,22 +302,24 @@ def test_done_rows_are_counted_by_outcome(engine: Engine, loads: Loads):
     adopted = Installed(Outcome.ADOPTED, 6509, True)
     end(engine, (items[2], CREATED), (items[3], CREATED), (items[20], CREATED))
     end(engine, (items[4], adopted), (items[5], REFUSED), (items[2], adopted))
-    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 2, {})]
+    assert list_outcomes(engine, job_id) == [OutcomeCount("created", 2, {}), OutcomeCount("adopted", 1, {})]
     assert list_outcomes(engine, other) == [OutcomeCount("created", 1, {})]
     retry_job(engine, job_id)
     end(engine, *((item, CREATED) for item in take(engine)))
-    assert list_outcomes(engine, job_id) == [OutcomeCount("adopted", 1, {}), OutcomeCount("created", 3, {})]
+    assert list_outcomes(engine, job_id) == [OutcomeCount("created", 3, {}), OutcomeCount("adopted", 1, {})]
 
 
 def test_changed_fields_are_counted_beside_their_outcome(engine: Engine, loads: Loads):
     job_id = loads.job(3)
-    change_job(engine, job_id, installed=3)
+    change_job(engine, job_id, installed=4)
     with engine.begin() as connection:
         add_outcomes(connection, [(job_id, "filled_in", ["api_key", "property.Region"])])
         add_outcomes(connection, [(job_id, "filled_in", ["api_key"]), (job_id, "unchanged", [])])
+        add_outcomes(connection, [(job_id, "a_later_word", [])])
     assert list_outcomes(engine, job_id) == [
         OutcomeCount("filled_in", 2, {"api_key": 2, "property.Region": 1}),
         OutcomeCount("unchanged", 1, {}),
+        OutcomeCount("a_later_word", 1, {}),  # of another version
     ]
 
 

@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 from sqlalchemy import update
 
-from tests.integration.store.databases import Loads, change_items
+from tests.integration.store.databases import Loads, change_items, change_job
 from tests.integration.web.site import Site
 from tests.integration.web.test_permissions import session_of, signed_in
 from tests.integration.web.test_reading import submit
 from tests.integration.web.test_upload_page import Visit
-from worker.domain.scopes import Scope
-from worker.store.api_keys import find_key_of_text, hash_of, revoke_key
+from worker.store.api_keys import Scope, find_key_of_text, hash_of, revoke_key
 from worker.store.session import writing
 from worker.store.tables import api_keys, web_sessions
+from worker.store.tallies import add_outcomes
 
 
 def sign_in_page(site: Site, session: str) -> str:
@@ -87,3 +87,72 @@ def test_a_held_row_is_shown_as_such(site: Site):
     page = browser.get(f"/jobs/{job_id}/items/3").raise_for_status().text
     assert "Held back." in page
     assert "It goes on by itself once what it waits for is there." in page
+
+
+def test_how_rows_came_to_be_done_is_told_in_numbers_that_lead_to_them(site: Site):
+    job_id = Loads(site.engine).job(4)
+    change_items(site.engine, job_id, state="installed", outcome="filled_in", changed=["api_key"])
+    change_items(site.engine, job_id, 3, outcome="unchanged", changed=None, differs=["description"])
+    change_items(site.engine, job_id, 4, outcome="created", changed=None)
+    change_job(site.engine, job_id, installed=4, without_credential=1)
+    ended = [("created", []), ("unchanged", []), ("filled_in", ["api_key"]), ("filled_in", ["api_key"])]
+    with site.engine.begin() as connection:
+        add_outcomes(connection, [(job_id, *each) for each in ended])
+    reader = signed_in(site, session_of(site, site.key(Scope.READ)))
+    page = reader.get(f"/jobs/{job_id}").text
+    told = page.partition('id="outcomes"')[2].partition("</ul>")[0]
+    names = [part.partition('"')[0] for part in told.split('id="outcome-')[1:]]
+    assert names == ["created", "filled_in", "unchanged"]
+    assert '<b>2</b> <a id="outcome-filled_in"' in told
+    assert ">filled in</a>: api_key (2 rows)</li>" in told
+    assert "<li><b>1</b> without credential, as asked</li>" in told
+    assert f'href="/jobs/{job_id}?state=filled_in#items"' in told
+    listed = reader.get(f"/jobs/{job_id}/rows?state=filled_in").text
+    assert [number for number in (2, 3, 4, 5) if f'id="row-{number}"' in listed] == [2, 5]
+    assert "it was there, and what was missing was set: api_key" in listed
+    client = site.client(site.key())
+    found = client.get(f"/v1/jobs/{job_id}/items", params={"outcome": "unchanged"}).raise_for_status().json()
+    assert [(each["row"], each["differs"]) for each in found["items"]] == [(3, ["description"])]
+    assert client.get(f"/v1/jobs/{job_id}/items", params={"outcome": "removed"}).status_code == 422
+
+
+def test_a_rows_page_names_what_was_changed_and_until_when_the_former_values_are_kept(site: Site):
+    job_id = Loads(site.engine).job(3)
+    ended_at = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+    done = {"state": "installed", "settled_at": ended_at}
+    change_items(
+        site.engine,
+        job_id,
+        2,
+        **done,
+        outcome="updated",
+        changed=["api_key", "property.Region"],
+        undo=b"sealed",
+    )
+    change_items(
+        site.engine,
+        job_id,
+        3,
+        **done,
+        outcome="unchanged",
+        differs=["property.Key (not shown)"],
+        changed=None,
+    )
+    change_items(
+        site.engine,
+        job_id,
+        4,
+        state="failed",
+        code="differs",
+        message="it has another api_key",
+        differs=["api_key"],
+        settled_at=ended_at,
+    )
+    reader = signed_in(site, session_of(site, site.key(Scope.READ)))
+    pages = [reader.get(f"/jobs/{job_id}/items/{row}").text for row in (2, 3, 4)]
+    effects = [page.partition('id="effects">')[2].partition("</dl>")[0] for page in pages]
+    assert "<dt>Changed</dt><dd>api_key, property.Region</dd>" in effects[0]
+    assert "<dt>What was overwritten</dt><dd>kept sealed until 2026-12-03 12:00 UTC</dd>" in effects[0]
+    assert effects[1].strip() == "<dt>Other than asked, left alone</dt><dd>property.Key (not shown)</dd>"
+    assert effects[2].strip() == "<dt>Other than asked, left alone</dt><dd>api_key</dd>"
+    assert "To have the row&#39;s values, hand in the result file with “Overwrite” (--overwrite)." in pages[2]

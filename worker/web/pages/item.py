@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -17,7 +17,7 @@ from worker.store.listing import AttemptMade, Item, find_item, list_attempts
 from worker.web.api.parameters import JobId, RowNumber, require_job
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
-from worker.web.pages.rendering import Notice, render, with_names
+from worker.web.pages.rendering import Notice, moment, on_page, render, with_names
 
 router = APIRouter()
 
@@ -55,6 +55,7 @@ def item_page(
         item=item,
         notice=_how_it_stands(job, item),
         facts=list(_facts(job, item, get_connector(engine, asked.connector_id), asked.cells)),
+        effects=list(_effects(item, kept_for_h=place.settings.cyclr_secret_retention_h)),
         story=[
             Event("", "Handed in", handed_in, job.created_at),
             *map(_attempt, attempts),
@@ -76,7 +77,8 @@ def _how_it_stands(job: JobStatus, item: Item) -> Notice:
             return Notice(kind, text, heading=sentence(how))
         case ItemState.FAILED:
             message = sentence(item.message) if item.message else ""
-            advice = with_names(f"{{}} {item.advice}", message) if message else item.advice or ""
+            to_do = on_page(item.advice or "")
+            advice = with_names(f"{{}} {to_do}", message) if message else to_do
             return Notice("bad", advice, heading=f"Failed: {words.of_code(item.code).title}.")
         case ItemState.CANCELLED:
             return Notice("", item.advice or "", heading=sentence(item.message or item.state))
@@ -118,6 +120,17 @@ def _facts(
             and column.casefold() not in ("account_id", "connector", "name")
         ):
             yield column, "kept secret" if cell == NOT_EXPORTED else cell, ""
+
+
+def _effects(item: Item, *, kept_for_h: float) -> Iterator[tuple[str, str]]:
+    """What the row has done to what was there, and what it has left alone: by names of fields, never values."""
+    if item.changed:
+        yield "Changed", ", ".join(item.changed)
+    if item.differs:
+        yield "Other than asked, left alone", ", ".join(item.differs)
+    if item.undo_kept:
+        ends_at = item.settled_at and item.settled_at + timedelta(hours=kept_for_h)
+        yield "What was overwritten", f"kept sealed until {moment(ends_at)}" if ends_at else "kept sealed"
 
 
 def _attempt(attempt: AttemptMade) -> Event:

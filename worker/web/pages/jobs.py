@@ -15,7 +15,7 @@ from worker.jobs.views import how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
-from worker.store.tallies import FailureCursor, list_failures, list_pace
+from worker.store.tallies import FailureCursor, list_failures, list_outcomes, list_pace
 from worker.web.api.parameters import JobId, PageText, require_job
 from worker.web.faults import FAILURE_CURSOR
 from worker.web.guards import GivenPlace, PageReader
@@ -134,6 +134,7 @@ def _read_job(place: Place, job_id: str) -> JobShown:
         in_hand=read_in_hand(engine, job_id),
         other_host=_other_host(job, place),
         pace_points=points,
+        outcomes=(list_outcomes(engine, job_id) or ()) if job.installed else (),
         failures=list_failures(engine, job_id, limit=SHOWN_REASONS) if job.failed else (),
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),
     )

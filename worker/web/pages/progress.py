@@ -7,15 +7,16 @@ from itertools import accumulate
 
 from worker.domain import words
 from worker.domain.states import JobState
-from worker.domain.words import counted, in_words, rate, sentence
+from worker.domain.words import counted, in_words, listed, rate, sentence
 from worker.jobs.views import Going
 from worker.store.jobs import InHand, JobStatus
-from worker.store.tallies import FailureReason, PacePoint
+from worker.store.tallies import FailureReason, OutcomeCount, PacePoint
 from worker.web.pages.rendering import Notice
 
 STANDS_STILL_AFTER = timedelta(seconds=5)
 LEAST_WIDTH = 0.6  # per cent of the bar: one row of 100,000 is to be seen
 SHOWN_REASONS = 10
+SHOWN_FIELDS = 10
 NOBODY = InHand(0, 0)
 NOT_WELL = ("to-authorise", "failed", "cancelled")
 
@@ -57,6 +58,7 @@ class JobShown:
     going: Going = Going()  # noqa: RUF009 - it cannot be changed
     other_host: str | None = None
     pace_points: Sequence[PacePoint] = ()
+    outcomes: Sequence[OutcomeCount] = ()
     failures: Sequence[FailureReason] = ()
     pace_known: PaceKnown | None = None
     asks_customers: bool = False
@@ -202,6 +204,14 @@ class JobShown:
         return []
 
     @property
+    def came_to_be_done(self) -> list[tuple[str, int, str, str]]:
+        """How rows did: the outcome, how many, in words, and which fields were changed of how many of them."""
+        return [
+            (each.outcome, each.count, words.outcome_name(each.outcome), _changed(each))
+            for each in self.outcomes
+        ]
+
+    @property
     def other_failures(self) -> int:
         """Failed rows of no reason that is shown."""
         return max(0, self.job.failed - sum(group.count for group in self.failures))
@@ -253,6 +263,12 @@ def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
     )
     always = {"failed"} if job.to_authorise else {"installed", "failed"}
     return [part for part in all_parts if part.count or part.name in always]
+
+
+def _changed(outcome: OutcomeCount) -> str:
+    """`api_key (310 rows), property.Region (12 rows)`; the most frequent first."""
+    ranked = sorted(outcome.changed.items(), key=lambda each: (-each[1], each[0]))
+    return listed([f"{name} ({counted(count, 'row')})" for name, count in ranked[:SHOWN_FIELDS]], len(ranked))
 
 
 def _how_it_ended(job: JobStatus) -> Notice:

@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worker.domain import words
+from worker.domain.options import RunOptions
 from worker.domain.words import counted, sentence
 from worker.web.files import address_of
 from worker.web.guards import FORM_TOKEN, access_of, form_token, is_over_tls
@@ -29,6 +30,7 @@ INDENTATION = re.compile(r"\n\s+")  # a fifth of what is sent; no template has a
 TEMPLATES = Path(__file__).parents[1] / "templates"
 NOTICE_COOKIE = "cyclr_bulk_notice"
 NOTICE_LASTS_S = 60  # for a page that takes its time to load; what is not shown by then is not worth saying
+TYPED_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")  # as commands have it
 BELOW_A_JOB = re.compile(r"(/jobs/\d{6}-[a-z0-9]{6})/")
 HEADINGS = {
     401: "Sign in",
@@ -76,6 +78,7 @@ def _environment() -> Environment:
         "moment": moment,
         "sentence": sentence,
         "tag": _tag,
+        "on_page": on_page,
     }
     return environment
 
@@ -88,6 +91,21 @@ def _tag(parts: list[str]) -> str:
 def moment(at: datetime) -> str:
     """`2026-11-22 01:20 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def label(option: str) -> str:
+    """What an option is called on the pages: `No look`."""
+    return option.replace("_", " ").capitalize()
+
+
+def on_page(text: str) -> str:
+    """The text with options named as the pages do, and as commands do behind it: `“Overwrite” (--overwrite)`."""
+
+    def named(typed: re.Match[str]) -> str:
+        name = typed[1].replace("-", "_")
+        return f"“{label(name)}” ({typed[0]})" if name in RunOptions.__dataclass_fields__ else typed[0]
+
+    return TYPED_OPTION.sub(named, text)
 
 
 def with_names(sentence: str, *names: str) -> Markup:

@@ -10,7 +10,7 @@ from fastapi import Depends
 from worker.bootstrap.place import Place
 from worker.domain import words
 from worker.domain.reasons import KEY_PATTERN
-from worker.domain.states import FINAL_ITEM_STATES, ItemState
+from worker.domain.states import FINAL_ITEM_STATES, ItemState, Outcome
 from worker.domain.words import sentence
 from worker.intake.columns import find_position
 from worker.store.jobs import JobStatus
@@ -30,6 +30,13 @@ STATES: dict[str, tuple[str, ItemFilter]] = {
     "cancelled": (words.ITEM_STATES["cancelled"], ItemFilter(state=ItemState.CANCELLED)),
     "running": (words.ITEM_STATES["in-hand"], ItemFilter(state=ItemState.RUNNING)),
     "retrying": (words.ITEM_STATES["retrying"], ItemFilter(state=ItemState.QUEUED, tried=True)),
+    **{
+        outcome: (
+            f"{words.ITEM_STATES['installed']}: {words.outcome_name(outcome)}",
+            ItemFilter(outcome=outcome),
+        )
+        for outcome in Outcome
+    },
     "queued": (words.ITEM_STATES["waiting"], ItemFilter(state=ItemState.QUEUED, tried=False)),
 }
 
