@@ -83,9 +83,7 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
     assert again.code == 1
     [first, *_] = json.loads(desk.say("jobs", "--json").out)[1:]
     assert first["id"] == job_id
-    earlier = (
-        f"2 rows were done by job {job_id} on {first['finished_at'][:10]} and were not looked at again; `--look-again` does."
-    )
+    earlier = f"2 rows were done by job {job_id} on {first['finished_at'][:10]} and were not looked at again; `--look-again` does."
     assert earlier in again.err.splitlines()
     assert json.loads(desk.say("jobs", "--json").out)[0]["done_by"] == {job_id: 2}
     assert again.out.splitlines() == [
@@ -207,7 +205,9 @@ def test_leaves_accounts_alone_that_have_the_connector_under_another_name(desk: 
     said = desk.say("run", file, "--yes", "--connector", MAIL)
     assert said.code == 1
     assert desk.installs() == ["globex"]
-    assert [(row["account_id"], row["_outcome"], row["_code"]) for row in desk.results("bare.results.csv")] == [
+    assert [
+        (row["account_id"], row["_outcome"], row["_code"]) for row in desk.results("bare.results.csv")
+    ] == [
         ("acme", "", "present_under_other_name"),
         ("globex", "created", ""),
     ]

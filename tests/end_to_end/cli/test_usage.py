@@ -60,7 +60,11 @@ def test_the_examples_of_help_are_such_as_can_be_typed(command: str) -> None:
     """Each is taken but for its file, which is not there."""
     text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
     lines = text.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
-    typed = [each for line in lines for each in re.findall(r"cyclr-bulk ((?:check|run|update|submit) .*?)(?:   |\)|$)", line)]
+    typed = [
+        each
+        for line in lines
+        for each in re.findall(r"cyclr-bulk ((?:check|run|update|submit) .*?)(?:   |\)|$)", line)
+    ]
     assert len(typed) >= 3
     for words in typed:
         result = CliRunner().invoke(app, shlex.split(words))
@@ -93,11 +97,20 @@ def test_commands_that_only_read_or_steer_load_no_client_and_no_celery(module: s
     [
         (["run"], "Missing argument 'FILE'."),
         (["run", "a.csv", "--first", "0"], "Invalid value for '--first'"),
-        (["run", "a.csv", "--if-present", "skip"], "--if-present is gone, since a run leaves alone what is there"),
+        (
+            ["run", "a.csv", "--if-present", "skip"],
+            "--if-present is gone, since a run leaves alone what is there",
+        ),
         (["submit", "a.csv", "--if-present=install"], "and give --beside where it said install"),
-        (["run", "a.csv", "--look-first"], "--look-first is gone, since a run looks first by itself: leave it out"),
+        (
+            ["run", "a.csv", "--look-first"],
+            "--look-first is gone, since a run looks first by itself: leave it out",
+        ),
         (["check", "a.csv", "--look-first"], "--no-look is for accounts known to be empty"),
-        (["run", "a.csv", "--no-look", "--overwrite"], "--overwrite needs the look that --no-look leaves out"),
+        (
+            ["run", "a.csv", "--no-look", "--overwrite"],
+            "--overwrite needs the look that --no-look leaves out",
+        ),
         (["run", "a.csv", "--replace-tokens"], "it says what --overwrite may replace"),
         (["check", "a.csv", "--for", "update", "--beside"], "creates nothing: leave --beside out"),
         (["check", "a.csv", "--for", "remove"], "'remove' is not one of 'run', 'update'"),
