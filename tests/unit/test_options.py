@@ -9,11 +9,21 @@ from worker.domain.options import OPTIONS, RunOptions
 from worker.web.api.submitting import NewJobOptions
 
 ALL = ["connector", "first", "skip_invalid", "look_first", "if_present", "as_written"]
+NOT_OFFERED_YET = [
+    "no_look",
+    "overwrite",
+    "beside",
+    "replace_tokens",
+    "assume_method",
+    "allow_undeclared",
+    "no_undo",
+    "look_again",
+]
 
 
 def test_the_table_has_every_option_that_a_person_may_give() -> None:
     assert list(OPTIONS) == ALL
-    assert sorted(ALL) == sorted(field.name for field in fields(RunOptions) if field.metadata)
+    assert sorted(ALL + NOT_OFFERED_YET) == sorted(field.name for field in fields(RunOptions) if field.metadata)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,40 @@ class JobOptions:
         ),
     )
 
+    no_look: bool = field(
+        default=False,
+        metadata=option(
+            "Do not look into the accounts first: for accounts known to be empty. Half the calls."
+        ),
+    )
+    overwrite: bool = field(
+        default=False, metadata=option("Also change what is there already and has another value.")
+    )
+    beside: bool = field(
+        default=False, metadata=option("Install beside the same connector that is there under another Name.")
+    )
+    replace_tokens: bool = field(
+        default=False, metadata=option("Also replace OAuth tokens, which Cyclr renews by itself.")
+    )
+    assume_method: bool = field(
+        default=False,
+        metadata=option(
+            "Set a credential also where Cyclr does not show by which method the connector was installed: it is the row's."
+        ),
+    )
+    allow_undeclared: bool = field(
+        default=False, metadata=option("Set properties too that the connector does not declare.")
+    )
+    no_undo: bool = field(
+        default=False, metadata=option("Keep nothing of what is overwritten: it cannot be put back then.")
+    )
+    look_again: bool = field(
+        default=False,
+        metadata=option("Look again at the rows of a result file that are known to be done."),
+    )
+    # Of a job of the version before, which left alone what was there.
+    is_older: bool = False
+
     @property
     def looks_first(self) -> bool:
         return self.look_first or self.if_present is IfPresent.SKIP
@@ -48,16 +82,17 @@ class JobOptions:
         return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self.of_job())
+        kept = asdict(self.of_job())
+        del kept["is_older"]  # told by what it lacks
+        return kept
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
         """`kept`: what `to_json` gave, in this version or another one, which may know fewer options, or more."""
-        return JobOptions(
-            skip_invalid=kept.get("skip_invalid", False),
-            look_first=kept.get("look_first", False),
-            if_present=IfPresent(kept.get("if_present", IfPresent.INSTALL)),
-        )
+        known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
+        if "if_present" in known:
+            known["if_present"] = IfPresent(known["if_present"])
+        return JobOptions(**known | {"is_older": "no_look" not in kept})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

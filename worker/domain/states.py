@@ -28,11 +28,16 @@ class JobState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an installed item came to be installed."""
+    """How a done item came to be as its row asks."""
 
     CREATED = "created"  # we hold Cyclr's 200
     RECOVERED = "recovered"  # an answer was lost, and a look found it
-    ADOPTED = "adopted"  # it was there, and nothing of this row was sent
+    FILLED_IN = "filled_in"  # it was there, and what was missing of it was set
+    UPDATED = "updated"  # it was there, and what it had otherwise was set too
+    UNCHANGED = "unchanged"  # it was there as asked
+    ADOPTED = (
+        "adopted"  # it was there, and what differed was left alone: of jobs of a version before this one
+    )
 
 
 class PauseReason(StrEnum):
@@ -58,6 +63,8 @@ class Code(StrEnum):
     ACCOUNT_UNKNOWN = "account_unknown"
     ACCOUNT_REFUSED = "account_refused"
     CONNECTOR_GONE = "connector_gone"
+    NOT_TAKEN = "not_taken"  # it took a value and still shows the one before it
+    NOT_AUTHENTICATED = "not_authenticated"  # it took the credential and shows none
     # tried to the end
     UNREACHABLE = "unreachable"  # never sent, every time
     NO_ANSWER = "no_answer"  # unknown every time, and a look found nothing
@@ -67,12 +74,27 @@ class Code(StrEnum):
     UNSTORABLE_ANSWER = "unstorable_answer"
     CREDENTIAL_LOST = "credential_lost"  # the sealed data of the row cannot be opened
     INCOMPLETE = "incomplete"  # cancelled, and something of the row was sent or done
-    # not failures
+    # what is there is left alone
+    DIFFERS = "differs"
     PRESENT_UNDER_OTHER_NAME = "present_under_other_name"
+    AMBIGUOUS = "ambiguous"
+    METHOD_UNKNOWN = "method_unknown"
+    NOT_THERE = "not_there"
+    # not failures
     THROTTLED = "throttled"
     RESCUED = "rescued"
 
 
 # Decisions of a rule of ours: they say nothing against the file or Cyclr, so they do not count for the share of failures at
 # which a job pauses.
-RULED = frozenset({Code.NAME_IN_USE, Code.PRESENT_UNDER_OTHER_NAME, Code.INCOMPLETE})
+RULED = frozenset(
+    {
+        Code.NAME_IN_USE,
+        Code.PRESENT_UNDER_OTHER_NAME,
+        Code.INCOMPLETE,
+        Code.DIFFERS,
+        Code.AMBIGUOUS,
+        Code.METHOD_UNKNOWN,
+        Code.NOT_THERE,
+    }
+)

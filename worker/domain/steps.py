@@ -1,6 +1,7 @@
 """The steps of an operation: the kinds of call that change something, how people are told of them, and what is noted."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 NOTHING = "nothing"  # stands for a step's name where an item is in hand and nothing of it was sent
 
@@ -43,6 +44,34 @@ CONNECTOR = StepKind(
     may_be="may be installed",
     undone="not installed",
 )
+PROPERTY = StepKind(
+    "property",
+    "set_property",
+    is_repeatable=True,  # the same value again
+    needs_secret=True,
+    noun="the change of a property",
+    may_be="a property may have been changed",
+    undone="a property was not changed",
+)
+NEW_PROPERTY = StepKind(
+    "new_property",
+    "add_property",
+    is_repeatable=False,  # a second one of the same name may be added
+    needs_secret=True,
+    noun="the adding of a property",
+    may_be="a property may have been added",
+    undone="a property was not added",
+)
+CREDENTIAL = StepKind(
+    "credential",
+    "set_credential",
+    is_repeatable=True,
+    needs_secret=True,
+    noun="the change of the credential",
+    may_be="the credential may have been changed",
+    undone="the credential was not changed",
+)
+KINDS = (ACCOUNT, CONNECTOR, PROPERTY, NEW_PROPERTY, CREDENTIAL)
 # Of each operation: the last is what its rows are about.
 STEPS: dict[str, tuple[StepKind, ...]] = {"install": (ACCOUNT, CONNECTOR)}
 # Where this is what was sent, what a look finds of the target is not the item's.
@@ -57,6 +86,9 @@ class Notes:
     `steps_done`: the names of those that the item's own calls have done. `sent`: the step whose call may have gone out and was
     not answered; None: there is none. `highest_id`: of the account's connectors when none of this item's was among them,
     before that call; 0 in an account that this item made; None: nobody has looked. `account_connector_id`: of what was done.
+    `before`: how a field of the row was (`missing`, `other`, `not_shown`) before the item's first call that sets it. `changed`:
+    the fields that its calls have set; `shown_otherwise`: those that our own 200 showed otherwise than sent. `undo`: what was
+    overwritten, sealed.
     """
 
     account_exists: bool = False
@@ -65,11 +97,15 @@ class Notes:
     sent: str | None = None
     highest_id: int | None = None
     account_connector_id: int | None = None
+    before: Mapping[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    shown_otherwise: tuple[str, ...] = ()
+    undo: bytes | None = field(default=None, repr=False)
 
     @property
     def is_begun(self) -> bool:
         """Whether the item has sent or done anything. That the account exists is not its doing."""
-        return bool(self.sent or self.steps_done or self.account_created)
+        return bool(self.sent or self.steps_done or self.account_created or self.changed)
 
 
 def needs_secret(operation: str) -> bool:

@@ -13,7 +13,7 @@ LARGEST_STORABLE_ID = 2**63 - 1
 @dataclass(frozen=True, slots=True)
 class Installed:
     """The target is there. `differs`: names of what the row asks otherwise and was not changed. `is_ours`: whether this item
-    made it; None: it may have, and nothing proves it.
+    made it; None: it may have, and nothing proves it. What was changed of it stands in the item's notes.
     """
 
     outcome: Outcome
@@ -55,7 +55,8 @@ class LookFirst:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Failed for good. `is_absent`: Cyclr's state is known, nothing of this row is installed.
+    """Failed for good. `is_absent`: Cyclr's state is known, nothing of this row is installed. `differs`: names of what the row
+    asks otherwise than it was found.
 
     With `is_absent` False the item ends as "may be installed", and keeps its `must_look`.
     """
@@ -65,6 +66,7 @@ class GiveUp:
     http_status: int | None = None
     can_retry_help: bool = False
     is_absent: bool = True
+    differs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

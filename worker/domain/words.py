@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
-from worker.domain.steps import ACCOUNT, CONNECTOR
+from worker.domain.steps import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,16 @@ CODES: dict[Code, Words] = {
         "the catalogue lists the connector, and Cyclr does not find it for this account",
         "Check in Cyclr's console that the account may use it, then retry.",
     ),
+    Code.NOT_TAKEN: Words(
+        "Cyclr took a value and still shows the one before it",
+        "Cyclr accepted a value twice, and showed the one before it both times; `_differs` names it",
+        "Look into the account at Cyclr: the value may be fixed there; then retry.",
+    ),
+    Code.NOT_AUTHENTICATED: Words(
+        "Cyclr took the credential and does not call it authenticated",
+        "the row has a credential, Cyclr took it, and the account connector is not authenticated",
+        "Check the credential and its method, correct them in the result file, and hand that in as a new job.",
+    ),
     Code.UNREACHABLE: Words(
         "it was never sent",
         "not done, and never sent: in no attempt was Cyclr reached, or did it answer what was asked before",
@@ -92,10 +102,31 @@ CODES: dict[Code, Words] = {
         "its job was cancelled, and something of the row was sent or done; the message says what",
         "Retry to have the rest of it done.",
     ),
+    Code.DIFFERS: Words(
+        "left alone: what is there has other values",
+        "the account connector is there with other values than the row's, and nothing of it was changed; `_differs` names them",
+        "To have the row's values, hand in the result file with `--overwrite`.",
+    ),
     Code.PRESENT_UNDER_OTHER_NAME: Words(
         "left alone: the connector is there under another Name",
-        "left alone, `--if-present skip`: the account has this connector under another Name",
-        "There is nothing to do: the row counts as installed.",
+        "the account has this connector under another Name, and nothing was changed",
+        "To use that one, put its Name into the column name of the result file and hand that in; to install a second one beside it,"
+        " hand it in with `--beside`.",
+    ),
+    Code.AMBIGUOUS: Words(
+        "left alone: two account connectors match",
+        "two account connectors match the row, so none was changed",
+        "Rename or remove one of them at Cyclr, then retry.",
+    ),
+    Code.METHOD_UNKNOWN: Words(
+        "left alone: Cyclr does not say by which method it was installed",
+        "the connector has several methods, and Cyclr does not show which one is in use, so no credential was set",
+        "If the row's method is the one in use, hand in the result file with `--assume-method`.",
+    ),
+    Code.NOT_THERE: Words(
+        "there is nothing to update",
+        "`update`: the account has no such account connector",
+        "Correct account_id or name in the result file, or install it with `run`.",
     ),
     Code.THROTTLED: Words(
         "Cyclr asked for fewer calls", "Cyclr asked for fewer calls while the row was tried", _BY_ITSELF
@@ -153,6 +184,9 @@ PAUSES: dict[PauseReason, Words] = {
 OUTCOMES: dict[Outcome, str] = {
     Outcome.CREATED: "installed by this job",
     Outcome.RECOVERED: "installed; an answer was lost, and a look found it",
+    Outcome.FILLED_IN: "it was there, and what was missing was set",
+    Outcome.UPDATED: "it was there, and was changed to what the row asks",
+    Outcome.UNCHANGED: "it was there as the row asks",
     Outcome.ADOPTED: "already installed",
 }
 OWNER_UNKNOWN = "owner unknown: an answer was lost, and nothing proves that this row made what is there"
@@ -178,7 +212,7 @@ READS = {
     "account": "the question whether the account exists",
     "connector": "the look at the catalogue",
 }
-CALLS = READS | {step.call: step.noun for step in (ACCOUNT, CONNECTOR)}
+CALLS = READS | {step.call: step.noun for step in KINDS}
 
 
 def as_list(words: Mapping[Code, Words] | Mapping[PauseReason, Words]) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Connection,
     Engine,
+    LargeBinary,
     Row,
     String,
     bindparam,
@@ -203,6 +204,9 @@ NOTED: Mapping[str, Any] = {
     "sent": String(),
     "seen": JSON(none_as_null=True),
     "account_connector_id": BigInteger(),
+    "changed": JSON(none_as_null=True),
+    "shown_otherwise": JSON(none_as_null=True),
+    "undo": LargeBinary(),
 }
 
 
@@ -213,9 +217,21 @@ def write_notes(notes: Notes) -> dict[str, Any]:
         "account_created": notes.account_created,
         "steps_done": list(notes.steps_done) or None,
         "sent": notes.sent,
-        "seen": None if notes.highest_id is None else {"highest_id": notes.highest_id},
+        "seen": _write_seen(notes),
         "account_connector_id": notes.account_connector_id,
+        "changed": list(notes.changed) or None,
+        "shown_otherwise": list(notes.shown_otherwise) or None,
+        "undo": notes.undo,
     }
+
+
+def _write_seen(notes: Notes) -> dict[str, Any] | None:
+    seen: dict[str, Any] = {}
+    if notes.highest_id is not None:
+        seen["highest_id"] = notes.highest_id
+    if notes.before:
+        seen["before"] = dict(notes.before)
+    return seen or None
 
 
 def set_noted(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,13 +241,18 @@ def set_noted(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_notes(row: Row[Any]) -> Notes:
+    seen = row.seen or {}
     return Notes(
         account_exists=row.account_exists,
         account_created=row.account_created,
         steps_done=tuple(row.steps_done or ()),
         sent=None if row.sent == NOTHING else row.sent,
-        highest_id=(row.seen or {}).get("highest_id"),
+        highest_id=seen.get("highest_id"),
         account_connector_id=row.account_connector_id,
+        before=seen.get("before", {}),
+        changed=tuple(row.changed or ()),
+        shown_otherwise=tuple(row.shown_otherwise or ()),
+        undo=row.undo,
     )
 
 

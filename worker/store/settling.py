@@ -120,7 +120,11 @@ def _settle(
     add_failures(connection, [to_failure(s.item, s.verdict) for s in mine if isinstance(s.verdict, GiveUp)])
     add_outcomes(
         connection,
-        [(s.item.job_id, s.verdict.outcome, ()) for s in mine if isinstance(s.verdict, Installed)],
+        [
+            (s.item.job_id, s.verdict.outcome, s.notes.changed)
+            for s in mine
+            if isinstance(s.verdict, Installed)
+        ],
     )
     add_pace(connection, locked, moves, now)
     add_calls(connection, [(s.item.instance_id, call) for s in mine for call in s.calls])
@@ -265,7 +269,14 @@ _UPDATES: dict[type, UpdateOfMany] = {
         must_look=False,
     ),
     GiveUp: _update_for(
-        _WHY | _ENDED | {"must_look": Boolean(), "can_retry_help": Boolean(), "reason": String()},
+        _WHY
+        | _ENDED
+        | {
+            "must_look": Boolean(),
+            "can_retry_help": Boolean(),
+            "reason": String(),
+            "differs": JSON(none_as_null=True),
+        },
         **_OVER,
         state=ItemState.FAILED,
     ),
@@ -312,6 +323,7 @@ def _to_values(item: ClaimedItem, verdict: Verdict, now: datetime) -> dict[str, 
                 "http_status": verdict.http_status,
                 "can_retry_help": verdict.can_retry_help,
                 "reason": to_failure(item, verdict).reason,
+                "differs": list(verdict.differs) or None,
             }
         case CalledOff():
             return {"settled_at": now}

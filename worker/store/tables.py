@@ -256,7 +256,7 @@ items = Table(
     # What a held item waits for.
     Column("held_for", String(12)),
     # How it ended.
-    Column("outcome", String(10)),
+    Column("outcome", String(16)),
     Column("code", String(32)),
     Column("message", Text),
     Column("http_status", Integer),
@@ -266,6 +266,9 @@ items = Table(
     Column("account_connector_id", BigInteger),
     Column("is_authenticated", Boolean),
     Column("differs", JSON),
+    # Fields that this item's calls have set in what was there; those that Cyclr then showed otherwise.
+    Column("changed", JSON(none_as_null=True)),
+    Column("shown_otherwise", JSON(none_as_null=True)),
     Column("settled_at", UtcDateTime),
     Index("uq_items_job_id_row_number", "job_id", "row_number", unique=True),
     Index("ix_items_target", "target"),
