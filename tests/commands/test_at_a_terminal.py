@@ -48,7 +48,7 @@ def test_a_declined_question_installs_nothing(desk: Desk, answer: str) -> None:
     assert f"Install 1 connector at {host}? It takes about 1 s at 500 calls/s. [y/N]: " in window.screen
     window.type(answer)
     assert window.wait() == 3
-    assert "Declined. Nothing was installed." in window.screen
+    assert "Declined. Nothing was changed." in window.screen
     assert desk.installs() == []
 
 
@@ -59,7 +59,7 @@ def test_a_file_that_was_changed_since_the_check_is_not_installed(desk: Desk) ->
     window.type("y\n")
     assert window.wait() == 2
     assert "accounts.csv was changed while it was being read" in window.screen
-    assert "Nothing was installed." in window.screen
+    assert "Nothing was changed." in window.screen
     assert desk.installs() == []
 
 
@@ -142,5 +142,5 @@ def test_what_was_typed_before_the_question_is_no_answer_to_it(desk: Desk) -> No
     window.read_until("Please answer y or n.")
     window.type("n\n")
     assert window.wait() == 3
-    assert "Declined. Nothing was installed." in window.screen
+    assert "Declined. Nothing was changed." in window.screen
     assert desk.installs() == []

@@ -88,7 +88,7 @@ def test_without_consent_nothing_is_read_from_the_pipe(desk: Desk) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "There is no terminal to ask on: add --yes to install without a question.",
-        "Nothing was installed.",
+        "Nothing was changed.",
     ]
 
 

@@ -258,7 +258,7 @@ def test_an_id_that_lost_its_zeros_gets_nothing_until_it_is_put_back(
     ]
     assert said.err.splitlines()[-2:] == [
         "1 problem.",
-        "Nothing was installed. Correct the file, or add --skip-invalid to leave 1 row out.",
+        "Nothing was changed. Correct the file, or add --skip-invalid to leave 1 row out.",
     ]
     assert auth_values(desk) == {}
 

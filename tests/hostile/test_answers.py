@@ -25,7 +25,7 @@ from tests.integration.cyclr.clients import (
 )
 from tests.raw_server import Handler, RawRequest, Reply, answer, in_turn
 from worker.cyclr.catalogue import CatalogueReader
-from worker.cyclr.client import CyclrClient
+from worker.cyclr.client import CyclrClient, Patience
 from worker.cyclr.errors import (
     CredentialsRefused,
     CyclrError,
@@ -37,7 +37,6 @@ from worker.cyclr.errors import (
     Throttled,
 )
 from worker.cyclr.looks import Finding, look
-from worker.cyclr.patience import Patience
 from worker.domain.connectors import Connector, ConnectorRef
 
 MB = 1024 * 1024

@@ -174,6 +174,6 @@ def test_a_submit_whose_database_takes_no_writes_any_more_in_the_middle_says_so(
         assert (command.wait(), command.out) == (2, "")
         assert command.err.splitlines()[-2:] == [
             f"the database {name} {TAKES_NO_WRITES}",
-            "Nothing was installed.",
+            "Nothing was changed.",
         ]
         assert "Traceback" not in command.err

@@ -109,7 +109,7 @@ def test_a_submit_that_was_stopped_in_mid_load_holds_up_nobody_and_does_no_harm_
         assert stopped.wait() == 2
         assert stopped.err.splitlines()[-2:] == [
             f"job {job_id} was loaded too slowly and was taken for abandoned; nothing of it was installed, run it again",
-            "Nothing was installed.",
+            "Nothing was changed.",
         ]
         assert loaded(fleet, "many.csv") is None
         assert len(fleet.calls("install", many)) == 20

@@ -23,7 +23,9 @@ NOT_OFFERED_YET = [
 
 def test_the_table_has_every_option_that_a_person_may_give() -> None:
     assert list(OPTIONS) == ALL
-    assert sorted(ALL + NOT_OFFERED_YET) == sorted(field.name for field in fields(RunOptions) if field.metadata)
+    assert sorted(ALL + NOT_OFFERED_YET) == sorted(
+        field.name for field in fields(RunOptions) if field.metadata
+    )
 
 
 @pytest.mark.parametrize(

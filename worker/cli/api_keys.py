@@ -8,12 +8,19 @@ import typer
 
 from worker.cli.options import JsonOption
 from worker.cli.place import opened_place
-from worker.cli.terminal import NOTHING_DONE, failures_in_words, require_whole_output, say, tell, tell_json
+from worker.cli.terminal import (
+    NOTHING_CHANGED,
+    NOTHING_DONE,
+    failures_in_words,
+    require_whole_output,
+    say,
+    tell,
+    tell_json,
+)
 from worker.domain.scopes import Scope
 from worker.domain.words import counted
 from worker.store.api_keys import LONGEST_NAME, ApiKey, create_key, list_keys, revoke_key
 
-NOTHING_CHANGED = "Nothing was changed."
 CREATE_EXAMPLES = """\b
 Examples:
   cyclr-bulk api-keys create "Ada, onboarding" --scope write
@@ -39,7 +46,7 @@ def create_command(
     ] = "365d",
 ) -> None:
     """Make an API key and print it on stdout. It is shown this once."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED):
+    with failures_in_words():
         name, lasts = _checked_name(name), _lasts(expires)
         with opened_place() as place:
             key, text = create_key(place.database.engine, name=name, scope=scope, lasts=lasts)
@@ -53,7 +60,7 @@ def create_command(
 @app.command("list", short_help="List all API keys.")
 def list_command(as_json: JsonOption = False) -> None:
     """List all API keys: what they allow and how long. A key itself is never shown again."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         keys = list_keys(place.database.engine)
     if as_json:
         tell_json([_fields(key) for key in keys], indent=2)
@@ -70,7 +77,7 @@ def revoke_command(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)],
 ) -> None:
     """Revoke an API key, now and for good. Sessions begun with it end too."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         was_there = revoke_key(place.database.engine, key_id)
     if not was_there:
         say(

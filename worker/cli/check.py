@@ -20,7 +20,7 @@ from worker.cli.report import (
     unfinished_lines,
     warning_lines,
 )
-from worker.cli.terminal import ALL_INSTALLED, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
+from worker.cli.terminal import ALL_DONE, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.watching import Activity
 from worker.domain.options import RunOptions
 from worker.domain.words import counted
@@ -51,7 +51,7 @@ Exit codes:
 def check_command(file: FileArgument, options: RunOptions) -> None:
     """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
     with (
-        failures_in_words(nothing_done="Nothing was changed.", problems_to=tell),
+        failures_in_words(problems_to=tell),
         opened_source(file) as source,
     ):
         settings = settings_or_offline_check(source, options, to=tell)
@@ -69,7 +69,7 @@ def check_command(file: FileArgument, options: RunOptions) -> None:
         named = {job.id for job, _ in in_the_way}
         say_all(unfinished_lines(job for job in others if job.id not in named), tell)
         say_all(_verdict_lines(checked, as_typed(file), options, unfinished, in_the_way), tell)
-    raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_INSTALLED)
+    raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_DONE)
 
 
 def check(place: Place, source: Source, options: RunOptions, *, besides: Unfinished | None = None) -> Checked:

@@ -10,7 +10,7 @@ from worker.cli.files import ResultPath
 from worker.cli.home import TendedHome
 from worker.cli.report import conclude_run
 from worker.cli.run import load
-from worker.cli.terminal import ALL_INSTALLED, say
+from worker.cli.terminal import ALL_DONE, say
 from worker.cli.watching import see_through
 from worker.domain.options import RunOptions
 from worker.domain.states import JobState
@@ -41,7 +41,7 @@ def conclude(home: TendedHome, job_id: str, file: Path, *, how_to_go_on: str) ->
         how_to_retry=("The failed rows were meant to fail: the result file says for each what to do.",),
     )
     _say_what_next(file)
-    return ALL_INSTALLED if job.state is JobState.COMPLETED else code
+    return ALL_DONE if job.state is JobState.COMPLETED else code
 
 
 def _say_what_next(file: Path) -> None:

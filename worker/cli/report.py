@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.cli.options import file_argument, quoted
-from worker.cli.terminal import ALL_INSTALLED, SOME_FAILED, STOPPED, say, say_all, tell
+from worker.cli.terminal import ALL_DONE, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import JobState, PauseReason
 from worker.domain.words import PAUSES, counted, in_words, listed
@@ -237,7 +237,7 @@ def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Pa
 
 def _completed(job: JobStatus, how_to_retry: Sequence[str]) -> int:
     if not job.failed and not job.refused and not job.cancelled:
-        return ALL_INSTALLED
+        return ALL_DONE
     say_all(how_to_retry)
     return SOME_FAILED
 

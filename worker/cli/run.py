@@ -17,7 +17,8 @@ from worker.cli.options import FileArgument, YesOption, run_again, takes_options
 from worker.cli.place import opened_place
 from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.terminal import (
-    ALL_INSTALLED,
+    ALL_DONE,
+    NOTHING_CHANGED,
     NOTHING_DONE,
     STOPPED,
     agrees,
@@ -55,7 +56,7 @@ Examples:
 Exit codes:
   0  all rows are installed; some may wait for the customer's authorisation
   1  some rows failed or were refused
-  2  the file, a setting or the usage is wrong: nothing was installed
+  2  the file, a setting or the usage is wrong: nothing was changed
   3  stopped before the end, or declined; run it again to go on"""
 SUBMIT_EXAMPLES = """\b
 Examples:
@@ -126,7 +127,7 @@ def run_command(
 def require_an_answer(*, is_sure: bool) -> None:
     if not is_sure and not can_ask():
         say("There is no terminal to ask on: add --yes to install without a question.")
-        say("Nothing was installed.")
+        say(NOTHING_CHANGED)
         raise typer.Exit(NOTHING_DONE)
 
 
@@ -178,7 +179,7 @@ def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Pat
         return
     say(f"This file was begun with other options: {unfinished.job.named}. Go on with them:")
     say(f"  {run_again(as_typed(file), unfinished.options)}")
-    say("Nothing was installed.")
+    say(NOTHING_CHANGED)
     raise typer.Exit(NOTHING_DONE)
 
 
@@ -186,7 +187,7 @@ def require_installable(place: Place, checked: Checked, options: RunOptions) -> 
     if checked.live and not options.skip_invalid and not checked.survey.problems:
         again = "run this file again" if checked.is_only_live else "correct this file and run it again"
         say_all(in_the_way_lines(find_in_the_way(place, checked), others=checked.planned, again=again))
-        say("Nothing was installed.")
+        say(NOTHING_CHANGED)
         raise typer.Exit(NOTHING_DONE)
     if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
         hint = (
@@ -194,14 +195,14 @@ def require_installable(place: Place, checked: Checked, options: RunOptions) -> 
             if checked.survey.problems or not checked.planned
             else f", or add --skip-invalid to leave {counted(checked.refused, 'row')} out"
         )
-        say(f"Nothing was installed. Correct the file{hint}.")
+        say(f"{NOTHING_CHANGED} Correct the file{hint}.")
         raise typer.Exit(NOTHING_DONE)
     if not checked.planned and checked.refused:
-        say("Nothing was installed: every row that is not installed already has a problem.")
+        say("Nothing was changed: every row that is not installed already has a problem.")
         raise typer.Exit(NOTHING_DONE)
     if not checked.planned:
         tell("Nothing to do: every row is installed already.")
-        raise typer.Exit(ALL_INSTALLED)
+        raise typer.Exit(ALL_DONE)
 
 
 def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> str:
@@ -226,7 +227,7 @@ def agree(request: str, *, is_sure: bool) -> None:
         say(request.replace("?", ".", 1))
         return
     if not agrees(request):
-        say("Declined. Nothing was installed.")
+        say(f"Declined. {NOTHING_CHANGED}")
         raise typer.Exit(STOPPED)
 
 
@@ -316,13 +317,13 @@ def _submitted_before(unfinished: Unfinished, options: RunOptions) -> int:
     """The same file once more: its job goes on if it is running, whoever submits again after a lost connection."""
     job = unfinished.job
     if not unfinished.has_options(options):
-        say(f"This file was submitted with other options: {job.named}. Nothing was installed.")
+        say(f"This file was submitted with other options: {job.named}. {NOTHING_CHANGED}")
         say(f"To begin anew, end that job first: `cyclr-bulk cancel {job.id}`.")
         return NOTHING_DONE
     if job.state is JobState.PAUSED:
-        say(f"This file was submitted before, and paused: {job.named}. Nothing was changed.")
+        say(f"This file was submitted before, and paused: {job.named}. {NOTHING_CHANGED}")
         say(f"Let it go on with `cyclr-bulk resume {job.id}`, or end it with `cyclr-bulk cancel {job.id}`.")
         return NOTHING_DONE
     tell(job.id)
     say(f"This file was submitted before: {job.named}. Watch it with `cyclr-bulk watch {job.id}`.")
-    return ALL_INSTALLED
+    return ALL_DONE

@@ -30,7 +30,6 @@ from worker.store.tallies import FailureCursor, FailureReason, list_failures
 
 LAST_ENDED = 20
 SHOWN_WARNINGS = 20
-NOTHING_CHANGED = "Nothing was changed."
 JOBS_EXAMPLES = """\b
 Examples:
   cyclr-bulk jobs
@@ -61,7 +60,7 @@ LinesOption = Annotated[bool, typer.Option("--json", help="A JSON object on each
 @app.command("jobs", epilog=JOBS_EXAMPLES)
 def jobs_command(as_json: JsonOption = False) -> None:
     """List the unfinished jobs, then the last 20 that have ended."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
+    with failures_in_words(), opened_place(only_shows=True) as place:
         engine, now = place.database.engine, Clock().now()
         jobs = list_jobs(engine, ended=LAST_ENDED)
         if as_json:
@@ -77,7 +76,7 @@ def jobs_command(as_json: JsonOption = False) -> None:
 @app.command("status", epilog=STATUS_EXAMPLES)
 def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
     """Say how JOB stands: counters, pace, what holds the calls back, why it is paused, failures by reason, what its check warned of."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
+    with failures_in_words(), opened_place(only_shows=True) as place:
         engine = place.database.engine
         job = require_job(place, job_id)
         limiter = asyncio.run(place.look_at_limiter(job.instance_id))
@@ -102,7 +101,7 @@ def items_command(
     as_json: LinesOption = False,
 ) -> None:
     """List the rows of JOB, in the order of the file."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
+    with failures_in_words(), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         found = 0
@@ -121,7 +120,7 @@ def items_command(
 @app.command("failures", epilog=FAILURES_EXAMPLES)
 def failures_command(job_id: JobArgument, as_json: LinesOption = False) -> None:
     """List all reasons for which rows of JOB failed, the most frequent first: how many, the key of the reason, its message."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place(only_shows=True) as place:
+    with failures_in_words(), opened_place(only_shows=True) as place:
         job = require_job(place, job_id)
         advice: dict[str, str] = {}
         for group in _iter_failures(place, job_id):

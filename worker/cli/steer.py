@@ -19,7 +19,16 @@ from worker.cli.place import (
     require_job,
     require_reason,
 )
-from worker.cli.terminal import NOTHING_DONE, STOPPED, agrees, can_ask, failures_in_words, say, say_all
+from worker.cli.terminal import (
+    NOTHING_CHANGED,
+    NOTHING_DONE,
+    STOPPED,
+    agrees,
+    can_ask,
+    failures_in_words,
+    say,
+    say_all,
+)
 from worker.cli.watching import say_end, see_through
 from worker.domain import words
 from worker.domain.states import Code, JobState, PauseReason
@@ -33,7 +42,6 @@ from worker.store.steering import Retried, WrongState, forget_job, retry_job
 from worker.sweeping import SweepRules, sweep
 
 app = typer.Typer(rich_markup_mode=None)
-NOTHING_CHANGED = "Nothing was changed."
 EXIT_CODES = """
 
 \b
@@ -63,7 +71,7 @@ Example:
 @app.command("pause", epilog=PAUSE_EXAMPLES)
 def pause_command(job_id: JobArgument) -> None:
     """Let JOB rest: calls in flight are waited for, no new one starts."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         engine = place.database.engine
         job = require_job(place, job_id)
         if not pause_job(engine, job_id, PauseReason.PERSON):
@@ -86,7 +94,7 @@ def resume_command(
     ] = None,
 ) -> None:
     """Let a paused JOB go on. In a deployment its workers see to it; in a home this command brings workers and stays."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         job = require_job(place, job_id)
         if place.home is None:
             _resume(place.database.engine, job_id, first)
@@ -99,7 +107,7 @@ def resume_command(
 @app.command("cancel", epilog=CANCEL_EXAMPLES)
 def cancel_command(job_id: JobArgument) -> None:
     """End JOB: rows that were not sent are cancelled, those in flight are settled. What is installed stays in Cyclr."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         require_job(place, job_id)
         if not cancel_job(place.database.engine, job_id):
             raise NotInThisState(require_job(place, job_id), "cancelled")
@@ -132,7 +140,7 @@ def retry_command(job_id: JobArgument, code: CodesOption = None, reason: ReasonO
     Each account is looked into first. Rows whose credentials are no longer kept are left out.
     """
     codes = code or ()
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         if place.home is None:
@@ -148,7 +156,7 @@ def retry_command(job_id: JobArgument, code: CodesOption = None, reason: ReasonO
 @app.command("forget", epilog=FORGET_EXAMPLES)
 def forget_command(job_id: JobArgument, yes: YesOption = False) -> None:
     """Delete all data of a JOB that has ended. What it installed stays in Cyclr; a later file looks for it first."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         job = require_job(place, job_id)
         question = (
             f"Forget {job.named}? Its rows, results and kept credentials are deleted here; what it installed"
@@ -204,7 +212,7 @@ def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
     from worker.cli.home import TendedHome
 
     with ExitStack() as stack:
-        with failures_in_words(nothing_done=NOTHING_CHANGED):
+        with failures_in_words():
             settings = load_settings(needs_cyclr=True)  # what is doubtful about them was said above
             home = stack.enter_context(TendedHome(settings, needs_workers=True))
             engine = home.database.engine

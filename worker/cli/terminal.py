@@ -21,10 +21,11 @@ import typer
 
 from worker.domain.failures import ToldFailure
 
-ALL_INSTALLED = 0
+ALL_DONE = 0
 SOME_FAILED = 1
-NOTHING_DONE = 2  # the file, the settings or the usage is wrong, and nothing was installed
+NOTHING_DONE = 2  # the file, the settings or the usage is wrong, and nothing was changed
 STOPPED = 3  # before the end, or declined
+NOTHING_CHANGED = "Nothing was changed."
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 PROMPT = "[y/N]: "
 
@@ -72,7 +73,7 @@ def require_whole_output() -> None:
 
 @contextmanager
 def failures_in_words(
-    *, nothing_done: str = "Nothing was installed.", problems_to: Say = say, code: int = NOTHING_DONE
+    *, nothing_done: str = NOTHING_CHANGED, problems_to: Say = say, code: int = NOTHING_DONE
 ) -> Iterator[None]:
     """Known failures end the command with their message and this exit code, an interrupt with 3.
 

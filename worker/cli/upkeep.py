@@ -18,7 +18,6 @@ from worker.store.instances import find_seen_ago_s
 from worker.store.steering import distrust, reseal
 
 app = typer.Typer(rich_markup_mode=None)
-NOTHING_CHANGED = "Nothing was changed."
 # A process says every 10 s that it lives; one that finds the database slow, or just back, says so some seconds later.
 SEEN_WITHIN_S = 60.0
 KEY_EXAMPLES = """\b
@@ -58,7 +57,7 @@ def new_sealing_key_command() -> None:
 @app.command("reseal", epilog=RESEAL_EXAMPLES)
 def reseal_command() -> None:
     """Seal all credentials that are kept with the first key of CYCLR_BULK_SEALING_KEYS. Workers may go on."""
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place, Activity() as activity:
+    with failures_in_words(), opened_place() as place, Activity() as activity:
         done, broken = reseal(
             place.database.engine,
             place.database.sealer,
@@ -80,7 +79,7 @@ def distrust_command() -> None:
 
     For after a failover or a restored backup that may have lost commits. Stop the workers first.
     """
-    with failures_in_words(nothing_done=NOTHING_CHANGED), opened_place() as place:
+    with failures_in_words(), opened_place() as place:
         marked = distrust(place.database.engine)
     verb = "is" if marked == 1 else "are"
     tell(f"{counted(marked, 'unfinished row')} {verb} looked for before anything is sent.")

@@ -301,7 +301,7 @@ class _Lines:
 @app.command("watch", epilog=WATCH_EXAMPLES)
 def watch_command(job_id: JobArgument) -> None:
     """Show the progress of JOB until it ends or pauses. Ctrl-C stops the watching, not the job."""
-    with failures_in_words(nothing_done="Nothing was changed."), opened_place(only_shows=True) as place:
+    with failures_in_words(), opened_place(only_shows=True) as place:
         job = _watch(place, require_job(place, job_id))
         if not _is_over(job):
             raise typer.Exit(_left(place, job))

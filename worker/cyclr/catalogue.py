@@ -7,10 +7,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 from worker.cyclr.answers import Page
-from worker.cyclr.client import CyclrClient
+from worker.cyclr.client import PATIENCE, CyclrClient, Patience, read_patiently
 from worker.cyclr.errors import OutcomeUnknown, Refused
 from worker.cyclr.exchange import NextPermit, Permit
-from worker.cyclr.patience import PATIENCE, Patience, read_patiently
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.targets import fold
 

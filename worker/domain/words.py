@@ -105,13 +105,13 @@ CODES: dict[Code, Words] = {
     Code.DIFFERS: Words(
         "left alone: what is there has other values",
         "the account connector is there with other values than the row's, and nothing of it was changed; `_differs` names them",
-        "To have the row's values, hand in the result file with `--overwrite`.",
+        "To have the row's values, hand in the result file with --overwrite.",
     ),
     Code.PRESENT_UNDER_OTHER_NAME: Words(
         "left alone: the connector is there under another Name",
         "the account has this connector under another Name, and nothing was changed",
         "To use that one, put its Name into the column name of the result file and hand that in; to install a second one beside it,"
-        " hand it in with `--beside`.",
+        " hand it in with --beside.",
     ),
     Code.AMBIGUOUS: Words(
         "left alone: two account connectors match",
@@ -121,11 +121,11 @@ CODES: dict[Code, Words] = {
     Code.METHOD_UNKNOWN: Words(
         "left alone: Cyclr does not say by which method it was installed",
         "the connector has several methods, and Cyclr does not show which one is in use, so no credential was set",
-        "If the row's method is the one in use, hand in the result file with `--assume-method`.",
+        "If the row's method is the one in use, hand in the result file with --assume-method.",
     ),
     Code.NOT_THERE: Words(
         "there is nothing to update",
-        "`update`: the account has no such account connector",
+        "the account has no such account connector, and `update` makes none",
         "Correct account_id or name in the result file, or install it with `run`.",
     ),
     Code.THROTTLED: Words(

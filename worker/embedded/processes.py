@@ -1,12 +1,15 @@
-"""Processes that we start: a session of their own, a log of their own, an end with ours, and what is written down of them.
+"""Processes that we start: a session of their own, a log of their own, an end with ours, and what is written down of them. And the
+signals that ask ourselves to end, as a flag that a loop can look at and wait for.
 
 Which process a process id means: an id is given again to strangers, an id with its start time is not.
 """
 
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,12 +19,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 
 from worker import lifeline
 from worker.domain.failures import ToldFailure
 
 FILE_MODE = 0o600
 _POLL_S = 0.02
+
+# SIGHUP: the terminal is gone. Windows has none.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def _ends(is_alive: Callable[[], bool], within_s: float) -> bool:
@@ -325,3 +332,57 @@ def limit_log(path: Path, *, limit_bytes: int) -> bool:
         shutil.copyfileobj(source, kept)
     os.truncate(path, 0)
     return True
+
+
+class Interrupts:
+    """Whether the command was asked to end, and by which signal."""
+
+    def __init__(self, woken: socket.socket, waker: socket.socket) -> None:
+        self._woken = woken
+        self._waker = waker
+        self.signal: signal.Signals | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self.signal is not None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until the command is asked to end, at most `timeout_s`; whether it was."""
+        # Not `threading.Event`: a handler that sets one while its own thread waits for it can lock up for ever.
+        if not self.is_set:
+            select.select([self._woken], [], [], max(0.0, timeout_s))
+        return self.is_set
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """The signal handler. A second SIGINT is a person who will not wait.
+
+        Raises: KeyboardInterrupt for that one.
+        """
+        if self.is_set and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            with suppress(OSError):
+                self._waker.send(b"!")
+
+
+@contextmanager
+def interrupts() -> Iterator[Interrupts]:
+    """SIGINT, SIGTERM and SIGHUP set a flag while this context lasts; their handlers are put back after it.
+
+    A signal that is ignored (`nohup`, a script's background job) stays ignored. From the main thread only.
+    """
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    flag = Interrupts(woken, waker)
+    earlier = {}
+    try:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                earlier[number] = signal.signal(number, flag.receive)
+        yield flag
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+        woken.close()
+        waker.close()

@@ -1,7 +1,6 @@
 """What a worker does: claim, reserve, attempt, settle.
 
-run.py       the install loop: claims -> slots -> attempts -> settlements
-window.py    how much the loop takes in hand
+run.py       the install loop: claims -> slots -> attempts -> settlements; how much it takes in hand
 attempt.py   one attempt at one item: the steps of its operation, one after the other
 judging.py   the retry table: what a call's failure means
 permits.py   each call's slot, and the last check of the claim before it is sent

@@ -9,11 +9,12 @@ from worker.cyclr.errors import CyclrError, GateClosed, SlotMissed
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.slots import Slot
 from worker.domain.steps import StepKind
-from worker.installing.window import AHEAD_S
 from worker.store.claiming import Standing
 from worker.store.tallies import CallMade
 
 GIVE_BACK_S = 2.0  # what is left of a claim for giving the item back in time
+# How far ahead slots are taken: what is taken cannot be given to another job, and hears of a pause only at its claim.
+AHEAD_S = 0.5
 # A call is sent so long at most after its job was asked for and was running: a pause or a cancel is heard within 2 s.
 SEEN_WITHIN_S = 1.8
 

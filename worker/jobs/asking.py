@@ -3,11 +3,10 @@
 import asyncio
 from enum import Enum, auto
 
-from worker.cyclr.client import CyclrClient
+from worker.cyclr.client import CyclrClient, Patience, read_patiently
 from worker.cyclr.errors import CyclrError, NotFound, OutcomeUnknown, Refused
 from worker.cyclr.exchange import Permit
 from worker.cyclr.limiter import Limiter
-from worker.cyclr.patience import Patience, read_patiently
 from worker.domain.connectors import AccountConnector
 from worker.jobs.authorising import OpenCyclr
 from worker.store.asking import (

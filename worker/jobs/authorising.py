@@ -12,11 +12,10 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-from worker.cyclr.client import CyclrClient
+from worker.cyclr.client import CyclrClient, Patience, read_patiently
 from worker.cyclr.errors import CyclrError, NotFound, Refused
 from worker.cyclr.exchange import Permit
 from worker.cyclr.limiter import Limiter
-from worker.cyclr.patience import Patience, read_patiently
 from worker.cyclr.shapes import SignIn
 from worker.domain.links import Link, LinkState
 from worker.intake.values import escape

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from worker.cyclr.catalogue import CatalogueReader
-from worker.cyclr.client import Blame, CyclrClient
+from worker.cyclr.client import Blame, CyclrClient, Patience
 from worker.cyclr.errors import CyclrError, GateClosed, NotFound, OutcomeUnknown, Unauthorised
 from worker.cyclr.exchange import NextPermit, Permit
 from worker.cyclr.looks import Finding, look
-from worker.cyclr.patience import Patience
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.states import Code, PauseReason
 from worker.domain.steps import StepKind

@@ -256,7 +256,7 @@ items = Table(
     # What a held item waits for.
     Column("held_for", String(12)),
     # How it ended.
-    Column("outcome", String(16)),
+    Column("outcome", String(10)),
     Column("code", String(32)),
     Column("message", Text),
     Column("http_status", Integer),

@@ -134,7 +134,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
         f"This file was begun with other options: job {job_id} of accounts.csv, 2 of 4 rows done."
         " Go on with them:",
         "  cyclr-bulk run accounts.csv",
-        "Nothing was installed.",
+        "Nothing was changed.",
     ]
 
     edited = desk.say("check", desk.mail_file("umbrella", name="edited.csv"))
@@ -164,7 +164,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
         ways_on[1],
         *(line.replace("check this", "run this") for line in ways_on[2:]),
         "Or add --skip-invalid to install only the other row.",
-        "Nothing was installed.",
+        "Nothing was changed.",
     ]
     assert "Correct the file" not in more.err + edited.out
 
@@ -261,7 +261,7 @@ def test_nothing_is_installed_from_a_file_with_problems(desk: Desk) -> None:
     assert (said.code, said.out) == (2, "")
     assert said.err.splitlines()[-2:] == [
         "1 problem.",
-        "Nothing was installed. Correct the file, or add --skip-invalid to leave 1 row out.",
+        "Nothing was changed. Correct the file, or add --skip-invalid to leave 1 row out.",
     ]
     assert desk.installs() == []
 
@@ -271,7 +271,7 @@ def test_without_a_terminal_yes_is_needed(desk: Desk) -> None:
     assert (said.code, said.out) == (2, "")
     assert said.err.splitlines() == [
         "There is no terminal to ask on: add --yes to install without a question.",
-        "Nothing was installed.",
+        "Nothing was changed.",
     ]
 
 
@@ -281,7 +281,7 @@ def test_no_other_file_is_lost_to_the_results(desk: Desk) -> None:
     assert (said.code, said.out) == (2, "")
     assert said.err.splitlines() == [
         "accounts.csv: this is the input; name another file with --results",
-        "Nothing was installed.",
+        "Nothing was changed.",
     ]
 
 

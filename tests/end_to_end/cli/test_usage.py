@@ -37,7 +37,7 @@ def test_the_help_of_run_lists_its_exit_codes() -> None:
         "  Exit codes:\n"
         "    0  all rows are installed; some may wait for the customer's authorisation\n"
         "    1  some rows failed or were refused\n"
-        "    2  the file, a setting or the usage is wrong: nothing was installed\n"
+        "    2  the file, a setting or the usage is wrong: nothing was changed\n"
         "    3  stopped before the end, or declined; run it again to go on\n"
     )
 

@@ -22,7 +22,7 @@ from worker.cyclr.catalogue import (
     CatalogueReader,
     DoubtedVersion,
 )
-from worker.cyclr.client import CyclrClient
+from worker.cyclr.client import CyclrClient, Patience
 from worker.cyclr.errors import (
     CredentialsRefused,
     GateClosed,
@@ -34,7 +34,6 @@ from worker.cyclr.errors import (
     SlotMissed,
     Throttled,
 )
-from worker.cyclr.patience import Patience
 from worker.domain.connectors import Connector, ConnectorRef
 
 T = TypeVar("T")

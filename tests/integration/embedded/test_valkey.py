@@ -11,7 +11,7 @@ from kombu import Connection
 
 from tests.integration.embedded.support import line_of, lives, mode_of, python, wait_for
 from worker.embedded import ServiceNotStarted, Valkey, find_valkey_binary
-from worker.embedded.valkey import make_socket_folder
+from worker.embedded.services import make_socket_folder
 from worker.redis_url import parse_redis_url
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -1,6 +1,6 @@
 """How much a process takes in hand, on a clock that the test holds."""
 
-from worker.installing.window import FIRST, Window
+from worker.installing.run import FIRST, Window
 
 
 def begin(window: Window, *moments: float) -> None:
