@@ -27,6 +27,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or run with `--as-written account_id`",
     Way.VERSIONS_AS_WRITTEN: "or run with `--as-written connector_version`",
     Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
+    Way.UNDECLARED: "or run with `--allow-undeclared`",
 }
 SHOWN_JOBS = 5
 SHOWN_GROUPS = 20

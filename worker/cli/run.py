@@ -206,7 +206,7 @@ def require_installable(place: Place, checked: Checked, options: RunOptions) -> 
 
 
 def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> str:
-    rows, looks = checked.planned, checked.looks
+    rows, looks = checked.planned, checked.calls.looks
     first = f"the first {options.first:,} of " if options.first and options.first < rows else ""
     parts = [f"Install {first}{counted(rows, 'connector')} at {settings.api_host}?"]
     if options.looks_first:
