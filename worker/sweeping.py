@@ -23,6 +23,7 @@ from worker.store.upkeep import (
 from worker.telemetry import get_logger
 
 SWEEP_EVERY_S = 2.0
+TIDY_EVERY_S = 60.0
 SWEEPING = "sweeping"
 LOADER_GONE_AFTER_S = 120.0
 MOST_PIECES = 20  # of one kind in one sweep, so that a long cancel does not keep the others waiting
@@ -64,12 +65,17 @@ def sweep(engine: Engine, instance_id: str, rules: SweepRules, ring: Callable[[]
     if deleted := delete_abandoned_loads(engine, older_than_s=LOADER_GONE_AFTER_S):
         log.warning("abandoned_loads_deleted", jobs=deleted)
     _forget(engine, rules.keep_jobs_d)
-    delete_expired_uploads(engine)
-    delete_old_requests(engine)
-    delete_old_sessions(engine)
     log_ended(finish_jobs(engine, pause_above_percent=rules.pause_above_percent))
     if count_due(engine, instance_id, limit=1):
         ring()
+
+
+def tidy(engine: Engine) -> None:
+    """What is of no use to anybody any more goes: uploads, requests that were known by their key, sessions. Nobody waits for
+    that, so it is no part of a sweep. Safe to repeat."""
+    delete_expired_uploads(engine)
+    delete_old_requests(engine)
+    delete_old_sessions(engine)
 
 
 def _forget(engine: Engine, keep_jobs_d: float | None) -> None:

@@ -63,9 +63,9 @@ def test_a_terminal_shows_a_progress_bar_and_a_summary(tmp_path):
     assert "A demo: 60 made-up accounts" in shown
     assert "━" in shown
     assert re.search(r"━ +\d+ of 60   \d+\.\d/s", shown)
-    assert re.search(r"━ +60 of 60[^\n]*\n\d+ installed   \d+ failed   0 retrying", shown)
+    assert re.search(r"━ +60 of 60[^\n]*\n\d+ done   \d+ failed   0 retrying", shown)
     assert re.search(
-        r"\n\d+ installed \(\d+ of them wait for the customer's authorisation\), \d+ failed\.", shown
+        r"\n\d+ created, (\d+ [a-z ]+, )*\d+ failed\.\r?\n  waiting: +\d+ rows for the customer", shown
     )
     assert "Failed, by reason:" in shown
     assert "Results, one line for every row:" in shown

@@ -222,11 +222,11 @@ def test_ids_that_stay_as_they_are_run_on_with_the_stored_keys(desk: Desk, sprea
     spreadsheet.save(fill_in(desk, "acme-1", "acme", "acme-2"))
     refuse_once(desk, "acme-1", "acme-2")
     said = desk.say("run", "accounts.csv", "--yes")
-    assert (said.code, said.out.splitlines()[0]) == (1, "1 installed, 2 failed.")
+    assert (said.code, said.out.splitlines()[0]) == (1, "1 created, 2 failed.")
 
     spreadsheet.save(desk.folder / "accounts.results.csv")
     said = desk.say("run", "accounts.results.csv", "--yes")
-    assert (said.code, said.out.splitlines()[0]) == (0, "2 installed, 0 failed, 1 installed before.")
+    assert (said.code, said.out.splitlines()[0]) == (0, "2 created, 0 failed, 1 done by an earlier job.")
     assert found(said) == [f"warning: rows 2, 4, {SHORTENED} (2 rows)"]
     assert auth_values(desk) == {
         "acme": ["key-of-acme-5f1c"],
@@ -268,7 +268,7 @@ def test_an_id_that_lost_its_zeros_gets_nothing_until_it_is_put_back(
     write_again(results, put_back)
     spreadsheet.save(results, takes="text")
     said = desk.say("run", "accounts.results.csv", "--yes")
-    assert (said.code, said.out.splitlines()[0]) == (0, "2 installed, 0 failed.")
+    assert (said.code, said.out.splitlines()[0]) == (0, "2 created, 0 failed.")
     assert auth_values(desk) == {"00123": ["key-of-00123-5f1c"], "acme-1": ["key-of-acme-1-5f1c"]}
     assert desk.simulator.ledger.calls_of("install", "123") == []
     assert sorted(desk.installs()) == ["00123", "acme-1"]
@@ -349,7 +349,7 @@ def test_rows_may_be_sorted_and_deleted(desk: Desk, spreadsheet: Spreadsheet, ta
     write_again(results, sort_and_delete)
     spreadsheet.save(results, takes=takes)
     said = desk.say("run", "accounts.results.csv", "--yes")
-    assert (said.code, said.out.splitlines()[0]) == (0, "3 installed, 0 failed, 1 installed before.")
+    assert (said.code, said.out.splitlines()[0]) == (0, "3 created, 0 failed, 1 done by an earlier job.")
     assert auth_values(desk) == {
         "acme-1": ["key-of-acme-1-5f1c"],
         "acme-2": ["key-of-acme-2-5f1c"],
@@ -485,7 +485,7 @@ def test_a_german_result_file_runs_on_but_for_an_id_that_lost_its_point(
     german.save(results)
     assert columns_of(results, "account_id", "connector_version") == [("12345", "3.0"), ("acme-1", "3.0")]
     said = desk.say("run", "accounts.results.csv", "--yes", "--skip-invalid")
-    assert (said.code, said.out.splitlines()[0]) == (1, "1 installed, 0 failed, 1 refused at intake.")
+    assert (said.code, said.out.splitlines()[0]) == (1, "1 created, 0 failed, 1 refused at intake.")
     assert found(said) == [
         f"row 2, column account_id: row 3 of job {job_id} was for account 12.345, this row says 12345; put the id back,"
         " or fill the credential in (api_key and property.WebhookSecret)",

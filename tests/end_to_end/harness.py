@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import func, select
 
 from tests.integration.store.databases import path_of, url_of
-from worker.bootstrap.cyclr import open_cyclr
+from worker.bootstrap.installer import open_cyclr
 from worker.bootstrap.place import open_database
 from worker.clock import Clock, Moment
 from worker.cyclr.client import CyclrClient

@@ -77,9 +77,7 @@ class StandIn:
         begun = next((c.index for c in self.ledger.calls if c.ended_at is None), len(self.ledger.calls))
         news = self.read("ledger", since=begun, effects_since=self._effects)
         del self.ledger.calls[begun:]
-        self.ledger.calls += [
-            Call(**{**call, "property_names": tuple(call["property_names"])}) for call in news["calls"]
-        ]
+        self.ledger.calls += [Call(**call) for call in news["calls"]]
         self.ledger.effects += [Effect(**effect) for effect in news["effects"]]
         self._effects = news["next_effect"]
         return self.ledger

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.started import start_process
-from worker.bootstrap.cyclr import limit_of
+from worker.bootstrap.installer import limit_of
 from worker.cyclr.limiter_rule import Limit
 from worker.settings import (
     CyclrSettings,

@@ -89,6 +89,7 @@ class Place:
         self.clock = clock or Clock()
         self.uploads = home.path / "uploads" if home else uploads
         self.has_workers = has_workers
+        self._tidied_at = self.clock.moment()
         self._doorbell: tuple[str, Doorbell] | None = None
         self._lock = asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -130,11 +131,15 @@ class Place:
         return None if self.home is None else self.home.find_workers_began_ago_s()
 
     def sweep(self) -> None:
-        """One sweep. One that failed is noted, and done again in two seconds."""
-        from worker.sweeping import SWEEPING, SweepRules, sweep
+        """One sweep, and once a minute what can wait. One that failed is noted, and done again in two seconds."""
+        from worker.sweeping import SWEEPING, TIDY_EVERY_S, SweepRules, sweep, tidy
 
+        engine = self.database.engine
         try:
-            sweep(self.database.engine, self.database.instance_id, SweepRules.of(self.settings), self.ring)
+            sweep(engine, self.database.instance_id, SweepRules.of(self.settings), self.ring)
+            if self.clock.since(self._tidied_at) >= TIDY_EVERY_S:
+                tidy(engine)
+                self._tidied_at = self.clock.moment()
         except Exception as error:  # noqa: BLE001
             note_database_failure(error, SWEEPING)
         else:
@@ -146,7 +151,7 @@ class Place:
         """A limiter of one's own to look at the shared one; None where nobody runs one. `instance_id`: None for ours."""
         if self.broker is None:
             return None
-        from worker.bootstrap.cyclr import make_limiter
+        from worker.bootstrap.installer import make_limiter
 
         return make_limiter(
             self.settings,
@@ -173,7 +178,7 @@ class Place:
 
     def open_cyclr(self) -> "AbstractAsyncContextManager[tuple[CyclrClient, Limiter]]":
         """A client and a limiter of one's own, for the running loop."""
-        from worker.bootstrap.cyclr import open_cyclr
+        from worker.bootstrap.installer import open_cyclr
 
         assert self.broker is not None, "whoever calls has asked for a limit"
         return open_cyclr(self.settings, self.database.engine, clock=self.clock, broker=self.broker)

@@ -59,7 +59,6 @@ class TendedHome(Place):
     """
 
     home: Home
-    broker: str | Rule
 
     def __init__(
         self,
@@ -76,8 +75,7 @@ class TendedHome(Place):
         configure_logging(os.fdopen(open_log(self._log_path), "w", encoding="utf-8"))
         self._binary = find_valkey_binary()
         settings = home.settings(settings)
-        # The rule of this process holds until there is a Valkey, and where there is none to be had.
-        super().__init__(settings, open_database(settings), Rule(), home=home, clock=clock)
+        super().__init__(settings, open_database(settings), None, home=home, clock=clock)
         self._needs_workers = needs_workers
         self._services = services
         self._in_process: InProcessWorker | None = None
@@ -253,6 +251,7 @@ class TendedHome(Place):
         return True
 
     def _begin_without_valkey(self) -> None:
+        self.broker = Rule()
         self._declare_idle()
         if self._needs_workers:
             say("No Valkey or Redis is to be had here, so the installs run in this process.")

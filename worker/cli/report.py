@@ -1,5 +1,6 @@
 """What a check found, how a run stands and how it ended, in lines for people."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,13 +8,13 @@ from typing import TYPE_CHECKING
 from worker.cli.options import file_argument, quoted
 from worker.cli.terminal import ALL_DONE, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import JobState, PauseReason
-from worker.domain.words import PAUSES, counted, in_words, listed
+from worker.domain.states import JobState, Outcome, PauseReason
+from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
 from worker.store.session import Engine
-from worker.store.tallies import FailureReason, list_failures
+from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
 
 if TYPE_CHECKING:
     from worker.bootstrap.place import Place
@@ -138,20 +139,39 @@ def home_lines(settings: CyclrSettings) -> Iterator[str]:
         yield f"Home folder: {settings.cyclr_bulk_home}"
 
 
-def counts_line(job: JobStatus) -> str:
-    """Where the job's rows are, in numbers."""
-    installed, waiting = f"{job.installed:,} installed", job.to_authorise
-    if waiting:
-        verb = "waits" if waiting == 1 else "wait"
-        installed += f" ({waiting:,} of them {verb} for the customer's authorisation)"
-    others: Iterable[tuple[int, str]] = (
+def standing_lines(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> Iterator[str]:
+    """Where the job's rows are, in numbers; which fields were changed, and what its done rows wait for. `outcomes`: how they
+    came to be done; None: that was not counted."""
+    yield _counts(job, outcomes)
+    changed: Counter[str] = Counter()
+    for each in outcomes or ():
+        changed.update(each.changed)
+    if changed:
+        yield _labelled("changed", _in_a_line(changed))
+    if job.to_authorise:
+        yield _labelled("waiting", f"{counted(job.to_authorise, 'row')} for the customer's authorisation")
+
+
+def _counts(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> str:
+    """`1,204 created, 310 filled in, 3,480 unchanged, 9 failed.`"""
+    known = list(Outcome)
+    ranked = sorted(
+        outcomes or (),
+        key=lambda each: known.index(Outcome(each.outcome)) if each.outcome in known else len(known),
+    )
+    done = [(each.count, outcome_name(each.outcome)) for each in ranked]
+    others = (
         (job.cancelled, "cancelled"),
         (job.refused, "refused at intake"),
-        (job.skipped, "installed before"),
+        (job.skipped, "done by an earlier job"),
         (job.left, "not done yet"),
     )
-    parts = [installed, f"{job.failed:,} failed", *(f"{count:,} {what}" for count, what in others if count)]
-    return ", ".join(parts) + "."
+    parts = [
+        *(done or [(job.installed, "done")]),
+        (job.failed, "failed"),
+        *(each for each in others if each[0]),
+    ]
+    return ", ".join(f"{count:,} {what}" for count, what in parts) + "."
 
 
 def failure_lines(groups: Sequence[FailureReason], failed: int, job_id: str) -> Iterator[str]:
@@ -205,7 +225,7 @@ def say_outcome(
     engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: Sequence[str]
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
-    tell(counts_line(job))
+    say_all(standing_lines(job, list_outcomes(engine, job.id)), tell)
     say_all(failure_lines(list_failures(engine, job.id), job.failed, job.id), tell)
     if path is not None:
         tell(f"Results, one line for every row: {path}")

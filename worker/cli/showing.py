@@ -13,7 +13,7 @@ from worker.bootstrap.place import Place
 from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.place import opened_place, require_job, require_reason
-from worker.cli.report import WAYS, advice_lines, counts_line, failure_line, failure_lines
+from worker.cli.report import WAYS, advice_lines, failure_line, failure_lines, standing_lines
 from worker.cli.terminal import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.clock import Clock
 from worker.domain.pace import LimiterState, nobody_calls
@@ -179,7 +179,8 @@ def _status_lines(
     job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
 ) -> Iterator[str]:
     yield f"Job {job.id} of {job.source_name} at {job.api_host}: {job.state_in_words}"
-    yield f"  {counts_line(job)}"
+    for line in standing_lines(job, shown.outcomes):
+        yield f"  {line}"
     if job.pause_advice:
         yield f"  to do:     {job.pause_advice}"
     if job.left:

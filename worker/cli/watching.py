@@ -225,12 +225,12 @@ class Activity:
 
 
 def describe(job: JobStatus, going: Going, note: str) -> str:
-    """`412 installed, 8 failed, 3 retrying, 98.2/s, 12 s left`; without what is not known yet."""
+    """`412 done, 8 failed, 3 retrying, 98.2/s, 12 s left`; without what is not known yet."""
     return ", ".join([*_counts(job), *_pace(going), *([note] if note else [])])
 
 
 def _counts(job: JobStatus) -> list[str]:
-    return [f"{job.installed:,} installed", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
+    return [f"{job.installed:,} done", f"{job.failed:,} failed", f"{job.retrying:,} retrying"]
 
 
 def _pace(going: Going) -> list[str]:
@@ -295,7 +295,7 @@ class _Lines:
         if self._said_at is None or self._clock.since(self._said_at) >= LINE_EVERY_S:
             self._said_at = self._clock.moment()
             text = describe(job, going, note)
-            say(f"{job.id}: {job.final:,} of {job.total - job.held:,} done: {text}")
+            say(f"{job.id}: {job.final:,} of {job.total - job.held:,}: {text}")
 
 
 @app.command("watch", epilog=WATCH_EXAMPLES)

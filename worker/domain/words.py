@@ -273,6 +273,11 @@ def cancelling(left: int) -> str:
     )
 
 
+def outcome_name(outcome: str) -> str:
+    """What so many rows are called that came to be done in this way: `filled in`."""
+    return outcome.replace("_", " ")
+
+
 def already_installed(differs: Sequence[str]) -> str:
     """`differs`: names of what the row asks otherwise than it was found."""
     return "; ".join(installed(Outcome.ADOPTED, differs=differs))

@@ -1,17 +1,18 @@
 """Accounts and what is installed in them, with Cyclr's rules and messages. Source: reference sections 5 and 7."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from worker.simulator.binding import Fields
 from worker.simulator.catalogue import Release
-from worker.simulator.exchange import Refused, round_trip
+from worker.simulator.exchange import Refused, compact, round_trip
+from worker.simulator.ledger import PROPERTY, State
+from worker.simulator.switches import Masks
 
 MOST_RETENTION_HOURS = 744
 BILLING_PERIOD_S = 30 * 86_400
+MASK = "********"
 
 
 def folded(name: str) -> str:
@@ -23,15 +24,7 @@ def folded(name: str) -> str:
 class Property:
     id: int
     name: str
-    value: str | None
-
-    def as_json(self, account_connector_id: int) -> dict[str, Any]:
-        return {
-            "Name": self.name,
-            "Value": self.value,
-            "Id": self.id,
-            "AccountConnectorId": account_connector_id,
-        }
+    value: str | None = field(repr=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -44,35 +37,49 @@ class AccountConnector:
     description: str | None = None
     auth_value: str | None = field(default=None, repr=False)
     is_authenticated: bool = False
+    is_partner_integration: bool = False
     properties: dict[int, Property] = field(default_factory=dict, repr=False)
 
     def find_property(self, name: str) -> Property | None:
         return next((entry for entry in self.properties.values() if entry.name == name), None)
 
-    def put_property(self, name: str, value: str | None, ids: "count[int]") -> Property:
-        """Changes the property of that name or adds it. That PUT does not replace the whole set is [inferred]."""
-        known = self.find_property(name)
-        if known is None:
-            known = Property(next(ids), name, value)
-            self.properties[known.id] = known
-        known.value = value
-        return known
+    def state(self) -> State:
+        """All that it holds, as it is now."""
+        state: State = {
+            "Name": self.name,
+            "Description": self.description,
+            "AuthValue": self.auth_value,
+            "Authenticated": "true" if self.is_authenticated else "false",
+        }
+        for entry in self.properties.values():
+            name = f"{PROPERTY}{entry.name}"
+            state[f"{name} ({entry.id})" if name in state else name] = entry.value
+        return state
 
-    def as_json_text(self) -> str:
-        """AuthValue and property values stand in it in clear, as Cyclr answers them [seed][docs]."""
-        own = json.dumps(
+    def property_as_json(self, entry: Property, masks: Masks) -> dict[str, Any]:
+        is_masked = masks.sensitive and self.release.is_sensitive(entry.name)
+        return {
+            "Name": entry.name,
+            "Value": _masked(entry.value) if is_masked else entry.value,
+            "Id": entry.id,
+            "AccountConnectorId": self.id,
+        }
+
+    def as_json_text(self, masks: Masks) -> str:
+        """But for what is masked, AuthValue and property values stand in it in clear, as Cyclr answers them [seed][docs]."""
+        own = compact(
             {
                 "Id": self.id,
                 "Name": self.name,
                 "Description": self.description,
-                "AuthValue": self.auth_value,
+                "AuthValue": _masked(self.auth_value) if masks.auth_value else self.auth_value,
                 "Authenticated": self.is_authenticated,
-                "IsPartnerIntegrationConnector": False,
-                "Properties": [entry.as_json(self.id) for entry in self.properties.values()],
+                "IsPartnerIntegrationConnector": self.is_partner_integration,
+                "Properties": [self.property_as_json(entry, masks) for entry in self.properties.values()],
                 "CustomFields": [],
             }
         )
-        return f'{own[:-1]}, "Connector": {self.release.as_json_text}}}'
+        return f'{own[:-1]},"Connector":{self.release.as_json_text}}}'
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +110,11 @@ class Account:
     def remove(self, connector: AccountConnector) -> None:
         del self.connectors[connector.id]
         self.names[folded(connector.name)] -= 1
+
+    def rename(self, connector: AccountConnector, name: str) -> None:
+        self.names[folded(connector.name)] -= 1
+        connector.name = name
+        self.names[folded(name)] += 1
 
     def has_name(self, name: str) -> bool:
         return self.names[folded(name)] > 0
@@ -144,6 +156,11 @@ class Account:
             "TransactionErrorWebhookUrl": self.webhook_url,
             "TransactionErrorWebhookIncludeWarnings": self.webhook_includes_warnings,
         }
+
+
+def _masked(value: str | None) -> str | None:
+    """What is not there, or empty, is shown as it is."""
+    return MASK if value else value
 
 
 def _retention_h(fields: Fields, name: str, current: int | None) -> int | None:

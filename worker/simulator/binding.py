@@ -27,6 +27,10 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
+    def named(self) -> dict[str, str | None]:
+        """All that the object names, as text: what has no text of its own, as JSON."""
+        return {name: _as_any_text(value) for name, value in self.values.items()}
+
     def text(self, name: str) -> str | None:
         """The value as text; None for null or absent. Raises: `Unbindable` for an object or array."""
         return _as_text(self.values.get(name))
@@ -53,10 +57,10 @@ class Fields:
 
 
 def bind(body: bytes) -> Fields | None:
-    """The object that a body holds; None for an empty body or `null`. Raises: `Unbindable`."""
+    """The object that a body holds, an empty one where the body is empty; None for `null`. Raises: `Unbindable`."""
     try:
         text = body.decode("utf-8-sig")
-        value = _parse(text) if text.strip() else None
+        value = _parse(text) if text.strip() else {}
     except ValueError as error:
         raise Unbindable("body") from error
     if value is not None and not isinstance(value, dict):
@@ -92,3 +96,7 @@ def _as_text(value: Any) -> str | None:
     if isinstance(value, int | float):
         return str(value)
     raise Unbindable(type(value).__name__)
+
+
+def _as_any_text(value: Any) -> str | None:
+    return json.dumps(value) if isinstance(value, list | dict) else _as_text(value)

@@ -4,13 +4,14 @@ Source: reference section 6.
 """
 
 import base64
-import json
 import random
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from worker.simulator.exchange import compact
 
 ICON_BYTES = 2_400
 
@@ -33,6 +34,43 @@ class Method:
             "OAuth2Type": self.oauth2_type,
             "AuthScheme": None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ApiMethod:
+    """What Cyclr calls a Method of a connector: something that it can do. `id` changes with every release, `unique_id` never."""
+
+    id: int
+    unique_id: str
+    name: str
+    category: str
+    http_method: str
+    endpoint: str
+    parameters: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "Id": self.id,
+            "Name": self.name,
+            "Description": f"{self.name}.",
+            "Category": self.category,
+            "EndPoint": self.endpoint,
+            "MethodType": self.http_method,
+            "MethodUniqueIdentifier": self.unique_id,
+            "Parameters": [
+                {"Id": self.id * 10 + number, "Name": name, "TargetName": name}
+                for number, name in enumerate(self.parameters, start=1)
+            ],
+        }
+
+
+# What every connector can do, made up: name, category, verb, end point, parameters.
+API_METHODS = (
+    ("List Contacts", "Contacts", "GET", "/contacts", ("page", "pageSize")),
+    ("Add Contact", "Contacts", "POST", "/contacts", ()),
+    ("Delete Contact", "Contacts", "DELETE", "/contacts/{id}", ("id",)),
+    ("Get Settings", "Settings", "GET", "/settings", ()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +128,27 @@ class Release:
     def find_parameter(self, target_name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.target_name == target_name), None)
 
+    def is_sensitive(self, name: str) -> bool:
+        """Whether the property of that name holds a secret: it is declared so, or the secret of an OAuth app [inferred]."""
+        parameter = self.find_parameter(name)
+        return name == "ClientSecret" if parameter is None else parameter.is_sensitive
+
+    @cached_property
+    def api_methods(self) -> tuple[ApiMethod, ...]:
+        return tuple(
+            ApiMethod(
+                self.id * 100 + number,
+                str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.name}/{name}")),
+                name, category, verb, end_point, parameters,
+            )
+            for number, (name, category, verb, end_point, parameters) in enumerate(API_METHODS, start=1)
+        )  # fmt: skip
+
     # Kept as text: it is part of every answer about an installed connector, icon included.
     @cached_property
     def as_json_text(self) -> str:
         method = self.default_method
-        return json.dumps(
+        return compact(
             {
                 "Id": self.id,
                 "Name": self.name,

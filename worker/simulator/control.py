@@ -5,15 +5,15 @@ Not a part of Cyclr. Calls to it are not in the ledger, and no fault befalls the
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
 from worker.simulator.catalogue import methods_from_json, parameters_from_json
 from worker.simulator.faults import FAULTS
-from worker.simulator.ledger import Ledger, fingerprint
-from worker.simulator.world import Install, Switches, World
+from worker.simulator.ledger import Ledger, fingerprint, without_values
+from worker.simulator.world import Install, World
 
 RULE_KEYS = frozenset({"call", "account_id", "share", "count", "seed"})
 
@@ -33,6 +33,7 @@ class Control:
             ("POST", "faults", self.add_fault),
             ("DELETE", "faults", self.clear_faults),
             ("POST", "latency", self.set_latency),
+            ("GET", "switches", self.list_switches),
             ("POST", "switches", self.set_switches),
             ("POST", "seed", self.seed),
             ("POST", "release", self.publish),
@@ -76,37 +77,39 @@ class Control:
         self._world.faults.latency_s = (float(asked["low_s"]), float(asked["high_s"]))
         return {}
 
+    def list_switches(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return asdict(self._world.switches)
+
     def set_switches(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Sets the fields of `Switches` that are named, and answers all of them."""
-        known = {field.name for field in fields(Switches)}
-        for name in asked:
-            if name not in known:
-                raise ValueError(f"switch: expected one of {', '.join(sorted(known))}, got {name}")
-        if asked.get("away") not in (None, "reset", "503"):
-            raise ValueError(f"away: expected null, reset or 503, got {asked['away']}")
-        for name, value in asked.items():
-            setattr(self._world.switches, name, value)
+        self._world.switches.set(asked)
         return asdict(self._world.switches)
 
     def seed(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Adds what is not there: `accounts` [{"id", "name"?}], `connectors` [{"name", "version"?, "status"?,
-        "methods"?, "parameters"?}], `installed` [{"account_id", "connector", "name"?, "auth_value"?, "properties"?}].
+        "methods"?, "parameters"?, "id"?}], `installed` [{"account_id", "connector", "name"?, "description"?,
+        "auth_value"?, "properties"?, "id"?}]. Answers the ids of both. A connector's `id` is its release's.
         """
         world = self._world
         for entry in asked.get("accounts", ()):
             world.add_account(entry["id"], entry.get("name"))
         ids = [self._seed_connector(entry) for entry in asked.get("connectors", ())]
+        installed_ids = []
         for entry in asked.get("installed", ()):
             release = world.find_release(str(entry["connector"]))
             if release is None:
                 raise ValueError(f"connector: expected one in the catalogue, got {entry['connector']}")
             wanted = Install(
                 name=entry.get("name"),
+                description=entry.get("description"),
                 auth_value=entry.get("auth_value"),
                 properties=tuple(dict(entry.get("properties", {})).items()),
             )
-            world.add_installed(entry["account_id"], release, wanted)
-        return {"connector_ids": ids}
+            made = world.add_installed(
+                entry["account_id"], release, wanted, account_connector_id=entry.get("id")
+            )
+            installed_ids.append(made.id)
+        return {"connector_ids": ids, "installed_ids": installed_ids}
 
     def publish(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """`{"connector": name, "methods"?, "parameters"?}`: a new release; what is not given stays."""
@@ -127,7 +130,7 @@ class Control:
         return self._ledger.since(int(asked.get("since", 0)), int(asked.get("effects_since", 0)))
 
     def installed(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        """Account id -> what is installed in it, for the accounts that hold something."""
+        """Account id -> what is installed in it, for the accounts that hold something. `state`: as in the ledger."""
         return {
             account.id: [
                 {
@@ -137,6 +140,7 @@ class Control:
                     "authenticated": connector.is_authenticated,
                     "auth_value_sha256": fingerprint(connector.auth_value),
                     "properties": [entry.name for entry in connector.properties.values()],
+                    "state": without_values(connector.state()),
                 }
                 for connector in account.connectors.values()
             ]
@@ -159,6 +163,7 @@ class Control:
             methods=methods_from_json(entry["name"], entry.get("methods", [])),
             parameters=parameters_from_json(entry.get("parameters", [])),
             categories=entry.get("categories", ()),
+            release_id=entry.get("id"),
         ).id
 
 

@@ -1,13 +1,19 @@
 """The demo's Cyclr and the file that goes with it: made up, and the same for the same seed.
 
-Of every hundred rows about 6 fail at Cyclr for good, 4 find their connector installed already, and 6 name an
+Of every hundred rows about 6 fail at Cyclr for good, 4 find their connector there just as they ask, and 6 name an
 account that is to be created. A small share of the calls fails for a moment.
+
+A world whose accounts were made template first is asked for with `is_template_first`, of `sample_world` and of
+`sample_csv` alike (`cyclr-bulk simulator --sample N --template-first`). In it 30 of every hundred rows find their
+connector under its default Name, unauthenticated and with no properties, 3 find it under another Name, and 3 with an
+old key beside the right properties.
 """
 
+import base64
 import csv
 import io
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
@@ -17,6 +23,8 @@ from worker.simulator.faults import refused, server_error, throttled
 from worker.simulator.world import Install, World
 
 FAIL_SHARE, PRESENT_SHARE, NEW_SHARE = 0.06, 0.04, 0.06
+UNFILLED_SHARE, OTHER_NAME_SHARE, OLD_KEY_SHARE = 0.30, 0.03, 0.03
+OLD_KEY = "made-up-earlier"
 
 MAIL, LEDGER, PARCELS, CRM = "Northwind Mail", "Tidewater Ledger", "Parcel Lane", "Harbour CRM"
 BASIC = "Username and password"
@@ -47,6 +55,9 @@ class Fate(Enum):
     PLAIN = auto()
     PRESENT = auto()
     TO_CREATE = auto()
+    UNFILLED = auto()
+    OTHER_NAME = auto()
+    WITH_OLD_KEY = auto()
     PLAN_LIMIT = auto()
     REGION_CLOSED = auto()
     NAME_TAKEN = auto()
@@ -84,19 +95,22 @@ def sample_credentials(seed: int = 1) -> Credentials:
     return Credentials(f"{dice.getrandbits(128):032x}", f"{dice.getrandbits(256):064x}")
 
 
-def sample_world(accounts: int = 500, seed: int = 1, *, is_flaky: bool = True) -> World:
+def sample_world(
+    accounts: int = 500, seed: int = 1, *, is_flaky: bool = True, is_template_first: bool = False
+) -> World:
     """A Cyclr that holds the accounts, catalogue, installed connectors and faults that `sample_csv` expects.
 
-    `is_flaky`: whether calls take time, and a few of them fail for a moment.
+    `is_flaky`: whether calls take time, and a few of them fail for a moment. `is_template_first`: whether many accounts
+    hold their connector already, as templates leave it.
     """
     credentials = sample_credentials(seed)
     world = World(credentials={credentials.client_id: credentials.client_secret})
     releases = _add_catalogue(world)
-    for row in _rows(accounts, seed):
+    for row in _rows(accounts, seed, is_template_first=is_template_first):
         if row.fate is not Fate.TO_CREATE:
             world.add_account(row.account_id, row.account_name)
-        if row.fate is Fate.PRESENT:
-            world.add_installed(row.account_id, releases[row.connector], _as_installed(row))
+        if (there := _what_is_there(row)) is not None:
+            world.add_installed(row.account_id, releases[row.connector], there)
         if row.fate is Fate.NAME_TAKEN:
             other = releases[LEDGER if row.connector != LEDGER else MAIL]
             world.add_installed(row.account_id, other, Install(name=row.connector, auth_value="made-up"))
@@ -107,12 +121,12 @@ def sample_world(accounts: int = 500, seed: int = 1, *, is_flaky: bool = True) -
     return world
 
 
-def sample_csv(accounts: int = 500, seed: int = 1) -> str:
+def sample_csv(accounts: int = 500, seed: int = 1, *, is_template_first: bool = False) -> str:
     """The file of the demo: one row per account, connectors with an API key, Basic, OAuth, and one with two methods."""
     out = io.StringIO()
     lines = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
     lines.writeheader()
-    for row in _rows(accounts, seed):
+    for row in _rows(accounts, seed, is_template_first=is_template_first):
         # An account_name asks for the account to be created where it is missing.
         name = row.account_name if row.fate is Fate.TO_CREATE else ""
         lines.writerow({"account_id": row.account_id, "account_name": name, **row.cells})
@@ -145,9 +159,9 @@ def _add_passing_faults(world: World, seed: int) -> None:
     world.faults.add(throttled(1), call="install", share=0.01, count=1, seed=seed + 2)
 
 
-def _rows(accounts: int, seed: int) -> list[SampleRow]:
+def _rows(accounts: int, seed: int, *, is_template_first: bool) -> list[SampleRow]:
     dice = random.Random(seed)
-    fates = _fates(accounts, dice)
+    fates = _fates(accounts, dice, is_template_first=is_template_first)
     connectors = dice.choices((MAIL, LEDGER, PARCELS, CRM), weights=(40, 25, 20, 15), k=accounts)
     return [
         _row(number, connector, fate, dice)
@@ -155,10 +169,14 @@ def _rows(accounts: int, seed: int) -> list[SampleRow]:
     ]
 
 
-def _fates(accounts: int, dice: random.Random) -> Sequence[Fate]:
+def _fates(accounts: int, dice: random.Random, *, is_template_first: bool) -> Sequence[Fate]:
     failing = [FAILURES[n % len(FAILURES)] for n in range(int(accounts * FAIL_SHARE))]
     special = failing + [Fate.PRESENT] * int(accounts * PRESENT_SHARE)
     special += [Fate.TO_CREATE] * int(accounts * NEW_SHARE)
+    if is_template_first:
+        special += [Fate.UNFILLED] * int(accounts * UNFILLED_SHARE)
+        special += [Fate.OTHER_NAME] * int(accounts * OTHER_NAME_SHARE)
+        special += [Fate.WITH_OLD_KEY] * int(accounts * OLD_KEY_SHARE)
     fates = special + [Fate.PLAIN] * (accounts - len(special))
     dice.shuffle(fates)
     return fates
@@ -185,11 +203,28 @@ def _credential(connector: str, dice: random.Random) -> dict[str, str]:
     return {MAIL: key, LEDGER: login}.get(connector, {})
 
 
-def _as_installed(row: SampleRow) -> Install:
+def _what_is_there(row: SampleRow) -> Install | None:
+    """What the row's account holds of the row's connector from the start."""
     properties = [
         (column.removeprefix("property."), value)
         for column, value in row.cells.items()
         if column.startswith("property.")
     ]
-    auth_value = None if row.connector == CRM else row.cells.get("api_key", "made-up-earlier")
-    return Install(name=row.connector, auth_value=auth_value, properties=properties)
+    match row.fate:
+        case Fate.PRESENT:
+            return Install(auth_value=_auth_value(row.cells), properties=properties)
+        case Fate.WITH_OLD_KEY:
+            # Where the customer authorises there is no key: then it waits, as a template leaves it.
+            return Install(auth_value=_auth_value(row.cells) and OLD_KEY, properties=properties)
+        case Fate.UNFILLED:
+            return Install()
+        case Fate.OTHER_NAME:
+            return Install(name=f"{row.connector} 2")
+    return None
+
+
+def _auth_value(cells: Mapping[str, str]) -> str | None:
+    """What the row's credential is sent as."""
+    if "username" in cells:
+        return base64.b64encode(f"{cells['username']}:{cells['password']}".encode()).decode()
+    return cells.get("api_key")

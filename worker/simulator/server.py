@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from worker.simulator.api import ROUTES
 from worker.simulator.control import Control
 from worker.simulator.faults import FaultPlan
 from worker.simulator.ledger import Ledger
@@ -43,8 +42,7 @@ class Simulator:
         traffic = Traffic(self.world, self.ledger)
         app = web.Application(client_max_size=MOST_BODY_BYTES)
         Control(self.world, self.ledger).add_to(app)
-        for route in ROUTES:
-            app.router.add_route(route.method, route.path, traffic.handler(route))
+        app.router.add_route("*", "/{path:.*}", traffic.handle)
         app.on_shutdown.append(traffic.end_silences)
         app.on_cleanup.append(traffic.drop_late_effects)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=END_WITHIN_S)

@@ -1,6 +1,5 @@
 """Bearer tokens and sign-in tokens. Source: reference sections 3 to 5."""
 
-import json
 import random
 import uuid
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
-from worker.simulator.exchange import DENIED, Refused
+from worker.simulator.exchange import DENIED, Refused, compact
 
 TOKEN_LIFE_S = 1_209_599  # 14 days less one second
 SIGN_IN_LIFE_S = 300
@@ -95,4 +94,4 @@ class Tokens:
 
 
 def _token_error(error: str) -> Refused:
-    return Refused(400, error, body=json.dumps({"error": error}))
+    return Refused(400, error, body=compact({"error": error}))

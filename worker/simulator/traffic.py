@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -13,6 +12,8 @@ from worker.simulator.binding import Unbindable
 from worker.simulator.exchange import JSON, Asked, Refused, Reply
 from worker.simulator.faults import Acts, Fault, Gets, reset, server_error
 from worker.simulator.ledger import Call, Ledger, fingerprint
+from worker.simulator.naming import named_by
+from worker.simulator.routing import Router
 from worker.simulator.world import World
 
 NOSNIFF = {"x-content-type-options": "nosniff"}
@@ -30,19 +31,17 @@ class Traffic:
         self._ledger = ledger
         self._closing = asyncio.Event()
         self._late: set[asyncio.Task[None]] = set()
+        self._router = Router()
 
-    def handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """What aiohttp calls for a route."""
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            asked = Asked.read(request.match_info, request.query, request.headers, await request.read())
-            call = self._received(route, request, asked)
-            try:
-                return await self._respond(route, request, asked, call)
-            finally:
-                call.ended_at = self._world.now()
-
-        return handle
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """What aiohttp calls for each request."""
+        route, parts = self._router.find(request.method, request.rel_url.raw_path)
+        asked = Asked.read(parts, request.query, request.headers, await request.read())
+        call = self._received(route, request, asked)
+        try:
+            return await self._respond(route, request, asked, call)
+        finally:
+            call.ended_at = self._world.now()
 
     async def end_silences(self, _: web.Application) -> None:
         self._closing.set()
@@ -55,26 +54,28 @@ class Traffic:
     async def _respond(
         self, route: Route, request: web.Request, asked: Asked, call: Call
     ) -> web.StreamResponse:
+        self._world.refresh_tokens(call.account_id)
         fault = self._fault(call)
         wait_s = self._world.faults.latency() + (fault.latency_s if fault else 0.0)
         if wait_s:
             # Nothing cancels this when the caller leaves: Cyclr goes on working too.
             await asyncio.sleep(wait_s)
         if fault is None:
-            return self._written(request, call, self._answer(route, asked))
+            return self._written(request, call, self._answer(route, asked, call))
         call.fault = fault.kind
         if fault.acts is Acts.LATER:
-            self._act_later(route, asked, fault.later_s - wait_s)
-        usual = self._answer(route, asked) if fault.acts is Acts.FIRST else None
+            self._act_later(route, asked, call, fault.later_s - wait_s)
+        usual = self._answer(route, asked, call) if fault.acts is Acts.FIRST else None
         return await self._faulty(request, call, fault, usual)
 
     def _fault(self, call: Call) -> Fault | None:
         away = self._world.switches.away
         return AWAY[away] if away else self._world.faults.pick(call.kind, call.account_id)
 
-    def _answer(self, route: Route, asked: Asked) -> Reply:
+    def _answer(self, route: Route, asked: Asked, call: Call) -> Reply:
         try:
-            return route.answer(self._world, asked)
+            with self._ledger.answering(call):
+                return route.answer(self._world, asked)
         except Refused as refusal:
             return refusal.reply()
         except Unbindable:
@@ -107,14 +108,14 @@ class Traffic:
             headers={**NOSNIFF, **reply.headers},
         )
 
-    def _act_later(self, route: Route, asked: Asked, wait_s: float) -> None:
-        task = asyncio.create_task(self._late_effect(route, asked, wait_s))
+    def _act_later(self, route: Route, asked: Asked, call: Call, wait_s: float) -> None:
+        task = asyncio.create_task(self._late_effect(route, asked, call, wait_s))
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    async def _late_effect(self, route: Route, asked: Asked, wait_s: float) -> None:
+    async def _late_effect(self, route: Route, asked: Asked, call: Call, wait_s: float) -> None:
         await asyncio.sleep(max(wait_s, 0.0))
-        self._answer(route, asked)
+        self._answer(route, asked, call)
 
     async def _until_caller_leaves(self, request: web.Request) -> None:
         while request.transport is not None and not self._closing.is_set():
@@ -129,8 +130,10 @@ class Traffic:
             call.account_id, call.name = asked.find_text("id"), asked.find_text("name")
         if route.kind == "install":
             call.connector, call.name = asked.path["reference"], asked.find_text("name")
-            call.auth_value_sha256 = fingerprint(asked.find_text("authvalue"))
-            call.property_names = tuple(name for name, _ in asked.find_pairs("properties"))
+        call.named = named_by(route.kind, asked, self._world)
+        call.auth_value_sha256 = fingerprint(call.named.get("AuthValue"))
+        connector_id = asked.path.get("connector_id", "")
+        call.account_connector_id = int(connector_id) if connector_id.isdecimal() else None
         call.page = asked.query.get("page")
         if request.transport is not None:
             call.caller_port = request.transport.get_extra_info("peername")[1]

@@ -32,7 +32,8 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
     said = desk.say("run", "accounts.csv", "--yes", "--skip-invalid")
     assert said.code == 1
     assert said.out.splitlines() == [
-        "2 installed (1 of them waits for the customer's authorisation), 1 failed, 1 refused at intake.",
+        "2 created, 1 failed, 1 refused at intake.",
+        "  waiting:    1 row for the customer's authorisation",
         "Failed, by reason:",
         "        1  5e0916f9  refused: The plan of this account is full. (row 3)",
         "What to do:",
@@ -56,7 +57,7 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
         "1 problem.",
         f"Install 3 connectors at {host}. 1 row with a problem is left out."
         " It takes about 1 s at 500 calls/s.",
-        f"{job_id}: 0 of 3 done: 0 installed, 0 failed, 0 retrying",
+        f"{job_id}: 0 of 3: 0 done, 0 failed, 0 retrying",
         "To try the failed rows again, mend what their messages name (refused rows need their credentials"
         " filled in again) and run the result file:",
         "  cyclr-bulk run accounts.results.csv",
@@ -80,7 +81,7 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
     again = desk.say("run", "accounts.results.csv", "--yes", "--skip-invalid")
     assert again.code == 1
     assert again.out.splitlines() == [
-        "1 installed, 0 failed, 1 refused at intake, 2 installed before.",
+        "1 created, 0 failed, 1 refused at intake, 2 done by an earlier job.",
         "Results, one line for every row: accounts.results-2.csv",
     ]
     assert sorted(desk.installs()) == ["acme", "globex", "hooli"]
@@ -104,7 +105,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     said = desk.say("run", file, "--first", "2", "--yes", "--results", "out.csv")
     assert said.code == 3
     assert said.out.splitlines() == [
-        "2 installed, 0 failed, 2 not done yet.",
+        "2 created, 0 failed, 2 not done yet.",
         "Results, one line for every row: out.csv",
     ]
     assert [row["_state"] for row in desk.results("out.csv")] == [
@@ -169,7 +170,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
     assert "Correct the file" not in more.err + edited.out
 
     last = desk.say("run", file, "--yes", "--results", "out.csv")
-    assert (last.code, last.out.splitlines()[0]) == (0, "4 installed, 0 failed.")
+    assert (last.code, last.out.splitlines()[0]) == (0, "4 created, 0 failed.")
     assert f"This is job {job_id} of accounts.csv, 2 of 4 rows done." in last.err
     assert sorted(desk.installs()) == ["acme", "globex", "initech", "umbrella"]
     assert {row["_job"] for row in desk.results("out.csv")} == {job_id}
@@ -183,7 +184,7 @@ def test_what_is_taken_as_written_is_asked_again_and_needed_no_more(desk: Desk) 
     assert said.err.splitlines()[-1] == "  cyclr-bulk run accounts.csv --as-written account_id"
     # The rows are loaded, and not judged again.
     last = desk.say("run", file, "--yes")
-    assert (last.code, last.out.splitlines()[0]) == (0, "2 installed, 0 failed.")
+    assert (last.code, last.out.splitlines()[0]) == (0, "2 created, 0 failed.")
 
 
 def test_leaves_accounts_alone_that_have_the_connector_under_another_name(desk: Desk) -> None:
@@ -221,7 +222,7 @@ def test_stops_where_too_many_rows_fail_and_merges_their_reasons(desk: Desk) -> 
     assert said.code == 3
     assert 50 <= failed < 300
     assert said.out.splitlines() == [
-        f"0 installed, {failed} failed, {300 - failed} not done yet.",
+        f"0 done, {failed} failed, {300 - failed} not done yet.",
         "Failed, by reason:",
         f"  {failed:>7}  c31677b1  refused: The plan of '…' includes 3 connectors. (row 2 and {failed - 1} more)",
         "What to do:",
@@ -250,7 +251,7 @@ def test_the_results_are_kept_where_their_place_is_gone(desk: Desk) -> None:
     said = desk.say("run", desk.mail_file("acme"), "--yes", "--results", "away/out.csv")
     [kept] = (desk.folder / "home").glob("*.results.csv")
     assert said.code == 0
-    assert said.out.splitlines() == ["1 installed, 0 failed.", f"Results, one line for every row: {kept}"]
+    assert said.out.splitlines() == ["1 created, 0 failed.", f"Results, one line for every row: {kept}"]
     assert "The result file away/out.csv could not be written: No such file or directory." in said.err
     assert [row["account_id"] for row in csv.DictReader(kept.read_text("utf-8-sig").splitlines())] == ["acme"]
 

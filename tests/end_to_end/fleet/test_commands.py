@@ -54,7 +54,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
     assert (watched.code, watched.out.splitlines()) == (
         1,
         [
-            "11 installed, 1 failed.",
+            "11 created, 1 failed.",
             "Failed, by reason:",
             "        1  2686b8fc  refused: suspended (row 5)",
             "What to do:",
@@ -65,7 +65,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
 
     status = fleet.say("status", job_id).out.splitlines()
     assert status[0].endswith(f"{fleet.simulator.base_url.removeprefix('http://')}: completed")
-    assert status[1] == "  11 installed, 1 failed."
+    assert status[1] == "  11 created, 1 failed."
     assert status[-5:] == [
         "  calls:     at most 200 calls/s",
         "Failed, by reason:",
@@ -225,7 +225,7 @@ def test_a_cancelled_job_frees_its_rows_for_another(fleet: Fleet) -> None:
     assert cancelled.code == 0
     assert cancelled.err.startswith(f"Cancelled: job {job_id} of accounts.csv, ")
     watched = fleet.say("watch", job_id)
-    assert (watched.code, watched.out) == (3, "1 installed, 0 failed, 29 cancelled.\n")
+    assert (watched.code, watched.out) == (3, "1 created, 0 failed, 29 cancelled.\n")
     assert Counter(fleet.states(job_id)) == {"installed": 1, "cancelled": 29}
     assert fleet.say("cancel", job_id).code == 2
     corrected = fleet.submit(ids[5:8])
@@ -385,7 +385,7 @@ def drain(fleet: Fleet, job_id: str, ids: list[str], *, to_group: bool) -> None:
 def test_whoever_stops_watching_stops_nothing(fleet: Fleet) -> None:
     job_id = fleet.submit(accounts("watched", 3), CYCLR_CLIENT_ID=OTHER_CLIENT_ID)
     watcher = fleet.start("watch", job_id)
-    eventually(lambda: "0 of 3 done" in watcher.err, "it watches")
+    eventually(lambda: "0 of 3: 0 done" in watcher.err, "it watches")
     watcher.send(signal.SIGINT)
     assert watcher.wait() == 3
     assert watcher.err.splitlines()[-1] == (

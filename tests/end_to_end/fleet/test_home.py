@@ -46,7 +46,7 @@ def test_a_mistaken_job_is_ended_and_forgotten_without_cyclr_and_its_rows_are_fr
     assert line.startswith(f"{job_id}  ")
     assert line.endswith(f"  accounts.csv  {PAUSED}, 1 of 4 rows done")
     status = desk.say("status", job_id, **NOWHERE)
-    assert (status.code, status.out.splitlines()[1]) == (0, "  1 installed, 0 failed, 3 not done yet.")
+    assert (status.code, status.out.splitlines()[1]) == (0, "  1 created, 0 failed, 3 not done yet.")
     assert "  left:      0 in hand of a worker, 0 tried and to be tried again, 3 held back by --first" in (
         status.out.splitlines()
     )
@@ -87,7 +87,7 @@ def test_a_paused_job_goes_on_by_its_id_to_the_end_and_its_failed_row_once_more(
     doubted = desk.say("distrust", **NOWHERE)
     assert doubted.out == "3 unfinished rows are looked for before anything is sent.\n"
     resumed = here(desk, "resume", job_id)
-    assert (resumed.code, resumed.out.splitlines()[0]) == (1, "3 installed, 1 failed.")
+    assert (resumed.code, resumed.out.splitlines()[0]) == (1, "3 created, 1 failed.")
     assert resumed.err.splitlines()[-2] == f"  cyclr-bulk retry {job_id}"
     looked = {call.account_id for call in desk.simulator.ledger.calls_of("look")}
     assert looked == {"globex", "initech", "umbrella"}
@@ -96,7 +96,7 @@ def test_a_paused_job_goes_on_by_its_id_to_the_end_and_its_failed_row_once_more(
     assert f"Job {job_id} cannot be resumed: it is completed." in again.err
 
     retried = here(desk, "retry", job_id)
-    assert (retried.code, retried.out) == (0, "4 installed, 0 failed.\n")
+    assert (retried.code, retried.out) == (0, "4 created, 0 failed.\n")
     assert "1 row will be tried again; each account is looked into first." in retried.err.splitlines()
     assert sorted(desk.installs()) == ["acme", "globex", "initech", "umbrella"]
     nothing = here(desk, "retry", job_id)

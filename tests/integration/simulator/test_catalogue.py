@@ -76,6 +76,60 @@ def test_a_new_release_may_have_other_methods_and_properties(cyclr: Cyclr) -> No
     assert [(p["TargetName"], p["IsSensitive"]) for p in connector["Parameters"]] == [("Zone", True)]
 
 
+def test_a_connectors_methods_are_listed_by_id_name_and_version(cyclr: Cyclr) -> None:
+    by_id = cyclr.get("/connectors/501/methods").json()
+    first = by_id[0]
+    assert names(by_id) == ["List Contacts", "Add Contact", "Delete Contact", "Get Settings"]
+    assert (first["Category"], first["EndPoint"], first["MethodType"]) == ("Contacts", "/contacts", "GET")
+    assert len(first["MethodUniqueIdentifier"]) == 36
+    assert [sorted(parameter) for parameter in first["Parameters"]] == [["Id", "Name", "TargetName"]] * 2
+    assert cyclr.get("/connectors/Northwind%20Mail/methods").json() == by_id
+    assert cyclr.get("/connectors/Northwind%20Mail/v3/methods").json() == by_id
+    assert names(cyclr.get("/connectors/501/methods", category="Settings").json()) == ["Get Settings"]
+    assert names(cyclr.get("/connectors/501/methods", query="delete").json()) == ["Delete Contact"]
+    assert cyclr.get("/connectors/999/methods").status_code == 404
+
+
+def test_a_method_keeps_its_unique_identifier_in_the_next_release_and_not_its_id(cyclr: Cyclr) -> None:
+    old = cyclr.get("/connectors/501/methods").json()[0]
+    assert cyclr.get(f"/methods/{old['Id']}").json() == old
+    cyclr.control("release", connector="Northwind Mail")
+    new = cyclr.get("/connectors/Northwind%20Mail/methods").json()[0]
+    assert new["Id"] != old["Id"]
+    assert new["MethodUniqueIdentifier"] == old["MethodUniqueIdentifier"]
+    assert cyclr.get(f"/methods/{old['MethodUniqueIdentifier']}").json() == new
+
+
+def test_a_malformed_guid_is_400_and_an_unknown_one_404(cyclr: Cyclr) -> None:
+    assert cyclr.get("/methods/not-a-guid").status_code == 400
+    assert cyclr.get("/methods/3d2e7a90-5f0c-4c60-9f0e-000000000000").status_code == 404
+    assert cyclr.get("/methods/1").status_code == 404
+
+
+def test_trailing_slashes_and_another_case_of_a_path_work(cyclr: Cyclr) -> None:
+    assert cyclr.get("/connectors/501/").json() == cyclr.get("/connectors/501").json()
+    assert cyclr.get("/Account/Connectors/").json() == []
+    assert cyclr.call("POST", "/CONNECTORS/Northwind%20Mail/Install/", json={"Name": "M"}).status_code == 200
+    assert len(cyclr.get("/connectors", PAGESIZE=2).json()) == 2
+    assert [call.kind for call in cyclr.ledger.calls[-3:]] == ["look", "install", "connectors"]
+
+
+def test_bodies_are_compact_json(cyclr: Cyclr) -> None:
+    assert cyclr.get("/accounts/nobody").text == '{"Message":"The account nobody was not found."}'
+    assert cyclr.call("POST", "/accounts", json={"Id": "acme", "Name": "A"}).text == (
+        '{"Message":"ID already in use"}'
+    )
+    cyclr.call("PUT", "/accounts/acme/users", json={"UserName": "Jóna"})
+    cyclr.call("PUT", "/accounts/acme/users", json={"UserName": "bo"})
+    assert cyclr.get("/accounts/acme/users").text == '["Jóna","bo"]'
+    installed = cyclr.install(Name="M").text
+    assert installed.startswith('{"Id":6508,"Name":"M","Description":null,"AuthValue":null,')
+    assert ',"CustomFields":[],"Connector":{"Id":501,"Name":"Northwind Mail",' in installed
+    assert cyclr.get("/account/connectors").text == f"[{installed}]"
+    cyclr.control("faults", kind="throttled")
+    assert cyclr.get("/accounts").text == '{"Message":"Too many requests."}'
+
+
 def test_pages_have_the_size_asked_and_say_how_many_there_are(cyclr: Cyclr) -> None:
     first, second = (cyclr.get("/connectors", page=page, pageSize=2) for page in (1, 2))
     assert [len(first.json()), len(second.json())] == [2, 1]

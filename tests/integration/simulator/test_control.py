@@ -1,4 +1,7 @@
 import hashlib
+from typing import Any
+
+import pytest
 
 from tests.integration.simulator.conftest import Cyclr
 
@@ -20,7 +23,7 @@ def test_accounts_connectors_and_installed_ones_are_seeded(cyclr: Cyclr) -> None
             }
         ],
     )
-    assert seeded == {"connector_ids": [504]}
+    assert seeded == {"connector_ids": [504], "installed_ids": [6508]}
     assert cyclr.http.get("/_sim/installed").json() == {
         "late": [
             {
@@ -30,10 +33,45 @@ def test_accounts_connectors_and_installed_ones_are_seeded(cyclr: Cyclr) -> None
                 "authenticated": True,
                 "auth_value_sha256": hashlib.sha256(b"k").hexdigest(),
                 "properties": ["P"],
+                "state": {
+                    "Name": "N",
+                    "Description": None,
+                    "AuthValue": hashlib.sha256(b"k").hexdigest(),
+                    "Authenticated": "true",
+                    "property.P": hashlib.sha256(b"v").hexdigest(),
+                },
             }
         ]
     }
     assert cyclr.ledger.effects == []
+
+
+def test_ids_of_accounts_connectors_and_account_connectors_can_be_chosen(cyclr: Cyclr) -> None:
+    seeded = cyclr.control(
+        "seed",
+        accounts=[{"id": "JO-Test-1234567890"}],
+        connectors=[{"name": "Access CRM", "id": 504}, {"name": "Next"}],
+        installed=[
+            {"account_id": "JO-Test-1234567890", "connector": "Access CRM", "id": 1874},
+            {"account_id": "acme", "connector": 504, "id": 6508},
+            {"account_id": "acme", "connector": "Next"},
+        ],
+    )
+    assert seeded == {"connector_ids": [504, 505], "installed_ids": [1874, 6508, 6509]}
+    assert cyclr.get("/account/connectors/1874", "JO-Test-1234567890").json()["Connector"]["Id"] == 504
+    assert cyclr.install(Name="Mail").json()["Id"] == 6510
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"accounts": [{"id": "acme"}]},
+        {"connectors": [{"name": "Again", "id": 501}]},
+        {"installed": [{"account_id": "acme", "connector": 501, "id": 7}] * 2},
+    ],
+)
+def test_an_id_that_is_taken_is_refused(cyclr: Cyclr, asked: dict[str, Any]) -> None:
+    assert cyclr.http.post("/_sim/seed", json=asked).status_code == 400
 
 
 def test_the_ledger_is_read_from_an_index_on(cyclr: Cyclr) -> None:
@@ -84,6 +122,23 @@ def test_an_unknown_switch_is_refused_and_nothing_is_set(cyclr: Cyclr) -> None:
     assert answer.status_code == 400
     assert "nmae_check" in answer.json()["error"]
     assert cyclr.control("switches")["name_check"] is True
+
+
+@pytest.mark.parametrize(
+    ("switch", "value", "wanted"),
+    [
+        ("name_check", "no", "true or false"),
+        ("max_page_size", True, "a number"),
+        ("away", "504", "reset or 503 or null"),
+        ("put_properties", "append", "merge or replace"),
+        ("masks_sensitive", True, "never or in_reads or always"),
+        ("lists_declared", None, "once_set or empty or null"),
+    ],
+)
+def test_a_switch_says_what_it_may_be(cyclr: Cyclr, switch: str, value: object, wanted: str) -> None:
+    answer = cyclr.http.post("/_sim/switches", json={"normalises": True, switch: value})
+    assert answer.json()["error"] == f"ValueError: {switch}: expected {wanted}, got {value}"
+    assert cyclr.control("switches")["normalises"] is False
 
 
 def test_controls_are_not_in_the_ledger(cyclr: Cyclr) -> None:

@@ -187,6 +187,17 @@ def test_a_fault_befalls_its_account_and_its_kind_of_call_only(cyclr: Cyclr) -> 
         ("look", lambda c: c.get("/account/connectors")),
         ("install", lambda c: c.install(Name="Mail")),
         ("account_connector", lambda c: c.get("/account/connectors/1")),
+        ("change_account_connector", lambda c: c.call("PUT", "/account/connectors/1", json={})),
+        ("remove_account_connector", lambda c: c.call("DELETE", "/account/connectors/1")),
+        ("deauthenticate", lambda c: c.call("PUT", "/account/connectors/1/deauthenticate")),
+        ("properties", lambda c: c.get("/account/connectors/1/properties")),
+        ("add_property", lambda c: c.call("POST", "/account/connectors/1/properties", json={})),
+        ("property", lambda c: c.get("/account/connectors/1/properties/2")),
+        ("change_property", lambda c: c.call("PUT", "/account/connectors/1/properties/2", json={})),
+        ("remove_property", lambda c: c.call("DELETE", "/account/connectors/1/properties/2")),
+        ("change_account", lambda c: c.call("PUT", "/accounts/acme", json={})),
+        ("delete_account", lambda c: c.call("DELETE", "/accounts/acme")),
+        ("methods", lambda c: c.get("/connectors/501/methods")),
     ],
 )
 def test_every_call_has_its_kind(cyclr: Cyclr, kind: str, call: Callable[[Cyclr], httpx.Response]) -> None:

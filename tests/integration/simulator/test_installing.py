@@ -79,9 +79,20 @@ def test_without_the_name_check_doubles_arise_and_are_counted(cyclr: Cyclr) -> N
     assert cyclr.http.get("/_sim/counts").json()["doubles"] == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"null"])
-def test_an_install_without_a_body_is_500(cyclr: Cyclr, content: bytes) -> None:
-    assert cyclr.call("POST", "/connectors/501/install", content=content).status_code == 500
+def test_an_install_with_an_empty_body_takes_the_connectors_name_and_one_with_null_is_500(
+    cyclr: Cyclr,
+) -> None:
+    assert cyclr.call("POST", "/connectors/501/install", content=b"null").status_code == 500
+    assert cyclr.names() == []
+    answer = cyclr.call("POST", "/connectors/501/install", content=b"")
+    assert (answer.status_code, answer.json()["Name"]) == (200, "Northwind Mail")
+
+
+def test_an_install_keeps_that_it_is_the_partners_own(cyclr: Cyclr) -> None:
+    assert cyclr.install(Name="Theirs").json()["IsPartnerIntegrationConnector"] is False
+    mine = cyclr.install(Name="Ours", IsPartnerIntegrationConnector=True).json()
+    assert mine["IsPartnerIntegrationConnector"] is True
+    assert cyclr.get(f"/account/connectors/{mine['Id']}").json() == mine
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,61 @@ def test_six_in_a_hundred_rows_fail_for_four_reasons_and_four_are_there_already(
     assert list(told.values()).count("installed") == 450
 
 
+def test_what_is_there_already_is_just_as_its_rows_ask() -> None:
+    world = sample_world()
+    by_account = {row["account_id"]: row for row in rows()}
+    present = [
+        (account.id, connector)
+        for account in world.accounts.values()
+        for connector in account.connectors.values()
+        if connector.release.name == by_account[account.id]["connector"]
+    ]
+    assert len(present) == 20
+    for account_id, connector in present:
+        row = by_account[account_id]
+        wanted = {
+            f"property.{name.removeprefix('property.')}": value
+            for name, value in row.items()
+            if name.startswith("property.") and value
+        }
+        login = base64.b64encode(f"{row['username']}:{row['password']}".encode()).decode()
+        assert connector.name == row["connector"]
+        assert connector.auth_value == (row["api_key"] or (login if row["username"] else None))
+        assert {n: v for n, v in connector.state().items() if n.startswith("property.")} == wanted
+
+
+def test_a_world_made_template_first_holds_connectors_to_fill_in_under_other_names_and_with_old_keys() -> (
+    None
+):
+    world = sample_world(is_template_first=True)
+    text = sample_csv(is_template_first=True)
+    by_account = {row["account_id"]: row for row in csv.DictReader(io.StringIO(text))}
+    found: Counter[str] = Counter()
+    for account in world.accounts.values():
+        wanted = by_account[account.id]
+        for connector in account.connectors.values():
+            if connector.release.name != wanted["connector"]:
+                found["another connector"] += 1
+            elif connector.name != wanted["connector"]:
+                assert connector.name == f"{wanted['connector']} 2"
+                found["another Name"] += 1
+            elif connector.auth_value == "made-up-earlier":
+                assert connector.is_authenticated
+                found["old key"] += 1
+            elif not connector.is_authenticated and not connector.properties:
+                found["to fill in"] += 1
+            else:
+                found["as asked"] += 1
+    assert found == {
+        "to fill in": 154,  # 4 of them of customers who must authorise
+        "as asked": 18,
+        "another Name": 15,
+        "old key": 13,
+        "another connector": 7,
+    }
+    assert len(by_account) == 500
+
+
 def test_a_few_calls_fail_for_a_moment() -> None:
     faults = sample_world().faults
     kinds = Counter(fault.kind for _ in range(1_000) if (fault := faults.pick("install", None)))

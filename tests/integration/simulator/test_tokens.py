@@ -23,6 +23,12 @@ def test_a_token_is_64_hex_characters_and_lives_14_days_less_a_second(cyclr: Cyc
     assert answer[".issued"].endswith(" GMT")
 
 
+def test_a_token_is_given_to_a_get_with_a_form_in_its_body(cyclr: Cyclr) -> None:
+    answer = cyclr.http.request("GET", "/oauth/token", data=FORM)
+    assert answer.status_code == 200
+    assert len(answer.json()["access_token"]) == 64
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [

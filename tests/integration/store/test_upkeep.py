@@ -1,10 +1,13 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import Table, select, update
 from structlog.testing import capture_logs
 
+from tests.clocks import HeldClock
 from tests.integration.store.databases import (
     INSTANCE,
+    SEALER,
     Loads,
     ago,
     assert_counters_hold,
@@ -15,11 +18,16 @@ from tests.integration.store.databases import (
     rows_of,
     take,
 )
+from worker.bootstrap.place import Database, Place
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed
+from worker.settings import CyclrSettings
+from worker.store.api_keys import begin_session
 from worker.store.job_states import JobEnd, cancel_job, pause_job
 from worker.store.jobs import get_job, list_unfinished_jobs
-from worker.store.session import Engine
+from worker.store.session import Engine, reading, writing
+from worker.store.submissions import Request, begin_request, begin_upload, list_upload_ids
+from worker.store.tables import idempotency_keys, uploads, web_sessions
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 from worker.sweeping import LOADER_GONE_AFTER_S, SweepRules, sweep
 
@@ -315,3 +323,34 @@ def test_two_sweeps_at_once_count_everything_once(engine: Engine, loads: Loads):
     job = get_job(engine, cancelled)
     assert job.cancelled + sum(row.state == "queued" for row in rows_of(engine, cancelled)) == 1_500
     assert_counters_hold(engine)
+
+
+def test_what_can_wait_is_done_once_a_minute(engine: Engine):
+    clock = HeldClock()
+    place = Place(CyclrSettings(), Database(engine, SEALER, INSTANCE), None, clock=clock)
+    request = Request("ada", "nightly", "hash")
+    upload = begin_upload(engine, api_key_id="ada", source_name="accounts.csv")
+    begin_session(engine, "ada")
+    assert begin_request(engine, request).state == "new"
+    change_all(engine, uploads, expires_at=ago(seconds=1))
+    change_all(engine, idempotency_keys, created_at=ago(hours=24))
+    change_all(engine, web_sessions, ends_at=ago(days=1))
+    clock.go_on(59.0)
+    place.sweep()
+    assert list_upload_ids(engine) == {upload.id}
+    assert count_rows(engine) == [1, 1, 1]
+    clock.go_on(2.0)
+    place.sweep()
+    assert count_rows(engine) == [0, 0, 0]
+
+
+def change_all(engine: Engine, table: Table, **values: object) -> None:
+    writing(engine, lambda connection: connection.execute(update(table).values(values)))
+
+
+def count_rows(engine: Engine) -> list[int]:
+    with reading(engine) as connection:
+        return [
+            len(connection.execute(select(table)).all())
+            for table in (uploads, idempotency_keys, web_sessions)
+        ]

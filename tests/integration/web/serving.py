@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from fastapi import FastAPI
 
-from worker.bootstrap.cyclr import make_limiter
+from worker.bootstrap.installer import make_limiter
 from worker.bootstrap.place import Place
 from worker.clock import Clock
 from worker.cyclr.limiter_rule import Rule

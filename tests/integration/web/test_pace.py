@@ -6,7 +6,7 @@ from tests.integration.web.site import Site
 from tests.integration.web.test_permissions import session_of, signed_in
 from tests.integration.web.test_reading import figures, submit
 from tests.integration.web.test_submitting import post_csv
-from worker.bootstrap.cyclr import make_limiter
+from worker.bootstrap.installer import make_limiter
 from worker.clock import Clock
 
 WHOSE = "(set by another process that shares the limit; this one has 1000)"

@@ -1,9 +1,10 @@
 from dataclasses import replace
 
 from tests.unit.cli.making import job
-from worker.cli.report import counts_line, in_the_way_lines, problem_lines, unfinished_lines, warning_lines
+from worker.cli.report import in_the_way_lines, problem_lines, standing_lines, unfinished_lines, warning_lines
 from worker.domain.rows import Problem, Warning_
 from worker.domain.states import JobState, PauseReason
+from worker.store.tallies import OutcomeCount
 
 
 def test_problems_are_listed_and_counted() -> None:
@@ -56,17 +57,28 @@ def test_all_warnings_are_listed_up_to_a_thousand() -> None:
 
 def test_counts_name_only_what_there_is() -> None:
     done = job(total=3, installed=3, state=JobState.COMPLETED)
-    assert counts_line(done) == "3 installed, 0 failed."
-    one_waits = counts_line(replace(done, to_authorise=1))
-    assert one_waits == "3 installed (1 of them waits for the customer's authorisation), 0 failed."
+    assert list(standing_lines(done, None)) == ["3 done, 0 failed."]
+    assert list(standing_lines(done, [OutcomeCount("created", 3, {})])) == ["3 created, 0 failed."]
+    assert list(standing_lines(replace(done, to_authorise=1), None)) == [
+        "3 done, 0 failed.",
+        "  waiting:    1 row for the customer's authorisation",
+    ]
 
 
 def test_counts_name_everything_there_is() -> None:
     now = job(total=6_000, installed=2_000, failed=1_000, cancelled=5, refused=7, skipped=1_200)
-    assert counts_line(replace(now, to_authorise=1_500)) == (
-        "2,000 installed (1,500 of them wait for the customer's authorisation), 1,000 failed, 5 cancelled,"
-        " 7 refused at intake, 1,200 installed before, 2,995 not done yet."
-    )
+    # In the order of the alphabet, as the database has them.
+    outcomes = [
+        OutcomeCount("created", 1_204, {}),
+        OutcomeCount("later_word", 2, {}),
+        OutcomeCount("recovered", 794, {"api_key": 310, "property.Region": 2}),
+    ]
+    assert list(standing_lines(replace(now, to_authorise=1_500), outcomes)) == [
+        "1,204 created, 794 recovered, 2 later word, 1,000 failed, 5 cancelled,"
+        " 7 refused at intake, 1,200 done by an earlier job, 2,995 not done yet.",
+        "  changed:    api_key (310), property.Region (2)",
+        "  waiting:    1,500 rows for the customer's authorisation",
+    ]
 
 
 def test_an_unfinished_job_is_named_with_its_file_and_why_it_stands() -> None:
