@@ -126,9 +126,7 @@ def _said(kind: str | None) -> str:
 def undeclared(columns: Iterable[str], connector: Connector) -> list[str]:
     """The properties among these columns that are no account properties of the connector, by their TargetNames."""
     declared = {parameter.target_name for parameter in connector.account_properties}
-    names = (
-        column.removeprefix(PROPERTY_PREFIX) for column in columns if column.startswith(PROPERTY_PREFIX)
-    )
+    names = (column.removeprefix(PROPERTY_PREFIX) for column in columns if column.startswith(PROPERTY_PREFIX))
     return [name for name in names if name not in declared]
 
 
@@ -157,7 +155,9 @@ def is_app_credential(name: str, connector: Connector) -> bool:
 
     Source: reference section 8.
     """
-    return name in _APP_CREDENTIALS and any(fold(method.auth_type) == "oauth2" for method in connector.methods)
+    return name in _APP_CREDENTIALS and any(
+        fold(method.auth_type) == "oauth2" for method in connector.methods
+    )
 
 
 def _declared(connector: Connector) -> str:

@@ -8,6 +8,7 @@ from worker.domain.options import RunOptions
 from worker.domain.rows import (
     AUTH_COLUMNS,
     PROPERTY_PREFIX,
+    SECRET_COLUMNS,
     PlannedRow,
     Problem,
     RefusedRow,
@@ -169,10 +170,12 @@ class _Planner:
         ]
         return Past(rows, self._memory.namesakes(renamed) if renamed else {})
 
-    def _is_done(self, known: KnownTarget | None) -> bool:
-        """Whether a run may leave the row out: an update changes what is done, and is handed in for that."""
-        is_run = self._options.operation == "install"
-        return is_run and self._header.is_result and known is not None and known.state == "installed"
+    def _is_done(self, row: Row, known: KnownTarget | None) -> bool:
+        """Whether a run may leave the row out. An update changes what is done, and is handed in for that; so is a row whose
+        credential was filled in anew."""
+        if self._options.operation != "install" or not self._header.is_result or known is None:
+            return False
+        return known.state == "installed" and row.secrets.keys().isdisjoint(SECRET_COLUMNS)
 
     def _refuse(self, refused: RefusedRow) -> RefusedRow:
         """The same with what the catalogue and the accounts say of it too: all of a row's problems come at once.
@@ -227,7 +230,7 @@ class _Planner:
             differing = tuple(
                 self._comparison.problems(row, each.name, each.connector, past, each.target, known)
             )
-        is_done = self._is_done(known)
+        is_done = self._is_done(row, known)
         if not differing and known is not None and is_done and not self._options.look_again:
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":

@@ -32,8 +32,8 @@ from worker.intake import (
     iter_plan,
     survey,
 )
-from worker.intake.fit import undeclared
 from worker.intake.findings import FirstRows
+from worker.intake.fit import undeclared
 from worker.store.memory import DatabaseMemory
 
 NAMED_ACCOUNTS = 5
