@@ -2,10 +2,12 @@
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 # CLOCK_BOOTTIME goes on while a laptop sleeps; monotonic clocks stand still there.
-_ELAPSING_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+_elapsing_s = time.monotonic if _BOOTTIME is None else partial(time.clock_gettime, _BOOTTIME)
 
 
 class Moment(NamedTuple):
@@ -19,14 +21,11 @@ class Clock:
     """The machine's clocks."""
 
     def moment(self) -> Moment:
-        if _ELAPSING_CLOCK is None:
-            return Moment(time.monotonic(), time.time())
-        return Moment(time.clock_gettime(_ELAPSING_CLOCK), time.time())
+        return Moment(_elapsing_s(), time.time())
 
     def since(self, earlier: Moment) -> float:
         """Seconds since `earlier`: the larger of what either clock says, so that neither can hide a pause."""
-        now = self.moment()
-        return max(now.elapsing_s - earlier.elapsing_s, now.wall_s - earlier.wall_s)
+        return max(_elapsing_s() - earlier.elapsing_s, time.time() - earlier.wall_s)
 
     def now(self) -> datetime:
         """The time of day, aware, in UTC."""

@@ -49,7 +49,7 @@ class StandIn:
         self._http = http_client(base_url=base_url, timeout=ANSWERS_WITHIN_S)
         self._effects = 0
 
-    def control(self, name: str, **asked: Any) -> dict[str, Any]:
+    def control(self, name: str, /, **asked: Any) -> dict[str, Any]:
         return self._json(self._http.post(f"/_sim/{name}", json=asked))
 
     def read(self, name: str, **asked: Any) -> dict[str, Any]:

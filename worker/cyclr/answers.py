@@ -176,10 +176,12 @@ def retry_after_s(headers: httpx.Headers, now: datetime) -> float | None:
 
 def find_wait(answer: Answer, now: datetime) -> Throttled | Busy | None:
     """The error by which Cyclr asks everybody to wait, if this answer is such a one."""
+    if answer.status not in (429, 503):
+        return None
     wait_s = retry_after_s(answer.headers, now)
     if answer.status == 429:
         return Throttled(wait_s)
-    return Busy(wait_s) if answer.status == 503 and wait_s is not None else None
+    return None if wait_s is None else Busy(wait_s)
 
 
 def message_of(body: bytes, secrets: Collection[str] = ()) -> str:

@@ -112,7 +112,7 @@ class HeldPermit:
                 self._holder.note_missed()
             else:
                 # On the clock that goes on while the process is frozen or the machine sleeps.
-                if self._is_sure(0.0):
+                if self._is_held(0.0) and self._was_seen(0.0):
                     break
             slot = None
         self.is_calling = True
@@ -132,19 +132,20 @@ class HeldPermit:
             # An item held on to would look like one whose worker has died.
             raise GivenBack("nobody may call for longer than the claim lasts") from None
 
-    def _is_sure(self, in_s: float) -> bool:
-        """Whether a call that starts in so long ends while the claim holds, and its job was seen lately."""
-        return self._is_held(in_s) and self._clock.since(self._seen_at) + in_s <= SEEN_WITHIN_S
-
     def _is_held(self, in_s: float) -> bool:
+        """Whether a call that starts in so long ends while the claim holds."""
         return self._clock.since(self._claimed_at) + in_s <= self._sendable_s
+
+    def _was_seen(self, in_s: float) -> bool:
+        """Whether its job was seen lately enough for a call that starts in so long."""
+        return self._clock.since(self._seen_at) + in_s <= SEEN_WITHIN_S
 
     async def _be_sure(self, call: StepKind | str, in_s: float) -> None:
         if not self._is_held(in_s):
             await self._hold_on(call)
             if not self._is_held(in_s):
                 raise GivenBack("the claim ends before a call that starts now would have to")
-        if not self._is_sure(in_s):
+        if not self._was_seen(in_s):
             asked_at, standing = await self._holder.see()
             self._go_on(call, standing, asked_at)
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from aiohttp import web
 
+from worker.simulator.admin import Admin
 from worker.simulator.catalogue import methods_from_json, parameters_from_json
-from worker.simulator.faults import FAULTS
+from worker.simulator.faults import FAULTS, Rule
 from worker.simulator.ledger import Ledger, fingerprint, without_values
 from worker.simulator.world import Install, World
 
-RULE_KEYS = frozenset({"call", "account_id", "share", "count", "seed"})
+RULE_KEYS = frozenset({"call", "account_id", "share", "spared", "count", "seed"})
 
 Controlled = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -23,15 +24,19 @@ Controlled = Callable[[Mapping[str, Any]], dict[str, Any]]
 class Control:
     """The controls of one world."""
 
-    def __init__(self, world: World, ledger: Ledger) -> None:
+    def __init__(self, world: World, ledger: Ledger, admin: Admin) -> None:
         self._world = world
         self._ledger = ledger
+        self._admin = admin
 
     def add_to(self, app: web.Application) -> None:
         for method, name, control in (
             ("GET", "faults", self.list_faults),
             ("POST", "faults", self.add_fault),
             ("DELETE", "faults", self.clear_faults),
+            ("GET", "admin", self.list_plans),
+            ("POST", "admin", self.plan),
+            ("DELETE", "admin", self.clear_plans),
             ("POST", "latency", self.set_latency),
             ("GET", "switches", self.list_switches),
             ("POST", "switches", self.set_switches),
@@ -45,7 +50,7 @@ class Control:
             app.router.add_route(method, f"/_sim/{name}", _handler(control))
 
     def add_fault(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """`{"kind": a name in FAULTS, its arguments, "call"?, "account_id"?, "share"?, "count"?, "seed"?}`."""
+        """`{"kind": a name in FAULTS, its arguments, "call"?, "account_id"?, "share"?, "spared"?, "count"?, "seed"?}`."""
         rule = {key: value for key, value in asked.items() if key in RULE_KEYS}
         arguments = {key: value for key, value in asked.items() if key not in RULE_KEYS and key != "kind"}
         if asked.get("kind") not in FAULTS:
@@ -56,20 +61,28 @@ class Control:
         """The rules in force: what they do to which calls, how often they did, and how often they will."""
         return {
             "faults": [
-                {
-                    "id": rule.id,
-                    "kind": rule.fault.kind,
-                    "call": rule.call,
-                    "account_id": rule.account_id,
-                    "hits": rule.hits,
-                    "left": rule.left,
-                }
+                {"id": rule.id, "kind": rule.what.kind, **_of_rule(rule)}
                 for rule in self._world.faults.rules()
             ]
         }
 
     def clear_faults(self, _: Mapping[str, Any]) -> dict[str, Any]:
         self._world.faults.clear()
+        return {}
+
+    def plan(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """`{"do": "anything" or a name in DEEDS, what it needs beside, "call"?, "account_id"?, "nth"?, "count"?,
+        "moment"?, "share"?, "seed"?, "to"?}`: see `Admin.plan`."""
+        return {"id": self._admin.plan(**asked).id}
+
+    def list_plans(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        """What the admin is about to do, and how often it was done."""
+        return {
+            "plans": [{"id": rule.id, "do": rule.what.do, **_of_rule(rule)} for rule in self._admin.plans()]
+        }
+
+    def clear_plans(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._admin.clear()
         return {}
 
     def set_latency(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,6 +178,10 @@ class Control:
             categories=entry.get("categories", ()),
             release_id=entry.get("id"),
         ).id
+
+
+def _of_rule(rule: Rule[Any]) -> dict[str, Any]:
+    return {"call": rule.call, "account_id": rule.account_id, "hits": rule.hits, "left": rule.left}
 
 
 def _handler(control: Controlled) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 from worker.simulator.exchange import HTML, JSON, Refused, Reply
 
@@ -40,6 +41,8 @@ CALL_KINDS = frozenset(
     }
 )
 ANY = "any"
+
+T = TypeVar("T")
 
 GATEWAY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -176,30 +179,40 @@ FAULTS: dict[str, Callable[..., Fault]] = {
 
 
 @dataclass(slots=True)
-class Rule:
-    """Which calls a fault befalls. `left`: how many times more, None for always."""
+class Rule(Generic[T]):
+    """Something that befalls calls, and which.
+
+    `what`: a fault, or what the admin does. `call`: one of `CALL_KINDS` or `any`. `share`: 0 to 1, drawn with a dice of
+    its own. `spared`: how many calls pass before the first. `left`: how many times more, None for always.
+    """
 
     id: int
-    fault: Fault
-    call: str
-    account_id: str | None
-    share: float
-    left: int | None
-    dice: random.Random = field(repr=False)
+    what: T
+    call: str = ANY
+    account_id: str | None = None
+    share: float = 1.0
+    spared: int = 0
+    left: int | None = None
+    dice: random.Random = field(default_factory=lambda: random.Random(1), repr=False)
     hits: int = 0
 
-    def befalls(self, call: str) -> bool:
-        return (
-            self.call in (ANY, call)
-            and self.left != 0
-            and (self.share >= 1 or self.dice.random() < self.share)
-        )
+    def __post_init__(self) -> None:
+        if self.call != ANY and self.call not in CALL_KINDS:
+            raise ValueError(f"call: expected any or one of {', '.join(sorted(CALL_KINDS))}, got {self.call}")
 
-    def hit(self) -> Fault:
+    def befalls(self, call: str) -> bool:
+        """Whether it befalls this call of its account, which is counted."""
+        if self.call not in (ANY, call) or self.left == 0:
+            return False
+        if self.spared:
+            self.spared -= 1
+            return False
+        if self.share < 1 and self.dice.random() >= self.share:
+            return False
         self.hits += 1
         if self.left is not None:
             self.left -= 1
-        return self.fault
+        return True
 
 
 class FaultPlan:
@@ -208,8 +221,8 @@ class FaultPlan:
     def __init__(self, seed: int = 1) -> None:
         self.latency_s = (0.0, 0.0)  # every call takes a time between these, beside its fault
         self._random = random.Random(seed)
-        self._by_account: dict[str, list[Rule]] = {}
-        self._for_all: list[Rule] = []
+        self._by_account: dict[str, list[Rule[Fault]]] = {}
+        self._for_all: list[Rule[Fault]] = []
         self._made = 0
 
     def add(
@@ -219,18 +232,17 @@ class FaultPlan:
         call: str = ANY,
         account_id: str | None = None,
         share: float = 1.0,
+        spared: int = 0,
         count: int | None = None,
         seed: int = 1,
-    ) -> Rule:
-        """Puts a rule in force. `call`: one of `CALL_KINDS` or `any`. `share`: 0 to 1, drawn with a dice of its own."""
-        if call != ANY and call not in CALL_KINDS:
-            raise ValueError(f"call: expected any or one of {', '.join(sorted(CALL_KINDS))}, got {call}")
+    ) -> Rule[Fault]:
+        """Puts a rule in force; what the arguments mean is said at `Rule`. `count`: how often, None for always."""
         self._made += 1
-        rule = Rule(self._made, fault, call, account_id, share, count, random.Random(seed))
+        rule = Rule(self._made, fault, call, account_id, share, spared, count, random.Random(seed))
         (self._for_all if account_id is None else self._by_account.setdefault(account_id, [])).append(rule)
         return rule
 
-    def rules(self) -> list[Rule]:
+    def rules(self) -> list[Rule[Fault]]:
         """Those in force, in the order in which they were added."""
         own = [rule for rules in self._by_account.values() for rule in rules]
         return sorted([*own, *self._for_all], key=lambda rule: rule.id)
@@ -245,7 +257,7 @@ class FaultPlan:
         for rules in (own, self._for_all):
             for rule in rules:
                 if rule.befalls(call):
-                    return rule.hit()
+                    return rule.what
         return None
 
     def latency(self) -> float:

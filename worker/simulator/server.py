@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from worker.simulator.admin import Admin
 from worker.simulator.control import Control
 from worker.simulator.faults import FaultPlan
 from worker.simulator.ledger import Ledger
@@ -30,6 +31,7 @@ class Simulator:
         self.world = world or World()
         self.ledger = Ledger(self.world.now)
         self.world.record = self.ledger.record
+        self.admin = Admin(self.world)
         self.base_url = ""
         self._runner: web.AppRunner | None = None
 
@@ -39,9 +41,9 @@ class Simulator:
 
     async def start(self, port: int = 0, host: str = HOST) -> int:
         """Listens on 127.0.0.1 unless told otherwise; 0 takes a free port. Returns the port. Raises: `OSError` where the port is taken."""
-        traffic = Traffic(self.world, self.ledger)
+        traffic = Traffic(self.world, self.ledger, self.admin)
         app = web.Application(client_max_size=MOST_BODY_BYTES)
-        Control(self.world, self.ledger).add_to(app)
+        Control(self.world, self.ledger, self.admin).add_to(app)
         app.router.add_route("*", "/{path:.*}", traffic.handle)
         app.on_shutdown.append(traffic.end_silences)
         app.on_cleanup.append(traffic.drop_late_effects)
@@ -62,8 +64,8 @@ class Simulator:
 class SimulatorThread:
     """A Simulator in a thread with a loop of its own, for tests that are not asynchronous.
 
-    Reading `.simulator.ledger` is safe from any thread. Everything else that changes or walks the world while calls
-    come in goes through `call`.
+    Reading `.ledger` and planning for the `.admin` is safe from any thread. Everything else that changes or walks the
+    world while calls come in goes through `call`.
     """
 
     def __init__(self, world: World | None = None, *, port: int = 0) -> None:
@@ -95,6 +97,10 @@ class SimulatorThread:
     @property
     def ledger(self) -> Ledger:
         return self.simulator.ledger
+
+    @property
+    def admin(self) -> Admin:
+        return self.simulator.admin
 
     def start(self) -> None:
         """Listens (again): the first time on the port asked for, later on the same one."""

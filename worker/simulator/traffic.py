@@ -7,10 +7,11 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from worker.simulator.admin import Admin
 from worker.simulator.api import Route
 from worker.simulator.binding import Unbindable
 from worker.simulator.exchange import JSON, Asked, Refused, Reply
-from worker.simulator.faults import Acts, Fault, Gets, reset, server_error
+from worker.simulator.faults import Acts, Fault, Gets, reset, server_error, slow
 from worker.simulator.ledger import Call, Ledger, fingerprint
 from worker.simulator.naming import named_by
 from worker.simulator.routing import Router
@@ -20,15 +21,17 @@ NOSNIFF = {"x-content-type-options": "nosniff"}
 LINGER_OFF = struct.pack("ii", 1, 0)  # closing discards what is unsent and sends RST
 LEFT_CHECK_S = 0.1
 
+UNHARMED = slow(0.0)
 AWAY = {"reset": reset(), "503": server_error(503)}
 
 
 class Traffic:
     """Handles the calls of one Simulator while it is up."""
 
-    def __init__(self, world: World, ledger: Ledger) -> None:
+    def __init__(self, world: World, ledger: Ledger, admin: Admin) -> None:
         self._world = world
         self._ledger = ledger
+        self._admin = admin
         self._closing = asyncio.Event()
         self._late: set[asyncio.Task[None]] = set()
         self._router = Router()
@@ -54,23 +57,23 @@ class Traffic:
     async def _respond(
         self, route: Route, request: web.Request, asked: Asked, call: Call
     ) -> web.StreamResponse:
-        self._world.refresh_tokens(call.account_id)
         fault = self._fault(call)
-        wait_s = self._world.faults.latency() + (fault.latency_s if fault else 0.0)
+        wait_s = self._world.faults.latency() + fault.latency_s
         if wait_s:
             # Nothing cancels this when the caller leaves: Cyclr goes on working too.
             await asyncio.sleep(wait_s)
-        if fault is None:
-            return self._written(request, call, self._answer(route, asked, call))
-        call.fault = fault.kind
+        call.fault = None if fault is UNHARMED else fault.kind
+        self._world.refresh_tokens(call.account_id)
+        self._admin.act("before", call.kind, call.account_id)
         if fault.acts is Acts.LATER:
             self._act_later(route, asked, call, fault.later_s - wait_s)
         usual = self._answer(route, asked, call) if fault.acts is Acts.FIRST else None
-        return await self._faulty(request, call, fault, usual)
+        self._admin.act("after", call.kind, call.account_id)
+        return await self._reply(request, call, fault, usual)
 
-    def _fault(self, call: Call) -> Fault | None:
+    def _fault(self, call: Call) -> Fault:
         away = self._world.switches.away
-        return AWAY[away] if away else self._world.faults.pick(call.kind, call.account_id)
+        return AWAY[away] if away else self._world.faults.pick(call.kind, call.account_id) or UNHARMED
 
     def _answer(self, route: Route, asked: Asked, call: Call) -> Reply:
         try:
@@ -81,7 +84,7 @@ class Traffic:
         except Unbindable:
             return Refused(400, "The request is invalid.").reply()
 
-    async def _faulty(
+    async def _reply(
         self, request: web.Request, call: Call, fault: Fault, usual: Reply | None
     ) -> web.StreamResponse:
         if fault.gets is Gets.REPLY:

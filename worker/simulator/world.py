@@ -200,7 +200,7 @@ class World:
                 400, "AuthenticationId is not one of this connector."
             )  # invented: the real one is unknown
         name = asked.name or release.name
-        if self.switches.name_check and account.has_name(name):
+        if not self.is_free(account, name):
             raise Refused(400, f"Account connector name '{name}' is in use.")
         stored = [(name, self._as_stored(value)) for name, value in asked.properties]
         connector = self.add_installed(account.id, release, replace(asked, properties=stored))
@@ -257,6 +257,15 @@ class World:
         with self.noting("changed", account, connector):
             del connector.properties[entry.id]
             self._list_declared(connector)
+
+    def is_free(self, account: Account, name: str) -> bool:
+        """Whether a Name may be given to an account connector."""
+        return not (self.switches.name_check and account.has_name(name))
+
+    def rename(self, account: Account, connector: AccountConnector, name: str) -> None:
+        """As in the console: no call is known that does it."""
+        with self.noting("changed", account, connector):
+            account.rename(connector, name)
 
     def deauthenticate(self, account: Account, connector: AccountConnector) -> None:
         with self.noting("deauthenticated", account, connector):

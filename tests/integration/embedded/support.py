@@ -25,6 +25,9 @@ class HeldClock(Clock):
     def moment(self) -> Moment:
         return Moment(self.elapsing_s, self.elapsing_s)
 
+    def since(self, earlier: Moment) -> float:
+        return self.elapsing_s - earlier.elapsing_s
+
     def now(self) -> datetime:
         return datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -69,7 +69,7 @@ class Cyclr:
     def names(self, account_id: str = "acme") -> list[str]:
         return self.thread.call(lambda w: [c.name for c in w.accounts[account_id].connectors.values()])
 
-    def control(self, name: str, **asked: Any) -> dict[str, Any]:
+    def control(self, name: str, /, **asked: Any) -> dict[str, Any]:
         answer = self.http.post(f"/_sim/{name}", json=asked)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())

@@ -222,6 +222,58 @@ def test_a_fault_ends_after_its_count_and_all_end_on_request(cyclr: Cyclr) -> No
     assert cyclr.get("/accounts").status_code == 200
 
 
+def test_a_fault_may_spare_the_first_calls(cyclr: Cyclr) -> None:
+    cyclr.control("faults", kind="server_error", spared=2, count=1, call="accounts")
+    assert [cyclr.get("/accounts").status_code for _ in range(4)] == [200, 200, 500, 200]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "took_effect"),
+    [
+        ({"kind": "throttled"}, 429, False),
+        ({"kind": "busy", "after_effect": True}, 503, True),
+        ({"kind": "server_error"}, 500, False),
+        ({"kind": "server_error", "after_effect": True}, 500, True),
+        ({"kind": "reset"}, None, False),
+        ({"kind": "reset", "after_effect": True}, None, True),
+        ({"kind": "cut_body"}, None, True),
+        ({"kind": "late_effect", "later_s": 0, "status": 504}, 504, True),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "verb", "path"),
+    [
+        ("change_account_connector", "PUT", ""),
+        ("deauthenticate", "PUT", "/deauthenticate"),
+        ("remove_account_connector", "DELETE", ""),
+        ("add_property", "POST", "/properties"),
+        ("change_property", "PUT", "/properties/40"),
+        ("remove_property", "DELETE", "/properties/40"),
+    ],
+)
+def test_each_call_that_changes_fails_before_or_after_its_effect(
+    cyclr: Cyclr,
+    kind: str,
+    verb: str,
+    path: str,
+    fault: dict[str, Any],
+    status: int | None,
+    took_effect: bool,
+) -> None:
+    installed = cyclr.install(Name="Mail", Properties=[{"Name": "Region", "Value": "EU"}]).json()
+    cyclr.control("faults", **fault, call=kind, count=1)
+    body = {"Name": "Region", "Value": "US", "AuthValue": "k"}
+    try:
+        answer = cyclr.call(verb, f"/account/connectors/{installed['Id']}{path}", json=body).status_code
+    except httpx.TransportError:
+        answer = None
+    assert answer == status
+    if took_effect:
+        wait_until(lambda: len(cyclr.ledger.effects) == 2)
+    change = cyclr.ledger.changes()[-1]
+    assert (change.kind, change.took_effect) == (kind, took_effect)
+
+
 def test_a_share_of_calls_fails_the_same_ones_for_the_same_seed(cyclr: Cyclr) -> None:
     def statuses() -> list[int]:
         cyclr.http.delete("/_sim/faults")
