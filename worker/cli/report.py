@@ -31,6 +31,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or run with `--as-written account_id`",
     Way.VERSIONS_AS_WRITTEN: "or run with `--as-written connector_version`",
     Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
+    Way.UNDECLARED: "or run with `--allow-undeclared`",
 }
 NOTHING_TO_DO = "Nothing to do: every row was done by an earlier job."
 SHOWN_JOBS = 5

@@ -432,6 +432,7 @@ def new_item(
         "state": ItemState.QUEUED,
         "due_at": due_at,
         "must_look": planned.must_look,
+        "spec": {"not_kept": list(planned.not_kept)} if planned.not_kept else None,
         "account_exists": account_exists,
     }
 

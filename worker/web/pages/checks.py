@@ -38,6 +38,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or tick “Take account ids as they are written” above",
     Way.VERSIONS_AS_WRITTEN: "or tick “Take connector versions as they are written” above",
     Way.CONNECTOR_FOR_ALL: "or name one connector for all rows above",
+    Way.UNDECLARED: "or tick “Set properties too that the connector does not declare” above",
 }
 
 AS_WRITTEN = {"account_id": "account ids", "connector_version": "connector versions"}
