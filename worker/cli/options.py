@@ -109,13 +109,14 @@ def takes_options(
 def _typed_as(name: str) -> inspect.Parameter:
     option = OPTIONS[name]
     kind, default, more = option.type, option.default, dict[str, Any]()
+    does = option.metadata["does"]
     if name == "operation":
-        kind, default = Deed, Deed.RUN
+        kind, default, does = Deed, Deed.RUN, does.replace("install", Deed.RUN)
     elif kind == frozenset[str]:
         kind, default, more = list[str] | None, None, {"callback": known_columns}
     elif kind == int | None:
         more = {"min": 1}
-    given = typer.Option(flag(name), metavar=option.metadata["metavar"], help=option.metadata["does"], **more)
+    given = typer.Option(flag(name), metavar=option.metadata["metavar"], help=does, **more)
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, given]
     )

@@ -68,8 +68,8 @@ Examples:
 
 \b
 Exit codes:
-  0  all rows are as the file asks
-  1  some rows failed or were refused: of these nothing is as the file asks
+  0  all rows are done: what they name is there
+  1  some rows failed or were refused: they changed nothing, or not all that they name
   2  the file, a setting or the usage is wrong: nothing was changed
   3  stopped before the end, or declined; type it again to go on"""
 SUBMIT_EXAMPLES = """\b

@@ -58,7 +58,7 @@ Example:
 
 \b
 Exit codes:
-  0  all rows are installed; some may wait for the customer's authorisation
+  0  all rows are done; some may wait for the customer's authorisation
   1  some rows failed or were refused
   2  no such job, or a setting is wrong
   3  paused or cancelled, or you stopped watching"""
