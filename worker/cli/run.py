@@ -50,9 +50,9 @@ RUN_EXAMPLES = """\b
 Examples:
   cyclr-bulk run accounts.csv --first 5
   cyclr-bulk run accounts.csv --connector Mailchimp --yes
-  cyclr-bulk run accounts.csv --no-look             into accounts that are empty
-  cyclr-bulk run accounts.results.csv               the rows that failed, once more
-  cyclr-bulk run accounts.results.csv --overwrite   and over what differs
+  cyclr-bulk run accounts.csv --no-look     into accounts that are empty
+  cyclr-bulk run accounts.results.csv       the rows that failed, once more
+  cyclr-bulk run accounts.results.csv --overwrite      and over what differs
 
 \b
 Exit codes:
