@@ -13,7 +13,7 @@ from worker.cli.options import FileArgument, run_again, takes_options
 from worker.cli.place import ask, read_settings
 from worker.cli.report import (
     NOTHING_TO_DO,
-    earlier_line,
+    earlier_lines,
     estimate_lines,
     found_lines,
     home_lines,
@@ -125,8 +125,7 @@ def show_check(place: Place, checked: Checked, *, is_begun: bool = False, to: Sa
     """What was found, which rows are known to be done, the calls and the time that it will take (unless a part of it is done),
     all warnings and problems."""
     say_all(found_lines(checked), to)
-    jobs = {job_id: find_job(place.database.engine, job_id) for job_id in checked.done_by}
-    say_all((earlier_line(count, job_id, jobs[job_id]) for job_id, count in checked.done_by.items()), to)
+    say_all(earlier_lines(place.database.engine, checked.done_by), to)
     if not is_begun:
         say_all(estimate_lines(checked), to)
     _show_findings(checked, to)

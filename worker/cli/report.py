@@ -16,6 +16,7 @@ from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
+from worker.store.listing import find_job
 from worker.store.session import Engine
 from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
 
@@ -108,12 +109,17 @@ def found_lines(checked: "Checked") -> Iterator[str]:
         yield _labelled("accounts", f"{new.count:,} to be created first: {listed(new.first, new.count)}")
 
 
-def earlier_line(count: int, job_id: str, job: JobStatus | None) -> str:
-    """Rows of a result file that were left out, since that job has done them. `job`: None where it was deleted."""
-    ended = job and (job.finished_at or job.created_at)
-    when = f" on {ended.astimezone(UTC):%Y-%m-%d}" if ended else ""
-    were = "was" if count == 1 else "were"
-    return f"{counted(count, 'row')} {were} done by job {job_id}{when} and {were} not looked at again; `--look-again` does."
+def earlier_lines(engine: Engine, done_by: Mapping[str, int]) -> Iterator[str]:
+    """The rows of a result file that were left out, by the jobs that have done them. `done_by`: job id -> how many."""
+    ranked = sorted(done_by.items(), key=lambda each: -each[1])
+    for job_id, count in ranked[:SHOWN_JOBS]:
+        job = find_job(engine, job_id)  # None where it was deleted
+        ended_at = job and job.finished_at
+        when = f" on {ended_at.astimezone(UTC):%Y-%m-%d}" if ended_at else ""
+        were = "was" if count == 1 else "were"
+        yield f"{counted(count, 'row')} {were} done by job {job_id}{when} and {were} not looked at again; `--look-again` does."
+    if rest := sum(count for _, count in ranked[SHOWN_JOBS:]):
+        yield f"{counted(rest, 'row')} more by other jobs."
 
 
 def _in_a_line(uses: Mapping[str, int]) -> str:
@@ -161,6 +167,8 @@ def standing_lines(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> I
         yield _labelled("changed", _in_a_line(changed))
     if job.to_authorise:
         yield _labelled("waiting", f"{counted(job.to_authorise, 'row')} for the customer's authorisation")
+    if job.without_credential:
+        yield _labelled("credential", f"{counted(job.without_credential, 'row')} without one, as asked")
 
 
 def _counts(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> str:
@@ -240,6 +248,7 @@ def say_outcome(
     engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: Sequence[str]
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
+    say_all(earlier_lines(engine, job.done_by), tell)
     say_all(standing_lines(job, list_outcomes(engine, job.id)), tell)
     say_all(failure_lines(list_failures(engine, job.id), job.failed, job.id), tell)
     if path is not None:
