@@ -419,9 +419,39 @@ MUTANTS = (
         "cancelled_without_its_look",
         "worker/store/upkeep.py",
         "a row of a cancelled job whose install may have gone out ends without a look",
-        "row.must_look or row.sent not in (None, *LEAVE_THE_TARGET_ALONE)",
+        "row.must_look or row.sent not in (None, NOTHING, ACCOUNT.name)",
         "row.must_look",
         ("tests/integration/store/test_upkeep.py::test_an_item_with_a_step_sent_or_done_is_never_cancelled",),
+    ),
+    Mutant(
+        "overwritten_value_passes_for_the_rows",
+        "worker/store/sealing.py",
+        "what a row has overwritten is opened, and sent, as the row's own value",
+        '    return f"{job_id}/{row_number}/undo"\n',
+        '    return f"{job_id}/{row_number}"\n',
+        (
+            "tests/unit/store/test_sealing.py::test_what_was_overwritten_opens_for_its_row_and_its_purpose_alone",
+        ),
+    ),
+    Mutant(
+        "overwritten_value_is_kept_for_ever",
+        "worker/store/upkeep.py",
+        "a former credential stays in the database of a row that was done years ago",
+        '(IS_UNDO_KEPT, "undo")',
+        '(IS_KEPT, "undo")',
+        (
+            "tests/integration/store/test_upkeep.py::test_what_was_overwritten_is_wiped_once_it_was_kept_long_enough_after_its_rows_end",
+        ),
+    ),
+    Mutant(
+        "reseal_is_undone",
+        "worker/store/claiming.py",
+        "a row in hand writes back what it had overwritten as the old key sealed it, which nobody has any more",
+        '"undo": None if notes.undo is before.undo else notes.undo',
+        '"undo": notes.undo',
+        (
+            "tests/integration/store/test_steering.py::test_what_was_overwritten_is_sealed_with_the_first_key_too",
+        ),
     ),
     Mutant(
         "rules_pause_a_job",

@@ -75,7 +75,7 @@ KINDS = (ACCOUNT, CONNECTOR, PROPERTY, NEW_PROPERTY, CREDENTIAL)
 # Of each operation: the last is what its rows are about.
 STEPS: dict[str, tuple[StepKind, ...]] = {"install": (ACCOUNT, CONNECTOR)}
 # Where this is what was sent, what a look finds of the target is not the item's.
-LEAVE_THE_TARGET_ALONE = (NOTHING, ACCOUNT.name)
+LEAVE_THE_TARGET_ALONE = (NOTHING, *(kind.name for kind in KINDS if kind is not CONNECTOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Notes:
     not answered; None: there is none. `highest_id`: of the account's connectors when none of this item's was among them,
     before that call; 0 in an account that this item made; None: nobody has looked. `account_connector_id`: of what was done.
     `before`: how a field of the row was (`missing`, `other`, `not_shown`) before the item's first call that sets it. `changed`:
-    the fields that its calls have set; `shown_otherwise`: those that our own 200 showed otherwise than sent. `undo`: what was
-    overwritten, sealed.
+    the fields that its calls have set; `shown_otherwise`: those that a 200 of ours showed otherwise than sent, to this item or
+    to an earlier one of its target. `undo`: what was overwritten, sealed.
     """
 
     account_exists: bool = False

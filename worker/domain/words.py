@@ -189,6 +189,7 @@ OUTCOMES: dict[Outcome, str] = {
     Outcome.UNCHANGED: "it was there as the row asks",
     Outcome.ADOPTED: "already installed",
 }
+NOT_SHOWN = " (not shown)"  # behind the name of a field that Cyclr does not show, so that nobody knows whether it differs
 OWNER_UNKNOWN = "owner unknown: an answer was lost, and nothing proves that this row made what is there"
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
 WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
@@ -215,9 +216,11 @@ READS = {
 CALLS = READS | {step.call: step.noun for step in KINDS}
 
 
-def as_list(words: Mapping[Code, Words] | Mapping[PauseReason, Words]) -> str:
+def as_list(words: Mapping[Code, Words] | Mapping[PauseReason, Words] | Mapping[Outcome, str]) -> str:
     """What each of them means, as a list in Markdown: for the description of the API."""
-    return "\n".join(f"- `{name}`: {each.meaning}" for name, each in words.items())
+    return "\n".join(
+        f"- `{name}`: {each if isinstance(each, str) else each.meaning}" for name, each in words.items()
+    )
 
 
 def of_code(code: str | None) -> Words:
@@ -287,15 +290,21 @@ def installed(
     outcome: str | None,
     *,
     differs: Sequence[str] = (),
+    changed: Sequence[str] = (),
     is_ours: bool | None = None,
     is_authenticated: bool | None = None,
     to_authorise: bool = False,
 ) -> list[str]:
     """How a row was installed, and what is still to be known or done: each a part of a sentence. `is_ours`: it is proven."""
     parts = [OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else str(ItemState.INSTALLED)]
-    if differs:
+    if changed and outcome in (Outcome.FILLED_IN, Outcome.UPDATED):
+        parts[0] += f": {', '.join(changed)}"
+    hidden = [name for name in differs if name.endswith(NOT_SHOWN)]
+    if hidden:
+        parts.append(f"{', '.join(hidden)} left as it is")
+    if others := [name for name in differs if name not in hidden]:
         parts.append(
-            f"{', '.join(differs)} {'differs and was' if len(differs) == 1 else 'differ and were'} not changed"
+            f"{', '.join(others)} {'differs and was' if len(others) == 1 else 'differ and were'} not changed"
         )
     if outcome == Outcome.RECOVERED and not is_ours:
         parts.append(OWNER_UNKNOWN)

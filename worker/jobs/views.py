@@ -114,7 +114,10 @@ class Job(BaseModel):
     handed_in_by: str | None = Field(description="The name of the API key; null: a command did.")
     total: int
     installed: int
-    to_authorise: int = Field(description="Installed; their customers have still to authorise.")
+    to_authorise: int = Field(description="Done; their customers have still to authorise.")
+    without_credential: int = Field(
+        description="Done as asked, without a credential: it is given at Cyclr later, or there is none."
+    )
     failed: int
     cancelled: int
     final: int

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Row,
     String,
     bindparam,
+    func,
     or_,
     select,
     update,
@@ -210,8 +211,8 @@ NOTED: Mapping[str, Any] = {
 }
 
 
-def write_notes(notes: Notes) -> dict[str, Any]:
-    """The values of the columns of `NOTED`."""
+def write_notes(notes: Notes, before: Notes) -> dict[str, Any]:
+    """The values of the columns of `NOTED`. `before`: what was noted when the item was claimed."""
     return {
         "account_exists": notes.account_exists,
         "account_created": notes.account_created,
@@ -221,7 +222,8 @@ def write_notes(notes: Notes) -> dict[str, Any]:
         "account_connector_id": notes.account_connector_id,
         "changed": list(notes.changed) or None,
         "shown_otherwise": list(notes.shown_otherwise) or None,
-        "undo": notes.undo,
+        # Nothing where it stays as it is: it may be sealed anew meanwhile, with another key.
+        "undo": None if notes.undo is before.undo else notes.undo,
     }
 
 
@@ -235,8 +237,9 @@ def _write_seen(notes: Notes) -> dict[str, Any] | None:
 
 
 def set_noted(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What becomes of these columns. That the account exists is never taken back."""
+    """What becomes of these columns. That the account exists is never taken back, nor what was overwritten."""
     kept = {name: or_(items.c[name], given[name]) for name in ("account_exists", "account_created")}
+    kept["undo"] = func.coalesce(given["undo"], items.c.undo)
     return {name: given[name] for name in NOTED} | kept
 
 
@@ -267,7 +270,7 @@ class Hold:
 def _write_hold(hold: Hold, until: datetime) -> dict[str, Any]:
     held = {"id": hold.item.id, "claim_id": hold.item.claim_id, "until": until}
     # Of an item in hand it is always said what was sent of it, and be it nothing.
-    return held | write_notes(hold.notes) | {"sent": hold.notes.sent or NOTHING}
+    return held | write_notes(hold.notes, hold.item.notes) | {"sent": hold.notes.sent or NOTHING}
 
 
 def _make_prolonging(given: Mapping[str, Any]) -> Any:

@@ -38,7 +38,7 @@ PAGE = 1_000
 class JobStatus:
     """A job's row: read at constant cost, whatever its size. `held`: rows that `--first` holds back.
 
-    `to_authorise`: installed rows whose customers have still to authorise. `warning_count`: of all rows (`list_warnings`).
+    `to_authorise`: done rows whose customers have still to authorise; `without_credential`: done as asked, and without one. `warning_count`: of all rows (`list_warnings`).
     `handed_in_by`: the name of the API key that did; None: a command did. `worked_s`: how long it worked before the stretch
     that began at `working_since`; None: it rests.
     """
@@ -66,6 +66,7 @@ class JobStatus:
     handed_in_by: str | None = None
     warning_count: int = 0
     to_authorise: int = 0
+    without_credential: int = 0
     worked_s: float = 0.0
     working_since: datetime | None = None
     options: JobOptions = field(default_factory=JobOptions)

@@ -8,12 +8,21 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator
 from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
-from worker.domain.states import ItemState, JobState
-from worker.domain.words import CODES, advice, as_list, installed, item_state
+from worker.domain.states import ItemState, JobState, Outcome
+from worker.domain.words import CODES, OUTCOMES, advice, as_list, installed, item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
-from worker.store.tables import HELD_UNTIL, IS_FAILED, IS_FORGOTTEN, IS_QUEUED, attempts, items, jobs
+from worker.store.tables import (
+    HELD_UNTIL,
+    IS_FAILED,
+    IS_FORGOTTEN,
+    IS_NOT_CREATED,
+    IS_QUEUED,
+    attempts,
+    items,
+    jobs,
+)
 
 PAGE = 1_000
 ALL_ROW_NUMBERS = 1_000_000_000
@@ -32,7 +41,7 @@ class Item(BaseModel):
     name: str
     reference: str | None = Field(description="Your own key: what the row has in the column `reference`.")
     state: ItemState
-    outcome: str | None = Field(description="How it was installed: created, recovered or adopted.")
+    outcome: str | None = Field(description=f"How it came to be done.\n{as_list(OUTCOMES)}")
     code: str | None = Field(description=f"Why it failed or waits; stable.\n{as_list(CODES)}")
     message: str | None
     http_status: int | None
@@ -48,19 +57,21 @@ class Item(BaseModel):
     )
     account_connector_id: int | None
     is_authenticated: bool | None = Field(
-        description="Installed; false: its customer has still to authorise it, or its credential is still to be given at Cyclr."
+        description="Done; false: its customer has still to authorise it, or its credential is still to be given at Cyclr."
     )
     to_authorise: bool = Field(description="Whether its customer has still to authorise it.")
     is_ours: bool | None = Field(
-        description="Installed: whether this row is proven to have made it; null: it is not known."
+        description="Done: whether this row is proven to have made it; null: it is not known."
     )
-    differs: list[str] | None = Field(description="What was there already and differs from the row.")
+    differs: list[str] = Field(description="Fields of the row that were found otherwise and left so.")
+    changed: list[str] = Field(description="Fields that this row has set in what was there.")
+    undo_kept: bool = Field(description="Whether what it has overwritten is kept, to be put back.")
     account_created: bool
     settled_at: datetime | None
 
-    @field_validator("steps_done", mode="before")
+    @field_validator("steps_done", "differs", "changed", mode="before")
     @classmethod
-    def _none_done(cls, value: list[str] | None) -> list[str]:
+    def _none(cls, value: list[str] | None) -> list[str]:
         return value or []
 
     @computed_field(description="What to do about it; null: nothing.")  # type: ignore[prop-decorator]
@@ -73,7 +84,8 @@ class Item(BaseModel):
         """In parts of a sentence."""
         return installed(
             self.outcome,
-            differs=self.differs or (),
+            differs=self.differs,
+            changed=self.changed,
             is_ours=self.is_ours,
             is_authenticated=self.is_authenticated,
             to_authorise=self.to_authorise,
@@ -109,6 +121,7 @@ _SHOWN = (
     items.c.row_number.label("row"),
     *(items.c[name] for name in Item.model_fields if name in items.c and name != "due_at"),
     case((and_(IS_QUEUED, items.c.due_at < HELD_UNTIL), items.c.due_at)).label("due_at"),
+    items.c.undo.is_not(None).label("undo_kept"),
 )
 
 
@@ -158,12 +171,14 @@ def list_job_page(
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items of a job. `reason`: failed, with this key; `tried`: whether an attempt at them has ended.
+    """Which items of a job. `outcome`: done in this way; `reason`: failed, with this key; `tried`: whether an attempt at them
+    has ended.
 
     `to_authorise`: only those whose customers have still to authorise.
     """
 
     state: ItemState | str | None = None
+    outcome: str | None = None
     codes: Sequence[str] = ()
     account_id: str | None = None
     reason: str | None = None
@@ -228,10 +243,12 @@ def search_items(
     """So many of the job's items, from `after` on, or the last ones before `before`.
 
     Where few match there may be a million rows to look through, so no more than `most_searched` row numbers are. Failed ones,
-    those of one reason, and those to be authorised have indexes of their own: they are all within reach.
+    those of one reason, those of an outcome but `created`, and those to be authorised have indexes of their own: they are all
+    within reach.
     """
     number = items.c.row_number
-    is_indexed = wanted.reason or wanted.to_authorise or wanted.state == ItemState.FAILED
+    is_rare = wanted.outcome not in (None, Outcome.CREATED)
+    is_indexed = wanted.reason or wanted.to_authorise or wanted.state == ItemState.FAILED or is_rare
     if is_indexed and begins == Beginnings(cell_at=begins.cell_at):
         most_searched = ALL_ROW_NUMBERS
     if before is not None:
@@ -288,6 +305,10 @@ def _items(
         found = found.where(IS_FAILED)  # written out, so that its indexes serve
     if wanted.state is not None and wanted.state != ItemState.FAILED:
         found = found.where(items.c.state == wanted.state)
+    if wanted.outcome is not None:
+        found = found.where(items.c.outcome == wanted.outcome)
+        if wanted.outcome != Outcome.CREATED:
+            found = found.where(IS_NOT_CREATED)  # so that its index serves
     if wanted.codes:
         found = found.where(items.c.code.in_(wanted.codes))
     if wanted.account_id is not None:

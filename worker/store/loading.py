@@ -27,7 +27,14 @@ from worker.domain.options import IfPresent, JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import ItemState, JobState
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
-from worker.store.memory import KEYS_PER_QUERY, MustGiveWay, Waiting, find_met, iter_known
+from worker.store.memory import (
+    KEYS_PER_QUERY,
+    MustGiveWay,
+    Waiting,
+    find_met,
+    iter_known,
+    list_shown_otherwise,
+)
 from worker.store.postgres import change_limits
 from worker.store.sealing import Sealer
 from worker.store.session import Locked, db_now, insert_rows, waiting_only, writing
@@ -73,6 +80,7 @@ class NewJob:
     id: str | None = None
     delimiter: str = ","
     api_key_id: str | None = None
+    operation: str = "install"
 
 
 def _begun_at(connection: Connection, job_id: str, fingerprint: str) -> datetime | None:
@@ -156,6 +164,7 @@ class Loader:
                     fingerprint=job.fingerprint,
                     columns=list(job.columns),
                     delimiter=job.delimiter,
+                    operation=job.operation,
                     options=job.options.to_json(),
                     # For workers of the version before, which know no more.
                     look_first=job.options.looks_first,
@@ -282,6 +291,11 @@ class Loader:
             these = items.c.target.in_(tried[start : start + KEYS_PER_QUERY])
             mine = update(items).where(items.c.job_id == self.job_id, these)
             connection.execute(mine.values(must_look=True))
+        # Whoever has been shown something otherwise was tried, and is known by that.
+        known = [item["target"] for item in self._items if item["must_look"]]
+        for target, fields in list_shown_otherwise(connection, [*known, *tried]).items():
+            mine = update(items).where(items.c.job_id == self.job_id, items.c.target == target)
+            connection.execute(mine.values(shown_otherwise=fields))
 
     def _make_room(self, *, is_lock: bool) -> None:
         """Whoever has targets of this piece has ended when this returns, or their rows have left the piece."""

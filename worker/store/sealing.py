@@ -1,6 +1,6 @@
 """What the sealing keys are for: secrets at rest, and texts that leave us and come back.
 
-Secrets: AES-256-GCM, the key's id in front, job and row as associated data. Texts are signed, so that nobody else can make one;
+Secrets: AES-256-GCM, the key's id in front, job, row and what they are for as associated data. Texts are signed, so that nobody else can make one;
 what is signed can be read by anybody.
 """
 
@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -34,8 +35,14 @@ class Sealer:
         self._first = next(iter(keys))
 
     def seal(self, secrets: Mapping[str, str], *, job_id: str, row_number: int) -> bytes:
-        text = _as_json(dict(secrets))
-        return self.seal_bytes(text.encode("utf-8", "surrogatepass"), _belongs_to(job_id, row_number))
+        return self._seal_json(secrets, _belongs_to(job_id, row_number))
+
+    def seal_undo(self, kept: Mapping[str, Any], *, job_id: str, row_number: int) -> bytes:
+        """What the row has overwritten: it opens for no other row, and not as the row's own values."""
+        return self._seal_json(kept, _undo_of(job_id, row_number))
+
+    def _seal_json(self, value: Mapping[str, Any], belongs_to: str) -> bytes:
+        return self.seal_bytes(_as_json(dict(value)).encode("utf-8", "surrogatepass"), belongs_to)
 
     def seal_bytes(self, data: bytes, belongs_to: str) -> bytes:
         """`belongs_to`: what this is and of what it is a part; it opens as nothing else."""
@@ -49,8 +56,16 @@ class Sealer:
 
     def open(self, sealed: bytes, *, job_id: str, row_number: int) -> dict[str, str]:
         """Column -> value. Raises: SealBroken."""
-        text = self.open_bytes(sealed, _belongs_to(job_id, row_number))
-        opened: dict[str, str] = json.loads(text.decode("utf-8", "surrogatepass"))
+        return self._open_json(sealed, _belongs_to(job_id, row_number))
+
+    def open_undo(self, sealed: bytes, *, job_id: str, row_number: int) -> dict[str, Any]:
+        """What `seal_undo` was given. Raises: SealBroken."""
+        return self._open_json(sealed, _undo_of(job_id, row_number))
+
+    def _open_json(self, sealed: bytes, belongs_to: str) -> dict[str, Any]:
+        opened: dict[str, Any] = json.loads(
+            self.open_bytes(sealed, belongs_to).decode("utf-8", "surrogatepass")
+        )
         return opened
 
     def open_bytes(self, sealed: bytes, belongs_to: str) -> bytes:
@@ -76,6 +91,10 @@ class Sealer:
 
 def _belongs_to(job_id: str, row_number: int) -> str:
     return f"{job_id}/{row_number}"
+
+
+def _undo_of(job_id: str, row_number: int) -> str:
+    return f"{job_id}/{row_number}/undo"
 
 
 class Signer:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     ExceptionContext,
+    LargeBinary,
     Table,
     bindparam,
     column,
@@ -251,6 +252,7 @@ class UpdateOfMany:
         table = rows.table_valued(*columns, name="given").render_derived(with_types=True)
         self._in_one = make(dict(table.c.items()))
         self._moments = {name for name, kind in types.items() if isinstance(kind, UtcDateTime)}
+        self._bytes = {name for name, kind in types.items() if isinstance(kind, LargeBinary)}
         # No parameter may be called as a column that is set.
         self._row_by_row = make({name: bindparam(f"b_{name}", type_=kind) for name, kind in types.items()})
 
@@ -262,6 +264,8 @@ class UpdateOfMany:
             for row in as_json:
                 for name in self._moments & row.keys():
                     row[name] = row[name].isoformat()
+                for name in self._bytes & row.keys():
+                    row[name] = None if row[name] is None else f"\\x{row[name].hex()}"
             connection.execute(self._in_one, {"rows": as_json})
         else:
             given = [{f"b_{name}": value for name, value in row.items()} for row in rows]

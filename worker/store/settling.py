@@ -106,8 +106,8 @@ def _settle(
     tries = [_to_attempt(s) for s in mine if not isinstance(s.verdict, Released)]
     insert_rows(connection, attempts, tries)
     moves = _moves(mine, first_tries={key for key, tried in held.items() if not tried})
-    for job_id, count in _to_authorise(connection, mine).items():
-        moves[job_id]["to_authorise"] += count
+    for job_id, counters in _without_authentication(connection, mine).items():
+        moves[job_id] += counters
     pauses = _pauses(mine)
     changed = sorted({*moves, *(job_id for job_id, _ in pauses)})
     locked = lock_jobs(connection, changed)
@@ -184,12 +184,18 @@ def _moves(mine: Iterable[Settlement], *, first_tries: set[tuple[int, str]]) -> 
     return moves
 
 
-def _to_authorise(connection: Connection, mine: Sequence[Settlement]) -> dict[str, int]:
+def _without_authentication(connection: Connection, mine: Sequence[Settlement]) -> dict[str, Counter[str]]:
+    """Job id -> its items that are done and not authenticated: some wait for their customers, the others have no credential."""
     # Asked only where Cyclr says that something is not authenticated: with keys in the file nothing is.
     found = [s.item for s in mine if isinstance(s.verdict, Installed) and s.verdict.is_authenticated is False]
-    return count_to_authorise(
-        connection, [item.id for item in found], sorted({item.job_id for item in found})
-    )
+    of_jobs = Counter(item.job_id for item in found)
+    waiting = count_to_authorise(connection, [item.id for item in found], sorted(of_jobs))
+    return {
+        job_id: Counter(
+            to_authorise=waiting.get(job_id, 0), without_credential=count - waiting.get(job_id, 0)
+        )
+        for job_id, count in of_jobs.items()
+    }
 
 
 def _pauses(mine: Iterable[Settlement]) -> set[tuple[str, PauseReason]]:
@@ -206,7 +212,9 @@ def write_items(
     """Write down these verdicts with their notes, where the claim in hand still holds. `now`: on the database's clock."""
     for kind, statement in _UPDATES.items():
         rows = [
-            {"id": item.id, "claim_id": item.claim_id} | write_notes(notes) | _to_values(item, verdict, now)
+            {"id": item.id, "claim_id": item.claim_id}
+            | write_notes(notes, item.notes)
+            | _to_values(item, verdict, now)
             for item, verdict, notes in endings
             if isinstance(verdict, kind)
         ]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, exists, func, not_, or_, select, true, update
+from sqlalchemy import Connection, Engine, and_, case, exists, func, not_, null, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.domain.states import FINAL_ITEM_STATES, RULED, ItemState, JobState
@@ -129,6 +129,7 @@ def _requeue_piece(connection: Connection, job_id: str, can: Any) -> int:
         "http_status": None,
         "can_retry_help": None,
         "reason": None,
+        "differs": null(),
         "settled_at": None,
     }
     connection.execute(update(items).where(items.c.id.in_([row.id for row in rows])).values(anew))
@@ -201,32 +202,44 @@ def reseal(engine: Engine, sealer: Sealer, on_rows: Callable[[int], None]) -> tu
         after = rows[-1].id
         fresh = []
         for row in rows:
-            if sealer.is_sealed_with_first(row.sealed):
-                continue
             try:
-                secrets = sealer.open(row.sealed, job_id=row.job_id, row_number=row.row_number)
+                anew = _sealed_anew(sealer, row)
             except SealBroken:
                 broken += 1
                 continue
-            fresh.append((row, sealer.seal(secrets, job_id=row.job_id, row_number=row.row_number)))
+            if anew:
+                fresh.append((row, anew))
         done += writing(engine, partial(_replace_sealed, fresh=fresh))
         on_rows(done)
     return done, broken
 
 
+def _sealed_anew(sealer: Sealer, row: Any) -> dict[str, bytes]:
+    """What of the row was not sealed with the first key, and is now. Raises: SealBroken."""
+    of_row = {"job_id": row.job_id, "row_number": row.row_number}
+    anew = {}
+    if row.sealed is not None and not sealer.is_sealed_with_first(row.sealed):
+        anew["sealed"] = sealer.seal(sealer.open(row.sealed, **of_row), **of_row)
+    if row.undo is not None and not sealer.is_sealed_with_first(row.undo):
+        anew["undo"] = sealer.seal_undo(sealer.open_undo(row.undo, **of_row), **of_row)
+    return anew
+
+
 def _sealed_rows(engine: Engine, after: int) -> list[Any]:
-    kept = select(items.c.id, items.c.job_id, items.c.row_number, items.c.sealed)
-    page = kept.where(items.c.sealed.is_not(None), items.c.id > after).order_by(items.c.id).limit(PIECE)
+    kept = select(items.c.id, items.c.job_id, items.c.row_number, items.c.sealed, items.c.undo)
+    is_sealed = or_(items.c.sealed.is_not(None), items.c.undo.is_not(None))
+    page = kept.where(is_sealed, items.c.id > after).order_by(items.c.id).limit(PIECE)
     with reading(engine) as connection:
         return list(connection.execute(page))
 
 
-def _replace_sealed(connection: Connection, fresh: Sequence[tuple[Any, bytes]]) -> int:
+def _replace_sealed(connection: Connection, fresh: Sequence[tuple[Any, dict[str, bytes]]]) -> int:
     count = 0
-    for row, sealed in fresh:
+    for row, anew in fresh:
         # Wiped meanwhile: it stays wiped.
-        same = update(items).where(items.c.id == row.id, items.c.sealed == row.sealed)
-        count += connection.execute(same.values(sealed=sealed)).rowcount
+        is_same = (items.c[name] == getattr(row, name) for name in anew)
+        same = update(items).where(items.c.id == row.id, *is_same)
+        count += connection.execute(same.values(anew)).rowcount
     return count
 
 

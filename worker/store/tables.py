@@ -163,8 +163,9 @@ jobs = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("cancelled", Integer, nullable=False, server_default="0"),
     Column("tried", Integer, nullable=False, server_default="0"),
-    # Of the installed ones: those whose customers have still to authorise.
+    # Of the installed ones: those whose customers have still to authorise; those that are done as asked, and have no credential.
     Column("to_authorise", Integer, nullable=False, server_default="0"),
+    Column("without_credential", Integer, nullable=False, server_default="0"),
     # What the counters were at the last start or resume: the share of failures counts from there.
     Column("failed_at_start", Integer, nullable=False, server_default="0"),
     Column("tried_at_start", Integer, nullable=False, server_default="0"),
@@ -266,7 +267,8 @@ items = Table(
     Column("account_connector_id", BigInteger),
     Column("is_authenticated", Boolean),
     Column("differs", JSON),
-    # Fields that this item's calls have set in what was there; those that Cyclr then showed otherwise.
+    # Fields that this item's calls have set in what was there; those that Cyclr then showed otherwise, and what was known of
+    # that from earlier items of the same target.
     Column("changed", JSON(none_as_null=True)),
     Column("shown_otherwise", JSON(none_as_null=True)),
     Column("settled_at", UtcDateTime),
@@ -309,6 +311,12 @@ IS_FORGOTTEN = and_(jobs.c.state == literal_column("'loading'"), jobs.c.finished
 IS_KEPT = and_(items.c.sealed.is_not(None), ~_is_in(ItemState.QUEUED, ItemState.RUNNING))
 
 
+IS_UNDO_KEPT = items.c.undo.is_not(None)
+IS_SHOWN_OTHERWISE = items.c.shown_otherwise.is_not(None)
+# Of most jobs these are few.
+IS_NOT_CREATED = items.c.outcome != literal_column("'created'")
+
+
 def is_in_hand_of(job_id: str) -> Any:
     """Items of this job that workers hold, found among all that are held, which are few: by the job's own index SQLite
     would go through all of its items."""
@@ -335,6 +343,9 @@ _partial("ix_items_failed", items.c.job_id, items.c.row_number, where=IS_FAILED)
 _partial("ix_items_reason", items.c.job_id, items.c.reason, items.c.row_number, where=IS_FAILED)
 _partial("ix_items_without_reason", items.c.id, where=IS_WITHOUT_REASON)
 _partial("ix_items_kept_secrets", items.c.settled_at, where=IS_KEPT)
+_partial("ix_items_kept_undo", items.c.settled_at, where=IS_UNDO_KEPT)
+_partial("ix_items_shown_otherwise", items.c.target, where=IS_SHOWN_OTHERWISE)
+_partial("ix_items_outcome", items.c.job_id, items.c.outcome, items.c.row_number, where=IS_NOT_CREATED)
 
 attempts = Table(
     "attempts",

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from worker.domain.states import RULED, Code, ItemState, JobState
-from worker.domain.steps import LEAVE_THE_TARGET_ALONE, NOTHING
+from worker.domain.steps import ACCOUNT, LEAVE_THE_TARGET_ALONE, NOTHING
 from worker.domain.verdicts import CalledOff, GiveUp, called_off
 from worker.domain.words import CANCELLED_UNSENT, CODES
 from worker.store import tallies
@@ -40,6 +40,7 @@ from worker.store.tables import (
     IS_KEPT,
     IS_QUEUED,
     IS_RUNNING,
+    IS_UNDO_KEPT,
     IS_WITHOUT_REASON,
     instances,
     items,
@@ -219,7 +220,7 @@ def cancel_queued(engine: Engine) -> int:
             )
         now = db_now(connection)
         may_be_there = [
-            row for row in found if row.must_look or row.sent not in (None, *LEAVE_THE_TARGET_ALONE)
+            row for row in found if row.must_look or row.sent not in (None, NOTHING, ACCOUNT.name)
         ]
         to_look = {"state": ItemState.QUEUED, "due_at": now, "must_look": True}
         _update(connection, [row.id for row in may_be_there], to_look)
@@ -246,21 +247,25 @@ def _update(connection: Connection, ids: list[int], values: dict[str, Any]) -> N
 
 
 def wipe_old_secrets(engine: Engine, *, retention_h: float) -> int:
-    """Wipe the sealed data of a piece of the items that failed or were cancelled so long ago; how many."""
+    """Wipe what a piece of the items that ended so long ago keeps sealed: its values, where it failed or was cancelled, and what
+    it has overwritten; how many times."""
 
     def work(connection: Connection) -> int:
         until = db_now(connection) - timedelta(hours=retention_h)
-        old = (
-            select(items.c.id)
-            .where(IS_KEPT, items.c.settled_at <= until)
-            .order_by(items.c.settled_at)
-            .limit(PIECE)
-            # One that a person retries at this moment keeps its secrets.
-            .with_for_update(skip_locked=True)
-        )
-        ids = list(connection.execute(old).scalars())
-        _update(connection, ids, {"sealed": None})
-        return len(ids)
+        wiped = 0
+        for is_kept, column in ((IS_KEPT, "sealed"), (IS_UNDO_KEPT, "undo")):  # each by an index of its own
+            old = (
+                select(items.c.id)
+                .where(is_kept, items.c.settled_at <= until)
+                .order_by(items.c.settled_at)
+                .limit(PIECE)
+                # One that a person retries at this moment keeps its secrets.
+                .with_for_update(skip_locked=True)
+            )
+            ids = list(connection.execute(old).scalars())
+            _update(connection, ids, {column: None})
+            wiped += len(ids)
+        return wiped
 
     return writing(engine, work)
 

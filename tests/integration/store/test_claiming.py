@@ -3,6 +3,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import null, select
 
 from tests.integration.store.databases import (
     OTHER_INSTANCE,
@@ -28,7 +29,8 @@ from worker.operations.known import OPERATIONS
 from worker.store.claiming import Hold, Standing, claim, count_due, prolong
 from worker.store.job_states import cancel_job, pause_job
 from worker.store.sealing import Sealer
-from worker.store.session import Engine
+from worker.store.session import Engine, reading
+from worker.store.tables import items
 from worker.store.upkeep import rescue
 
 
@@ -315,3 +317,48 @@ def test_a_prolonging_writes_what_may_go_out_next_and_what_was_seen_before(engin
         ("connector", {"highest_id": 0}),
         ("nothing", None),
     ]
+
+
+NOTED = {
+    "before": {"api_key": "other", "property.Region": "missing"},
+    "changed": ("api_key", "property.Region"),
+    "shown_otherwise": ("property.Region",),
+    "undo": b"sealed \x00\xff",
+}
+
+
+def test_what_was_changed_and_overwritten_is_written_before_the_next_call_and_claimed_again(
+    engine: Engine, loads: Loads
+):
+    loads.job(2, look_first=True)
+    first, second = take(engine)
+    hold(engine, first, claim_s=60, **NOTED)
+    hold(engine, second, claim_s=60)
+    row, untouched = item_row(engine, first.id), item_row(engine, second.id)
+    assert (row.seen, row.changed, row.shown_otherwise, row.undo) == (
+        {"before": {"api_key": "other", "property.Region": "missing"}},
+        ["api_key", "property.Region"],
+        ["property.Region"],
+        b"sealed \x00\xff",
+    )
+    with reading(engine) as connection:  # nothing, and not the null of JSON, so that no index has it
+        names = ("seen", "changed", "shown_otherwise", "undo")
+        is_null = select(*(items.c[name].is_(null()) for name in names)).where(items.c.id == untouched.id)
+        assert tuple(connection.execute(is_null).one()) == (True, True, True, True)
+    rescue(engine, due_in_s=0)
+    change_items(engine, first.job_id, claim_until=ago(seconds=1))
+    assert rescue(engine, due_in_s=0) == 2
+    again = {item.row_number: item.notes for item in take(engine)}
+    assert again[2] == replace(first.notes, **NOTED)
+    assert again[3] == second.notes
+
+
+def test_what_stays_as_it_was_overwritten_is_not_written_anew(engine: Engine, loads: Loads):
+    job_id = loads.job(1)
+    change_items(engine, job_id, undo=b"of the old key")
+    [item] = take(engine)
+    change_items(engine, job_id, undo=b"of the new key")  # as a reseal does meanwhile
+    hold(engine, item, claim_s=60)
+    assert item_row(engine, item.id).undo == b"of the new key"
+    hold(engine, item, claim_s=60, undo=b"more was overwritten")
+    assert item_row(engine, item.id).undo == b"more was overwritten"

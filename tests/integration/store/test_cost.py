@@ -214,6 +214,7 @@ def test_the_clocks_work_is_found_by_indexes_too(large: Engine):
     plans = plans_of(large, lambda: (rescue(large, due_in_s=0), wipe_old_secrets(large, retention_h=72)))
     assert any("ix_items_claims" in line for line in plans), plans
     assert any("ix_items_kept_secrets" in line for line in plans), plans
+    assert any("ix_items_kept_undo" in line for line in plans), plans
     assert_only_indexes_are_used(plans)
 
 
@@ -242,6 +243,22 @@ def test_failed_rows_are_found_by_indexes_of_their_own(large_due: Engine, is_ana
     plans = plans_of(large_due, lambda: retry_job(large_due, job_id, reason=group.reason))
     assert any("ix_items_reason" in line for line in plans), plans
     assert_only_indexes_are_used(plans)
+
+
+@pytest.mark.parametrize("is_analysed", [False, True])
+def test_rows_of_a_rare_outcome_are_found_by_an_index_of_their_own(large_due: Engine, is_analysed: bool):
+    job_id = the_job(large_due)
+    end(large_due, *((item, Installed(Outcome.UPDATED, 7, True)) for item in take(large_due, 20)))
+    if is_analysed:
+        analyse(large_due)
+    updated = ItemFilter(outcome="updated")
+    plans = plans_of(
+        large_due, lambda: search_items(large_due, job_id, updated, Beginnings(), limit=25, most_searched=1)
+    )
+    assert any("ix_items_outcome" in line for line in plans), plans
+    assert_only_indexes_are_used(plans)
+    found = search_items(large_due, job_id, updated, Beginnings(), limit=25)
+    assert (len(found.rows), found.searched_to) == (20, None)
 
 
 def test_a_search_for_what_few_rows_have_ends_after_a_part_of_the_job(large_due: Engine):

@@ -484,3 +484,30 @@ def test_a_database_from_before_the_counter_knows_who_waits(engine: Engine, load
     command.downgrade(alembic_config(engine), "0007")
     upgrade(engine)
     assert (get_job(engine, waiting).to_authorise, get_job(engine, both).to_authorise) == (2, 0)
+
+
+# Done without a credential
+
+
+def test_done_rows_wait_for_customers_by_their_method_and_the_others_are_without_a_credential(
+    engine: Engine, loads: Loads
+):
+    ours = installed(engine, loads, 2)
+    by_key = installed(engine, loads, 3, start=10, connector_key="both", authentication_id="m-key")
+    unchanged = installed(engine, loads, 0, start=20)
+    loader = loads.loader()
+    loader.add_connector("crm", CRM)
+    loader.add(planned(30, connector_key="crm", authentication_id="m-oauth"), account_exists=True)
+    loader.finish()
+    [item] = take(engine)
+    end(engine, (item, Installed(Outcome.UNCHANGED, 730, False)))
+
+    def counted(job_id: str) -> tuple[int, int, int]:
+        job = get_job(engine, job_id)
+        return job.installed, job.to_authorise, job.without_credential
+
+    assert counted(ours) == (2, 2, 0)
+    assert counted(by_key) == (3, 0, 3)
+    assert counted(unchanged) == (0, 0, 0)
+    assert counted(loader.job_id) == (1, 1, 0)
+    assert rows_of_waiting(engine, loader.job_id) == [30]  # it was there before, and the desk has its link

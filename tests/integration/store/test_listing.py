@@ -2,7 +2,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.store.databases import Loads, ago, change_items, change_job, end, planned, take
+from tests.integration.store.databases import (
+    Loads,
+    ago,
+    change_items,
+    change_job,
+    end,
+    planned,
+    settlement,
+    take,
+)
 from worker.domain.states import Code, ItemState, JobState, Outcome
 from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.store.listing import (
@@ -15,6 +24,8 @@ from worker.store.listing import (
     search_items,
 )
 from worker.store.session import Engine
+from worker.store.settling import settle
+from worker.store.tallies import OutcomeCount, list_outcomes
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
@@ -88,6 +99,42 @@ def test_items_are_found_by_what_became_of_them_and_by_account(engine: Engine, l
     assert found(account_id="a3") == [3]
     assert found(reason="6f53031f") == [rows[second.id]]
     assert found(reason="00000000") == []
+
+
+def test_items_are_found_by_how_they_came_to_be_done_and_say_what_they_changed(engine: Engine, loads: Loads):
+    job_id = loads.job(3)
+    first, second, third = take(engine)
+    settle(
+        engine,
+        [
+            settlement(first, CREATED),
+            settlement(
+                second,
+                replace(CREATED, outcome=Outcome.UPDATED, differs=("description",)),
+                changed=("api_key",),
+                undo=b"sealed",
+            ),
+            settlement(third, GiveUp(Code.DIFFERS, "left alone", differs=("api_key",))),
+        ],
+        pause_above_percent=1_000,
+    )
+
+    def found(outcome: str) -> list[int]:
+        return [item.row for item in list_items(engine, job_id, ItemFilter(outcome=outcome))]
+
+    assert (found("created"), found("updated"), found("unchanged")) == ([2], [3], [])
+    assert [
+        (item.outcome, item.changed, item.differs, item.undo_kept)
+        for item in list_items(engine, job_id, ItemFilter())
+    ] == [
+        ("created", [], [], False),
+        ("updated", ["api_key"], ["description"], True),
+        (None, [], ["api_key"], False),
+    ]
+    assert list_outcomes(engine, job_id) == [
+        OutcomeCount("created", 1, {}),
+        OutcomeCount("updated", 1, {"api_key": 1}),
+    ]
 
 
 def numbers(found: SearchedItems) -> list[int]:

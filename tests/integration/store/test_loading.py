@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 
 from tests.integration.store.databases import (
     CONNECTOR,
+    INSTANCE,
     SEALER,
     Loads,
     ago,
@@ -18,21 +19,24 @@ from tests.integration.store.databases import (
     planned,
     refused_as_live,
     rows_of,
+    settlement,
     take,
     url_of,
 )
-from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow, Warning_, Way
+from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_, Way
 from worker.domain.states import Code, JobState, Outcome, PauseReason
-from worker.domain.targets import KnownTarget
-from worker.domain.verdicts import GiveUp, Installed
+from worker.domain.steps import STEPS
+from worker.domain.targets import KnownTarget, target_key
+from worker.domain.verdicts import GiveUp, Installed, LookFirst
 from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
 from worker.store.job_states import pause_job, resume_job
 from worker.store.jobs import get_job, list_warnings
 from worker.store.loading import PIECE, Loader, LoadLost, NewJob, UnstorableText, new_job_id
-from worker.store.memory import DatabaseMemory
+from worker.store.memory import DatabaseMemory, find_own_names
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
+from worker.store.settling import settle
 from worker.store.steering import forget_job
 from worker.store.tables import (
     HELD_UNTIL,
@@ -72,8 +76,18 @@ def test_a_loaded_job_runs_and_holds_its_rows_in_order(engine: Engine, loads: Lo
     assert rows_of(engine, job_id)[0].cells == ["a2", "[not exported]"]
 
 
+def put_secrets(engine: Engine, loads: Loads) -> None:
+    """The values of 50 rows, and what one of them has overwritten."""
+    job_id = loads.job(50)
+    [item] = take(engine, 1)
+    overwritten = {"former": {"api_key": "secret-of-before"}, "shown": {"AuthValue": "secret-shown"}}
+    undo = SEALER.seal_undo(overwritten, job_id=job_id, row_number=item.row_number)
+    updated = settlement(item, Installed(Outcome.UPDATED, 7, True), changed=("api_key",), undo=undo)
+    settle(engine, [updated], pause_above_percent=1_000)
+
+
 def test_no_secret_stands_in_the_database_in_clear(engine: Engine, loads: Loads):
-    loads.job(50)
+    put_secrets(engine, loads)
     with reading(engine) as connection:
         for table in metadata.sorted_tables:
             assert "secret-" not in repr(connection.execute(select(table)).all()), table.name
@@ -81,7 +95,7 @@ def test_no_secret_stands_in_the_database_in_clear(engine: Engine, loads: Loads)
 
 @only_sqlite
 def test_no_secret_stands_in_any_file_of_the_database(engine: Engine, loads: Loads):
-    loads.job(50)
+    put_secrets(engine, loads)
     engine.dispose()
     for path in path_of(engine).parent.iterdir():
         assert b"secret-" not in path.read_bytes(), path.name
@@ -456,3 +470,73 @@ def test_a_job_id_names_its_day_and_fits_its_column():
     job_id = new_job_id(ago(seconds=0).replace(year=2026, month=11, day=21))
     assert job_id.startswith("261121-")
     assert len(job_id) == 13
+
+
+# What earlier items of the same target know of it
+
+
+def test_what_cyclr_showed_otherwise_reaches_later_rows_of_the_same_target(engine: Engine, loads: Loads):
+    loads.job(4)
+    first, second, third, fourth = take(engine)
+    shown = {"shown_otherwise": ("property.Region", "property.Size")}
+    settle(
+        engine,
+        [
+            settlement(first, CREATED, **shown),
+            settlement(second, REFUSED, shown_otherwise=("description",)),
+            settlement(third, CREATED),
+            settlement(fourth, CREATED),
+        ],
+        pause_above_percent=1_000,
+    )
+    # Known when they were planned; tried since then; nothing was shown otherwise; a target of its own.
+    later = [planned(2, must_look=True), planned(3), planned(4, must_look=True), planned(9)]
+    loads.job(later)
+    again = {item.row_number: item for item in take(engine)}
+    assert {number: item.notes.shown_otherwise for number, item in again.items()} == {
+        2: ("property.Region", "property.Size"),
+        3: ("description",),
+        4: (),
+        9: (),
+    }
+    end(engine, (again[2], CREATED))
+    loads.job([planned(2, must_look=True)])
+    [last] = [item for item in take(engine) if item.row_number == 2]
+    assert last.notes.shown_otherwise == ("property.Region", "property.Size")
+
+
+def test_names_of_this_job_and_what_an_item_of_ours_made_are_our_own(engine: Engine, loads: Loads):
+    def named(number: int, name: str, account_id: str = "acme") -> PlannedRow:
+        row = planned(number, name=name, target=target_key(INSTANCE, account_id, name))
+        return replace(row, row=replace(row.row, account_id=account_id))
+
+    loads.job([named(2, "Made"), named(3, "Found"), named(4, "Before"), named(5, "Begun"), named(6, "Lost")])
+    found = {item.name: item for item in take(engine)}
+    settle(
+        engine,
+        [
+            settlement(found["Made"], replace(CREATED, is_ours=True)),
+            settlement(found["Found"], Installed(Outcome.UNCHANGED, 9, True, is_ours=False)),
+            settlement(found["Before"], CREATED),
+            settlement(found["Begun"], LookFirst(0, Code.NO_ANSWER, "cut"), steps_done=("connector",)),
+            settlement(found["Lost"], Installed(Outcome.RECOVERED, 8, True)),
+        ],
+        pause_above_percent=1_000,
+    )
+    job_id = loads.job([named(20, "Mine"), named(21, "Also Mine"), named(22, "Elsewhere", "globex")])
+    names = ["Made", "MADE ", "Found", "Before", "Begun", "Lost", "Also mine", "Elsewhere", "Nobody's"]
+    own = find_own_names(engine, instance_id=INSTANCE, account_id="ACME", job_id=job_id, names=names)
+    assert own == {"Made", "MADE ", "Before", "Begun", "Also mine"}
+    assert find_own_names(engine, instance_id="b", account_id="acme", job_id=job_id, names=names) == set()
+    assert find_own_names(engine, instance_id=INSTANCE, account_id="acme", job_id=job_id, names=[]) == set()
+
+
+def test_a_jobs_operation_is_kept_and_claimed_with_its_rows(engine: Engine, loads: Loads, monkeypatch):
+    monkeypatch.setitem(STEPS, "update", STEPS["install"])
+    ensure_instance(engine, INSTANCE, "api.example.com")
+    new_job = NewJob("file.csv", "f" * 64, ("account_id",), operation="update")
+    loader = Loader(engine, SEALER, INSTANCE, new_job, refuse=refused_as_live)
+    loader.add_connector("acme", CONNECTOR)
+    loader.add(planned(2), account_exists=True)
+    loader.finish()
+    assert get_job(engine, loader.job_id).operation == "update"

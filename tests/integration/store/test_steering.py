@@ -16,6 +16,7 @@ from tests.integration.store.databases import (
     planned,
     rows_of,
     set_state,
+    settlement,
     take,
 )
 from worker.domain.states import Code, ItemState, JobState, Outcome, PauseReason
@@ -29,6 +30,7 @@ from worker.store.listing import ItemFilter, find_job, iter_items, list_jobs
 from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer
 from worker.store.session import Engine
+from worker.store.settling import settle
 from worker.store.steering import Retried, WrongState, distrust, forget_job, reseal, retry_job
 from worker.store.upkeep import (
     Deleted,
@@ -42,6 +44,7 @@ from worker.store.upkeep import (
 REFUSED = GiveUp(Code.REFUSED, "suspended", 403)
 GONE = GiveUp(Code.CONNECTOR_GONE, "gone", 404)
 INSTALLED = Installed(Outcome.CREATED, 77, True)
+OVERWRITTEN = {"former": {"api_key": "old", "property.Region": None}, "shown": {"Id": 77}}
 
 
 def ended_job(engine: Engine, loads: Loads, *, start: int = 2) -> str:
@@ -237,6 +240,43 @@ def test_everything_kept_is_sealed_with_the_first_key(
     assert reseal(engine, Sealer(new | old), seen.append) == (0, 0)
     assert reseal(engine, Sealer({"k3": b"3" * 32}), seen.append) == (0, 3)
     assert reseal(engine, SEALER, seen.append) == (0, 3)
+
+
+def test_what_was_overwritten_is_sealed_with_the_first_key_too(engine: Engine, loads: Loads):
+    job_id = loads.job(2)
+    done, in_hand = take(engine)
+    for item in (done, in_hand):
+        undo = SEALER.seal_undo(OVERWRITTEN, job_id=job_id, row_number=item.row_number)
+        change_items(engine, job_id, item.row_number, undo=undo)
+        item.notes = replace(item.notes, undo=undo)
+    end(engine, (done, Installed(Outcome.UPDATED, 77, True)))
+    new, old = {"k2": b"2" * 32}, {"k1": b"1" * 32}
+    assert reseal(engine, Sealer(new | old), lambda _: None) == (2, 0)
+    # It is settled with what was claimed before that.
+    end(engine, (in_hand, Installed(Outcome.UPDATED, 78, True)))
+    opened = [
+        Sealer(new).open_undo(row.undo, job_id=job_id, row_number=row.row_number)
+        for row in rows_of(engine, job_id)
+    ]
+    assert opened == [OVERWRITTEN, OVERWRITTEN]
+    assert reseal(engine, Sealer(new | old), lambda _: None) == (0, 0)
+    assert reseal(engine, Sealer({"k3": b"3" * 32}), lambda _: None) == (0, 2)
+
+
+def test_a_row_that_was_left_alone_begins_anew_and_keeps_what_it_has_overwritten(
+    engine: Engine, loads: Loads
+):
+    job_id = loads.job(1)
+    [item] = take(engine)
+    noted = {"before": {"property.Region": "missing"}, "changed": ("property.Region",), "undo": b"sealed"}
+    left_alone = GiveUp(Code.DIFFERS, "left alone", differs=("api_key",))
+    settle(engine, [settlement(item, left_alone, **noted)], pause_above_percent=100)
+    assert rows_of(engine, job_id)[0].differs == ["api_key"]
+    assert retry_job(engine, job_id) == Retried(1, 0, 0)
+    [row] = rows_of(engine, job_id)
+    assert (row.state, row.must_look, row.differs, row.code) == ("queued", True, None, None)
+    [again] = take(engine)
+    assert again.notes == replace(item.notes, **noted)
 
 
 def test_every_unfinished_item_is_looked_for_after_a_distrust(

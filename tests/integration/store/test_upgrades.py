@@ -50,6 +50,16 @@ def test_columns_for_operations_are_added_without_writing_the_rows_anew(engine: 
     assert files() == before
 
 
+def test_rows_without_a_credential_of_earlier_jobs_are_counted(engine: Engine, loads: Loads):
+    by_key, with_key = loads.job(3), loads.job(1, start=20)
+    end(engine, *((item, Installed(Outcome.CREATED, 7, item.row_number == 20)) for item in take(engine)))
+    change_job(engine, by_key, to_authorise=1)
+    command.downgrade(alembic_config(engine), "0015")
+    upgrade(engine)
+    counts = [get_job(engine, job_id).without_credential for job_id in (by_key, with_key)]
+    assert counts == [2, 0]
+
+
 # A job's options
 
 
@@ -146,7 +156,7 @@ def test_the_job_with_these_options_is_found_before_a_newer_one_with_others(engi
 
 # A half-done job of every earlier version
 
-REVISIONS = [f"{number:04}" for number in range(1, 14)]
+REVISIONS = [f"{number:04}" for number in range(1, 16)]
 HALF_DONE = "261122-bcdfgh"
 OAUTH = AuthMethod("m-oauth", "OAuth", "OAuth2", "AuthorisationCode")
 CRM = Connector(8, "Harbour CRM", None, "Live", (OAUTH, AuthMethod("m1", "Key", "ApiKey")))
@@ -278,6 +288,7 @@ def test_a_half_done_job_of_every_earlier_version_is_ended_by_this_one(empty: En
 
     job = get_job(empty, HALF_DONE)
     assert (job.state, job.held, job.left, job.to_authorise) == (JobState.RUNNING, 1, 4, 1)
+    assert job.without_credential == 0
     assert list_outcomes(empty, HALF_DONE) is None
     assert [(group.code, group.count, group.example_row) for group in list_failures(empty, HALF_DONE)] == [
         ("refused", 1, 5)

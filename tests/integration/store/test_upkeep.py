@@ -16,23 +16,27 @@ from tests.integration.store.databases import (
     end,
     planned,
     rows_of,
+    settlement,
     take,
 )
 from worker.bootstrap.place import Database, Place
 from worker.domain.states import Code, JobState, Outcome, PauseReason
-from worker.domain.verdicts import GiveUp, Installed
+from worker.domain.verdicts import GiveUp, Installed, RetryAt
 from worker.settings import CyclrSettings
 from worker.store.api_keys import begin_session
 from worker.store.job_states import JobEnd, cancel_job, pause_job
 from worker.store.jobs import get_job, list_unfinished_jobs
 from worker.store.session import Engine, reading, writing
+from worker.store.settling import settle
 from worker.store.submissions import Request, begin_request, begin_upload, list_upload_ids
 from worker.store.tables import idempotency_keys, uploads, web_sessions
 from worker.store.upkeep import cancel_queued, finish_jobs, rescue, wipe_old_secrets
 from worker.sweeping import LOADER_GONE_AFTER_S, SweepRules, sweep
 
 CREATED = Installed(Outcome.CREATED, 6508, True)
+UPDATED = Installed(Outcome.UPDATED, 6509, True)
 REFUSED = GiveUp(Code.REFUSED, "no such thing", 400)
+RETRY = RetryAt(60, Code.UNREACHABLE, "connection refused")
 RULES = SweepRules(rescue_due_in_s=90, secret_retention_h=72, pause_above_percent=20)
 
 
@@ -60,6 +64,9 @@ def test_a_rescued_item_must_be_looked_for_and_waits_until_the_lost_call_is_over
         ("nothing", None, False),
         ("account", "account", False),  # of the connector itself nothing was sent
         ("connector", "connector", True),
+        ("credential", "credential", False),  # it was there before, whosever it is
+        ("property", "property", False),
+        ("new_property", "new_property", False),
         (None, None, True),  # a worker of the version before held it, which keeps no such note
     ],
 )
@@ -146,7 +153,8 @@ def test_queued_items_of_a_cancelled_job_are_cancelled_unless_they_may_have_been
 
 
 def test_an_item_with_a_step_sent_or_done_is_never_cancelled(engine: Engine, loads: Loads):
-    job_id = loads.job(6)
+    job_id = loads.job(7)
+    change_items(engine, job_id, 8, sent="credential", changed=["property.Region"])
     change_items(engine, job_id, 2, account_created=True)  # by the version before, which notes no steps
     change_items(engine, job_id, 3, account_created=True, steps_done=["account"])
     change_items(engine, job_id, 4, sent="account")
@@ -162,6 +170,7 @@ def test_an_item_with_a_step_sent_or_done_is_never_cancelled(engine: Engine, loa
         ("queued", True),  # to be looked for
         ("cancelled", False),
         ("cancelled", False),
+        ("queued", True),
     ]
     done = "cancelled half way: the creation of the account was done; not installed"
     lost = "cancelled half way: the creation of the account got no clear answer; not installed"
@@ -260,6 +269,35 @@ def test_secrets_are_wiped_once_they_were_kept_long_enough(engine: Engine, loads
     assert wipe_old_secrets(engine, retention_h=72) == 1
     assert wipe_old_secrets(engine, retention_h=72) == 0
     assert [row.sealed is None for row in rows_of(engine, job_id)] == [True, False, False, False]
+
+
+def test_what_was_overwritten_is_wiped_once_it_was_kept_long_enough_after_its_rows_end(
+    engine: Engine, loads: Loads
+):
+    job_id = loads.job(4)
+    items = take(engine)
+    kept = [
+        SEALER.seal_undo({"former": {"api_key": "old"}}, job_id=job_id, row_number=n) for n in range(2, 6)
+    ]
+    verdicts = (UPDATED, UPDATED, REFUSED, RETRY)
+    settle(
+        engine,
+        [
+            settlement(item, verdict, undo=undo)
+            for item, verdict, undo in zip(items, verdicts, kept, strict=True)
+        ],
+        pause_above_percent=100,
+    )
+    for number, hours in ((2, 73), (3, 71), (4, 73)):
+        change_items(engine, job_id, number, settled_at=ago(hours=hours))
+    assert wipe_old_secrets(engine, retention_h=72) == 3  # the failed row's own values too
+    assert wipe_old_secrets(engine, retention_h=72) == 0
+    assert [(row.undo is None, row.sealed is None) for row in rows_of(engine, job_id)] == [
+        (True, True),
+        (False, True),
+        (True, True),
+        (False, False),
+    ]
 
 
 def test_secrets_of_cancelled_items_are_wiped_too(engine: Engine, loads: Loads):

@@ -73,3 +73,23 @@ def test_what_is_wiped_is_not_found():
     assert Sealer(OLD).find(None, job_id="j", row_number=2) is None
     sealed = Sealer(OLD).seal({}, job_id="j", row_number=2)
     assert Sealer(OLD).find(sealed, job_id="j", row_number=2) == {}
+
+
+OVERWRITTEN = {"former": {"api_key": "old", "property.Region": None}, "shown": {"Id": 7, "Name": "Acme"}}
+
+
+def test_what_was_overwritten_opens_for_its_row_and_its_purpose_alone():
+    sealer = Sealer(OLD)
+    sealed = sealer.seal_undo(OVERWRITTEN, job_id="j", row_number=2)
+    assert sealer.open_undo(sealed, job_id="j", row_number=2) == OVERWRITTEN
+    assert b"old" not in sealed.removeprefix(b"old:")
+    for opened in (
+        lambda: sealer.open(sealed, job_id="j", row_number=2),
+        lambda: sealer.open_undo(sealed, job_id="j", row_number=3),
+        lambda: sealer.open_undo(sealed, job_id="k", row_number=2),
+        lambda: sealer.open_undo(
+            sealer.seal({"api_key": "k"}, job_id="j", row_number=2), job_id="j", row_number=2
+        ),
+    ):
+        with pytest.raises(SealBroken, match="sealed for another row, or changed"):
+            opened()
