@@ -2,7 +2,6 @@
 
 import gc
 import sys
-from typing import Any
 
 if "worker" in sys.argv:
     # What follows loads for a second, and a seventh of it would be the collector's walks through what is there already.
@@ -31,8 +30,4 @@ celeryd_init.connect(worker_process.require_worker_can_start)
 worker_process_init.connect(worker_process.set_up_worker_process)
 worker_process_shutdown.connect(worker_process.tear_down_worker_process)
 worker_shutting_down.connect(worker_process.stop_worker_processes)
-
-
-@setup_logging.connect
-def _leave_logging_alone(**_: Any) -> None:
-    """Somebody listens, so Celery sets up nothing by itself: all goes the way of our own lines."""
+setup_logging.connect(worker_process.leave_logging_alone)

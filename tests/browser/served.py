@@ -12,10 +12,9 @@ from tests.end_to_end.fleet.fleet import Fleet
 from tests.end_to_end.processes.commands import Command, eventually
 from tests.end_to_end.processes.place import Place
 from tests.end_to_end.processes.site import Site
-from worker.domain.scopes import Scope
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import World
-from worker.store.api_keys import create_key
+from worker.store.api_keys import Scope, create_key
 
 ADDRESS = re.compile(r"^Serving on (http://\S+)$", re.MULTILINE)
 

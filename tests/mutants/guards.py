@@ -43,7 +43,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "strangers_speak_for_others",
-        "worker/web/addresses.py",
+        "worker/web/serving.py",
         "X-Forwarded-For of anybody is believed, so that each wrong key comes from a new address",
         "            if is_among(peer, proxies):\n",
         "            if peer is not None:\n",
@@ -51,7 +51,7 @@ GUARD_MUTANTS = (
     ),
     Mutant(
         "callers_own_word_is_believed",
-        "worker/web/addresses.py",
+        "worker/web/serving.py",
         "what a caller has written into X-Forwarded-For himself is believed behind a proxy",
         "        found = read_address(hop) if is_among(caller, proxies) else None\n",
         "        found = read_address(hop)\n",

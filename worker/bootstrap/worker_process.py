@@ -60,6 +60,10 @@ def take_over_celery(instance: Any, **_: Any) -> None:
         logger.addFilter(_Lost())
 
 
+def leave_logging_alone(**_: Any) -> None:
+    """Somebody listens, so Celery sets up nothing by itself: all goes the way of our own lines."""
+
+
 def require_worker_can_start(**_: Any) -> None:
     """Called in Celery's main process before it forks: what no process could work with ends it, with one message.
 

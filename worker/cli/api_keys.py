@@ -17,9 +17,8 @@ from worker.cli.terminal import (
     tell,
     tell_json,
 )
-from worker.domain.scopes import Scope
 from worker.domain.words import counted
-from worker.store.api_keys import LONGEST_NAME, ApiKey, create_key, list_keys, revoke_key
+from worker.store.api_keys import LONGEST_NAME, ApiKey, Scope, create_key, list_keys, revoke_key
 
 CREATE_EXAMPLES = """\b
 Examples:

@@ -17,12 +17,11 @@ from worker.cyclr.errors import CyclrError, NotFound, Refused
 from worker.cyclr.exchange import Permit
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.shapes import SignIn
-from worker.domain.links import Link, LinkState
 from worker.intake.values import escape
 from worker.intake.writing import BYTE_ORDER_MARK
 from worker.settings import ACCOUNT_ID_HERE
 from worker.store.desks import Desk, DeskItem, iter_waiting
-from worker.store.links import LinkedItem, find_link, note_opened, take_click
+from worker.store.links import Link, LinkedItem, LinkState, find_link, note_opened, take_click
 from worker.store.sealing import Signer
 from worker.store.session import Engine
 from worker.telemetry import get_logger

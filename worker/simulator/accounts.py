@@ -39,6 +39,7 @@ class AccountConnector:
     is_authenticated: bool = False
     is_partner_integration: bool = False
     properties: dict[int, Property] = field(default_factory=dict, repr=False)
+    custom_fields: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def find_property(self, name: str) -> Property | None:
         return next((entry for entry in self.properties.values() if entry.name == name), None)
@@ -76,7 +77,7 @@ class AccountConnector:
                 "Authenticated": self.is_authenticated,
                 "IsPartnerIntegrationConnector": self.is_partner_integration,
                 "Properties": [self.property_as_json(entry, masks) for entry in self.properties.values()],
-                "CustomFields": [],
+                "CustomFields": list(self.custom_fields.values()),
             }
         )
         return f'{own[:-1]},"Connector":{self.release.as_json_text}}}'
@@ -102,6 +103,8 @@ class Account:
     connectors: dict[int, AccountConnector] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
     usernames: dict[str, None] = field(default_factory=dict)
+    next_bill_at: str | None = None
+    custom_connectors: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def add(self, connector: AccountConnector) -> None:
         self.connectors[connector.id] = connector
@@ -127,6 +130,7 @@ class Account:
         self.success_retention_h, self.errored_retention_h = success_h, errored_h
         self.name = fields.text("name") or self.name
         self.timezone = fields.text("timezone") or self.timezone
+        self.next_bill_at = fields.text("nextbilldateutc") or self.next_bill_at
         if "description" in fields:
             self.description = fields.text("description")
         if "auditinfo" in fields:
@@ -149,7 +153,7 @@ class Account:
             "Timezone": self.timezone,
             "AuditInfo": self.audit_info,
             "TaskAuditInfo": self.task_audit_info,
-            "NextBillDateUtc": round_trip(self.created_at + BILLING_PERIOD_S),
+            "NextBillDateUtc": self.next_bill_at or round_trip(self.created_at + BILLING_PERIOD_S),
             "StepDataSuccessRetentionHours": self.success_retention_h,
             "StepDataErroredRetentionHours": self.errored_retention_h,
             "TransactionErrorWebhookEnabled": self.is_webhook_enabled,

@@ -119,6 +119,11 @@ class Release:
         return self.status == "Draft"
 
     @property
+    def trigger_id(self) -> int:
+        """Every connector has one, made up."""
+        return self.id * 100
+
+    @property
     def default_method(self) -> Method | None:
         return self.methods[0] if self.methods else None
 
@@ -164,7 +169,7 @@ class Release:
                 "IsSystemConnector": False,
                 "Parameters": [parameter.as_json() for parameter in self.parameters],
                 "Authentication": [m.as_json() for m in self.methods],
-                "Triggers": [],
+                "Triggers": [{"TriggerId": self.trigger_id}],
             }
         )
 

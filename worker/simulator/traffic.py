@@ -8,13 +8,12 @@ from contextlib import suppress
 from aiohttp import web
 
 from worker.simulator.admin import Admin
-from worker.simulator.api import Route
+from worker.simulator.api import Route, Router
 from worker.simulator.binding import Unbindable
 from worker.simulator.exchange import JSON, Asked, Refused, Reply
 from worker.simulator.faults import Acts, Fault, Gets, reset, server_error, slow
 from worker.simulator.ledger import Call, Ledger, fingerprint
 from worker.simulator.naming import named_by
-from worker.simulator.routing import Router
 from worker.simulator.world import World
 
 NOSNIFF = {"x-content-type-options": "nosniff"}

@@ -58,6 +58,7 @@ class World:
         self._release_ids = Ids(501)
         self._account_connector_ids = Ids(6_508)
         self._property_ids = count(40)
+        self._other_ids = count(9_001)
         self._refreshes = count(1)
         self._rotation = 0
 
@@ -315,6 +316,10 @@ class World:
         connector = account.connectors.get(int(numbers[0]))
         entry = connector.properties.get(int(numbers[1])) if connector else None
         return entry.name if entry else None
+
+    def other_id(self) -> int:
+        """A new number for what has no kind of numbers of its own."""
+        return next(self._other_ids)
 
     def get_listed_accounts(self) -> Sequence[Account]:
         return self._listed_accounts

@@ -10,11 +10,11 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 
-from worker.domain.scopes import Scope
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import api_keys, web_sessions
 
@@ -26,6 +26,17 @@ SESSION_LASTS = timedelta(hours=12)
 # For so long after its end a session is known for one that was, so that its person is told why it is over.
 KNOWN_AFTERWARDS = timedelta(days=1)
 MOST_OF_A_KEY = 50
+
+
+class Scope(StrEnum):
+    """`read`: see jobs and their results. `write`: hand in and steer jobs as well."""
+
+    READ = "read"
+    WRITE = "write"
+
+    @property
+    def can_write(self) -> bool:
+        return self is Scope.WRITE
 
 
 @dataclass(frozen=True, slots=True)

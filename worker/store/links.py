@@ -1,12 +1,12 @@
 """One authorisation link: how it stands, and what happens to it. Every change is a guarded update, safe to repeat."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, case, func, or_, select, update
 
-from worker.domain.links import Link, LinkState
 from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
 from worker.store.connectors import count_to_authorise, waits_for_customer
 from worker.store.session import db_now, insert_unless_there, reading, writing
@@ -16,6 +16,39 @@ MOST_CLICKS = 10
 CLICKS_WITHIN = timedelta(minutes=10)
 FIRST_ASK_AFTER = timedelta(seconds=15)
 _WAITING = (WAITS_FOR_CUSTOMER, WAITS_FOR_CREDENTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the token of a link says: which item, of which batch of its job's links, until when.
+
+    `batch`: another one as soon as all links of the job are withdrawn. `generation`: counts how often this item's
+    link was withdrawn. `expires_at`: whole seconds.
+    """
+
+    batch: str
+    item_id: int
+    generation: int
+    expires_at: datetime
+
+    def to_text(self) -> str:
+        return f"{self.batch}.{self.item_id}.{self.generation}.{int(self.expires_at.timestamp())}"
+
+    @classmethod
+    def from_text(cls, text: str) -> "Link":
+        """Raises: ValueError."""
+        batch, item_id, generation, expires_at = text.split(".")
+        return cls(batch, int(item_id), int(generation), datetime.fromtimestamp(int(expires_at), UTC))
+
+
+class LinkState(StrEnum):
+    """How a link stands when somebody comes with it."""
+
+    UNKNOWN = "unknown"  # not of ours, cut by a mail program, or its job is deleted
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    AUTHORISED = "authorised"  # done: the connector holds a credential
+    OPEN = "open"  # waits for the customer
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 app.py          the application: routes, middleware, what it begins and ends with
 
-serving.py      the server, and its patience
+serving.py      the server, its patience, and who is at the other end
 middleware.py   what requests and answers pass on their way
-addresses.py    who is at the other end
 access.py       API keys and sessions become a `Caller`; wrong keys take their turns
 guards.py       what a route is given, and asks of its caller
 

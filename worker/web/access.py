@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from fastapi.concurrency import run_in_threadpool
 
 from worker.clock import Clock, Moment
-from worker.domain.scopes import Scope
 from worker.settings import CyclrSettings, parse_sealing_keys
 from worker.store.api_keys import (
     SESSION_LASTS,
     ApiKey,
+    Scope,
     WebSession,
     begin_session,
     end_session,
@@ -28,8 +28,8 @@ from worker.store.api_keys import (
 )
 from worker.store.sealing import Signer
 from worker.store.session import Engine
-from worker.web.addresses import caller_group
 from worker.web.http_errors import HttpError
+from worker.web.serving import caller_group
 
 MOST_KNOWN_KEYS = 1_000
 

@@ -15,7 +15,6 @@ from worker.jobs.asking import STEP_S, Asking
 from worker.store.faults import note_database_failure, note_database_success
 from worker.web import api, desk, files, pages
 from worker.web.access import Access
-from worker.web.addresses import Forwarded
 from worker.web.api.connectors import Catalogue
 from worker.web.api.documentation import document
 from worker.web.api.events import Askers
@@ -24,6 +23,7 @@ from worker.web.handing_in import HandingIn
 from worker.web.http_errors import HttpError, answer_errors
 from worker.web.middleware import Admission, Compression, Hosts, SecurityHeaders
 from worker.web.pages.rendering import error_page
+from worker.web.serving import Forwarded
 
 CLEAN_EVERY_S = 60.0
 

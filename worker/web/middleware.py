@@ -8,8 +8,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.settings import LOOPBACK_HOSTS, CyclrSettings
-from worker.web.addresses import read_address
 from worker.web.http_errors import FOR_PROGRAMS, HttpError
+from worker.web.serving import read_address
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Whoever looks after processes asks these by whatever name the machine has; they tell nothing.

@@ -25,11 +25,10 @@ from tests.integration.store.databases import (
 )
 from tests.plain_http import http_client
 from tests.postgres import Databases
-from worker.domain.scopes import Scope
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.verdicts import GiveUp, Installed, LookFirst, RetryAt
 from worker.settings import load_settings
-from worker.store.api_keys import create_key
+from worker.store.api_keys import Scope, create_key
 from worker.store.session import db_now, reading, writing
 from worker.store.tables import job_warnings, jobs, pace_points
 

@@ -18,8 +18,6 @@ from tests.plain_http import AS_OWN_PAGE, http_client
 from worker.bootstrap.place import Database, Place
 from worker.cyclr.limiter_rule import Rule
 from worker.domain.connectors import AuthMethod, Connector
-from worker.domain.links import Link
-from worker.domain.scopes import Scope
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
 from worker.domain.words import WAITS_FOR_CUSTOMER
@@ -28,7 +26,8 @@ from worker.settings import load_settings
 from worker.simulator.catalogue import method
 from worker.simulator.server import SimulatorThread
 from worker.simulator.world import Install, World
-from worker.store.api_keys import create_key
+from worker.store.api_keys import Scope, create_key
+from worker.store.links import Link
 from worker.store.sealing import Signer
 from worker.store.session import Engine
 from worker.telemetry import configure_logging

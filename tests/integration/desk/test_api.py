@@ -10,7 +10,7 @@ from sqlalchemy import Update, update
 from tests.integration.desk.office import PUBLIC, Office, open_office
 from tests.integration.store.databases import change_items
 from tests.integration.web.site import wait_until
-from worker.domain.scopes import Scope
+from worker.store.api_keys import Scope
 from worker.store.session import Engine, writing
 from worker.store.tables import desks
 

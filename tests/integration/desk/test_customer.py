@@ -10,10 +10,9 @@ import pytest
 from tests.integration.desk.office import PUBLIC, SERVICE, Office, in_threads, open_office
 from tests.integration.web.site import wait_until
 from tests.plain_http import http_client
-from worker.domain.links import Link
 from worker.simulator.faults import refused, server_error
 from worker.store.desks import find_desk, list_waiting
-from worker.store.links import CLICKS_WITHIN, MOST_CLICKS
+from worker.store.links import CLICKS_WITHIN, MOST_CLICKS, Link
 from worker.store.session import Engine, writing
 from worker.store.tables import links
 

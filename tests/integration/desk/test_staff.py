@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.desk.office import PUBLIC, Office, open_office
 from tests.integration.web.site import wait_until
-from worker.domain.scopes import Scope
+from worker.store.api_keys import Scope
 from worker.store.session import Engine
 from worker.web.pages.rendering import NOTICE_COOKIE as NOTICE
 

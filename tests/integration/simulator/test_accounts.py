@@ -57,6 +57,19 @@ def test_an_account_is_refused_with_cyclrs_words(cyclr: Cyclr, body: dict[str, A
     assert cyclr.ledger.effects == []
 
 
+def test_an_account_says_all_that_is_known_of_it(cyclr: Cyclr) -> None:
+    account = created(cyclr, Id="new", Name="New")
+    assert list(account) == [
+        "Id", "Name", "Description", "CreatedDate", "Timezone", "AuditInfo", "TaskAuditInfo", "NextBillDateUtc",
+        "StepDataSuccessRetentionHours", "StepDataErroredRetentionHours", "TransactionErrorWebhookEnabled",
+        "TransactionErrorWebhookUrl", "TransactionErrorWebhookIncludeWarnings",
+    ]  # fmt: skip
+    assert account["Timezone"] != ""
+    assert account["NextBillDateUtc"].endswith("0Z")
+    sent = {"NextBillDateUtc": "2031-02-03T00:00:00Z", "AuditInfo": "a", "TaskAuditInfo": "t"}
+    assert sent.items() <= created(cyclr, Id="more", Name="More", **sent).items()
+
+
 def test_a_put_changes_only_what_it_names(cyclr: Cyclr) -> None:
     body = {"Id": "p", "Name": "Before", "Description": "kept", "StepDataSuccessRetentionHours": 24}
     created(cyclr, **body, TransactionErrorWebhookEnabled=True, TransactionErrorWebhookUrl="hooks.example/x")
@@ -67,6 +80,47 @@ def test_a_put_changes_only_what_it_names(cyclr: Cyclr) -> None:
     assert changed["TransactionErrorWebhookUrl"] == "https://hooks.example/x"
     cleared = cyclr.call("PUT", "/accounts/p", json={"StepDataSuccessRetentionHours": None}).json()
     assert cleared["StepDataSuccessRetentionHours"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"StepDataSuccessRetentionHours": -1}, "StepDataSuccessRetentionHours (-1): must be non negative"),
+        (
+            {"TransactionErrorWebhookEnabled": True, "TransactionErrorWebhookUrl": "   "},
+            "https://    is not a valid URL",
+        ),
+    ],
+)
+def test_a_put_is_refused_in_the_words_of_a_post(cyclr: Cyclr, body: dict[str, Any], message: str) -> None:
+    answer = cyclr.call("PUT", "/accounts/acme", json=body)
+    assert (answer.status_code, answer.text) == (400, f'{{"Message":"{message}"}}')
+
+
+def test_a_put_ignores_what_is_no_number_and_an_unknown_account_is_404(cyclr: Cyclr) -> None:
+    created(cyclr, Id="p", Name="P", StepDataErroredRetentionHours=24)
+    for hours, kept in (("abc", 24), (745, 744), (None, None)):
+        answer = cyclr.call("PUT", "/accounts/p", json={"StepDataErroredRetentionHours": hours})
+        assert answer.json()["StepDataErroredRetentionHours"] == kept
+    assert cyclr.call("PUT", "/accounts/nobody", json={}).status_code == 404
+
+
+def test_accounts_are_listed_by_page_and_backwards_on_request(cyclr: Cyclr) -> None:
+    listed = [a["Id"] for a in cyclr.get("/accounts", page=1, pageSize=100, sortOrderAsc="true").json()]
+    assert listed == ["acme", "globex"]
+    backwards = [a["Id"] for a in cyclr.get("/accounts", sortOrderAsc="false").json()]
+    assert backwards == ["globex", "acme"]
+
+
+def test_an_account_says_how_many_tasks_it_used(cyclr: Cyclr) -> None:
+    usage = cyclr.get("/accounts/acme/usage").json()
+    assert list(usage) == ["Id", "TasksUsed", "StartTime", "EndTime"]
+    assert (usage["Id"], usage["TasksUsed"]) == ("acme", 0)
+
+
+@pytest.mark.parametrize("path", ["usage", "users", "subaccounts"])
+def test_what_an_unknown_account_has_is_404(cyclr: Cyclr, path: str) -> None:
+    assert cyclr.get(f"/accounts/nobody/{path}").status_code == 404
 
 
 def test_a_put_judges_the_webhook_by_its_own_body_and_a_refusal_changes_nothing(cyclr: Cyclr) -> None:

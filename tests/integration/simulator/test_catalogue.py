@@ -49,6 +49,15 @@ def test_the_catalogue_is_searched_by_part_of_a_name_category_and_order(cyclr: C
     assert names(cyclr.get("/connectors", orderBy="Name", sortOrderAsc="false").json())[0] == "Plain Tool"
 
 
+def test_a_page_of_the_catalogue_holds_just_as_many_as_asked_for(cyclr: Cyclr) -> None:
+    cyclr.control("seed", connectors=[{"name": f"CRM {n}", "categories": ["CRMs"]} for n in range(40)])
+    assert len(cyclr.get("/connectors", pageSize=30, page=1).json()) == 30
+    crms = cyclr.get("/connectors", category="CRMs", pageSize=3, page=2).json()
+    assert [connector["Categories"] for connector in crms] == [["CRMs"]] * 3
+    found = cyclr.get("/connectors", query="Northwind Mail", includeCustomConnectors="false").json()
+    assert names(found) == ["Northwind Mail"]
+
+
 def test_the_catalogue_needs_an_account_header(cyclr: Cyclr) -> None:
     assert cyclr.get("/connectors", None).status_code == 401
 

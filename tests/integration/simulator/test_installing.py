@@ -88,6 +88,11 @@ def test_an_install_with_an_empty_body_takes_the_connectors_name_and_one_with_nu
     assert (answer.status_code, answer.json()["Name"]) == (200, "Northwind Mail")
 
 
+def test_booleans_bind_from_text(cyclr: Cyclr) -> None:
+    answer = cyclr.install(Name="M", isPartnerIntegrationConnector="true").json()
+    assert answer["IsPartnerIntegrationConnector"] is True
+
+
 def test_an_install_keeps_that_it_is_the_partners_own(cyclr: Cyclr) -> None:
     assert cyclr.install(Name="Theirs").json()["IsPartnerIntegrationConnector"] is False
     mine = cyclr.install(Name="Ours", IsPartnerIntegrationConnector=True).json()
@@ -123,6 +128,53 @@ def test_a_put_changes_only_what_it_names_and_a_credential_authenticates(cyclr: 
     changed = cyclr.call("PUT", path, json=body).json()
     assert (changed["Description"], changed["Authenticated"]) == ("d", True)
     assert cyclr.call("PUT", path, json={}).json() == changed
+
+
+def test_an_unknown_account_connector_is_404_for_each_call(cyclr: Cyclr) -> None:
+    calls = [
+        ("GET", ""),
+        ("PUT", ""),
+        ("DELETE", ""),
+        ("PUT", "/deauthenticate"),
+        ("GET", "/properties"),
+        ("POST", "/properties"),
+    ]
+    answers = [cyclr.call(verb, f"/account/connectors/1{path}", json={}) for verb, path in calls]
+    assert [answer.status_code for answer in answers] == [404] * 6
+
+
+def test_account_connectors_are_listed_thirty_to_a_page_with_icon_values_and_parameters(cyclr: Cyclr) -> None:
+    cyclr.control("switches", name_check=False)
+    for _ in range(31):
+        cyclr.install(AuthValue="k", Properties=[{"Name": "Region", "Value": "EU"}])
+    page = cyclr.get("/account/connectors", pageSize=30, page=1).json()
+    assert len(page) == 30
+    first = page[0]
+    assert first["Connector"]["Icon"].startswith("data:image/png;base64,")
+    assert [parameter["TargetName"] for parameter in first["Connector"]["Parameters"]] == [
+        "Region", "EndpointUrl",
+    ]  # fmt: skip
+    assert [entry["Value"] for entry in first["Properties"]] == ["EU"]
+
+
+def test_a_credential_of_any_form_is_kept_as_it_is(cyclr: Cyclr) -> None:
+    for value in ("bm90IGEgbG9naW4=", "{}", '{"AccessToken": "a"}', " padded "):
+        assert cyclr.install(Name=value, AuthValue=value).json()["AuthValue"] == value
+
+
+def test_a_property_is_matched_by_its_target_name_whatever_id_is_sent(cyclr: Cyclr) -> None:
+    by_label = cyclr.install(Name="M", Properties=[{"Name": "Data region", "Value": "EU", "Id": 1}])
+    assert by_label.status_code == 400
+    by_target = cyclr.install(Name="M", Properties=[{"Name": "Region", "Value": "EU", "Id": 99}])
+    assert (by_target.status_code, by_target.json()["Properties"][0]["Id"]) == (200, 40)
+
+
+def test_a_property_that_is_changed_keeps_the_id_of_its_path(cyclr: Cyclr) -> None:
+    connector_id = cyclr.install(Name="M", Properties=[{"Name": "Region", "Value": "EU"}]).json()["Id"]
+    path = f"/account/connectors/{connector_id}/properties/40"
+    changed = cyclr.call("PUT", path, json={"Name": "Region", "Value": "US", "Id": 7}).json()
+    assert changed == {"Name": "Region", "Value": "US", "Id": 40, "AccountConnectorId": connector_id}
+    assert cyclr.call("PUT", path, json={"Name": "Region"}).json() == changed
 
 
 def test_deauthenticating_says_so_and_drops_the_credential(cyclr: Cyclr) -> None:

@@ -29,6 +29,11 @@ def test_a_token_is_given_to_a_get_with_a_form_in_its_body(cyclr: Cyclr) -> None
     assert len(answer.json()["access_token"]) == 64
 
 
+def test_a_token_is_not_given_for_what_stands_in_the_query(cyclr: Cyclr) -> None:
+    answer = cyclr.http.post("/oauth/token", params=FORM)
+    assert (answer.status_code, answer.text) == (400, '{"error":"unsupported_grant_type"}')
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
 
-from worker.domain.scopes import Scope
-from worker.store.api_keys import create_key, find_key, find_key_of_text, list_keys, revoke_key
+from worker.store.api_keys import Scope, create_key, find_key, find_key_of_text, list_keys, revoke_key
 from worker.store.session import Engine, reading, writing
 from worker.store.tables import api_keys
 

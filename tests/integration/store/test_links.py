@@ -21,7 +21,6 @@ from tests.integration.store.databases import (
 )
 from tests.integration.store.test_cost import analyse, assert_only_indexes_are_used, grow, plans_of
 from worker.domain.connectors import AuthMethod, Connector
-from worker.domain.links import Link, LinkState
 from worker.domain.states import Outcome
 from worker.domain.verdicts import Installed
 from worker.domain.words import WAITS_FOR_CUSTOMER
@@ -47,6 +46,8 @@ from worker.store.desks import (
 from worker.store.jobs import get_job
 from worker.store.links import (
     MOST_CLICKS,
+    Link,
+    LinkState,
     find_link,
     note_authorised,
     note_opened,

@@ -17,10 +17,9 @@ from tests.integration.web.serving import declare_idle, serving
 from tests.plain_http import http_client
 from worker.bootstrap.installer import Installer
 from worker.bootstrap.place import Database, Place
-from worker.domain.scopes import Scope
 from worker.settings import load_settings, parse_sealing_keys
 from worker.simulator.server import SimulatorThread
-from worker.store.api_keys import create_key
+from worker.store.api_keys import Scope, create_key
 from worker.store.instances import ensure_instance
 from worker.store.sealing import Sealer
 from worker.store.session import Engine

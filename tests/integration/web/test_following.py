@@ -18,9 +18,8 @@ from tests.integration.store.databases import Stores
 from tests.integration.web.site import Site, new_site, wait_until
 from tests.integration.web.test_permissions import session_of, signed_in
 from tests.integration.web.test_reading import submit
-from worker.domain.scopes import Scope
 from worker.simulator.server import SimulatorThread
-from worker.store.api_keys import find_key_of_text, revoke_key
+from worker.store.api_keys import Scope, find_key_of_text, revoke_key
 from worker.store.job_states import cancel_job
 from worker.store.session import Engine, writing
 from worker.store.tables import api_keys, jobs

@@ -9,8 +9,7 @@ from tests.integration.web.site import Site
 from tests.integration.web.test_permissions import session_of, signed_in
 from tests.integration.web.test_reading import submit
 from tests.integration.web.test_upload_page import Visit
-from worker.domain.scopes import Scope
-from worker.store.api_keys import find_key_of_text, hash_of, revoke_key
+from worker.store.api_keys import Scope, find_key_of_text, hash_of, revoke_key
 from worker.store.session import writing
 from worker.store.tables import api_keys, web_sessions
 

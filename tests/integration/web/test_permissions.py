@@ -10,8 +10,7 @@ from tests.integration.web.routes import Route, routes_of
 from tests.integration.web.site import Site, wait_until
 from tests.integration.web.test_reading import submit
 from tests.plain_http import AS_OWN_PAGE
-from worker.domain.scopes import Scope
-from worker.store.api_keys import find_key_of_text, list_keys, revoke_key
+from worker.store.api_keys import Scope, find_key_of_text, list_keys, revoke_key
 from worker.store.session import Engine, reading, writing
 from worker.store.tables import api_keys, items, jobs
 from worker.web.guards import COOKIE, FORM_TOKEN_HEADER

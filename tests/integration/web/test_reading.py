@@ -16,11 +16,11 @@ from sqlalchemy import update
 from tests.end_to_end.harness import MAIL, small_world
 from tests.integration.store.databases import Loads, Stores, end, take
 from tests.integration.web.site import Site, new_site, wait_until
-from worker.domain.scopes import Scope
 from worker.domain.states import Code
 from worker.domain.verdicts import GiveUp
 from worker.simulator.faults import refused
 from worker.simulator.server import SimulatorThread
+from worker.store.api_keys import Scope
 from worker.store.instances import ensure_instance
 from worker.store.session import writing
 from worker.store.tables import jobs

@@ -10,9 +10,9 @@ from tests.end_to_end.harness import MAIL
 from tests.integration.web.routes import routes_of
 from tests.integration.web.site import CLIENT_SECRET, SEALING_KEYS, Site, wait_until
 from tests.integration.web.test_permissions import session_of, signed_in
-from worker.domain.scopes import Scope
 from worker.simulator.faults import refused
 from worker.simulator.server import SimulatorThread
+from worker.store.api_keys import Scope
 
 SECRETS = [
     f"s3cr3t-{word}-{number:04x}"

@@ -4,7 +4,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from worker.settings import CyclrSettings
-from worker.web.addresses import _told, caller_group, is_among, read_address
+from worker.web.serving import _told, caller_group, is_among, read_address
 
 PROXIES = CyclrSettings(forwarded_allow_ips="10.0.0.7, 10.1.0.0/16, 2001:db8:1::/64").proxies
 

@@ -1,7 +1,7 @@
 import pytest
 
-from worker.domain.links import LinkState
 from worker.jobs.authorising import NotSent
+from worker.store.links import LinkState
 from worker.web.desk.customer import DONE, page_of
 
 OURS = (

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from worker.bootstrap.place import Place
-from worker.domain.links import LinkState
 from worker.jobs.authorising import DONE_PATH, NotSent, SentOn
 from worker.store.faults import is_database_away, note_database_failure
+from worker.store.links import LinkState
 from worker.web.desk.links import find_links
 from worker.web.guards import GivenPlace, find_page_caller
 from worker.web.http_errors import HttpError

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from worker.domain.connectors import AuthMethod
-from worker.domain.links import Link
+from worker.store.links import Link
 
 LINK = Link("0a1b2c3d4e5f", 71, 2, datetime(2026, 1, 16, 3, 4, 5, tzinfo=UTC))
 
