@@ -60,11 +60,11 @@ class Estimate(BaseModel):
 
     @property
     def calls_in_words(self) -> str:
-        """`9 looks, 9 installs or 18 changes of what is there, 8 to create accounts`."""
+        """`9 looks, at most 9 installs or 18 changes of what is there, 8 to create accounts`."""
         parts = [counted(self.looks, "look")] if self.looks else []
         deeds = [counted(self.installs, "install")] if self.installs else []
         deeds += [counted(self.changes, "change", "changes") + " of what is there"] if self.changes else []
-        parts += [" or ".join(deeds)] if deeds else []
+        parts += [("at most " if self.changes else "") + " or ".join(deeds)] if deeds else []
         parts += [f"{self.new_accounts:,} to create accounts"] if self.new_accounts else []
         return ", ".join(parts)
 

@@ -71,10 +71,11 @@ def test_what_an_install_may_not_carry_is_set_after_it() -> None:
 def test_calls_are_told_by_kind() -> None:
     estimate = Estimate(looks=9, installs=9, changes=18, new_accounts=8, calls=35, seconds=3.5, overwrites=0)
     assert (
-        estimate.calls_in_words == "9 looks, 9 installs or 18 changes of what is there, 8 to create accounts"
+        estimate.calls_in_words
+        == "9 looks, at most 9 installs or 18 changes of what is there, 8 to create accounts"
     )
     update = Estimate(looks=1, installs=0, changes=1, new_accounts=0, calls=2, seconds=0.2, overwrites=1)
-    assert update.calls_in_words == "1 look, 1 change of what is there"
+    assert update.calls_in_words == "1 look, at most 1 change of what is there"
 
 
 def test_an_update_is_checked_without_cyclr_too() -> None:
