@@ -146,7 +146,7 @@ def test_a_template_that_was_filled_in_and_saved_checks_as_before(
         "  methods:    ApiKey (1)",
         "  properties: Region (1), WebhookSecret (1)",
         "  calls:      1 (1 install); about 1 s at 500 calls/s",
-        "No problems. Install it with:",
+        "No problems. Begin with:",
         "  cyclr-bulk run accounts.csv",
     ]
     warning = f"  warning: row 3, {SHORTENED}"

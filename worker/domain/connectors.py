@@ -71,14 +71,6 @@ class Connector:
     def account_properties(self) -> tuple[Parameter, ...]:
         return tuple(p for p in self.parameters if p.is_account_property)
 
-    def find_parameter(self, target_name: str) -> Parameter | None:
-        """The parameter of exactly this TargetName; Cyclr matches names exactly.
-
-        A method's parameter may have the TargetName of an account property; the property is what a file means.
-        """
-        named = [p for p in self.parameters if p.target_name == target_name]
-        return next((p for p in named if p.is_account_property), next(iter(named), None))
-
     def to_json(self) -> dict[str, Any]:
         return {
             "release_id": self.release_id,

@@ -4,12 +4,13 @@ An option is declared once, as a field: its name, type and default, and what it 
 theirs from that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
+OperationName = Literal["install", "update"]
 
 
 class IfPresent(StrEnum):
@@ -27,7 +28,8 @@ class JobOptions:
     """What makes a job what it is, beside its content, its connector and its instance."""
 
     skip_invalid: bool = field(
-        default=False, metadata=option("Install the good rows; the result file holds the others' problems.")
+        default=False,
+        metadata=option("Leave out the rows with problems; the result file says what is wrong with each."),
     )
     look_first: bool = field(
         default=False, metadata=option("Look into each account before the install. Doubles the calls.")
@@ -90,9 +92,26 @@ class JobOptions:
     def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
         """`kept`: what `to_json` gave, in this version or another one, which may know fewer options, or more."""
         known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
-        if "if_present" in known:
-            known["if_present"] = IfPresent(known["if_present"])
-        return JobOptions(**known | {"is_older": "no_look" not in kept})
+        if "no_look" not in kept:
+            return cls.older(
+                skip_invalid=kept.get("skip_invalid", False),
+                look_first=kept.get("look_first", False),
+                skips=kept.get("if_present") == IfPresent.SKIP,
+            )
+        known["if_present"] = IfPresent(known["if_present"])
+        return JobOptions(**known)
+
+    @classmethod
+    def older(cls, *, skip_invalid: bool, look_first: bool, skips: bool) -> "JobOptions":
+        """What the options of the version before mean. `skips`: it left alone a connector that is there under another Name."""
+        return JobOptions(
+            skip_invalid=skip_invalid,
+            look_first=look_first,
+            if_present=IfPresent.SKIP if skips else IfPresent.INSTALL,
+            no_look=not (look_first or skips),
+            beside=not skips,
+            is_older=True,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +125,7 @@ class RunOptions(JobOptions):
     connector: str | None = field(
         default=None, metadata=option("Name or id of the connector, for all rows.", "NAME")
     )
-    first: int | None = field(default=None, metadata=option("Install so many rows, then pause.", "N"))
+    first: int | None = field(default=None, metadata=option("Do so many rows, then pause.", "N"))
     as_written: frozenset[str] = field(
         default=frozenset(),
         metadata=option(
@@ -115,11 +134,79 @@ class RunOptions(JobOptions):
             "COLUMN",
         ),
     )
+    operation: str = field(
+        default="install",
+        metadata=option(
+            "`install` creates, or fills in what is missing; `update` changes what is there, and creates nothing."
+        ),
+    )
     is_list: bool = False
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether values that are there may be replaced by the file's."""
+        return self.overwrite or self.operation == "update"
 
 
 # The fields that a person may give, in the order in which they are told.
 OPTIONS = {
     name: RunOptions.__dataclass_fields__[name]
-    for name in ("connector", "first", "skip_invalid", "look_first", "if_present", "as_written")
+    for name in (
+        *(
+            "operation",
+            "connector",
+            "first",
+            "skip_invalid",
+            "no_look",
+            "overwrite",
+            "beside",
+            "replace_tokens",
+        ),
+        *("assume_method", "allow_undeclared", "no_undo", "look_again", "as_written"),
+    )
 }
+
+# What an update may be asked beside its file. It looks and overwrites in any case, and creates nothing.
+UPDATE_OPTIONS = (
+    *("connector", "first", "skip_invalid", "as_written"),
+    *("replace_tokens", "assume_method", "allow_undeclared", "no_undo"),
+)
+_NEED_A_LOOK = ("overwrite", "beside", "assume_method", "look_again")
+
+Spelt = Callable[[str], str]  # how an option is written where a person gives it: `--no-look`, `no_look`
+
+
+def clashes(options: RunOptions, spelt: Spelt) -> Iterator[tuple[str, str]]:
+    """The options that make no sense beside the others, each with why."""
+    given = [field.name for field in fields(JobOptions) if getattr(options, field.name) is True]
+    if options.operation == "update":
+        for name in given:
+            if name not in UPDATE_OPTIONS:
+                yield (
+                    name,
+                    f"an update looks and overwrites in any case, and creates nothing: leave {spelt(name)} out",
+                )
+    elif options.no_look:
+        for name in given:
+            if name in _NEED_A_LOOK:
+                yield (
+                    name,
+                    f"{spelt(name)} needs the look that {spelt('no_look')} leaves out: give one of the two",
+                )
+    if options.replace_tokens and not options.overwrites:
+        reason = f"it says what {spelt('overwrite')} may replace: give that too, or leave {spelt('replace_tokens')} out"
+        yield "replace_tokens", reason
+
+
+def gone_options(spelt: Spelt) -> dict[str, str]:
+    """The options of versions before this one: what is given instead of each."""
+    return {
+        "look_first": (
+            f"{spelt('look_first')} is gone, since a run looks first by itself: leave it out; {spelt('no_look')} is for accounts"
+            " known to be empty"
+        ),
+        "if_present": (
+            f"{spelt('if_present')} is gone, since a run leaves alone what is there under another Name: leave it out where it said"
+            f" skip, and give {spelt('beside')} where it said install"
+        ),
+    }

@@ -24,6 +24,7 @@ class Way(StrEnum):
     ACCOUNT_IDS_AS_WRITTEN = "account_ids_as_written"
     VERSIONS_AS_WRITTEN = "versions_as_written"
     CONNECTOR_FOR_ALL = "connector_for_all"
+    UNDECLARED = "undeclared"
 
 
 Ways = Mapping[Way, str]  # what each is called in one place, as the end of a sentence: "or run with ..."
@@ -128,7 +129,8 @@ class PlannedRow:
 
     `name`: the account connector's Name as it will be sent. `authentication_id`: None means that none is sent.
     `must_look`: this target was tried before. `cells`: as in `Row`, with the values of properties that the
-    catalogue calls not sensitive shown.
+    catalogue calls not sensitive shown. `not_kept`: columns whose values nobody has any more, of a row that is known to be done
+    and looked at again.
     """
 
     row: Row
@@ -139,6 +141,7 @@ class PlannedRow:
     cells: tuple[str, ...]
     secrets: Mapping[str, str]
     must_look: bool = False
+    not_kept: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"PlannedRow(number={self.row.number})"
@@ -159,7 +162,7 @@ class RefusedRow:
 
 @dataclass(frozen=True, slots=True)
 class SkippedRow:
-    """A line of a result file whose target is installed already: nothing to do. `job_id`, `row_number`: that item."""
+    """A line of a result file whose target is known to be done: it is left alone. `job_id`, `row_number`: that item."""
 
     number: int
     cells: tuple[str, ...]

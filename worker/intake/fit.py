@@ -4,12 +4,13 @@ Of a result file, `_job` and `_row` lead to a stored credential. A spreadsheet t
 others, copies rows and counts on; so what they lead to is compared with the row before anything of it is used.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from worker.domain.connectors import AuthMethod, Connector, ConnectorRef, Parameter
-from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, Problem, Row, StoredRow, Warning_
+from worker.domain.options import RunOptions
+from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, Problem, Row, StoredRow, Warning_, Way
 from worker.domain.targets import KnownTarget, fold
 from worker.intake.columns import Header
 from worker.intake.rows import LATER, credential_kinds, is_free, withheld_columns
@@ -18,6 +19,7 @@ from worker.intake.survey import Survey, stored_key
 _CREDENTIAL_OF = {"basic": "username", "apikey": "api_key", "oauth2": "access_token"}
 _SAID = {"username": "username and password"}
 _MUST_HAVE = frozenset({"basic", "apikey"})
+_APP_CREDENTIALS = ("ClientId", "ClientSecret")
 _SHOWN_CHARACTERS = 60
 
 StoredAt = tuple[str, int]  # the job id and the row number of an item
@@ -33,28 +35,47 @@ class Fit:
 
 
 def fit_row(
-    number: int, authentication: str | None, values: Mapping[str, str | None], connector: Connector
+    number: int,
+    authentication: str | None,
+    values: Mapping[str, str | None],
+    connector: Connector,
+    options: RunOptions,
 ) -> Fit:
     """How a row fits its connector.
 
     `values`: canonical column -> value for the auth and property columns that are not empty; None is a value
     that is not at hand.
     """
-    method, problems = _choose_method(number, authentication, connector)
-    problems.extend(_credential_problems(number, authentication, values, method, connector))
-    problems.extend(_property_problems(number, values, connector))
-    warnings = tuple(_property_warnings(number, values, connector))
-    return Fit(None if method is None else method.id, tuple(problems), warnings)
+    kinds = credential_kinds(frozenset(values).intersection(AUTH_COLUMNS))
+    # What is there has its method, and an update without a credential leaves it alone.
+    leaves_it_open = not kinds and (options.operation == "update" or _is_later(authentication))
+    method, problems = _choose_method(number, authentication, connector, leaves_it_open=leaves_it_open)
+    if method is not None:
+        problems.extend(_credential_problems(number, kinds, method, connector, may_lack=leaves_it_open))
+    names = undeclared(values, connector)
+    warnings: list[Warning_] = []
+    if options.allow_undeclared:
+        warnings.extend(_undeclared_warnings(number, names, connector))
+    else:
+        problems.extend(_undeclared_problems(number, names, connector))
+    if options.operation != "update":
+        warnings.extend(_missing_property_warnings(number, values, connector))
+    warnings.extend(_choice_warnings(number, values, connector))
+    return Fit(None if method is None else method.id, tuple(problems), tuple(warnings))
+
+
+def _is_later(authentication: str | None) -> bool:
+    return authentication is not None and fold(authentication) == LATER
 
 
 def _choose_method(
-    number: int, authentication: str | None, connector: Connector
+    number: int, authentication: str | None, connector: Connector, *, leaves_it_open: bool
 ) -> tuple[AuthMethod | None, list[Problem]]:
     methods = connector.methods
-    if authentication is None or fold(authentication) == LATER:
+    if authentication is None or _is_later(authentication):
         if len(methods) == 1:
             return methods[0], []
-        if not methods or authentication is not None:
+        if not methods or leaves_it_open or authentication is not None:
             return None, []
         reason = (
             f"{connector.name} offers several methods, expected one of {_listed(methods)}, got an empty cell"
@@ -80,21 +101,14 @@ def _listed(methods: tuple[AuthMethod, ...]) -> str:
 
 
 def _credential_problems(
-    number: int,
-    authentication: str | None,
-    values: Mapping[str, str | None],
-    method: AuthMethod | None,
-    connector: Connector,
+    number: int, kinds: Sequence[str], method: AuthMethod, connector: Connector, *, may_lack: bool
 ) -> Iterator[Problem]:
-    if method is None:
-        return
+    """`kinds`: of credential that the row has. `may_lack`: it needs none now."""
     auth_type = fold(method.auth_type)
     of = f"the method '{method.name}' ({method.auth_type}) of {connector.name}"
     fitting = _CREDENTIAL_OF.get(auth_type)
-    kinds = credential_kinds(frozenset(values).intersection(AUTH_COLUMNS))
     if not kinds:
-        is_later = authentication is not None and fold(authentication) == LATER
-        if auth_type in _MUST_HAVE and not is_later:
+        if auth_type in _MUST_HAVE and not may_lack:
             reason = f"{of} needs {_said(fitting)}, got no credential; or write {LATER} in the column authentication"
             yield Problem(number, fitting, reason)
         return
@@ -109,26 +123,41 @@ def _said(kind: str | None) -> str:
     return "auth_value" if kind is None else _SAID.get(kind, kind)
 
 
-def _property_problems(
-    number: int, values: Mapping[str, str | None], connector: Connector
-) -> Iterator[Problem]:
-    for column in values:
-        if not column.startswith(PROPERTY_PREFIX):
+def undeclared(columns: Iterable[str], connector: Connector) -> list[str]:
+    """The properties among these columns that are no account properties of the connector, by their TargetNames."""
+    declared = {parameter.target_name for parameter in connector.account_properties}
+    names = (column.removeprefix(PROPERTY_PREFIX) for column in columns if column.startswith(PROPERTY_PREFIX))
+    return [name for name in names if name not in declared]
+
+
+def _undeclared_problems(number: int, names: Sequence[str], connector: Connector) -> Iterator[Problem]:
+    for name in names:
+        if is_app_credential(name, connector):
             continue
-        target_name = column.removeprefix(PROPERTY_PREFIX)
-        parameter = connector.find_parameter(target_name)
-        is_oauth2 = any(fold(method.auth_type) == "oauth2" for method in connector.methods)
-        if parameter is None and target_name in ("ClientId", "ClientSecret") and is_oauth2:
-            reason = (
-                f"OAuth app credentials that {connector.name} does not declare are not supported yet: "
-                "set them in Cyclr's console"
-            )
-            yield Problem(number, column, reason)
-        elif parameter is None:
-            yield Problem(number, column, f"{connector.name} has no such property; {_declared(connector)}")
-        elif not parameter.is_account_property:
-            reason = f"it is not an account property of {connector.name}; {_declared(connector)}"
-            yield Problem(number, column, reason)
+        reason = (
+            f"{connector.name} has no such property"
+            if all(parameter.target_name != name for parameter in connector.parameters)
+            else f"it is not an account property of {connector.name}"
+        )
+        column = PROPERTY_PREFIX + name
+        yield Problem(number, column, f"{reason}; {_declared(connector)}", way=Way.UNDECLARED)
+
+
+def _undeclared_warnings(number: int, names: Sequence[str], connector: Connector) -> Iterator[Warning_]:
+    for name in names:
+        if not is_app_credential(name, connector):
+            reason = f"{connector.name} does not declare this property, and Cyclr may refuse it"
+            yield Warning_(number, PROPERTY_PREFIX + name, reason)
+
+
+def is_app_credential(name: str, connector: Connector) -> bool:
+    """Whether this is what every connector that signs in by OAuth 2 may have of an account, though it declares it nowhere.
+
+    Source: reference section 8.
+    """
+    return name in _APP_CREDENTIALS and any(
+        fold(method.auth_type) == "oauth2" for method in connector.methods
+    )
 
 
 def _declared(connector: Connector) -> str:
@@ -136,18 +165,25 @@ def _declared(connector: Connector) -> str:
     return f"expected one of {names}" if names else "it has none"
 
 
-def _property_warnings(
+def _missing_property_warnings(
     number: int, values: Mapping[str, str | None], connector: Connector
 ) -> Iterator[Warning_]:
     for parameter in connector.account_properties:
         column = f"{PROPERTY_PREFIX}{parameter.target_name}"
-        value = values.get(column)
         if column not in values and not parameter.is_optional:
             reason = (
                 f"{connector.name} needs this property, and it is not given: it may not work until it is set"
             )
             yield Warning_(number, column, reason)
-        elif value is not None and parameter.choices and value not in parameter.choices:
+
+
+def _choice_warnings(
+    number: int, values: Mapping[str, str | None], connector: Connector
+) -> Iterator[Warning_]:
+    for parameter in connector.account_properties:
+        column = f"{PROPERTY_PREFIX}{parameter.target_name}"
+        value = values.get(column)
+        if value is not None and parameter.choices and value not in parameter.choices:
             yield Warning_(
                 number,
                 column,

@@ -8,6 +8,7 @@ from worker.domain.options import RunOptions
 from worker.domain.rows import (
     AUTH_COLUMNS,
     PROPERTY_PREFIX,
+    SECRET_COLUMNS,
     PlannedRow,
     Problem,
     RefusedRow,
@@ -169,8 +170,12 @@ class _Planner:
         ]
         return Past(rows, self._memory.namesakes(renamed) if renamed else {})
 
-    def _is_done(self, known: KnownTarget | None) -> bool:
-        return self._header.is_result and known is not None and known.state == "installed"
+    def _is_done(self, row: Row, known: KnownTarget | None) -> bool:
+        """Whether a run may leave the row out. An update changes what is done, and is handed in for that; so is a row whose
+        credential was filled in anew."""
+        if self._options.operation != "install" or not self._header.is_result or known is None:
+            return False
+        return known.state == "installed" and row.secrets.keys().isdisjoint(SECRET_COLUMNS)
 
     def _refuse(self, refused: RefusedRow) -> RefusedRow:
         """The same with what the catalogue and the accounts say of it too: all of a row's problems come at once.
@@ -186,7 +191,7 @@ class _Planner:
             more.append(self._connector_problem(row, found))
         if isinstance(found, Connector):
             values = {**dict.fromkeys(withheld_columns(row, self._header)), **row.secrets}
-            fit = fit_row(row.number, row.authentication, values, found)
+            fit = fit_row(row.number, row.authentication, values, found, self._options)
             more.extend(self._header.labelled(problem) for problem in fit.problems)
         flawed = {problem.column for problem in refused.problems}
         new = tuple(problem for problem in more if problem.column not in flawed)
@@ -225,15 +230,17 @@ class _Planner:
             differing = tuple(
                 self._comparison.problems(row, each.name, each.connector, past, each.target, known)
             )
-        if not differing and known is not None and self._is_done(known):
+        is_done = self._is_done(row, known)
+        if not differing and known is not None and is_done and not self._options.look_again:
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":
             each.problems.append(_live_problem(row, known.job_id))
             self._findings.note_live(known.job_id)
         each.problems.extend(differing)
         secrets = dict(row.secrets)
+        not_kept: list[str] = []
         if self._memory is not None and not differing:
-            each.problems.extend(self._fill(each, secrets, past.rows))
+            each.problems.extend(self._fill(each, secrets, past.rows, not_kept if is_done else None))
         fit = self._fit(each, secrets)
         if each.problems:
             return RefusedRow(row.number, row.cells_if_refused or row.cells, tuple(each.problems))
@@ -248,15 +255,17 @@ class _Planner:
             cells=self._shown_cells(each, secrets),
             secrets=secrets,
             must_look=known is not None,
+            not_kept=tuple(not_kept),
         )
 
     def _missing_account_problems(self, row: Row) -> Iterator[Problem]:
         if row.account is None and self._is_missing(row):
+            or_create = ", or fill in account_name in this row to have the account created"
             yield self._problem(
                 row,
                 "account_id",
-                f"Cyclr has no account '{row.account_id}': correct the id, or fill in account_name in this row "
-                "to have the account created",
+                f"Cyclr has no account '{row.account_id}': correct the id"
+                f"{or_create if self._options.operation == 'install' else ''}",
             )
 
     def _is_missing(self, row: Row) -> bool:
@@ -326,8 +335,10 @@ class _Planner:
         each: _Candidate,
         secrets: dict[str, str],
         stored: Mapping[StoredAt, StoredRow | None],
+        not_kept: list[str] | None,
     ) -> Iterator[Problem]:
-        """Puts the stored values into `secrets`; a problem for each that is not to be had."""
+        """Puts the stored values into `secrets`; a problem for each that is not to be had. `not_kept`: gets the columns whose
+        values are kept no longer, of a row that goes on without them; None: it does not."""
         if each.row.stored_at is None:
             return
         job_id, number = each.row.stored_at
@@ -335,13 +346,18 @@ class _Planner:
         kept = {} if found is None else found.secrets
         for column in each.withheld:
             what = "credential" if column in AUTH_COLUMNS else "value"
-            if kept is None:
-                yield self._problem(each.row, column, f"the {what} is no longer kept, fill it in")
-            elif column not in kept:
-                reason = f"row {number} of job {job_id} has no such {what}, fill it in"
-                yield self._problem(each.row, column, reason)
-            else:
+            mend = "fill it in"
+            if self._options.operation == "update":
+                mend += f", or empty the cell to leave the {what} as it is"
+            if kept is not None and column in kept:
                 secrets[column] = kept[column]
+            elif kept is None and not_kept is not None:
+                not_kept.append(column)
+            elif kept is None:
+                yield self._problem(each.row, column, f"the {what} is no longer kept, {mend}")
+            else:
+                reason = f"row {number} of job {job_id} has no such {what}, {mend}"
+                yield self._problem(each.row, column, reason)
 
     def _fit(self, each: _Candidate, secrets: Mapping[str, str]) -> Fit:
         if each.connector is None:
@@ -350,7 +366,7 @@ class _Planner:
         if not each.withheld and (known := self._fits.get(alike)) is not None:
             return known
         values = {**dict.fromkeys(each.withheld), **secrets}
-        fit = fit_row(each.row.number, each.row.authentication, values, each.connector)
+        fit = fit_row(each.row.number, each.row.authentication, values, each.connector, self._options)
         each.problems.extend(self._header.labelled(problem) for problem in fit.problems)
         has_choices = any(parameter.choices for parameter in each.connector.account_properties)
         is_of_all = not (each.withheld or has_choices or fit.problems or fit.warnings)

@@ -12,6 +12,7 @@ from worker.domain.options import RunOptions
 from worker.domain.rows import (
     AUTH_COLUMNS,
     NOT_EXPORTED,
+    PROPERTY_PREFIX,
     SECRET_COLUMNS,
     NewAccount,
     Problem,
@@ -54,6 +55,7 @@ _MAX_CHARACTERS = {
 _MAX_SECRET_CHARACTERS = 50_000
 _IDENTIFIERS = frozenset({"account_id", "connector", "connector_version"})
 _NUMBERED = frozenset({"account_id", "connector", *SECRET_COLUMNS})
+_CHANGED = frozenset({*AUTH_COLUMNS, "description"})  # by an update, and properties
 _BASIC = ("username", "password")
 _TOKENS = ("access_token", "refresh_token", "expires")
 _CREDENTIALS = (("auth_value",), _BASIC, ("api_key",), _TOKENS)
@@ -103,6 +105,8 @@ class Cells:
                 else:
                     warnings.append(Warning_(self.number, label, reason))
         problems.extend(self._account_problems())
+        if self._options.operation == "update":
+            problems.extend(self._update_problems())
         problems.extend(self._connector_problems())
         problems.extend(self._credential_problems())
         problems.extend(self._withheld_problems())
@@ -169,6 +173,14 @@ class Cells:
             yield self.problem(
                 "account_timezone", "expected the name of a time zone such as Europe/London, got another text"
             )
+
+    def _update_problems(self) -> Iterator[Problem]:
+        given = [column for column in ACCOUNT_COLUMNS if self[column]]
+        for column in given:
+            yield self.problem(column, "an update creates no account: empty the cell")
+        if not any(column in _CHANGED or column.startswith(PROPERTY_PREFIX) for column, _ in self.given()):
+            reason = "it names nothing to change: expected a credential, a property or a description"
+            yield Problem(self.number, None, reason)
 
     def _connector_problems(self) -> Iterator[Problem]:
         given = self["connector"]
@@ -260,7 +272,7 @@ class Cells:
         return job_id, int(number)
 
     def _new_account(self) -> NewAccount | None:
-        if not self["account_name"]:
+        if not self["account_name"] or self._options.operation == "update":
             return None
         return NewAccount(
             self["account_name"], self["account_description"] or None, self["account_timezone"] or None

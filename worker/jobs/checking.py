@@ -13,6 +13,7 @@ from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.options import AS_WRITTEN_COLUMNS, RunOptions
 from worker.domain.pace import Pace
 from worker.domain.rows import (
+    AUTH_COLUMNS,
     PROPERTY_PREFIX,
     PlannedRow,
     Problem,
@@ -32,6 +33,7 @@ from worker.intake import (
     survey,
 )
 from worker.intake.findings import FirstRows
+from worker.intake.fit import undeclared
 from worker.store.memory import DatabaseMemory
 
 NAMED_ACCOUNTS = 5
@@ -39,23 +41,63 @@ Progress = Callable[[str], None]
 
 
 class Estimate(BaseModel):
-    """What a run takes. `looks`: rows that are looked for before anything is sent."""
+    """The calls that the rows of a file take, by kind, where each is answered at once. What is there already nobody knows before
+    it is looked at: so these are the most that there can be."""
 
-    installs: int
-    looks: int
+    looks: int = Field(description="Looks at what an account holds, before anything of it is changed.")
+    installs: int = Field(description="At most: so many rows would be installed if nothing were there yet.")
+    changes: int = Field(description="At most: calls that set a credential or a property of what is there.")
     new_accounts: int = Field(
         description="Calls that create accounts: one for each row whose account is missing."
     )
-    calls: int
-    seconds: float
+    calls: int = Field(
+        description="At most, of all kinds. A row is installed or changed, so this is less than their sum."
+    )
+    seconds: float = Field(description="At most, at the pace of the check.")
+    overwrites: int = Field(
+        description="At most: values that may be replaced by others. None where what is there is left alone."
+    )
 
     @property
     def calls_in_words(self) -> str:
-        """`9 installs, 8 to create accounts`."""
-        parts = [counted(self.installs, "install")]
-        parts += [counted(self.looks, "look before them", "looks before them")] if self.looks else []
+        """`9 looks, at most 9 installs or 18 changes of what is there, 8 to create accounts`."""
+        parts = [counted(self.looks, "look")] if self.looks else []
+        deeds = [counted(self.installs, "install")] if self.installs else []
+        deeds += [counted(self.changes, "change", "changes") + " of what is there"] if self.changes else []
+        parts += [("at most " if self.changes else "") + " or ".join(deeds)] if deeds else []
         parts += [f"{self.new_accounts:,} to create accounts"] if self.new_accounts else []
         return ", ".join(parts)
+
+
+@dataclass(slots=True)
+class Calls:
+    """The calls of some rows, at most, by kind; as in `Estimate`."""
+
+    looks: int = 0
+    installs: int = 0
+    changes: int = 0
+    new_accounts: int = 0
+    overwrites: int = 0
+    all: int = 0
+
+    def add(
+        self, row: PlannedRow, options: RunOptions, connector: Connector | None, *, is_new_account: bool
+    ) -> None:
+        credential = not row.secrets.keys().isdisjoint(AUTH_COLUMNS)
+        properties = [column for column in row.secrets if column.startswith(PROPERTY_PREFIX)]
+        describes = options.overwrites and row.row.description is not None
+        is_looked_at = not is_new_account and (row.must_look or options.looks_first or options.overwrites)
+        is_installed = options.operation == "install"
+        # One call has the credential and the description; each property has its own.
+        changes = (credential or describes) + len(properties) if is_looked_at else 0
+        after_install = len(undeclared(row.secrets, connector)) if is_installed and connector else 0
+        self.looks += is_looked_at
+        self.installs += is_installed
+        self.changes += max(changes, after_install)
+        self.new_accounts += is_new_account
+        self.all += is_looked_at + is_new_account + max(is_installed + after_install, changes)
+        if options.overwrites and is_looked_at:
+            self.overwrites += credential + describes + len(properties)
 
 
 class AccountsToCreate(BaseModel):
@@ -75,9 +117,9 @@ class AccountsToCreate(BaseModel):
 
 @dataclass(slots=True)
 class Checked:
-    """A file that was read whole. `planned`: rows that would be installed; so many of them after a look (`looks`), and after
-    their missing account was created (`creates`). `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is
-    called; None where it was not asked."""
+    """A file that was read whole. `planned`: rows that would be done, with these `calls`. `done_by`: job id -> how many of the
+    rows that were left out it has done. `methods`, `properties`: name -> rows that use it. `pace`: how fast Cyclr is called;
+    None where it was not asked."""
 
     source: Source
     options: RunOptions
@@ -87,9 +129,8 @@ class Checked:
     findings: Findings
     planned: int = 0
     refused: int = 0
-    skipped: int = 0
-    looks: int = 0
-    creates: int = 0
+    done_by: Counter[str] = field(default_factory=Counter)
+    calls: Calls = field(default_factory=Calls)
     new_accounts: AccountsToCreate = field(default_factory=lambda: AccountsToCreate(count=0, first=[]))
     connectors: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
@@ -100,14 +141,21 @@ class Checked:
     def estimate(self) -> Estimate:
         """At the pace of the check."""
         assert self.pace is not None, "Cyclr was asked"
-        calls = self.planned + self.looks + self.creates
+        calls = self.calls
         return Estimate(
-            installs=self.planned,
-            looks=self.looks,
-            new_accounts=self.creates,
-            calls=calls,
-            seconds=round(calls / self.pace.per_second, 1),
+            looks=calls.looks,
+            installs=calls.installs,
+            changes=calls.changes,
+            new_accounts=calls.new_accounts,
+            calls=calls.all,
+            seconds=round(calls.all / self.pace.per_second, 1),
+            overwrites=calls.overwrites,
         )
+
+    @property
+    def skipped(self) -> int:
+        """Rows of a result file that are known to be done, and were left out."""
+        return self.done_by.total()
 
     @property
     def problems(self) -> list[Problem]:
@@ -141,7 +189,7 @@ class Checked:
         """Columns with problems that there would not be if their values were taken as written."""
         return tuple(column for column in AS_WRITTEN_COLUMNS if column in self.findings.doubted)
 
-    def count(self, rows: Iterable[PlannedRow | RefusedRow | SkippedRow], *, looks_first: bool) -> None:
+    def count(self, rows: Iterable[PlannedRow | RefusedRow | SkippedRow]) -> None:
         # The new accounts so far; not kept with the check, since there may be a million.
         created = FirstRows()
         for row in rows:
@@ -149,20 +197,19 @@ class Checked:
                 case RefusedRow():
                     self.refused += 1
                 case SkippedRow():
-                    self.skipped += 1
+                    self.done_by[row.job_id] += 1
                 case PlannedRow():
                     self.planned += 1
                     is_new = row.row.account is not None and row.row.account_id in self.accounts.missing
-                    self.creates += is_new
                     if is_new and created.add(fold(row.row.account_id), row.row.number) is None:
                         self.new_accounts.add(row.row.account_id)
-                    self.looks += (row.must_look or looks_first) and not is_new
-                    self._count_uses(row)
+                    found = self.catalogue.get(row.row.connector)
+                    connector = found if isinstance(found, Connector) else None
+                    self.calls.add(row, self.options, connector, is_new_account=is_new)
+                    if connector is not None:
+                        self._count_uses(row, connector)
 
-    def _count_uses(self, row: PlannedRow) -> None:
-        connector = self.catalogue.get(row.row.connector)
-        if not isinstance(connector, Connector):
-            return
+    def _count_uses(self, row: PlannedRow, connector: Connector) -> None:
         label = f"{connector.name} {connector.version}" if connector.version else connector.name
         self.connectors[label] += 1
         methods = {method.id: method.name or method.auth_type for method in connector.methods}
@@ -212,7 +259,7 @@ async def check_file(
         memory=memory,
         findings=checked.findings,
     )
-    checked.count(plan, looks_first=options.looks_first)
+    checked.count(plan)
     return checked
 
 
@@ -229,7 +276,7 @@ def check_offline(source: Source, options: RunOptions) -> Checked:
         memory=None,
         findings=checked.findings,
     )
-    checked.count(plan, looks_first=False)
+    checked.count(plan)
     return checked
 
 

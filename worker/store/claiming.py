@@ -42,7 +42,8 @@ class ClaimedItem:
     `secrets`: column -> value as in `Row`; None when the sealed data cannot be opened.
     `notes`: what earlier attempts have done and sent. `mark`: what the database has as sent since the claim, so that
     nothing goes out which is not written there. `is_called_off`: its job was cancelled, so it may only be looked for. `is_alone`: workers died while they held it,
-    so its process must take nothing else until it has settled.
+    so its process must take nothing else until it has settled. `not_kept`: columns that the row has, and whose values nobody has any
+    more.
     """
 
     id: int
@@ -66,6 +67,7 @@ class ClaimedItem:
     secrets: Mapping[str, str] | None = field(repr=False)
     is_alone: bool = False
     mark: str = NOTHING
+    not_kept: tuple[str, ...] = ()
 
 
 class Standing(enum.Enum):
@@ -194,6 +196,7 @@ def _to_item(row: Row[Any], claim_id: str, options: JobOptions) -> ClaimedItem:
         options=options,
         secrets=None,
         is_alone=row.deaths >= DEATHS_UNTIL_ALONE,
+        not_kept=tuple(row.spec["not_kept"]) if row.spec else (),
     )
 
 

@@ -59,6 +59,14 @@ def get_connector(engine: Engine, connector_id: int) -> JobConnector:
     return JobConnector(row.id, row.job_id, row.release_id, row.definition, row.renamed_methods, is_stale)
 
 
+def find_key(engine: Engine, job_id: str) -> str | None:
+    """How one of the job's connectors is named in its file, as `connector_key` has it; None where it has none."""
+    with reading(engine) as connection:
+        mine = select(job_connectors.c.key).where(job_connectors.c.job_id == job_id)
+        key: str | None = connection.execute(mine.order_by(job_connectors.c.id).limit(1)).scalar()
+    return key
+
+
 def asks_customers(engine: Engine, job_id: str) -> bool:
     """Whether a connector of the job can be one that the customer authorises."""
     with reading(engine) as connection:

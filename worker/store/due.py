@@ -81,6 +81,7 @@ _COLUMNS = (
     items.c.sent,
     items.c.seen,
     items.c.account_connector_id,
+    items.c.spec,
     items.c.changed,
     items.c.shown_otherwise,
     items.c.undo,

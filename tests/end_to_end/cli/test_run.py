@@ -55,7 +55,7 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
         "  row 5, column account id: Cyclr has no account 'nobody': correct the id, or fill in account_name"
         " in this row to have the account created",
         "1 problem.",
-        f"Install 3 connectors at {host}. 1 row with a problem is left out."
+        f"Install or fill in 3 connectors at {host}. 1 row with a problem is left out."
         " It takes about 1 s at 500 calls/s.",
         f"{job_id}: 0 of 3: 0 done, 0 failed, 0 retrying",
         "To try the failed rows again, mend what their messages name (refused rows need their credentials"
@@ -129,7 +129,7 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
         "  cyclr-bulk run accounts.csv",
     ]
 
-    other = desk.say("run", file, "--look-first", "--yes")
+    other = desk.say("run", file, "--beside", "--yes")
     assert (other.code, other.out) == (2, "")
     assert other.err.splitlines()[-3:] == [
         f"This file was begun with other options: job {job_id} of accounts.csv, 2 of 4 rows done."
@@ -271,7 +271,7 @@ def test_without_a_terminal_yes_is_needed(desk: Desk) -> None:
     said = desk.say("run", desk.mail_file("acme"))
     assert (said.code, said.out) == (2, "")
     assert said.err.splitlines() == [
-        "There is no terminal to ask on: add --yes to install without a question.",
+        "There is no terminal to ask on: add --yes to begin without a question.",
         "Nothing was changed.",
     ]
 

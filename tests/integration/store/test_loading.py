@@ -239,6 +239,12 @@ def test_a_final_items_target_may_be_live_again(engine: Engine, loads: Loads):
     assert (item.job_id, item.must_look) == (job_id, True)
 
 
+def test_the_columns_whose_values_are_not_kept_stay_with_the_row(engine: Engine, loads: Loads):
+    loads.job([planned(2, secrets={}, must_look=True, not_kept=("api_key", "property.Pin")), planned(3)])
+    found = {item.row_number: item.not_kept for item in take(engine)}
+    assert found == {2: ("api_key", "property.Pin"), 3: ()}
+
+
 # Texts that no database takes
 
 

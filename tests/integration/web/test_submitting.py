@@ -204,7 +204,15 @@ def test_a_dry_run_checks_with_the_catalogue_and_creates_nothing(site: Site, cli
     found = answer.json()
     assert (found["status"], found["rows"], found["planned"], found["refused"]) == ("valid", 2, 2, 0)
     assert found["connectors"] == {"Northwind Mail 3.0": 2}
-    assert found["estimate"] == {"installs": 2, "looks": 0, "new_accounts": 0, "calls": 2, "seconds": 0.0}
+    assert found["estimate"] == {
+        "looks": 0,
+        "installs": 2,
+        "changes": 0,
+        "new_accounts": 0,
+        "calls": 2,
+        "seconds": 0.0,
+        "overwrites": 0,
+    }
     assert found["encoding"] == "utf-8"
     bad = post_csv(client, CSV.replace("acme,", "nowhere,"), params={"validate_only": "true"})
     assert (bad.status_code, bad.json()["code"]) == (422, "problems_in_file")

@@ -7,10 +7,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.intake.making import CATALOGUE, OPTIONS, Remembered, faults, plan, source, stored
+from worker.domain.options import RunOptions
 from worker.domain.rows import PlannedRow, RefusedRow, SkippedRow
 from worker.domain.targets import KnownTarget, target_key
 from worker.intake import AskedAccounts, Findings, ResultRow, iter_plan, iter_result_lines, survey
 
+UPDATE = RunOptions(operation="update")
+ANY_OPTIONS = (OPTIONS, RunOptions(look_again=True), RunOptions(allow_undeclared=True), UPDATE)
 HEADER = (
     *("account_id", "connector", "connector_version", "name", "description", "authentication"),
     *("auth_value", "username", "password", "api_key", "access_token", "refresh_token", "expires"),
@@ -46,13 +49,13 @@ def as_csv(table, delimiter):
     return out.getvalue().encode("utf-8", "replace")
 
 
-def outcomes(opened, memory, findings):
+def outcomes(opened, memory, findings, options=OPTIONS):
     return list(
         iter_plan(
             opened,
-            OPTIONS,
+            options,
             instance_id="i1",
-            survey=survey(opened, OPTIONS),
+            survey=survey(opened, options),
             catalogue=CATALOGUE,
             accounts=AskedAccounts({"gone"}),
             memory=memory,
@@ -71,15 +74,15 @@ PAST = Remembered(
 )
 
 
-def account_for(content):
+def account_for(content, options=OPTIONS):
     """Every line of the file is counted once; a file that cannot be read says why."""
     if faults(content):
         return
     opened = source(content)
-    counted = survey(opened, OPTIONS)
+    counted = survey(opened, options)
     lines = list(opened.lines())
     findings = Findings()
-    became = outcomes(opened, PAST, findings)
+    became = outcomes(opened, PAST, findings, options)
     numbers = [row.row.number if isinstance(row, PlannedRow) else row.number for row in became]
     assert counted.rows == len(became)
     assert len(lines) == len(became) + counted.comments + counted.empty
@@ -118,9 +121,22 @@ def tables(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(tables(), st.sampled_from(",;\t|"))
-def test_every_line_of_a_table_is_accounted_for(table, delimiter):
-    account_for(as_csv(table, delimiter))
+@given(tables(), st.sampled_from(",;\t|"), st.sampled_from(ANY_OPTIONS))
+def test_every_line_of_a_table_is_accounted_for(table, delimiter, options):
+    account_for(as_csv(table, delimiter), options)
+
+
+@settings(max_examples=300, deadline=None)
+@given(tables())
+def test_an_update_leaves_no_row_out_and_each_names_what_it_changes(table):
+    content = as_csv(table, ",")
+    if faults(content):
+        return
+    for row in outcomes(source(content), PAST, Findings(), UPDATE):
+        assert not isinstance(row, SkippedRow)
+        if isinstance(row, PlannedRow):
+            assert row.secrets or row.row.description
+            assert (row.row.account, row.not_kept) == (None, ())
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,35 +1,41 @@
 import pytest
 
-from tests.unit.intake.making import BOOKS, DESK, KEY, LOGIN, MAILCHIMP, OAUTH
+from tests.unit.intake.making import BOOKS, DESK, KEY, LOGIN, MAILCHIMP, OAUTH, OPTIONS
 from worker.domain.connectors import AuthMethod, Connector, Parameter
+from worker.domain.options import RunOptions
+from worker.domain.rows import Way
 from worker.intake import fit_row
+
+UPDATE = RunOptions(operation="update")
+UNDECLARED = RunOptions(allow_undeclared=True)
 
 
 def connector(*methods):
     return Connector(1, "X", None, "Approved", methods)
 
 
+def fit(connector, authentication=None, *, options=OPTIONS, **values):
+    named = {column.replace("property_", "property."): value for column, value in values.items()}
+    return fit_row(2, authentication, named, connector, options)
+
+
 def problems(connector, authentication=None, **values):
-    fit = fit_row(
-        2, authentication, {k.replace("property_", "property."): v for k, v in values.items()}, connector
-    )
-    return [str(problem) for problem in fit.problems]
+    return [str(problem) for problem in fit(connector, authentication, **values).problems]
 
 
 def warnings(connector, **values):
-    fit = fit_row(2, None, {k.replace("property_", "property."): v for k, v in values.items()}, connector)
-    return [str(warning) for warning in fit.warnings]
+    return [str(warning) for warning in fit(connector, **values).warnings]
 
 
 def test_the_only_method_needs_no_name():
-    fit = fit_row(2, None, {"api_key": "k"}, MAILCHIMP)
-    assert (fit.authentication_id, fit.problems, fit.warnings) == (KEY.id, (), ())
+    found = fit(MAILCHIMP, api_key="k")
+    assert (found.authentication_id, found.problems, found.warnings) == (KEY.id, (), ())
 
 
 @pytest.mark.parametrize("authentication", ["login", "BASIC", LOGIN.id])
 def test_a_method_is_named_by_name_type_or_id(authentication):
-    values = {"username": "u", "password": "p", "property.Subdomain": "s"}
-    assert fit_row(2, authentication, values, DESK).authentication_id == LOGIN.id
+    found = fit(DESK, authentication, username="u", password="p", property_Subdomain="s")
+    assert found.authentication_id == LOGIN.id
 
 
 def test_several_methods_and_none_named():
@@ -82,13 +88,13 @@ def test_a_key_or_basic_row_needs_its_credential_unless_it_comes_later(method, m
 
 
 def test_oauth_waits_for_the_customer():
-    fit = fit_row(2, None, {}, BOOKS)
-    assert (fit.authentication_id, fit.problems) == (OAUTH.id, ())
+    found = fit(BOOKS)
+    assert (found.authentication_id, found.problems) == (OAUTH.id, ())
 
 
 def test_later_names_no_method_where_there_are_several():
-    fit = fit_row(2, "later", {"property.Subdomain": "s"}, DESK)
-    assert (fit.authentication_id, fit.problems) == (None, ())
+    found = fit(DESK, "later", property_Subdomain="s")
+    assert (found.authentication_id, found.problems) == (None, ())
 
 
 @pytest.mark.parametrize(
@@ -159,15 +165,48 @@ def test_an_account_property_wins_over_a_parameter_of_the_same_name():
     assert problems(Connector(1, "X", None, "Approved", (), parameters), property_Id="1") == []
 
 
-def test_oauth_app_credentials_are_not_supported_unless_they_are_declared():
-    assert problems(BOOKS, property_ClientId="c") == [
-        "row 2, column property.ClientId: OAuth app credentials that Books does not declare are not supported yet: "
-        "set them in Cyclr's console"
-    ]
-    declared = (Parameter(1, "ClientId", "", True, True, True),)
-    assert problems(Connector(1, "X", None, "Approved", (OAUTH,), declared), property_ClientId="c") == []
+def test_oauth_app_credentials_need_no_declaration_where_a_method_is_oauth_2():
+    found = fit(BOOKS, property_ClientId="c", property_ClientSecret="s")
+    assert (found.problems, found.warnings) == ((), ())
     assert problems(MAILCHIMP, api_key="k", property_ClientId="c") == [
         "row 2, column property.ClientId: MailChimp has no such property; expected one of Dc, Pin"
+    ]
+
+
+def test_the_way_on_with_an_undeclared_property_is_named_by_each_place():
+    (problem,) = fit(BOOKS, property_Dc="us1").problems
+    assert problem.way is Way.UNDECLARED
+    assert str(problem.told({Way.UNDECLARED: "or run with `--allow-undeclared`"})) == (
+        "row 2, column property.Dc: Books has no such property; it has none, or run with `--allow-undeclared`"
+    )
+
+
+def test_undeclared_properties_are_taken_where_that_is_asked_for_and_warned_of():
+    found = fit(MAILCHIMP, options=UNDECLARED, api_key="k", property_dc="us1", property_EndpointUrl="u")
+    assert found.problems == ()
+    assert [str(warning) for warning in found.warnings] == [
+        "row 2, column property.dc: MailChimp does not declare this property, and Cyclr may refuse it",
+        "row 2, column property.EndpointUrl: MailChimp does not declare this property, and Cyclr may refuse it",
+    ]
+
+
+def test_an_update_needs_no_credential_and_no_method():
+    found = fit(DESK, options=UPDATE, property_Subdomain="s")
+    assert (found.authentication_id, found.problems, found.warnings) == (None, (), ())
+    assert fit(MAILCHIMP, options=UPDATE, property_Dc="us1").authentication_id == KEY.id
+
+
+def test_a_credential_of_an_update_fits_its_method_too():
+    assert problems(DESK, options=UPDATE, api_key="k") == problems(DESK, api_key="k")
+    assert problems(DESK, "login", options=UPDATE, api_key="k") == [
+        "row 2, column api_key: the method 'Login' (Basic) of Desk takes username and password, got api_key"
+    ]
+
+
+def test_an_update_leaves_what_it_does_not_name_and_warns_of_values_that_are_not_offered():
+    assert warnings(DESK, options=UPDATE, description="d") == []
+    assert warnings(MAILCHIMP, options=UPDATE, property_Dc="us9") == [
+        "row 2, column property.Dc: expected one of us1, us2, got 'us9'"
     ]
 
 

@@ -41,19 +41,39 @@ def both_ways(columns, rows, options):
 
 
 @settings(max_examples=400)
-@given(table=tables(), connector=st.sampled_from([None, "MailChimp"]))
+@given(
+    table=tables(),
+    connector=st.sampled_from([None, "MailChimp"]),
+    operation=st.sampled_from(["install", "install", "update"]),
+)
 @example(
     table=(["account_id", "authentication", "api_key"], [("a", "x", "k"), ("a", "\uff4cater", "k")]),
     connector="C",
+    operation="install",
 )
-@example(table=(["account_id", "username", "password"], [("a", "u", "p"), ("a", "u:u", "p")]), connector="C")
 @example(
-    table=(["account_id", "api_key"], [("a", "k"), ("1.5e+12", "k"), ("a", "[Not Exported]")]), connector="C"
+    table=(["account_id", "username", "password"], [("a", "u", "p"), ("a", "u:u", "p")]),
+    connector="C",
+    operation="install",
 )
-@example(table=(["account_id", "api_key"], [("a", "k"), ("b\u200b", "k"), ("x" * 201, "k")]), connector="C")
-def test_give_the_same_row_or_the_same_problems(table, connector) -> None:
+@example(
+    table=(["account_id", "api_key"], [("a", "k"), ("1.5e+12", "k"), ("a", "[Not Exported]")]),
+    connector="C",
+    operation="install",
+)
+@example(
+    table=(["account_id", "api_key"], [("a", "k"), ("b\u200b", "k"), ("x" * 201, "k")]),
+    connector="C",
+    operation="install",
+)
+@example(
+    table=(["account_id", "api_key", "account_name"], [("a", "k", ""), ("b", "", ""), ("c", "k", "C")]),
+    connector="C",
+    operation="update",
+)
+def test_give_the_same_row_or_the_same_problems(table, connector, operation) -> None:
     columns, rows = table
-    for short, long in both_ways(columns, rows, RunOptions(connector=connector)):
+    for short, long in both_ways(columns, rows, RunOptions(connector=connector, operation=operation)):
         assert short == long
         assert getattr(short, "row", None) == getattr(long, "row", None)
 

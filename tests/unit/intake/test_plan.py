@@ -294,3 +294,92 @@ def test_a_file_that_changed_between_the_passes_is_noticed():
                 findings=Findings(),
             )
         )
+
+
+UPDATE = RunOptions(operation="update")
+AGAIN = RunOptions(look_again=True)
+DONE = Remembered({TARGET: KnownTarget("installed", "j7", 12)}, {("j1", 2): stored()})
+
+
+@pytest.mark.parametrize("state", ["done", "installed"])
+def test_a_done_row_is_left_out_of_a_run_by_whatever_version_its_result_file_is(state):
+    changed = ",api_key" if state == "done" else ""
+    text = (
+        "account_id,connector,api_key,_job,_row,_state"
+        f"{',_changed' if changed else ''}\nacme,MailChimp,[not exported],j1,2,{state}{changed}\n"
+    )
+    (row,) = plan(text, memory=DONE)
+    assert (type(row), row.job_id, row.row_number) == (SkippedRow, "j7", 12)
+
+
+def test_a_done_row_is_looked_at_again_where_that_is_asked_for_without_the_values_that_are_not_kept():
+    text = RESULT + "acme,MailChimp,[not exported],us1,j1,2,done\n"
+    (row,) = plan(text, options=AGAIN, memory=DONE)
+    assert (row.secrets, row.not_kept) == ({"property.Dc": "us1"}, ("api_key",))
+    assert (row.must_look, row.authentication_id) == (True, KEY.id)
+
+
+def test_what_is_still_kept_of_a_row_that_is_looked_at_again_is_compared():
+    text = RESULT + "acme,MailChimp,[not exported],[not exported],j1,2,failed\n"
+    memory = Remembered(DONE.known, {("j1", 2): stored(secrets=KEPT)})
+    (row,) = plan(text, options=AGAIN, memory=memory)
+    assert (row.secrets, row.not_kept) == (KEPT, ())
+
+
+def test_no_other_row_goes_on_without_its_values_where_done_ones_are_looked_at_again():
+    text = RESULT + "acme,MailChimp,[not exported],,j1,2,failed\n"
+    tried = Remembered({TARGET: KnownTarget("tried", "j1", 2)}, {("j1", 2): stored()})
+    assert reasons(text, options=AGAIN, memory=tried) == [
+        "row 2, column api_key: the credential is no longer kept, fill it in"
+    ]
+
+
+def test_a_done_row_with_a_new_credential_is_no_longer_the_row_that_is_done():
+    text = RESULT + "acme,MailChimp,new,us1,j1,2,done\n"
+    (row,) = plan(text, memory=DONE)
+    assert (row.secrets, row.must_look) == ({"api_key": "new", "property.Dc": "us1"}, True)
+
+
+def test_a_row_that_was_left_alone_runs_again_with_its_values_where_they_may_overwrite():
+    text = RESULT + "acme,MailChimp,[not exported],us1,j1,2,failed\n"
+    memory = Remembered({TARGET: KnownTarget("tried", "j1", 2)}, {("j1", 2): stored(secrets=KEPT)})
+    (row,) = plan(text, options=RunOptions(overwrite=True), memory=memory)
+    assert row.secrets == {"api_key": "sesame", "property.Dc": "us1"}
+
+
+def test_an_update_leaves_out_no_row_that_is_done():
+    text = RESULT + "acme,MailChimp,new,us1,j1,2,done\nbeta,MailChimp,,us2,j1,3,done\n"
+    beta = target_key("i1", "beta", "MailChimp")
+    memory = Remembered(
+        DONE.known | {beta: KnownTarget("installed", "j1", 3)}, DONE.rows | {("j1", 3): stored("beta")}
+    )
+    first, second = plan(text, options=UPDATE, memory=memory)
+    assert first.secrets == {"api_key": "new", "property.Dc": "us1"}
+    assert (second.secrets, second.not_kept) == ({"property.Dc": "us2"}, ())
+
+
+def test_an_update_says_that_an_empty_cell_leaves_the_credential_as_it_is():
+    text = RESULT + "acme,MailChimp,[not exported],[not exported],j1,2,done\n"
+    assert reasons(text, options=UPDATE, memory=DONE) == [
+        "row 2, column api_key: the credential is no longer kept, fill it in, or empty the cell to leave the credential as it is",
+        "row 2, column property.Dc: the value is no longer kept, fill it in, or empty the cell to leave the value as it is",
+    ]
+
+
+def test_an_update_has_no_way_to_create_an_account_that_is_missing():
+    assert reasons(ONE, options=UPDATE, missing={"acme"}) == [
+        "row 2, column account_id: Cyclr has no account 'acme': correct the id"
+    ]
+    text = "account_id,connector,api_key,account_name\nacme,MailChimp,k,Acme\n"
+    assert reasons(text, options=UPDATE, missing={"acme"}) == [
+        "row 2, column account_name: an update creates no account: empty the cell",
+        "row 2, column account_id: Cyclr has no account 'acme': correct the id",
+    ]
+
+
+def test_an_update_finds_its_thing_by_the_connectors_name_and_the_file_is_still_held_against_the_catalogue():
+    (row,) = plan("account_id,connector,property.Dc\nacme,7,us1\n", options=UPDATE)
+    assert (row.name, row.target, row.secrets) == ("MailChimp", TARGET, {"property.Dc": "us1"})
+    assert reasons("account_id,connector,property.Dc\nacme,Nope,us1\n", options=UPDATE) == [
+        "row 2, column connector: Cyclr has no connector 'Nope'"
+    ]

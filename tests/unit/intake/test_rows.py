@@ -268,3 +268,29 @@ def test_a_withheld_credential_counts_as_one():
     ) == [
         "row 2, column api_key: expected one credential at most, got auth_value and api_key: empty all but one"
     ]
+
+
+UPDATE = RunOptions(operation="update")
+
+
+def test_an_update_needs_one_thing_to_change_and_no_more():
+    for column, value in (
+        *(("api_key", "k"), ("auth_value", "v"), ("property.Dc", "us1"), ("description", "d")),
+        ("access_token", "t"),
+    ):
+        (row,) = read(f"account_id,connector,{column}\nacme,MailChimp,{value}\n", UPDATE)
+        assert not isinstance(row, RefusedRow)
+    text = "account_id,connector,name,authentication,reference,api_key\nacme,MailChimp,Mail,later,r1,\n"
+    assert problems(text, UPDATE) == [
+        "row 2: it names nothing to change: expected a credential, a property or a description"
+    ]
+    assert problems(text) == []
+
+
+def test_an_update_creates_no_account():
+    text = "account_id,connector,api_key,account_name,account_timezone\nacme,MailChimp,k,Acme,Europe/London\n"
+    assert problems(text, UPDATE) == [
+        "row 2, column account_name: an update creates no account: empty the cell",
+        "row 2, column account_timezone: an update creates no account: empty the cell",
+    ]
+    assert problems(text) == []
