@@ -6,6 +6,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.cli.desk import MAIL, Desk
 from worker.simulator.faults import refused
 from worker.simulator.world import Install, World
@@ -194,6 +196,7 @@ def test_what_is_taken_as_written_is_asked_again_and_needed_no_more(desk: Desk) 
     assert (last.code, last.out.splitlines()[0]) == (0, "2 created, 0 failed.")
 
 
+@pytest.mark.xfail(reason="what a row finds is not decided yet")
 def test_leaves_accounts_alone_that_have_the_connector_under_another_name(desk: Desk) -> None:
     def put_there(world: World) -> None:
         [release] = world.releases_named(MAIL)
