@@ -85,7 +85,7 @@ def test_a_page_outlives_its_server(running: Visitor, alone: Served):
     again = alone.place.start("serve", "--port", str(urlsplit(alone.url).port))
     address(again)
     expect(page.locator("#connection")).to_have_text("")
-    expect(page.locator(".legend")).to_contain_text("installed")
+    expect(page.locator(".legend")).to_contain_text("done")
     assert page.evaluate("window.isStillTheSamePage") is True
 
 

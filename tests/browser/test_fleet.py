@@ -40,4 +40,4 @@ def test_a_file_is_handed_in_watched_and_steered_in_a_deployment(visit: Visit, f
     expect(page.get_by_text("Somebody paused it.")).to_be_visible()
     page.get_by_role("link", name="Resume").click()
     visitor.confirm("Resume")
-    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    expect(page.get_by_text("Every row is done.")).to_be_visible()

@@ -37,7 +37,7 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     page.wait_for_url("**/jobs/*")
     page.evaluate("window.isStillTheSamePage = true")
     expect(page.locator("#standing")).to_have_attribute("data-state", "completed")
-    expect(page.locator(".legend")).to_contain_text("37 installed")
+    expect(page.locator(".legend")).to_contain_text("37 done")
     expect(page.locator(".legend")).to_contain_text("3 failed")
     expect(page.get_by_text("2 rows of the file left out for problems.")).to_be_visible()
     expect(page.get_by_text("Ada, onboarding").last).to_be_visible()
@@ -60,7 +60,7 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     visitor.confirm("Retry")
     expect(page.get_by_text("3 rows will be tried again")).to_be_visible()
     expect(page.get_by_text("Ended: 2 rows of the file left out.")).to_be_visible()
-    expect(page.locator(".legend")).to_contain_text("40 installed")
+    expect(page.locator(".legend")).to_contain_text("40 done")
 
     # The results, downloaded and handed in again: nothing is installed twice.
     with page.expect_download() as downloading:
@@ -68,7 +68,7 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     results = tmp_path / "results.csv"
     downloading.value.save_as(results)
     rows = list(csv.DictReader(io.StringIO(results.read_text(encoding="utf-8-sig"))))
-    assert [row["_state"] for row in rows] == ["installed"] * 40 + ["refused"] * 2
+    assert [row["_state"] for row in rows] == ["done"] * 40 + ["refused"] * 2
     visitor.upload(results)
     expect(page.get_by_text("Installed already")).to_be_visible()
     expect(page.get_by_text("40, left out")).to_be_visible()
@@ -112,7 +112,7 @@ def test_a_file_without_a_connector_column_gets_one_for_all_rows(
     expect(page.locator(".legend")).to_contain_text("2 held back")
     page.get_by_role("link", name="Resume").click()
     visitor.confirm("Resume")
-    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    expect(page.get_by_text("Every row is done.")).to_be_visible()
 
 
 def test_a_template_is_made_for_a_connector(visit: Visit, served: Served, tmp_path: Path):

@@ -85,7 +85,7 @@ def test_every_reason_is_reached_shown_retried_and_downloaded(visit: Visit, serv
     page.get_by_role("link", name="Retry these: No room for everybody here.").click()
     expect(page.locator("#confirm")).to_contain_text("14 failed rows: No room for everybody here.")
     visitor.confirm("Retry")
-    expect(page.locator(".legend")).to_contain_text("14 installed")
+    expect(page.locator(".legend")).to_contain_text("14 done")
     expect(page.locator(".legend")).to_contain_text("35 failed")
 
     # One row, from its own page.
@@ -94,7 +94,7 @@ def test_every_reason_is_reached_shown_retried_and_downloaded(visit: Visit, serv
     expect(page.locator("#confirm")).to_contain_text("Account reasons-035, failed: No room for owl bee here.")
     visitor.shoot("retry-row")
     visitor.confirm("Retry")
-    expect(page.locator(".legend")).to_contain_text("15 installed")
+    expect(page.locator(".legend")).to_contain_text("15 done")
     visitor.go(f"{job}/items/36")
     expect(page.get_by_role("link", name="Retry this row")).to_have_count(0)
 

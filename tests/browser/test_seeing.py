@@ -203,10 +203,10 @@ def test_what_waits_and_what_failed_is_not_green(visit: Visit, served: Served, t
     page = visitor.page
     start(visitor, write_file(tmp_path / "patient.csv", waiting, connector=CRM))
     advice = page.locator("#advice .notice")
-    expect(advice).to_contain_text("Every row is installed; all still to be authorised by their customers.")
+    expect(advice).to_contain_text("Every row is done; all still to be authorised by their customers.")
     assert advice.evaluate("each => getComputedStyle(each).backgroundColor") != GREEN
     expect(page.locator("#deeds .badge")).to_have_text("completed, to be authorised")
-    expect(page.locator(".legend")).to_contain_text("4 installed, to be authorised")
+    expect(page.locator(".legend")).to_contain_text("4 done, to be authorised")
     page.locator("#item-state").select_option("to-authorise")
     expect(page.locator("table.items tbody tr")).to_have_count(4)
     expect(page.locator("table.items .badge.to-authorise")).to_have_count(4)
@@ -227,7 +227,7 @@ def test_what_waits_and_what_failed_is_not_green(visit: Visit, served: Served, t
     visitor.go("/jobs?q=mixed")
     expect(page.locator(".jobs > li")).to_contain_text("2 failed")
     visitor.go("/jobs?q=patient")
-    expect(page.locator(".jobs > li")).to_contain_text("4 installed, to be authorised")
+    expect(page.locator(".jobs > li")).to_contain_text("4 done, to be authorised")
     page.get_by_label("State").select_option("to-authorise")
     expect(page.get_by_role("link", name="patient.csv")).to_be_visible()
     page.get_by_label("State").select_option("failed")

@@ -102,7 +102,7 @@ def test_the_page_follows_a_job_without_being_loaded_again(visit: Visit, served:
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/jobs/*")
     page.evaluate("window.isStillTheSamePage = true")
-    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    expect(page.get_by_text("Every row is done.")).to_be_visible()
     assert page.evaluate("window.isStillTheSamePage") is True
 
 
@@ -124,7 +124,7 @@ def test_what_is_chosen_as_soon_as_the_rows_are_there_counts(visit: Visit, serve
     page = visitor.page
     visitor.upload(write_file(tmp_path / "at-once.csv", accounts))
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    expect(page.get_by_text("Every row is done.")).to_be_visible()
     page.evaluate(CHOOSE_AT_ONCE)
     page.locator("#items").get_by_role("button", name="Show").click()
     expect(page.get_by_text("No row matches.")).to_be_visible()
@@ -137,7 +137,7 @@ def test_rows_are_found_by_state_and_by_account(visit: Visit, served: Served, tm
     page = visitor.page
     visitor.upload(write_file(tmp_path / "found.csv", accounts))
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_text("Done: every row is installed.")).to_be_visible()
+    expect(page.get_by_text("Every row is done.")).to_be_visible()
     rows = page.locator("table.items tbody tr")
     page.get_by_label("Account id").fill("found-02")
     page.locator("#items").get_by_role("button", name="Show").click()

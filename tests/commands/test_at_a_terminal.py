@@ -70,7 +70,7 @@ def test_a_closed_terminal_pauses_the_run_and_its_results_are_written(desk: Desk
     assert window.close() == 3
     states = [row["_state"] for row in desk.results("accounts.results.csv")]
     assert len(states) == 6
-    assert states.count("installed") == len(desk.installs()) < 6
+    assert states.count("done") == len(desk.installs()) < 6
 
 
 def run_into(
@@ -101,7 +101,7 @@ def test_a_run_whose_reader_has_gone_ends_as_it_would(desk: Desk) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stderr
-    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["installed"]
+    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["done"]
 
 
 @pytest.mark.parametrize("redirected", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
@@ -109,7 +109,7 @@ def test_a_run_with_closed_streams_ends_as_it_would(desk: Desk, redirected: str)
     done = run_into(desk, subprocess.DEVNULL, "run", desk.mail_file("acme"), "--yes", redirected=redirected)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["installed"]
+    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["done"]
 
 
 def test_a_run_whose_output_finds_no_room_says_where_and_ends_as_it_would(desk: Desk) -> None:
@@ -118,7 +118,7 @@ def test_a_run_whose_output_finds_no_room_says_where_and_ends_as_it_would(desk: 
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("/dev/full: No space left on device.") == 1
     assert "Traceback" not in done.stderr
-    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["installed"]
+    assert [row["_state"] for row in desk.results("accounts.results.csv")] == ["done"]
 
 
 def test_a_command_that_is_asked_for_its_output_alone_says_that_it_could_not_be_written(desk: Desk) -> None:

@@ -42,7 +42,7 @@ def test_rows_through_a_pipe_are_installed_as_those_of_a_file(desk: Desk, line: 
     desk.mail_file("acme", "globex")
     done = typed(desk, line)
     assert done.returncode == 0, done.stderr
-    assert [row["_state"] for row in desk.results(results)] == ["installed", "installed"]
+    assert [row["_state"] for row in desk.results(results)] == ["done", "done"]
     assert sorted(desk.installs()) == ["acme", "globex"]
 
 

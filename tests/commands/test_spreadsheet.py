@@ -210,8 +210,8 @@ def test_an_address_keeps_its_lines(desk: Desk, spreadsheet: Spreadsheet) -> Non
     ]
     last = desk.folder / "addresses.results-2.csv"
     assert columns_of(last, "address", "_row", "_state") == [
-        ('"The Mill"\nLeeds', "2", "installed"),
-        ("", "3", "installed"),
+        ('"The Mill"\nLeeds', "2", "done"),
+        ("", "3", "done"),
     ]
 
 
@@ -357,10 +357,10 @@ def test_rows_may_be_sorted_and_deleted(desk: Desk, spreadsheet: Spreadsheet, ta
         "initech": ["key-of-initech-5f1c"],
     }
     assert columns_of(desk.folder / "accounts.results-2.csv", "account_id", "_state") == [
-        ("initech", "installed"),
-        ("hooli", "installed"),
-        ("acme-2", "installed"),
-        ("acme-1", "installed"),
+        ("initech", "done"),
+        ("hooli", "done"),
+        ("acme-2", "done"),
+        ("acme-1", "done"),
     ]
 
 

@@ -196,7 +196,7 @@ def test_a_result_file_handed_in_again_does_what_is_left_with_the_secrets_we_hol
     assert rig.kinds() == ["look", "install"]
     assert rig.calls("globex")[1].auth_value_sha256 == sent["globex"]
     states = {line["account_id"]: line["_state"] for line in read_lines(rig.result_file(job_id))}
-    assert states == {"acme": "installed", "globex": "installed"}
+    assert states == {"acme": "done", "globex": "done"}
 
 
 def test_a_result_file_whose_secrets_are_wiped_says_which_cell_to_fill_in(rig: Rig) -> None:

@@ -175,7 +175,7 @@ def test_a_generated_client_goes_the_whole_way(served: Served, made: Made, http:
     results = made.api("download_results").sync_detailed(job_id, client=client)
     rows = list(csv.DictReader(io.StringIO(results.content.decode("utf-8-sig"))))
     assert [(row["account_id"], row["x_crm"], row["_state"]) for row in rows] == [
-        (each, str(number), "installed") for number, each in enumerate(accounts, start=1)
+        (each, str(number), "done") for number, each in enumerate(accounts, start=1)
     ]
     assert {row["api_key"] for row in rows} == {"[not exported]"}
 

@@ -64,7 +64,7 @@ def test_what_was_handed_in_is_installed_and_nothing_is_left_running(served: Ser
         assert job(client, job_id)["installed"] == 60
         assert client.get("/readyz").json()["status"] == "ready"
         results = client.get(f"/v1/jobs/{job_id}/results.csv").content.decode("utf-8-sig")
-        assert {row["_state"] for row in csv.DictReader(io.StringIO(results))} == {"installed"}
+        assert {row["_state"] for row in csv.DictReader(io.StringIO(results))} == {"done"}
     served.command.send(signal.SIGTERM)
     assert served.command.wait() == 0, served.command.err
     served.place.wait_until_nothing_runs()

@@ -185,7 +185,7 @@ def test_the_tables_of_states_say_what_the_faces_say() -> None:
     assert rows_below(text, "### Why a job is paused") == [
         f"| `{reason}` | {words.meaning} | {words.advice} |" for reason, words in PAUSES.items()
     ]
-    assert set(first_cells(text, "### How a row was installed")) == set(Outcome)
+    assert set(first_cells(text, "### How a row came to be done")) == set(Outcome)
 
 
 def logged_by(path: Path) -> Iterator[str]:

@@ -142,6 +142,12 @@ class RunOptions(JobOptions):
     )
     is_list: bool = False
 
+    @classmethod
+    def of(cls, job: JobOptions, *, connector: str | None, operation: str) -> "RunOptions":
+        """What a job was begun with, as far as that makes it what it is."""
+        kept = {field.name: getattr(job, field.name) for field in fields(JobOptions)}
+        return RunOptions(**kept, connector=connector, operation=operation)
+
     @property
     def overwrites(self) -> bool:
         """Whether values that are there may be replaced by the file's."""

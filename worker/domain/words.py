@@ -196,11 +196,11 @@ WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 
 # How an attempt ended -> the state of its row then, as the style sheet knows it; what happened, what follows.
 VERDICTS = {
-    "installed": ("installed", "Installed", ""),
-    "retry": ("retrying", "Not yet: nothing was installed", "It is tried again."),
+    "installed": ("installed", "Done", ""),
+    "retry": ("retrying", "Not yet", "It is tried again."),
     "look_first": (
         "retrying",
-        "No clear answer: it may be installed",
+        "No clear answer: it may be done",
         "The account is looked into before anything is sent again.",
     ),
     "give_up": ("failed", "Failed", ""),
@@ -283,10 +283,10 @@ def outcome_name(outcome: str) -> str:
 
 def already_installed(differs: Sequence[str]) -> str:
     """`differs`: names of what the row asks otherwise than it was found."""
-    return "; ".join(installed(Outcome.ADOPTED, differs=differs))
+    return "; ".join(how_done(Outcome.ADOPTED, differs=differs))
 
 
-def installed(
+def how_done(
     outcome: str | None,
     *,
     differs: Sequence[str] = (),
@@ -295,8 +295,8 @@ def installed(
     is_authenticated: bool | None = None,
     to_authorise: bool = False,
 ) -> list[str]:
-    """How a row was installed, and what is still to be known or done: each a part of a sentence. `is_ours`: it is proven."""
-    parts = [OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else str(ItemState.INSTALLED)]
+    """How a row came to be done, and what is still to be known or done: each a part of a sentence. `is_ours`: it is proven."""
+    parts = [OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else DONE]
     if changed and outcome in (Outcome.FILLED_IN, Outcome.UPDATED):
         parts[0] += f": {', '.join(changed)}"
     hidden = [name for name in differs if name.endswith(NOT_SHOWN)]
@@ -313,9 +313,11 @@ def installed(
     return parts
 
 
-# The state of a row as the style sheet knows it -> as people do: the one place that says what they call `installed`.
+# What people call the state that is stored as `installed`, however the row came to it.
+DONE = "done"
+# The state of a row as the style sheet knows it -> as people do.
 ITEM_STATES = {
-    "installed": "installed",
+    "installed": DONE,
     "to-authorise": "to be authorised",
     "failed": "failed",
     "cancelled": "cancelled",

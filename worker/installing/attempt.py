@@ -133,6 +133,10 @@ class ItemAttempt:
 
     async def _wait_for_room(self) -> None:
         """Items are claimed a little ahead of the room for their calls. Raises: GivenBack."""
+        # As a rule there is some: a timer that nothing waits for would cost more than the rest of it.
+        if not self._room.locked():
+            await self._room.acquire()
+            return
         try:
             async with asyncio.timeout(ROOM_WITHIN_S):
                 await self._room.acquire()

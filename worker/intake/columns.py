@@ -41,6 +41,7 @@ RESULT_COLUMNS = (
     "_attempts",
     "_authenticated",
     "_differs",
+    "_changed",
     "_account_created",
 )
 _HALVES = frozenset({"_job", "_row"})  # of the way to a stored row

@@ -36,6 +36,7 @@ class ResultRow(NamedTuple):
     attempts: str = ""
     authenticated: str = ""
     differs: str = ""
+    changed: str = ""
     account_created: str = ""
 
 

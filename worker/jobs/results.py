@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.domain.rows import NO_WAYS, Problem, Ways
 from worker.domain.states import Code, ItemState
-from worker.domain.words import with_advice
+from worker.domain.words import DONE, with_advice
 from worker.intake import ResultRow, iter_result_lines
 from worker.store.jobs import find_stored_item, get_job, iter_results
 from worker.store.session import Engine
@@ -83,7 +83,7 @@ def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
         cells=cells,
         job=item.job_id,
         row=str(item.row_number),
-        state=item.state,
+        state=DONE if is_installed else item.state,
         outcome=item.outcome or "",
         code=item.code or "",
         message=with_advice(item.state, item.code, item.message),
@@ -91,6 +91,7 @@ def _result(item: Any, cells: tuple[str, ...]) -> ResultRow:
         attempts=str(item.attempts),
         authenticated=_yes_no(item.is_authenticated) if is_installed else "",
         differs=", ".join(item.differs or ()),
+        changed=", ".join(item.changed or ()),
         account_created=_yes_no(item.account_created),
     )
 
@@ -102,7 +103,7 @@ def _unloaded(engine: Engine, row: Any, ways: Ways) -> ResultRow:
         item = find_stored_item(engine, row.installed_job_id, row.installed_row_number)
         if item is not None:
             return _result(item, cells)
-        return ResultRow(cells, row.installed_job_id, str(row.installed_row_number), ItemState.INSTALLED)
+        return ResultRow(cells, row.installed_job_id, str(row.installed_row_number), DONE)
     problems = [Problem(None, p["column"], p["reason"], way=p.get("way")) for p in row.problems]
     message = "; ".join(str(problem.told(ways)) for problem in problems)
     return ResultRow(

@@ -26,8 +26,8 @@ class Switches:
     `same_property`: what a POST does to a property whose name is there. `masks_auth_value`, `masks_sensitive`: where
     the credential, and the values of sensitive properties, are shown as a mask: nowhere, in what a GET answers, or in
     every answer. `lists_declared`: declared properties are listed once they are set, or from the install on, with an
-    empty text or with null. `normalises`: property values are stored trimmed, and `true` as `True`. `refreshes_tokens`:
-    an AuthValue with an AccessToken in it is another one at each call.
+    empty text or with null. `normalises`: credentials and property values are stored trimmed, `true` as `True`, JSON
+    compact and in another order. `refreshes_tokens`: an AuthValue with an AccessToken in it is another one at each call.
     """
 
     name_check: bool = True

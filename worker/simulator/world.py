@@ -207,8 +207,12 @@ class World:
         name = asked.name or release.name
         if not self.is_free(account, name):
             raise Refused(400, f"Account connector name '{name}' is in use.")
-        stored = [(name, self._as_stored(value)) for name, value in asked.properties]
-        connector = self.add_installed(account.id, release, replace(asked, properties=stored))
+        wanted = replace(
+            asked,
+            auth_value=self._as_stored(asked.auth_value),
+            properties=[(name, self._as_stored(value)) for name, value in asked.properties],
+        )
+        connector = self.add_installed(account.id, release, wanted)
         self._note(account, "installed", connector, None, connector.state())
         return connector
 
@@ -227,7 +231,7 @@ class World:
             if "description" in fields:
                 connector.description = fields.text("description")
             if auth_value := fields.text("authvalue"):
-                connector.auth_value, connector.is_authenticated = auth_value, True
+                connector.auth_value, connector.is_authenticated = self._as_stored(auth_value), True
             for name, value in pairs or ():
                 self._put_property(connector, name, self._as_stored(value))
             if pairs is not None and self.switches.put_properties == "replace":
@@ -417,10 +421,7 @@ class World:
                 self._new_property(connector, parameter.target_name, empty)
 
     def _as_stored(self, value: str | None) -> str | None:
-        if value is None or not self.switches.normalises:
-            return value
-        trimmed = value.strip()
-        return trimmed.capitalize() if trimmed.lower() in ("true", "false") else trimmed
+        return _normalised(value) if value is not None and self.switches.normalises else value
 
 
 class Ids:
@@ -444,11 +445,25 @@ class Ids:
 
 def _living_tokens(auth_value: str | None) -> dict[str, object] | None:
     """The OAuth tokens that an AuthValue holds; None where it holds none."""
+    value = _json_object(auth_value or "")
+    return value if value is not None and "AccessToken" in value else None
+
+
+def _normalised(value: str) -> str:
+    trimmed = value.strip()
+    if trimmed.lower() in ("true", "false"):
+        return trimmed.capitalize()
+    held = _json_object(trimmed)
+    return trimmed if held is None else compact(dict(sorted(held.items())))
+
+
+def _json_object(text: str) -> dict[str, object] | None:
+    """The JSON object that a text is; None for any other text."""
     try:
-        value = json.loads(auth_value or "")
+        value = json.loads(text)
     except ValueError:
         return None
-    return value if isinstance(value, dict) and "AccessToken" in value else None
+    return value if isinstance(value, dict) else None
 
 
 def _positive(text: str | None, otherwise: int) -> int:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validat
 from sqlalchemy import Connection, Engine, Select, and_, case, false, func, not_, null, or_, select
 
 from worker.domain.states import ItemState, JobState, Outcome
-from worker.domain.words import CODES, OUTCOMES, advice, as_list, installed, item_state
+from worker.domain.words import CODES, OUTCOMES, advice, as_list, how_done, item_state
 from worker.store.connectors import waits_for_customer
 from worker.store.jobs import JOBS, JobStatus, list_unfinished_jobs, to_status
 from worker.store.session import reading
@@ -80,9 +80,9 @@ class Item(BaseModel):
         return advice(self.state, self.code)
 
     @property
-    def how_installed(self) -> list[str]:
+    def how_done(self) -> list[str]:
         """In parts of a sentence."""
-        return installed(
+        return how_done(
             self.outcome,
             differs=self.differs,
             changed=self.changed,

@@ -61,7 +61,6 @@ PIECE_LOCK_S = 3.0
 LOCKED_MS = 1_000  # after so long whoever is in the way on SQLite is named
 WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
-
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, and no database half a character
 
 

@@ -163,7 +163,7 @@ jobs = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("cancelled", Integer, nullable=False, server_default="0"),
     Column("tried", Integer, nullable=False, server_default="0"),
-    # Of the installed ones: those whose customers have still to authorise; those that are done as asked, and have no credential.
+    # Of the done ones: those whose customers have still to authorise; those that are done as asked, and have no credential.
     Column("to_authorise", Integer, nullable=False, server_default="0"),
     Column("without_credential", Integer, nullable=False, server_default="0"),
     # What the counters were at the last start or resume: the share of failures counts from there.

@@ -260,9 +260,9 @@ def add_failures(connection: Connection, failures: Iterable[Failure]) -> None:
 
 def add_outcomes(connection: Connection, ended: Iterable[tuple[str, str, Sequence[str]]]) -> None:
     """Count these too: each the job, the outcome, and the fields that were changed. The caller has locked their jobs."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for job_id, outcome, changed in ended:
-        counts.update((job_id, outcome, field) for field in {ALL_FIELDS, *changed})
+    counts = Counter(
+        (job_id, outcome, field) for job_id, outcome, changed in ended for field in {ALL_FIELDS, *changed}
+    )
     names = ("job_id", "outcome", "field")
     rows = [dict(zip(names, key, strict=True)) | {"count": counts[key]} for key in sorted(counts)]
     _upsert(connection, outcome_tallies, rows, {"count": _sum})

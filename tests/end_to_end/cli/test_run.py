@@ -14,7 +14,7 @@ from worker.simulator.world import Install, World
 
 RESULT_HEADER = (
     "account id;connector;api key;property.Region;property.WebhookSecret;reference;colour;_job;_row;_state;"
-    "_outcome;_code;_message;_account_connector_id;_attempts;_authenticated;_differs;_account_created"
+    "_outcome;_code;_message;_account_connector_id;_attempts;_authenticated;_differs;_changed;_account_created"
 )
 
 
@@ -67,9 +67,9 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
     ]
     hidden = "[not exported]"
     assert [[*row[:7], *row[8:12]] for row in rows] == [
-        ["acme", MAIL, hidden, "EU", hidden, "'=1+1", "red", "2", "installed", "created", ""],
+        ["acme", MAIL, hidden, "EU", hidden, "'=1+1", "red", "2", "done", "created", ""],
         ["globex", MAIL, hidden, "US", hidden, "'@two", "", "3", "failed", "", "refused"],
-        ["hooli", "Harbour CRM", "", "", "", "'+3", "", "4", "installed", "created", ""],
+        ["hooli", "Harbour CRM", "", "", "", "'+3", "", "4", "done", "created", ""],
         ["nobody", MAIL, hidden, hidden, hidden, "four", "", "5", "refused", "", "refused_at_intake"],
     ]
     assert rows[2][15] == "no"
@@ -96,9 +96,9 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
     assert sorted(desk.installs()) == ["acme", "globex", "hooli"]
     later = read_rows(desk.folder / "accounts.results-2.csv", RESULT_HEADER)
     assert [(row[0], row[5], row[8], row[9]) for row in later] == [
-        ("acme", "'=1+1", "2", "installed"),
-        ("globex", "'@two", "3", "installed"),
-        ("hooli", "'+3", "4", "installed"),
+        ("acme", "'=1+1", "2", "done"),
+        ("globex", "'@two", "3", "done"),
+        ("hooli", "'+3", "4", "done"),
         ("nobody", "four", "5", "refused"),
     ]
 
@@ -118,8 +118,8 @@ def test_the_first_rows_then_the_rest(desk: Desk) -> None:
         "Results, one line for every row: out.csv",
     ]
     assert [row["_state"] for row in desk.results("out.csv")] == [
-        "installed",
-        "installed",
+        "done",
+        "done",
         "queued",
         "queued",
     ]

@@ -136,7 +136,7 @@ def test_a_file_is_submitted_watched_and_read(fleet: Fleet, tmp_path: Path) -> N
 
     written = fleet.say("results", job_id, "-o", tmp_path / "out.csv")
     assert (written.code, written.out) == (0, f"12 rows written to {tmp_path / 'out.csv'}\n")
-    assert Counter(row["_state"] for row in rows_of(tmp_path / "out.csv")) == {"installed": 11, "failed": 1}
+    assert Counter(row["_state"] for row in rows_of(tmp_path / "out.csv")) == {"done": 11, "failed": 1}
     foreign = tmp_path / "foreign.csv"
     foreign.write_text("mine\n")
     assert fleet.say("results", job_id, "-o", foreign).code == 2

@@ -62,7 +62,7 @@ def test_a_mistaken_job_is_ended_and_forgotten_without_cyclr_and_its_rows_are_fr
         f"What is installed stays. The results: cyclr-bulk results {job_id} -o FILE",
     ]
     assert desk.say("results", job_id, "-o", "out.csv", **NOWHERE).out == "4 rows written to out.csv\n"
-    assert [row["_state"] for row in desk.results("out.csv")] == ["installed", *["cancelled"] * 3]
+    assert [row["_state"] for row in desk.results("out.csv")] == ["done", *["cancelled"] * 3]
 
     assert desk.say("forget", job_id, **NOWHERE).code == 2  # nobody can be asked
     assert desk.say("forget", job_id, "--yes", **NOWHERE).code == 0

@@ -227,6 +227,9 @@ def test_rows_in_every_state_and_each_attempt(faces: Faces, tmp_path: Path) -> N
         (retried, RetryAt(300.0, Code.UNREACHABLE, "no route")),
         (unclear, LookFirst(300.0, Code.NO_ANSWER, "no answer")),
     )
+    change_items(
+        faces.engine, job_id, recovered.row_number, changed=["api_key", "property.Region"], undo=b"u"
+    )
     change_items(faces.engine, job_id, unclear.row_number, steps_done=["account"], sent="connector")
     change_items(faces.engine, job_id, unclear.row_number + 3, state="held", held_for="wave")
     listed = faces.get(f"/v1/jobs/{job_id}/items")["items"]
@@ -241,6 +244,10 @@ def test_rows_in_every_state_and_each_attempt(faces: Faces, tmp_path: Path) -> N
         ("running", None, None, False),
         ("queued", None, None, False),
         ("held", None, None, False),
+    ]
+    assert [(row["changed"], row["differs"], row["undo_kept"]) for row in listed[1:3]] == [
+        (["api_key", "property.Region"], [], True),
+        ([], ["api_key"], False),
     ]
     assert [(row["steps_done"], row["sent"]) for row in listed[4:6]] == [
         ([], None),
@@ -261,9 +268,11 @@ def test_rows_in_every_state_and_each_attempt(faces: Faces, tmp_path: Path) -> N
     with path.open(encoding="utf-8-sig", newline="") as text:
         written = list(csv.DictReader(text))
     for row, line in zip(listed, written, strict=True):
-        texts = ("state", "outcome", "code", "account_connector_id")
+        assert line["_state"] == {"installed": "done"}.get(row["state"], row["state"])
+        texts = ("outcome", "code", "account_connector_id")
         assert [line[f"_{name}"] for name in texts] == [str(row[name] or "") for name in texts]
         assert (line["_row"], line["_attempts"]) == (str(row["row"]), str(row["attempts"]))
-        assert (line["_differs"], line["_account_created"]) == (", ".join(row["differs"] or ()), "no")
+        assert (line["_differs"], line["_account_created"]) == (", ".join(row["differs"]), "no")
+        assert line["_changed"] == ", ".join(row["changed"])
         assert (row["message"] or "") in line["_message"]
         assert (row["advice"] or "") in line["_message"]

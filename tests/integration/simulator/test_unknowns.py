@@ -120,6 +120,9 @@ def test_values_are_kept_as_sent_and_on_request_normalised(cyclr: Cyclr, crm: st
     assert added["Value"] == "True"
     one = f"{path}/{added['Id']}"
     assert cyclr.call("PUT", one, json={"Name": "Sandbox", "Value": "FALSE"}).json()["Value"] == "False"
+    held = {"Name": "Sandbox", "Value": '{"b": 1, "a": [true, 2]}'}
+    assert cyclr.call("PUT", one, json=held).json()["Value"] == '{"a":[true,2],"b":1}'
+    assert cyclr.call("PUT", crm, json={"AuthValue": " key-2 "}).json()["AuthValue"] == "key-2"
     pair = {"Name": "Region", "Value": " EU"}
     assert values(cyclr.call("PUT", crm, json={"Properties": [pair]}).json())["Region"] == "EU"
     assert values(cyclr.install(Name="M", Properties=[pair]).json()) == {"Region": "EU"}

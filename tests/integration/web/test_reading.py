@@ -214,9 +214,9 @@ def test_results_are_the_file_with_what_came_of_each_row(past: Past):
     assert failed.headers["content-disposition"] == f'attachment; filename="items.{past.ended}.failed.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert [(row["account_id"], row["_state"]) for row in rows] == [
-        ("acme", "installed"),
+        ("acme", "done"),
         ("globex", "failed"),
-        ("initech", "installed"),
+        ("initech", "done"),
         ("umbrella", "failed"),
     ]
     assert {row["api_key"] for row in rows} == {"[not exported]"}

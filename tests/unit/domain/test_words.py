@@ -11,7 +11,7 @@ from worker.domain.words import (
     advice,
     already_installed,
     cancelling,
-    installed,
+    how_done,
     item_state,
     job_state,
     job_state_and_why,
@@ -98,17 +98,26 @@ def test_names_of_what_differs_make_a_sentence(differing: tuple[str, ...], sente
 
 
 def test_how_a_row_was_installed_says_what_is_still_to_be_done() -> None:
-    assert installed("created", is_authenticated=True) == ["installed by this job"]
-    assert installed("recovered", is_ours=True, is_authenticated=False, to_authorise=True) == [
+    assert how_done("created", is_authenticated=True) == ["installed by this job"]
+    assert how_done("recovered", is_ours=True, is_authenticated=False, to_authorise=True) == [
         "installed; an answer was lost, and a look found it",
         "waits for the customer's authorisation",
     ]
-    assert installed("adopted", differs=["api_key"], is_authenticated=False) == [
+    assert how_done("adopted", differs=["api_key"], is_authenticated=False) == [
         "already installed",
         "api_key differs and was not changed",
         "waits for its credential, which is given at Cyclr",
     ]
-    assert installed(None, is_authenticated=None) == ["installed"]
+    assert how_done("updated", changed=["api_key", "property.Region"], is_authenticated=True) == [
+        "it was there, and was changed to what the row asks: api_key, property.Region"
+    ]
+    assert how_done("created", changed=["property.ClientId"]) == ["installed by this job"]
+    assert how_done("unchanged", differs=["description", "property.Key (not shown)"]) == [
+        "it was there as the row asks",
+        "property.Key (not shown) left as it is",
+        "description differs and was not changed",
+    ]
+    assert how_done(None, is_authenticated=None) == ["done"]
 
 
 @pytest.mark.parametrize(
@@ -177,8 +186,8 @@ def test_what_was_asked_of_a_job_is_told_in_numbers() -> None:
 
 @pytest.mark.parametrize("is_ours", [False, None])
 def test_what_is_not_proven_to_be_ours_is_not_said_to_be(is_ours: bool | None) -> None:
-    assert installed("recovered", is_ours=is_ours, is_authenticated=True) == [
+    assert how_done("recovered", is_ours=is_ours, is_authenticated=True) == [
         "installed; an answer was lost, and a look found it",
         "owner unknown: an answer was lost, and nothing proves that this row made what is there",
     ]
-    assert installed("adopted", is_ours=is_ours, is_authenticated=True) == ["already installed"]
+    assert how_done("adopted", is_ours=is_ours, is_authenticated=True) == ["already installed"]

@@ -39,10 +39,11 @@ def test_columns_that_say_the_same_are_told_once():
     assert [warning.count for warning in found.warnings] == [3, 2, 297]
 
 
-def test_the_columns_of_a_result_file_are_known():
+@pytest.mark.parametrize("more", ["", "_changed,"])  # the version before had no `_changed`
+def test_the_columns_of_a_result_file_are_known(more: str):
     found = source(
         "account_id,_job,_row,_state,_outcome,_code,_message,_account_connector_id,_attempts,"
-        "_authenticated,_differs,_account_created\n"
+        f"_authenticated,_differs,{more}_account_created\n"
     )
     assert found.warnings == ()
     assert found.header.is_result

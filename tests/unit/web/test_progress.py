@@ -54,31 +54,31 @@ def test_the_parts_say_where_every_row_is_and_count_none_twice():
         "waiting": 40,
         "held": 10,
     }
-    assert look.in_words == "40 installed, 2 failed, 6 in hand, 2 retrying, 40 waiting, 10 held back"
+    assert look.in_words == "40 done, 2 failed, 6 in hand, 2 retrying, 40 waiting, 10 held back"
 
 
 def test_rows_that_wait_for_their_customers_stand_beside_those_that_do_not():
     look = JobShown(replace(JOB, total=50, installed=40, failed=2, cancelled=8, to_authorise=15), NOW)
-    assert look.in_words == "25 installed, 15 installed, to be authorised, 2 failed, 8 cancelled"
+    assert look.in_words == "25 done, 15 done, to be authorised, 2 failed, 8 cancelled"
     look = JobShown(replace(JOB, total=15, installed=15, failed=0, to_authorise=15), NOW)
-    assert look.in_words == "15 installed, to be authorised, 0 failed"
+    assert look.in_words == "15 done, to be authorised, 0 failed"
 
 
 @pytest.mark.parametrize(
     ("counts", "badge", "kind", "heading"),
     [
-        ({}, ("completed", "completed"), "good", "Done: every row is installed."),
+        ({}, ("completed", "completed"), "good", "Every row is done."),
         (
             {"to_authorise": 100},
             ("to-authorise", "completed, to be authorised"),
             "",
-            "Every row is installed; all still to be authorised by their customers.",
+            "Every row is done; all still to be authorised by their customers.",
         ),
         (
             {"to_authorise": 1},
             ("to-authorise", "completed, to be authorised"),
             "",
-            "Every row is installed; 1 still to be authorised by its customer.",
+            "Every row is done; 1 still to be authorised by its customer.",
         ),
         (
             {"installed": 97, "failed": 3, "to_authorise": 40},

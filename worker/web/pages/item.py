@@ -70,7 +70,7 @@ def _how_it_stands(job: JobStatus, item: Item) -> Notice:
     match item.state:
         case ItemState.INSTALLED:
             kind = "" if item.is_authenticated is False else "good"
-            how, *more = item.how_installed
+            how, *more = item.how_done
             # What stands beside an installed row: the connector is there under another Name.
             more += [item.message or ""] if item.code else []
             text = " ".join(map(sentence, more)) or "There is nothing to do."

@@ -236,7 +236,7 @@ class JobShown:
         installed = [round(point.installed / over_s, 2) if point else 0 for point in found]
         failed = [round(point.failed / over_s, 2) if point else 0 for point in found]
         most = round(max(point.installed for point in points) / over_s, 2)
-        text = f"Rows a second, one point for every {in_words(over_s)}; {most:g} installed a second at most."
+        text = f"Rows a second, one point for every {in_words(over_s)}; {most:g} done a second at most."
         return {
             "over_s": over_s,
             "is_whole": is_whole,
@@ -253,7 +253,7 @@ def _parts(job: JobStatus, in_hand: InHand) -> list[Part]:
     held = min(job.held, job.left - in_hand_now - retrying)
     all_parts = (
         Part("installed", words.ITEM_STATES["installed"], job.installed - job.to_authorise),
-        Part("to-authorise", f"installed, {words.ITEM_STATES['to-authorise']}", job.to_authorise),
+        Part("to-authorise", f"{words.DONE}, {words.ITEM_STATES['to-authorise']}", job.to_authorise),
         Part("failed", words.ITEM_STATES["failed"], job.failed),
         Part("cancelled", words.ITEM_STATES["cancelled"], job.cancelled),
         Part("in-hand", words.ITEM_STATES["in-hand"], in_hand_now),
@@ -283,6 +283,6 @@ def _how_it_ended(job: JobStatus) -> Notice:
     if job.to_authorise:
         who = "its customer" if job.to_authorise == 1 else "their customers"
         count = "all" if 1 < job.to_authorise == job.total else f"{job.to_authorise:,}"
-        heading = f"Every row is installed; {count} still to be authorised by {who}."
+        heading = f"Every row is done; {count} still to be authorised by {who}."
         return Notice("", "Authorisations has a link for each of them.", heading=heading)
-    return Notice("good", "", heading="Done: every row is installed.")
+    return Notice("good", "", heading="Every row is done.")

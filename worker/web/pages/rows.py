@@ -156,7 +156,7 @@ def _searched(asked: RowsAsked, found: SearchedItems) -> str:
 
 def _what(item: Item) -> str:
     if item.state == ItemState.INSTALLED:
-        return "; ".join(item.how_installed)
+        return "; ".join(item.how_done)
     if item.state in FINAL_ITEM_STATES or item.tried:
         return item.message or ""
     return ""

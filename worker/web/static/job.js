@@ -139,7 +139,7 @@ function drawPace() {
       height: 220,
       series: [
         { label: "Time", value: (_, at) => (at === null ? "–" : clockTimes([at])[0]) },
-        line("installed a second", "--installed"),
+        line("done a second", "--installed"),
         line("failed a second", "--failed"),
       ],
       scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
