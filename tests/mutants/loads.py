@@ -107,8 +107,8 @@ LOAD_MUTANTS = (
         "options_of_the_version_before_are_forgotten",
         "worker/store/due.py",
         "a job that the version before has loaded is installed without the looks that it asked for",
-        "    return JobOptions(look_first=row.look_first, if_present=if_present)\n",
-        "    return JobOptions()\n",
+        "    return JobOptions.older(skip_invalid=False, look_first=row.look_first, skips=row.skip_if_present)\n",
+        "    return JobOptions.older(skip_invalid=False, look_first=False, skips=False)\n",
         (
             "tests/integration/store/test_upgrades.py::test_options_of_a_job_of_the_version_before_mean_what_they_meant",
         ),

@@ -34,11 +34,12 @@ CLAIMING = "claiming rows"
 GATHER_S = 0.02  # a count and a claim cost about the same for one item as for many
 HOLD_EVERY_S = 0.1  # claims are prolonged in groups, as verdicts are settled
 
+# How much is taken in hand.
 PACE_OVER_S = 1.0  # what a pace is measured over
 # So many items as end within this time are claimed before there is room for their calls: a claim takes that long on a
 # busy machine.
 ROOM_AHEAD_S = 0.1
-FIRST = 25  # items, before anything is known of the pace
+FIRST_ITEMS = 25  # before anything is known of the pace
 # An item that waits for so much longer than a claim takes was claimed too early.
 PATIENT_S = 0.5
 # Slots are taken for so long ahead where some were missed lately: less than one may be late.
@@ -362,7 +363,7 @@ class Window:
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._size = FIRST
+        self._size = FIRST_ITEMS
         self._claim_s = 0.0
         self._begun: deque[float] = deque()
         self._ended: deque[float] = deque()

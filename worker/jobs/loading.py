@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from worker.domain.connectors import Connector
-from worker.domain.options import IfPresent, JobOptions, RunOptions
+from worker.domain.options import JobOptions, RunOptions
 from worker.domain.rows import PlannedRow
 from worker.intake import Findings, connector_key, iter_plan
 from worker.intake.findings import Rejected
@@ -45,6 +45,7 @@ def load_job(
         fingerprint=fingerprint(checked.source.content_hash, options.connector, instance_id),
         columns=checked.source.columns,
         delimiter=checked.source.delimiter,
+        operation=options.operation,
         options=options.of_job(),
         first=options.first,
         id=job_id,
@@ -111,7 +112,11 @@ class Unfinished:
     options: RunOptions
 
     def has_options(self, options: RunOptions) -> bool:
-        return options.of_job() == self.options.of_job()
+        """Whether whoever asks for these goes on with it. With a job of the version before in any case: its options can be given no
+        more."""
+        if options.operation != self.options.operation:
+            return False
+        return self.options.is_older or options.of_job() == self.options.of_job()
 
 
 def fingerprint(content_hash: str, connector: str | None, instance_id: str) -> str:
@@ -120,12 +125,10 @@ def fingerprint(content_hash: str, connector: str | None, instance_id: str) -> s
 
 
 def earlier_fingerprint(
-    content_hash: str, connector: str | None, options: JobOptions, instance_id: str
+    content_hash: str, connector: str | None, flags: tuple[bool, bool, bool], instance_id: str
 ) -> str:
-    """As the version before wrote it, which kept a job's options nowhere else."""
-    skips = options.if_present is IfPresent.SKIP
-    flags = (str(options.skip_invalid), str(options.look_first), str(skips))
-    return _hash(content_hash, connector or "", *flags, instance_id)
+    """As jobs have it that kept their options nowhere else. `flags`: as `JobOptions.older` takes them, in that order."""
+    return _hash(content_hash, connector or "", *map(str, flags), instance_id)
 
 
 def _hash(*parts: str) -> str:
@@ -135,16 +138,18 @@ def _hash(*parts: str) -> str:
 def find_unfinished(
     engine: Engine, instance_id: str, content_hash: str, options: RunOptions
 ) -> Unfinished | None:
-    """The running or paused job of the same content, connector and instance: the one begun with these options, if
-    there is one, else the newest that was begun with others."""
+    """The running or paused job of the same content, connector and instance: the one that does the same with these options, if
+    there is one, else the newest that does another thing or has others."""
     connector = options.connector
-    of_an_earlier_job = {
-        earlier_fingerprint(content_hash, connector, each, instance_id): each
-        for each in itertools.starmap(JobOptions, itertools.product((False, True), (False, True), IfPresent))
+    earlier = {
+        earlier_fingerprint(content_hash, connector, (skip_invalid, look_first, skips), instance_id): (
+            JobOptions.older(skip_invalid=skip_invalid, look_first=look_first, skips=skips)
+        )
+        for skip_invalid, look_first, skips in itertools.product((False, True), repeat=3)
     }
-    sought = [fingerprint(content_hash, connector, instance_id), *of_an_earlier_job]
+    sought = [fingerprint(content_hash, connector, instance_id), *earlier]
     found = [
-        Unfinished(job, RunOptions(connector=connector, **(kept or of_an_earlier_job[key]).to_json()))
+        Unfinished(job, RunOptions.of(kept or earlier[key], connector=connector, operation=job.operation))
         for job, key, kept in find_unfinished_jobs(engine, instance_id, sought)
     ]
-    return next((each for each in found if each.has_options(options)), found[0] if found else None)
+    return min(found, key=lambda each: (not each.has_options(options), each.options.is_older), default=None)

@@ -16,7 +16,7 @@ from worker.simulator.faults import FAULTS, Rule
 from worker.simulator.ledger import Ledger, fingerprint, without_values
 from worker.simulator.world import Install, World
 
-RULE_KEYS = frozenset({"call", "account_id", "share", "spared", "count", "seed"})
+RULE_KEYS = frozenset({"call", "account_id", "share", "nth", "count", "seed"})
 
 Controlled = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -50,7 +50,7 @@ class Control:
             app.router.add_route(method, f"/_sim/{name}", _handler(control))
 
     def add_fault(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """`{"kind": a name in FAULTS, its arguments, "call"?, "account_id"?, "share"?, "spared"?, "count"?, "seed"?}`."""
+        """`{"kind": a name in FAULTS, its arguments, "call"?, "account_id"?, "share"?, "nth"?, "count"?, "seed"?}`."""
         rule = {key: value for key, value in asked.items() if key in RULE_KEYS}
         arguments = {key: value for key, value in asked.items() if key not in RULE_KEYS and key != "kind"}
         if asked.get("kind") not in FAULTS:

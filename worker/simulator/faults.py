@@ -232,13 +232,13 @@ class FaultPlan:
         call: str = ANY,
         account_id: str | None = None,
         share: float = 1.0,
-        spared: int = 0,
+        nth: int = 1,
         count: int | None = None,
         seed: int = 1,
     ) -> Rule[Fault]:
-        """Puts a rule in force; what the arguments mean is said at `Rule`. `count`: how often, None for always."""
+        """Puts a rule in force; see `Rule`. `nth`: the first of these calls that it befalls. `count`: how often, None for always."""
         self._made += 1
-        rule = Rule(self._made, fault, call, account_id, share, spared, count, random.Random(seed))
+        rule = Rule(self._made, fault, call, account_id, share, nth - 1, count, random.Random(seed))
         (self._for_all if account_id is None else self._by_account.setdefault(account_id, [])).append(rule)
         return rule
 

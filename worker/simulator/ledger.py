@@ -173,10 +173,11 @@ class Ledger:
 
         A call that has not ended may take effect yet.
         """
-        calls, effects = list(self.calls), list(self.effects)
-        effect_of = {effect.call: effect for effect in effects if effect.call is not None}
-        changes = [_of_call(call, effect_of.get(call.index)) for call in calls if call.kind in CHANGING]
-        changes += [_uncalled(effect) for effect in effects if effect.call is None]
+        effects, calls = list(self.effects), list(self.calls)
+        by_index: dict[int | None, Call] = {call.index: call for call in calls}
+        changes = [_of_effect(effect, by_index.get(effect.call)) for effect in effects]
+        answered = {effect.call for effect in effects}
+        changes += [_of_nothing(c) for c in calls if c.kind in CHANGING and c.index not in answered]
         return sorted(
             (change for change in changes if account_id in (None, change.account_id)),
             key=lambda change: change.at,
@@ -214,22 +215,20 @@ def _told(entry: dict[str, Any], *states: str) -> dict[str, Any]:
     return entry | {name: without_values(entry[name]) for name in states if entry[name] is not None}
 
 
-def _of_call(call: Call, effect: Effect | None) -> Change:
+def _of_effect(effect: Effect, call: Call | None) -> Change:
     return Change(
-        call.kind, "caller",
-        call.account_id if effect is None else effect.account_id,
-        call.account_connector_id,
-        call.named,
-        effect is not None,
-        None if effect is None else effect.before,
-        None if effect is None else effect.after,
-        call.received_at if effect is None else effect.at,
-        call.index,
+        effect.kind if call is None else call.kind,
+        effect.by,
+        effect.account_id,
+        effect.account_connector_id,
+        {} if call is None else call.named,
+        True,
+        effect.before, effect.after, effect.at, effect.call,
     )  # fmt: skip
 
 
-def _uncalled(effect: Effect) -> Change:
+def _of_nothing(call: Call) -> Change:
     return Change(
-        effect.kind, effect.by, effect.account_id, effect.account_connector_id, {}, True,
-        effect.before, effect.after, effect.at, None,
+        call.kind, "caller", call.account_id, call.account_connector_id, call.named, False,
+        None, None, call.received_at, call.index,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from sqlalchemy import (
     true,
 )
 
-from worker.domain.options import IfPresent, JobOptions
+from worker.domain.options import JobOptions
 from worker.domain.states import JobState
 from worker.domain.steps import STEPS
 from worker.store.tables import (
@@ -164,8 +164,7 @@ def read_options(row: Row[Any]) -> JobOptions:
     """`row`: of an item with its job. A job of the version before has no options, but two columns that said the same."""
     if row.options is not None:
         return JobOptions.from_json(row.options)
-    if_present = IfPresent.SKIP if row.skip_if_present else IfPresent.INSTALL
-    return JobOptions(look_first=row.look_first, if_present=if_present)
+    return JobOptions.older(skip_invalid=False, look_first=row.look_first, skips=row.skip_if_present)
 
 
 def list_open_jobs(connection: Connection, instance_id: str, now: datetime) -> list[Row[Any]]:

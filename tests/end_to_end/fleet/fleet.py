@@ -137,7 +137,9 @@ class Fleet(Place):
     def file(self, accounts: Sequence[str], name: str = "accounts.csv", *, unknown: bool = False) -> Path:
         """A CSV that installs the connector into these accounts; they exist, unless they are to be `unknown`."""
         if not unknown:
-            self.change(lambda world: [world.add_account(each) for each in accounts])
+            self.change(
+                lambda world: [world.add_account(each) for each in accounts if each not in world.accounts]
+            )
         path = self.folder / name
         with path.open("w", newline="", encoding="utf-8") as out:
             lines = csv.writer(out)

@@ -223,7 +223,7 @@ def test_a_fault_ends_after_its_count_and_all_end_on_request(cyclr: Cyclr) -> No
 
 
 def test_a_fault_may_spare_the_first_calls(cyclr: Cyclr) -> None:
-    cyclr.control("faults", kind="server_error", spared=2, count=1, call="accounts")
+    cyclr.control("faults", kind="server_error", nth=3, count=1, call="accounts")
     assert [cyclr.get("/accounts").status_code for _ in range(4)] == [200, 200, 500, 200]
 
 

@@ -1,12 +1,13 @@
 """The ledger: what each call that changes something named, and what was there before and after."""
 
 import hashlib
+import random
 from dataclasses import asdict
 
 import pytest
 
 from tests.integration.simulator.conftest import Cyclr, wait_until
-from worker.simulator.ledger import Call, Effect, Ledger
+from worker.simulator.ledger import Call, Effect, Ledger, State
 
 REGION = {"Name": "Region", "Value": "EU"}
 
@@ -112,3 +113,44 @@ def test_what_is_printed_of_an_entry_holds_no_value(cyclr: Cyclr, secret: str) -
     call, effect = cyclr.ledger.calls[-1], cyclr.ledger.effects[-1]
     assert secret in str(asdict(call)) + str(asdict(effect))
     assert secret not in repr(call) + repr(effect)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_changes_of_an_account_connector_follow_each_other_to_what_it_is_now(
+    cyclr: Cyclr, seed: int
+) -> None:
+    dice = random.Random(seed)
+    cyclr.control(
+        "switches",
+        put_properties=dice.choice(("merge", "replace")),
+        same_property=dice.choice(("overwrite", "duplicate")),
+        normalises=dice.random() < 0.5,
+        refreshes_tokens=True,
+    )
+    cyclr.control("faults", kind="server_error", after_effect=True, share=0.2, seed=seed)
+    cyclr.control("faults", kind="server_error", share=0.2, seed=seed + 1)
+    cyclr.control("admin", do="anything", share=0.3, count=None, seed=seed)
+    tokens = '{"AccessToken": "a-0"}'
+    for _ in range(80):
+        there = cyclr.thread.call(lambda w: list(w.accounts["acme"].connectors))
+        path = f"/account/connectors/{dice.choice(there) if there else 1}"
+        verb, more, body = dice.choice(
+            [
+                ("PUT", "", {"AuthValue": dice.choice(("k", tokens)), "Properties": [REGION]}),
+                ("PUT", "/deauthenticate", {}),
+                ("POST", "/properties", {"Name": "Zone", "Value": " true "}),
+                ("PUT", f"/properties/{dice.randint(40, 60)}", {"Value": "v"}),
+                ("DELETE", f"/properties/{dice.randint(40, 60)}", {}),
+                ("DELETE", "", {}),
+            ]
+        )
+        cyclr.call(verb, f"{path}{more}", json=body)
+        cyclr.install(Name=f"Mail {dice.randint(1, 9)}", AuthValue=tokens, Properties=[REGION])
+    known: dict[int | None, State | None] = {}
+    for change in cyclr.ledger.changes("acme"):
+        if change.took_effect:
+            assert change.before == known.get(change.account_connector_id)
+            known[change.account_connector_id] = change.after
+    now = cyclr.thread.call(lambda w: {c.id: c.state() for c in w.accounts["acme"].connectors.values()})
+    assert {key: state for key, state in known.items() if state is not None} == now
+    assert {change.by for change in cyclr.ledger.changes()} == {"caller", "admin", "cyclr"}

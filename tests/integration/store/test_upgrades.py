@@ -66,11 +66,17 @@ def test_rows_without_a_credential_of_earlier_jobs_are_counted(engine: Engine, l
 @pytest.mark.parametrize(
     ("flags", "meant"),
     [
-        ({"look_first": False, "skip_if_present": False}, JobOptions()),
-        ({"look_first": True, "skip_if_present": False}, JobOptions(look_first=True)),
+        (
+            {"look_first": False, "skip_if_present": False},
+            JobOptions(no_look=True, beside=True, is_older=True),
+        ),
+        (
+            {"look_first": True, "skip_if_present": False},
+            JobOptions(look_first=True, beside=True, is_older=True),
+        ),
         (
             {"look_first": True, "skip_if_present": True},
-            JobOptions(look_first=True, if_present=IfPresent.SKIP),
+            JobOptions(look_first=True, if_present=IfPresent.SKIP, is_older=True),
         ),
     ],
 )
@@ -116,8 +122,11 @@ OF_THIS_VERSION = "b9159397432f4148db63e1b2720bfff5d12fa3d8d7ba3edfe6ccf3ffc7f57
 @pytest.mark.parametrize(
     ("fingerprint", "begun_with"),
     [
-        (SKIPS_AND_LOOKS, RunOptions(connector="Desk", skip_invalid=True, look_first=True)),
-        (WITHOUT_OPTIONS, RunOptions(connector="Desk")),
+        (
+            SKIPS_AND_LOOKS,
+            RunOptions(connector="Desk", skip_invalid=True, look_first=True, beside=True, is_older=True),
+        ),
+        (WITHOUT_OPTIONS, RunOptions(connector="Desk", no_look=True, beside=True, is_older=True)),
     ],
 )
 def test_a_job_of_the_version_before_is_found_as_unfinished_with_its_options(
@@ -125,9 +134,11 @@ def test_a_job_of_the_version_before_is_found_as_unfinished_with_its_options(
 ):
     job_id = loads.job(1)
     change_job(engine, job_id, fingerprint=fingerprint, options=null())
-    found = find_unfinished(engine, "instance-a", "hash", RunOptions(connector="Desk", look_first=True))
+    asked = RunOptions(connector="Desk", overwrite=True)
+    found = find_unfinished(engine, "instance-a", "hash", asked)
     assert found is not None
     assert (found.job.id, found.options) == (job_id, begun_with)
+    assert found.has_options(asked)
     for other in (RunOptions(connector="Other"), RunOptions()):
         assert find_unfinished(engine, "instance-a", "hash", other) is None
     assert find_unfinished(engine, "instance-b", "hash", begun_with) is None
@@ -135,7 +146,7 @@ def test_a_job_of_the_version_before_is_found_as_unfinished_with_its_options(
 
 
 def test_the_job_with_these_options_is_found_before_a_newer_one_with_others(engine: Engine, loads: Loads):
-    ours = loads.job(1, look_first=True)
+    ours = loads.job(1, overwrite=True)
     earlier = loads.job(1, start=10)
     newest = loads.job(1, start=20, skip_invalid=True)
     change_job(engine, ours, fingerprint=OF_THIS_VERSION)
@@ -149,9 +160,14 @@ def test_the_job_with_these_options_is_found_before_a_newer_one_with_others(engi
         assert unfinished is not None
         return unfinished.job.id
 
-    assert found(look_first=True) == ours
+    assert found(overwrite=True) == ours
+    # Of a version before this one, whose options can be given no more.
     assert found() == earlier
-    assert found(if_present=IfPresent.SKIP) == newest
+    assert found(beside=True) == earlier
+    # Neither does what is asked.
+    assert found(operation="update") == newest
+    change_job(engine, ours, operation="update")
+    assert found(operation="update", overwrite=True) == ours
 
 
 # A half-done job of every earlier version
@@ -305,7 +321,7 @@ def test_a_half_done_job_of_every_earlier_version_is_ended_by_this_one(empty: En
         (3, True, True),
         (4, True, True),
     ]
-    assert {item.options for item in taken} == {JobOptions(look_first=True)}
+    assert {item.options for item in taken} == {JobOptions(look_first=True, beside=True, is_older=True)}
     assert [item.secrets for item in taken] == [{"api_key": f"secret-{number}"} for number in (2, 3, 4)]
     end(empty, *((item, INSTALLED) for item in taken))
     assert get_job(empty, HALF_DONE).pause_reason is PauseReason.FIRST_ROWS
