@@ -13,7 +13,7 @@ from worker.bootstrap.place import Place
 from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.place import opened_place, require_job, require_reason
-from worker.cli.report import WAYS, advice_lines, failure_line, failure_lines, standing_lines
+from worker.cli.report import WAYS, advice_lines, earlier_lines, failure_line, failure_lines, standing_lines
 from worker.cli.terminal import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.clock import Clock
 from worker.domain.pace import LimiterState, nobody_calls
@@ -26,6 +26,7 @@ from worker.jobs.results import write_result_file
 from worker.jobs.views import JobInFull, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
+from worker.store.session import Engine
 from worker.store.tallies import FailureCursor, FailureReason, list_failures
 
 LAST_ENDED = 20
@@ -84,7 +85,7 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
         if as_json:
             tell_json(shown.model_dump(mode="json", by_alias=True), indent=2)
         else:
-            say_all(_status_lines(job, shown, limiter), tell)
+            say_all(_status_lines(engine, job, shown, limiter), tell)
             say_all(_warning_lines(job, list_warnings(engine, job_id)), tell)
         require_whole_output()
 
@@ -176,10 +177,10 @@ def _job_line(job: JobStatus) -> str:
 
 
 def _status_lines(
-    job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
+    engine: Engine, job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
 ) -> Iterator[str]:
     yield f"Job {job.id} of {job.source_name} at {job.api_host}: {job.state_in_words}"
-    for line in standing_lines(job, shown.outcomes):
+    for line in [*earlier_lines(engine, job.done_by), *standing_lines(job, shown.outcomes)]:
         yield f"  {line}"
     if job.pause_advice:
         yield f"  to do:     {job.pause_advice}"

@@ -28,7 +28,8 @@ class JobOptions:
     """What makes a job what it is, beside its content, its connector and its instance."""
 
     skip_invalid: bool = field(
-        default=False, metadata=option("Install the good rows; the result file holds the others' problems.")
+        default=False,
+        metadata=option("Leave out the rows with problems; the result file says what is wrong with each."),
     )
     look_first: bool = field(
         default=False, metadata=option("Look into each account before the install. Doubles the calls.")
@@ -124,7 +125,7 @@ class RunOptions(JobOptions):
     connector: str | None = field(
         default=None, metadata=option("Name or id of the connector, for all rows.", "NAME")
     )
-    first: int | None = field(default=None, metadata=option("Install so many rows, then pause.", "N"))
+    first: int | None = field(default=None, metadata=option("Do so many rows, then pause.", "N"))
     as_written: frozenset[str] = field(
         default=frozenset(),
         metadata=option(
@@ -156,7 +157,19 @@ class RunOptions(JobOptions):
 # The fields that a person may give, in the order in which they are told.
 OPTIONS = {
     name: RunOptions.__dataclass_fields__[name]
-    for name in ("connector", "first", "skip_invalid", "look_first", "if_present", "as_written")
+    for name in (
+        *(
+            "operation",
+            "connector",
+            "first",
+            "skip_invalid",
+            "no_look",
+            "overwrite",
+            "beside",
+            "replace_tokens",
+        ),
+        *("assume_method", "allow_undeclared", "no_undo", "look_again", "as_written"),
+    )
 }
 
 # What an update may be asked beside its file. It looks and overwrites in any case, and creates nothing.

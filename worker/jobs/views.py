@@ -125,7 +125,13 @@ class Job(BaseModel):
     retrying: int = Field(description="Tried, and to be tried again; some may be in hand.")
     held: int = Field(description="Held back by `first`.")
     refused: int = Field(description="Rows with problems that were left out.")
-    skipped: int = Field(description="Rows of a result file that were installed already.")
+    skipped: int = Field(
+        description="Rows of a result file that earlier jobs have done: they were left out, and not looked at again."
+    )
+    done_by: dict[str, int] = Field(
+        description="Which jobs have done the skipped rows, and how many each.",
+        examples=[{"261121-k3x9qd": 1190}],
+    )
     warning_count: int = Field(description=WARNING_COUNT)
     rows_per_second: float = Field(
         description="Installed or failed: in the last half minute; of all its work once it has ended."

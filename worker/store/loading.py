@@ -4,6 +4,7 @@ import os
 import re
 import secrets as randomness
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,6 +148,7 @@ class Loader:
         self._characters = 0
         self._connectors: dict[str, int] = {}
         self._counts = {"total": 0, "held": 0, "refused": 0, "skipped": 0}
+        self._done_by: Counter[str] = Counter()
 
         def work(connection: Connection) -> tuple[str, datetime]:
             now = db_now(connection)
@@ -217,6 +219,8 @@ class Loader:
 
     def _leave_out(self, row: RefusedRow | SkippedRow) -> None:
         self._counts["refused" if isinstance(row, RefusedRow) else "skipped"] += 1
+        if isinstance(row, SkippedRow):
+            self._done_by[row.job_id] += 1
         self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
 
     def finish(self, warnings: Sequence[Warning_] = (), warning_count: int = 0) -> None:
@@ -235,6 +239,7 @@ class Loader:
             self._change_job(
                 connection,
                 **self._counts,
+                done_by=dict(self._done_by) or None,
                 state=JobState.COMPLETED if is_empty else JobState.RUNNING,
                 started_at=now,
                 finished_at=now if is_empty else None,

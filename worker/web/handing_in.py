@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -34,7 +34,7 @@ STOPS_WITHIN_S = 5.0
 WAITS_FOR_LOAD_S = 10.0  # a client waits for its answer meanwhile
 
 T = TypeVar("T")
-CheckKey = tuple[str, str | None, bool, frozenset[str]]
+CheckKey = tuple[str, RunOptions]
 
 
 class Work(Generic[T]):
@@ -283,7 +283,7 @@ def _later(detail: str, *, code: str = "try_again", after_s: int = 5) -> HttpErr
 
 def _check_key(upload: Upload, options: RunOptions) -> CheckKey:
     """All that a check depends on; its first part is the upload."""
-    return upload.id, options.connector, options.looks_first, options.as_written
+    return upload.id, replace(options, first=None, skip_invalid=False)
 
 
 def _keep_last(works: OrderedDict[T, Any]) -> None:

@@ -30,7 +30,7 @@ def test_says_what_was_found_and_how_long_it_takes(desk: Desk) -> None:
         "  methods:    ApiKey (2)",
         "  properties: Region (2), WebhookSecret (2)",
         "  calls:      2 (2 installs); about 1 s at 500 calls/s",
-        "No problems. Install it with:",
+        "No problems. Begin with:",
         "  cyclr-bulk run accounts.csv",
     ]
     assert said.err == ""
@@ -100,7 +100,7 @@ def test_lists_every_problem_and_warning_at_once(desk: Desk) -> None:
         "  row 8, column api key: the method 'ApiKey' (ApiKey) of Northwind Mail needs api_key, got no"
         " credential; or write later in the column authentication",
         "4 problems.",
-        "Correct the file; or leave 4 rows out and install 2 with:",
+        "Correct the file; or leave 4 rows out and go on with 2:",
         "  cyclr-bulk run bad.csv --skip-invalid",
     ]
 

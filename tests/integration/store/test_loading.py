@@ -123,7 +123,7 @@ def test_refused_and_skipped_rows_are_kept_beside_the_items(engine: Engine, load
     ]
     job_id = loads.job(rows)
     job = get_job(engine, job_id)
-    assert (job.total, job.refused, job.skipped) == (1, 1, 1)
+    assert (job.total, job.refused, job.skipped, job.done_by) == (1, 1, 1, {"251101-bcdfgh": 1})
     with reading(engine) as connection:
         refused, skipped = connection.execute(select(unloaded_rows).order_by(unloaded_rows.c.row_number))
     assert (refused.row_number, refused.cells, refused.problems) == (
