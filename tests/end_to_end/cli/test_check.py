@@ -157,7 +157,7 @@ def test_problems_that_say_the_same_of_many_rows_are_told_once(desk: Desk) -> No
         (
             "book.xlsx",
             b"PK\x03\x04" + bytes(100),
-            "expected a CSV file, got an Excel workbook or a zip archive",
+            "the workbook is damaged, or protected with a password (BadZipFile): save it again without one",
         ),
         ("empty.csv", b"", "the file is empty: expected a header line"),
         ("other.csv", b"id,connector\nx,y\n", "column account_id: expected this column, got id, connector"),
