@@ -194,6 +194,13 @@ OWNER_UNKNOWN = "owner unknown: an answer was lost, and nothing proves that this
 WAITS_FOR_CUSTOMER = "waits for the customer's authorisation"
 WAITS_FOR_CREDENTIAL = "waits for its credential, which is given at Cyclr"
 
+
+def no_longer_waiting(message: str | None) -> str | None:
+    """What is left to say of a done row that is authenticated by now."""
+    waits = (WAITS_FOR_CUSTOMER, WAITS_FOR_CREDENTIAL)
+    return "; ".join(part for part in (message or "").split("; ") if part not in waits) or None
+
+
 # How an attempt ended -> the state of its row then, as the style sheet knows it; what happened, what follows.
 VERDICTS = {
     "installed": ("installed", "Done", ""),

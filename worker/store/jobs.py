@@ -186,7 +186,7 @@ def to_status(row: Row[Any]) -> JobStatus:
             "state": JobState(row.state),
             "pause_reason": PauseReason(reason) if reason else None,
             "columns": tuple(row.columns),
-            "options": read_options(row),
+            "options": read_options(row, row.options),
             "done_by": row.done_by or {},
         }
     )

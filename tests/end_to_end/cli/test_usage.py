@@ -118,6 +118,10 @@ def test_commands_that_only_read_or_steer_load_no_client_and_no_celery(module: s
         (["run", "a.csv", "--as-written", "api_key"], "is not one of 'account_id', 'connector_version'"),
         (["submit", "a.csv", "--as-written", "name"], "is not one of 'account_id', 'connector_version'"),
         (["check", "a.csv", "--as-written", ""], "Invalid value for '--as-written': ''"),
+        (
+            ["items", "j", "--state", "guess"],
+            "'guess' is not one of 'held', 'queued', 'running', 'done', 'failed', 'cancelled'.",
+        ),
         (["nonsense"], "No such command 'nonsense'."),
         (["demo", "--accounts", "0"], "Invalid value for '--accounts'"),
     ],
