@@ -83,6 +83,12 @@ class JobOptions:
         """Nothing but these, of a value that holds more."""
         return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
 
+    def told(self) -> dict[str, bool]:
+        """By the names under which people give them."""
+        gone = ("look_first", "if_present")
+        own = [field.name for field in fields(JobOptions) if field.metadata and field.name not in gone]
+        return {name: getattr(self, name) for name in own}
+
     def to_json(self) -> dict[str, Any]:
         kept = asdict(self.of_job())
         del kept["is_older"]  # told by what it lacks

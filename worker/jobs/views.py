@@ -100,13 +100,16 @@ class LimiterOut(BaseModel):
 
 
 class Job(BaseModel):
-    """A job and how far it is. `final` rows are installed, failed or cancelled; the rest is `left`."""
+    """A job and how far it is. `final` rows are done (`installed`), failed or cancelled; the rest is `left`."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str = Field(examples=["261121-k3x9qd"])
     operation: str = Field(description="What it does to its rows.", examples=["install"])
-    options: JobOptions = Field(description="What it was begun with, beside the connector and `first`.")
+    options: dict[str, bool] = Field(
+        description="What it was begun with, beside the connector and `first`.",
+        examples=[JobOptions().told()],
+    )
     state: JobState
     pause_reason: PauseReason | None = Field(description=as_list(PAUSES))
     pause_message: str | None
@@ -136,7 +139,7 @@ class Job(BaseModel):
     )
     warning_count: int = Field(description=WARNING_COUNT)
     rows_per_second: float = Field(
-        description="Installed or failed: in the last half minute; of all its work once it has ended."
+        description="Done or failed: in the last half minute; of all its work once it has ended."
     )
     seconds_left: float | None = Field(description="Null where it is not known, or would mean nothing yet.")
     seconds_worked: float = Field(
@@ -153,7 +156,7 @@ class JobInFull(Job):
     warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
     in_hand: int = Field(description="Rows that a worker has in hand just now.")
     outcomes: list[OutcomeCount] | None = Field(
-        description="How the installed rows came to be so; null where some were done before that was counted."
+        description="How the done rows came to be so; null where some were done before that was counted."
     )
     failures: list[FailureReason] = Field(description="Why rows failed: the 100 most frequent reasons.")
     limiter: LimiterOut | None = Field(
@@ -164,15 +167,14 @@ class JobInFull(Job):
     )
 
 
-# What is read of a job's row; the three others change with the time too.
-_STORED = tuple(
-    name for name in Job.model_fields if name not in ("rows_per_second", "seconds_left", "seconds_worked")
-)
+# What is told as a job's row has it.
+_OTHERS = ("options", "rows_per_second", "seconds_left", "seconds_worked")
+_STORED = tuple(name for name in Job.model_fields if name not in _OTHERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """How a job goes. `rows_per_second`: rows installed or failed, lately, or of all its work once it has ended; 0 where none
+    """How a job goes. `rows_per_second`: rows done or failed, lately, or of all its work once it has ended; 0 where none
     ended. `seconds_left`: None where it is not known, or would mean nothing yet.
     """
 
@@ -220,6 +222,7 @@ def view_job(engine: Engine, job: JobStatus, now: datetime) -> Job:
     going = read_going(engine, job, now)
     return Job(
         **{name: getattr(job, name) for name in _STORED},
+        options=job.options.told(),
         rows_per_second=round(going.rows_per_second, 2),
         seconds_left=None if going.seconds_left is None else round(going.seconds_left, 1),
         seconds_worked=round(job.worked_for_s(now), 1),
