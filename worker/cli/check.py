@@ -13,7 +13,6 @@ from worker.cli.options import FileArgument, run_again, takes_options
 from worker.cli.place import ask, read_settings
 from worker.cli.report import (
     NOTHING_TO_DO,
-    earlier_lines,
     estimate_lines,
     found_lines,
     home_lines,
@@ -29,6 +28,7 @@ from worker.domain.words import counted
 from worker.intake import Source
 from worker.jobs.checking import Checked, check_file, check_offline
 from worker.jobs.loading import Unfinished, find_unfinished
+from worker.jobs.views import earlier_lines
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.faults import lost_database_in_words
 from worker.store.jobs import JobStatus, list_unfinished_jobs

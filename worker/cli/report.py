@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,9 @@ from worker.domain.rows import Problem, Warning_, Way, Ways
 from worker.domain.states import Code, JobState, PauseReason
 from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
+from worker.jobs.views import earlier_lines
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
-from worker.store.listing import find_job
 from worker.store.session import Engine
 from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
 
@@ -107,19 +106,6 @@ def found_lines(checked: "Checked") -> Iterator[str]:
     new = checked.new_accounts
     if new.count:
         yield _labelled("accounts", f"{new.count:,} to be created first: {listed(new.first, new.count)}")
-
-
-def earlier_lines(engine: Engine, done_by: Mapping[str, int]) -> Iterator[str]:
-    """The rows of a result file that were left out, by the jobs that have done them. `done_by`: job id -> how many."""
-    ranked = sorted(done_by.items(), key=lambda each: -each[1])
-    for job_id, count in ranked[:SHOWN_JOBS]:
-        job = find_job(engine, job_id)  # None where it was deleted
-        ended_at = job and job.finished_at
-        when = f" on {ended_at.astimezone(UTC):%Y-%m-%d}" if ended_at else ""
-        were = "was" if count == 1 else "were"
-        yield f"{counted(count, 'row')} {were} done by job {job_id}{when} and {were} not looked at again; `--look-again` does."
-    if rest := sum(count for _, count in ranked[SHOWN_JOBS:]):
-        yield f"{counted(rest, 'row')} more by other jobs."
 
 
 def _in_a_line(uses: Mapping[str, int]) -> str:

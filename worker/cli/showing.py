@@ -13,7 +13,7 @@ from worker.bootstrap.place import Place
 from worker.cli.files import require_result_path
 from worker.cli.options import CodesOption, JobArgument, JsonOption, ReasonOption
 from worker.cli.place import opened_place, require_job, require_reason
-from worker.cli.report import WAYS, advice_lines, earlier_lines, failure_line, failure_lines, standing_lines
+from worker.cli.report import WAYS, advice_lines, failure_line, failure_lines, standing_lines
 from worker.cli.terminal import failures_in_words, require_whole_output, say, say_all, tell, tell_json
 from worker.clock import Clock
 from worker.domain.pace import LimiterState, nobody_calls
@@ -23,7 +23,7 @@ from worker.domain.states import ItemState, Outcome
 from worker.domain.words import DONE, counted, in_words, rate, with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
-from worker.jobs.views import JobInFull, view_job, view_job_in_full
+from worker.jobs.views import JobInFull, earlier_lines, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
 from worker.store.session import Engine

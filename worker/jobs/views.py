@@ -3,9 +3,9 @@
 An item as it is told is `worker.store.listing.Item`. No field holds a secret.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,9 +16,10 @@ from worker.domain.pace import LimiterState, NextStep
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState, PauseReason
-from worker.domain.words import PAUSES, as_list
+from worker.domain.words import PAUSES, as_list, counted
 from worker.store.faults import database_fault
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
+from worker.store.listing import find_job
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine
 from worker.store.tallies import (
@@ -31,6 +32,7 @@ from worker.store.tallies import (
 )
 
 RATE_OVER_S = 30
+SHOWN_EARLIER = 5  # jobs
 # A time left means something once rows have ended for so long, and so many.
 MEANS_AFTER_S = 10
 LEAST_ENDED = 5
@@ -248,6 +250,19 @@ def view_job_in_full(
         limiter=LimiterOut.of(limiter) if isinstance(limiter, LimiterState) else None,
         server_faults=[ServerFaultOut.of(fault) for fault in faults],
     )
+
+
+def earlier_lines(engine: Engine, done_by: Mapping[str, int]) -> Iterator[str]:
+    """The rows of a result file that were left out, by the jobs that have done them. `done_by`: job id -> how many."""
+    ranked = sorted(done_by.items(), key=lambda each: -each[1])
+    for job_id, count in ranked[:SHOWN_EARLIER]:
+        job = find_job(engine, job_id)  # None where it was deleted
+        ended_at = job and job.finished_at
+        when = f" on {ended_at.astimezone(UTC):%Y-%m-%d}" if ended_at else ""
+        were = "was" if count == 1 else "were"
+        yield f"{counted(count, 'row')} {were} done by job {job_id}{when} and {were} not looked at again; `--look-again` does."
+    if rest := sum(count for _, count in ranked[SHOWN_EARLIER:]):
+        yield f"{counted(rest, 'row')} more by other jobs."
 
 
 def find_server_faults(engine: Engine, limiter: LimiterState | ServerFault | None) -> list[ServerFault]:

@@ -211,7 +211,7 @@ class HandingIn:
     ) -> Started:
         checked = self._checked(upload, source, options, work)
         try:
-            require_installable(checked, options)
+            require_doable(checked, options)
             job = self._load(checked, options, api_key_id, work)
             # Not the check itself, which may be large: a start is known for a while after the job runs.
             return Started(job, is_new=True, comments=checked.survey.comments, empty=checked.survey.empty)
@@ -267,13 +267,14 @@ class HandingIn:
         return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
 
 
-def require_installable(checked: Checked, options: RunOptions) -> None:
-    """Raises: Rejected; HttpError (422) where every row is installed already, or none can be."""
+def require_doable(checked: Checked, options: RunOptions) -> None:
+    """Raises: Rejected; HttpError (422) where every row is done already, or none can be."""
     if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
         raise Rejected(checked.problems, checked.problem_count)
     if not checked.planned:
-        why = "is installed already" if not checked.refused else "is installed already or has a problem"
-        raise HttpError(422, "nothing_to_install", f"There is nothing to install: every row {why}.")
+        why = "was done by an earlier job"
+        why += " or has a problem" if checked.refused else ""
+        raise HttpError(422, "nothing_to_install", f"There is nothing to do: every row {why}.")
 
 
 def _later(detail: str, *, code: str = "try_again", after_s: int = 5) -> HttpError:

@@ -180,7 +180,7 @@ def test_what_is_to_be_done_and_how_is_chosen_with_the_file_and_stays_chosen(vis
     form = visit.look(visit.query).partition('id="start"')[2].partition("</form>")[0]
     assert CHOSEN.format("update") in form
     assert [name for name in FLAGS if GIVEN.format(name) in form] == ["replace_tokens"]
-    assert "Changes what is there to what the file says. Nothing is created." in form
+    assert "Changes connectors that are there to what the file says. Nothing is created." in form
     assert "Keep nothing of what is overwritten: it cannot be put back then." in form
 
 

@@ -30,7 +30,7 @@ from worker.web.handing_in import (
     HandingIn,
     Started,
     Work,
-    require_installable,
+    require_doable,
 )
 from worker.web.http_errors import HttpError, error_answers, invalid_request
 from worker.web.json_items import JobBody
@@ -212,7 +212,7 @@ async def submit(
         if asked.validate_only:
             response.status_code = 200
             checked = await handing_in.check(received.upload, received.options).wait()
-            require_installable(checked, received.options)
+            require_doable(checked, received.options)
             return Validation.of(checked)
         started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200

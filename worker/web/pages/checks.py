@@ -69,6 +69,7 @@ class Check:
     problems: Sequence[Problem | Warning_] = ()
     problem_count: int = 0
     warnings: Sequence[Warning_] = ()
+    earlier: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
     columns: Sequence[Column] = ()
     first_rows: Sequence[tuple[int, Sequence[str | None]]] = ()
@@ -117,8 +118,10 @@ class Check:
         return cls(verdict=Notice("bad", text, heading="The file could not be checked."))
 
     @classmethod
-    def finished(cls, checked: Checked, *, unfinished: JobStatus | None, kept_for_h: float) -> "Check":
-        """`kept_for_h`: how long what is overwritten can be put back."""
+    def finished(
+        cls, checked: Checked, *, unfinished: JobStatus | None, earlier: Sequence[str], kept_for_h: float
+    ) -> "Check":
+        """`earlier`: which jobs have done the rows that are left out, in sentences. `kept_for_h`: what is overwritten."""
         estimate, options = checked.estimate, checked.options
         kept = "not kept" if options.no_undo else f"kept for {in_words(3600 * kept_for_h)}"
         return cls(
@@ -126,6 +129,7 @@ class Check:
             problems=_told(checked.problems),
             problem_count=checked.problem_count,
             warnings=checked.warnings,
+            earlier=earlier,
             facts=list(_facts(checked)),
             columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
             first_rows=_first_rows(checked),
@@ -154,7 +158,7 @@ def _verdict(checked: Checked) -> Notice:
     if checked.survey.problems:
         return Notice("bad", "Correct it and drop it again.", heading="This file cannot be started as it is.")
     if not checked.problem_count and not checked.planned:
-        return Notice("good", "Every row is installed already.", heading="Nothing to do.")
+        return Notice("good", "Every row was done by an earlier job.", heading="Nothing to do.")
     if not checked.problem_count:
         return Notice("good", "It can be started.", heading=f"{rows}, no problems.")
     if checked.is_only_live:
@@ -165,10 +169,13 @@ def _verdict(checked: Checked) -> Notice:
             "warn", text, heading=f"{checked.refused:,} of {rows} {are} still to be done by {jobs}."
         )
     if not checked.planned:
+        if checked.skipped:
+            heading = "Every row that was not done by an earlier job has a problem."
+            return Notice("bad", "Correct the file and drop it again.", heading=heading)
         is_one = checked.survey.rows == 1
         heading = "The only row has a problem." if is_one else f"All {rows} have problems."
         return Notice("bad", "Correct the file and drop it again.", heading=heading)
-    text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
+    text = f"Correct the file and drop it again, or start without them: {checked.planned:,} are left."
     have = "has a problem" if checked.refused == 1 else "have problems"
     return Notice("warn", text, heading=f"{checked.refused:,} of {rows} {have}.")
 
@@ -177,11 +184,7 @@ def _facts(checked: Checked) -> Iterator[tuple[str, str]]:
     source, found = checked.source, checked.survey
     yield from source.form.items()
     yield "Rows", f"{found.rows:,}"
-    left_out = [
-        (found.comments, "Comment lines"),
-        (found.empty, "Empty lines"),
-        (checked.skipped, "Installed already"),
-    ]
+    left_out = [(found.comments, "Comment lines"), (found.empty, "Empty lines")]
     for count, name in left_out:
         if count:
             yield name, f"{count:,}, left out"

@@ -15,6 +15,7 @@ from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.loading import find_unfinished
+from worker.jobs.views import earlier_lines
 from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.connectors import GivenCatalogue
@@ -204,6 +205,7 @@ def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     return Check.finished(
         checked,
         unfinished=unfinished.job if unfinished else None,
+        earlier=list(earlier_lines(database.engine, checked.done_by)),
         kept_for_h=place.settings.cyclr_secret_retention_h,
     )
 
@@ -214,7 +216,7 @@ def why_not_started(start: Work[Started]) -> str:
     assert error is not None
     if isinstance(error, Rejected):
         first = f", the first: {error.problems[0]}" if error.problems else ""
-        return f"{counted(error.count, 'row')} cannot be installed any more since the check{first}. Drop the file again."
+        return f"{counted(error.count, 'row')} cannot be done any more since the check{first}. Drop the file again."
     return to_http_error(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 

@@ -11,8 +11,11 @@ from worker.web.pages.rendering import label
 from worker.web.pages.steering import to_count
 
 OPERATIONS = {
-    "install": ("Install", "Creates what is not there, and fills in what is missing of what is."),
-    "update": ("Update", "Changes what is there to what the file says. Nothing is created."),
+    "install": (
+        "Install",
+        "Installs connectors that are not there, and fills in what those that are there lack.",
+    ),
+    "update": ("Update", "Changes connectors that are there to what the file says. Nothing is created."),
 }
 # What is asked when a job is started, whatever its check was made with.
 OF_START = ("first", "skip_invalid")
