@@ -53,7 +53,7 @@ def test_every_row_has_its_result_and_the_result_file_is_an_input(desk: Desk) ->
         "  connectors: Northwind Mail 3.0 (2), Harbour CRM v1 (1)",
         "  methods:    ApiKey (2), OAuth2 (1)",
         "  properties: Region (2), WebhookSecret (2)",
-        "  calls:      3 (3 installs); about 1 s at 500 calls/s",
+        "  calls:      10 (3 looks, at most 3 installs or 6 changes of what is there); about 1 s at 500 calls/s",
         "  warning: column colour: unknown, it is ignored",
         "  row 5, column account id: Cyclr has no account 'nobody': correct the id, or fill in account_name"
         " in this row to have the account created",
