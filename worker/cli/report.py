@@ -31,6 +31,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or run with `--as-written account_id`",
     Way.VERSIONS_AS_WRITTEN: "or run with `--as-written connector_version`",
     Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
+    Way.COLUMNS: 'or say what a column is with `--map "COLUMN=account_id"`, once for each',
     Way.UNDECLARED: "or run with `--allow-undeclared`",
 }
 NOTHING_TO_DO = "Nothing to do: every row was done by an earlier job."

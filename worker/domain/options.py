@@ -76,6 +76,14 @@ class JobOptions:
         default=None,
         metadata=option("The sheet of a workbook; else the first one with a known column.", "NAME"),
     )
+    map: frozenset[str] = field(
+        default=frozenset(),
+        metadata=option(
+            "What a column of another name is, such as `Kontonummer=account_id`; nothing behind the sign: it is not used. May be given"
+            " several times.",
+            "COLUMN=NAME",
+        ),
+    )
     # Of a job of the version before, which left alone what was there.
     is_older: bool = False
 
@@ -88,14 +96,14 @@ class JobOptions:
         """Nothing but these, of a value that holds more."""
         return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
 
-    def told(self) -> dict[str, bool | str | None]:
+    def told(self) -> dict[str, bool | str | list[str] | None]:
         """By the names under which people give them."""
         gone = ("look_first", "if_present")
         own = [field.name for field in fields(JobOptions) if field.metadata and field.name not in gone]
-        return {name: getattr(self, name) for name in own}
+        return {name: getattr(self, name) for name in own} | {"map": sorted(self.map)}
 
     def to_json(self) -> dict[str, Any]:
-        kept = asdict(self.of_job())
+        kept = asdict(self.of_job()) | {"map": sorted(self.map)}
         del kept["is_older"]  # told by what it lacks
         # A worker of the version before that takes such a row looks first, and leaves alone what is there.
         return kept | {"look_first": True, "if_present": IfPresent.SKIP}
@@ -104,6 +112,7 @@ class JobOptions:
     def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
         """`kept`: what `to_json` gave, in this version or another one, which may know fewer options, or more."""
         known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
+        known["map"] = frozenset(kept.get("map", ()))
         if "no_look" not in kept:
             return cls.older(
                 skip_invalid=kept.get("skip_invalid", False),
@@ -175,6 +184,7 @@ OPTIONS = {
             "operation",
             "connector",
             "sheet",
+            "map",
             "first",
             "skip_invalid",
             "no_look",
@@ -188,7 +198,7 @@ OPTIONS = {
 
 # What an update may be asked beside its file. It looks and overwrites in any case, and creates nothing.
 UPDATE_OPTIONS = (
-    *("connector", "sheet", "first", "skip_invalid", "as_written"),
+    *("connector", "sheet", "map", "first", "skip_invalid", "as_written"),
     *("replace_tokens", "assume_method", "allow_undeclared", "no_undo"),
 )
 _NEED_A_LOOK = ("overwrite", "beside", "assume_method", "look_again")
