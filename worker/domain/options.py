@@ -77,7 +77,8 @@ class JobOptions:
 
     @property
     def looks_first(self) -> bool:
-        return self.look_first or self.if_present is IfPresent.SKIP
+        """Whether each account is looked into before its first change."""
+        return not self.no_look
 
     def of_job(self) -> "JobOptions":
         """Nothing but these, of a value that holds more."""
@@ -92,7 +93,8 @@ class JobOptions:
     def to_json(self) -> dict[str, Any]:
         kept = asdict(self.of_job())
         del kept["is_older"]  # told by what it lacks
-        return kept
+        # A worker of the version before that takes such a row looks first, and leaves alone what is there.
+        return kept | {"look_first": True, "if_present": IfPresent.SKIP}
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
@@ -104,7 +106,8 @@ class JobOptions:
                 look_first=kept.get("look_first", False),
                 skips=kept.get("if_present") == IfPresent.SKIP,
             )
-        known["if_present"] = IfPresent(known["if_present"])
+        for of_the_version_before in ("look_first", "if_present"):
+            known.pop(of_the_version_before, None)
         return JobOptions(**known)
 
     @classmethod

@@ -19,7 +19,7 @@ from worker.installing.attempt import PROLONGING, ItemAttempt
 from worker.installing.groups import Settler, Together
 from worker.installing.judging import Rules
 from worker.installing.permits import AHEAD_S, SEEN_WITHIN_S, HeldPermit, name_of
-from worker.operations.hands import Releases
+from worker.operations.hands import Neighbours, Releases
 from worker.operations.known import OPERATIONS
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
 from worker.store.faults import note_database_failure, note_database_success
@@ -105,6 +105,7 @@ class InstallRun:
         self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="database")
         self._settler = Settler(self._settle)
         self._releases = Releases(engine, client, self._in_thread)
+        self._neighbours = Neighbours(engine, self._in_thread)
         self.holding = Together(self._prolong, gather_s=HOLD_EVERY_S)
         self.seeing = Together(self._see, gather_s=0)
         self._in_hand: dict[int, _InHand] = {}
@@ -242,6 +243,8 @@ class InstallRun:
             permit,
             self._client,
             self._releases,
+            self._neighbours,
+            self._sealer,
             self._rules,
             room=self._room,
             is_outage=self._limiter.is_outage,

@@ -41,6 +41,15 @@ class JobConnector:
         """The id of that method in the release in use."""
         return self.renamed_methods.get(authentication_id, authentication_id) if authentication_id else None
 
+    @property
+    def has_one_method(self) -> bool:
+        """Whether there is no doubt by which method it was installed."""
+        return len(self.definition["methods"]) <= 1
+
+    def declares(self, target_name: str) -> bool:
+        """Whether an install takes this property."""
+        return any(p["target_name"] == target_name for p in self.definition["account_properties"])
+
     def asks_customer(self, authentication_id: str | None) -> bool:
         """Whether a row that names this method is authorised by its customer."""
         return asks_customer(_methods(self.definition), authentication_id)

@@ -92,15 +92,13 @@ def test_options_of_a_job_of_the_version_before_mean_what_they_meant(
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
-        ({}, (False, False, {"skip_invalid": False, "look_first": False, "if_present": "install"})),
+        ({}, (True, False, {"skip_invalid": False, "look_first": True, "if_present": "skip"})),
+        # One that looks does no harm where none was asked for.
         (
-            {"skip_invalid": True, "look_first": True},
-            (True, False, {"skip_invalid": True, "look_first": True, "if_present": "install"}),
+            {"skip_invalid": True, "no_look": True},
+            (False, False, {"skip_invalid": True, "look_first": True, "if_present": "skip"}),
         ),
-        (
-            {"if_present": IfPresent.SKIP},
-            (True, True, {"skip_invalid": False, "look_first": False, "if_present": "skip"}),
-        ),
+        ({"overwrite": True}, (True, False, {"look_first": True, "if_present": "skip"})),
     ],
 )
 def test_options_are_written_for_workers_of_the_version_before_too(
