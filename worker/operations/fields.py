@@ -156,6 +156,7 @@ def _set(kind: StepKind) -> Callable[[Hands], Awaitable[Effect]]:
             raise AttemptEnded(_without_id(change))
         standings = compare(shown, hands.asked, hands.notes.shown_otherwise)
         before = {name: str(standings[name]) for name in change.fields}
+        set_before = _set_by_lost_call(hands, kind)
 
         def noting(notes: Notes) -> Notes:
             """The first state of a field stays, whatever later looks see."""
@@ -168,7 +169,8 @@ def _set(kind: StepKind) -> Callable[[Hands], Awaitable[Effect]]:
             reason = f"{kind.noun} found nothing to change any more"
             raise AttemptEnded(LookFirst(0, Code.NOT_THERE, reason, 404, maybe_sent=False)) from None
         hands.shown = now
-        return _effect(hands, change, shown, now)
+        effect = _effect(hands, change, shown, now)
+        return replace(effect, changed=(*set_before, *effect.changed))
 
     return act
 
