@@ -271,10 +271,8 @@ def test_an_update_changes_what_is_there_and_creates_nothing(desk: Desk) -> None
     file = desk.file("keys.csv", "account_id,api_key\nacme,key-1-5f1c\nglobex,key-2-5f1c\n")
     said = desk.say("update", file, "--yes", "--no-undo", "--connector", MAIL)
     assert said.code == 1
-    assert (
-        "Update 2 connectors at" in said.err
-        and "At most 2 values that are there are overwritten, and nothing of them is kept." in said.err
-    )
+    assert "Update 2 connectors at" in said.err
+    assert "At most 2 values that are there are overwritten, and nothing of them is kept." in said.err
     assert said.out.splitlines()[0] == "1 updated, 1 failed."
     install = "cyclr-bulk run keys.results.csv --connector 'Northwind Mail' --no-undo"
     assert said.err.splitlines()[-2:] == ["To install what is not there:", f"  {install}"]
