@@ -286,6 +286,27 @@ def test_an_update_changes_what_is_there_and_creates_nothing(desk: Desk) -> None
     assert (again.code, desk.installs()) == (0, ["globex"])
 
 
+def test_an_update_that_changed_nothing_it_meant_to_ends_with_1(desk: Desk) -> None:
+    desk.secrets |= {"token-1-5f1c", "token-2-9d0e"}
+
+    def have_tokens(world: World) -> None:
+        [release] = world.releases_named("Harbour CRM")
+        world.add_installed(
+            "acme", release, Install(name="Harbour CRM", auth_value='{"AccessToken":"token-2-9d0e"}')
+        )
+
+    desk.simulator.call(have_tokens)
+    file = desk.file("tokens.csv", "account_id,connector,access_token\nacme,Harbour CRM,token-1-5f1c\n")
+    said = desk.say("update", file, "--yes")
+    assert (said.code, said.out.splitlines()[0]) == (1, "1 unchanged, 0 failed.")
+    assert said.err.splitlines()[-1] == (
+        "1 row changed nothing, though it names something else than is there: OAuth tokens, which are replaced with"
+        " --replace-tokens only."
+    )
+    again = desk.say("update", file, "--yes", "--replace-tokens")
+    assert (again.code, again.out.splitlines()[0]) == (0, "1 updated, 0 failed.")
+
+
 def test_a_file_that_was_begun_by_update_goes_on_with_update(desk: Desk) -> None:
     desk.secrets |= {"key-1-5f1c", "key-2-5f1c", "old-key-9d0e"}
     desk.simulator.call(lambda world: have_mail(world, "acme", "globex", key="old-key-9d0e"))
