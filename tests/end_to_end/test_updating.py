@@ -96,6 +96,7 @@ def test_a_lost_answer_to_a_change_is_looked_at_and_changed_again_where_it_was_n
     assert rig.run(job_id).installed == 1
     item = rig.item("acme")
     assert (item.outcome, item.attempts, item.sent) == ("updated", 2, None)
+    assert sorted(item.changed) == ["api_key", "property.Region", "property.WebhookSecret"]
     assert rig.kinds("acme").count("look") == 2
     assert (
         rig.kinds("acme").count(call)
@@ -115,6 +116,14 @@ def test_a_lost_answer_to_a_change_is_looked_at_and_changed_again_where_it_was_n
     }
 
 
+def test_a_key_that_was_set_by_a_call_without_an_answer_is_the_rows_own_change(rig: Rig) -> None:
+    put_there(rig, REGION, WEBHOOK, auth_value="old")
+    lose(rig, "change_account_connector", after_effect=True)
+    item = updated(rig)
+    assert (item.outcome, item.changed) == ("updated", ["api_key"])
+    assert rig.kinds("acme").count("change_account_connector") == 1
+
+
 @pytest.mark.parametrize("after_effect", [False, True], ids=["not-applied", "applied"])
 def test_a_property_whose_adding_got_no_answer_is_looked_for_first(rig: Rig, *, after_effect: bool) -> None:
     rig.switch("same_property", "duplicate")
@@ -125,7 +134,9 @@ def test_a_property_whose_adding_got_no_answer_is_looked_for_first(rig: Rig, *, 
     adding = ["add_property"] if not after_effect else []
     assert rig.kinds("acme") == ["look", "add_property", "look", *adding]
     item = rig.item("acme")
-    assert (item.outcome, item.maybe_sent) == ("filled_in" if adding else "unchanged", False)
+    assert (item.outcome, item.maybe_sent, item.changed) == ("filled_in", False, ["property.Region"])
+    assert undo_of(rig, item)["former"] == {"property.Region": None}
+    assert [entry["value"] for entry in undo_of(rig, item)["shown"]["properties"]] == [WEBHOOK[1], "EU"]
     assert [name for name in holds(rig, there) if "Region" in name] == ["property.Region"]
 
 
@@ -460,3 +471,36 @@ def test_a_row_that_needs_no_credential_is_installed_again_where_it_is_gone(rig:
     assert rig.item("acme").outcome == "created"
     # Once it was removed: what is there is one.
     rig.simulator.ledger.effects[:] = [e for e in rig.ledger.effects if e.account_connector_id != there]
+
+
+def test_a_hidden_key_of_somebody_else_is_left_alone_after_a_lost_install(rig: Rig) -> None:
+    rig.switch("masks_auth_value", "always")
+    job_id = rig.load(row("acme"))
+    lose(rig, "install", after_effect=False)
+    rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
+    there = put_there(rig, REGION, WEBHOOK, auth_value="theirs")
+    rig.run(job_id)
+    item = rig.item("acme")
+    assert (item.outcome, item.differs, item.is_ours) == ("recovered", ["api_key (not shown)"], None)
+    assert rig.kinds("acme") == ["install", "look"]
+    assert holds(rig, there)["AuthValue"] == "theirs"
+
+
+def test_a_refusal_says_what_was_set_before_it(make_rig: MakeRig) -> None:
+    rig = make_rig(cyclr_retry_base_s=60)
+    there = put_there(rig, WEBHOOK)
+    job_id = rig.load(row("acme"), no_look=False)
+    lose(rig, "change_account_connector", after_effect=False)
+    rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
+
+    def set_theirs(world: Any) -> None:
+        connector = world.get_account("acme").connectors[there]
+        connector.auth_value, connector.is_authenticated = "theirs", True
+
+    rig.simulator.call(set_theirs)
+    with rig.engine.begin() as connection:
+        connection.execute(update(items).values(due_at=LONG_AGO))
+    rig.run(job_id)
+    item = rig.item("acme")
+    assert (item.code, item.changed) == ("differs", ["property.Region"])
+    assert item.message == "api_key differs and was left alone; property.Region was set before that"

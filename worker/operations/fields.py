@@ -61,7 +61,7 @@ async def decide_now(hands: Hands) -> Decision:
         rights = replace(rights, knows_method=True)
         decision = decide(shown, asked, rights, past, notes.shown_otherwise)
     if decision.refusal is not None:
-        raise AttemptEnded(_refused(decision.refusal, decision.differs))
+        raise AttemptEnded(_refused(decision.refusal, decision.differs, notes.changed))
     return decision
 
 
@@ -81,7 +81,7 @@ def _past(hands: Hands, connector: JobConnector) -> Past:
     is_set, before = set(notes.changed), dict(notes.before)
     if CONNECTOR.name in notes.steps_done:
         is_set.update(sent_with_install(asked, connector))
-    elif hands.item.maybe_sent or notes.sent == CONNECTOR.name:
+    elif is_living(asked) and (hands.item.maybe_sent or notes.sent == CONNECTOR.name):
         before = dict.fromkeys(credential, str(Standing.MISSING)) | before  # there was nothing then
     of_credential = next(iter(credential), "")
     return Past(frozenset(is_set), before, former.get(of_credential), knows_former=of_credential in former)
@@ -95,8 +95,10 @@ _REFUSALS = {
 }
 
 
-def _refused(code: Code, differs: tuple[str, ...]) -> GiveUp:
+def _refused(code: Code, differs: tuple[str, ...], changed: Sequence[str]) -> GiveUp:
     message = _REFUSALS[code].format(fields=joined(differs), differ=differ(differs), were=were(differs))
+    if changed:
+        message = f"{message.removesuffix(': nothing was changed')}; {joined(changed)} {were(changed)} set before that"
     return GiveUp(code, message, differs=differs, is_absent=code is not Code.OUTCOME_UNKNOWN)
 
 
@@ -113,8 +115,12 @@ def _look_for(kind: StepKind) -> Callable[[Hands], Awaitable[Effect | None]]:
         if kind is NEW_PROPERTY and await _may_be_there(hands, decision):
             hands.shown = await hands.show(hands.shown.id) or hands.shown
             decision = await decide_now(hands)
-        is_left = any(change.kind is kind for change in decision.changes)
-        return None if is_left else Effect(is_new=False, shown=hands.shown)
+        if any(change.kind is kind for change in decision.changes):
+            return None
+        # What a call without an answer has set: else it would not stand as asked by now.
+        set_before = tuple(name for name in decision.as_asked if name in hands.notes.before)
+        undo = _sealed(hands, hands.shown) if set_before else None
+        return Effect(is_new=False, shown=hands.shown, changed=set_before, undo=undo)
 
     return look
 
@@ -146,9 +152,13 @@ def _set(kind: StepKind) -> Callable[[Hands], Awaitable[Effect]]:
         standings = compare(shown, hands.asked, hands.notes.shown_otherwise)
         before = {name: str(standings[name]) for name in change.fields}
 
+        if not hands.is_ours:
+            hands.overwritten.note(shown, change.fields)
+
         def noting(notes: Notes) -> Notes:
             """The first state of a field stays, whatever later looks see."""
-            return replace(notes, before=before | dict(notes.before), undo=_undo(hands, shown, change, notes))
+            undo = _sealed(hands, shown) or notes.undo
+            return replace(notes, before=before | dict(notes.before), undo=undo)
 
         try:
             now = await hands.send(kind, lambda permit: _call(hands, permit, change, shown), noting)
@@ -162,12 +172,11 @@ def _set(kind: StepKind) -> Callable[[Hands], Awaitable[Effect]]:
     return act
 
 
-def _undo(hands: Hands, shown: AccountConnector, change: Change, notes: Notes) -> bytes | None:
-    """What is kept before a call. Of what the row has made nothing was there before."""
-    if hands.is_ours:
-        return notes.undo
-    hands.overwritten.note(shown, change.fields)
-    return None if hands.item.options.no_undo else hands.overwritten.sealed(shown)
+def _sealed(hands: Hands, shown: AccountConnector) -> bytes | None:
+    """What is kept for the row's undo. Of what the row has made nothing was there before."""
+    if hands.is_ours or hands.item.options.no_undo:
+        return None
+    return hands.overwritten.sealed(shown)
 
 
 def _without_id(change: Change) -> GiveUp:
@@ -216,13 +225,12 @@ def _effect(hands: Hands, change: Change, before: AccountConnector, now: Account
         message = f"Cyclr took {joined(stubborn)} {TIMES_SET} times and still shows what was there before"
         raise AttemptEnded(GiveUp(Code.NOT_TAKEN, message, differs=stubborn))
     changed = tuple(name for name in change.fields if name not in not_taken)
-    keeps_undo = not (hands.is_ours or hands.item.options.no_undo)
     return Effect(
         is_new=True,
         shown=now,
         changed=changed,
         shown_otherwise=tuple(name for name in changed if name in otherwise),
-        undo=hands.overwritten.sealed(now) if keeps_undo else hands.notes.undo,
+        undo=_sealed(hands, now),
     )
 
 
