@@ -11,9 +11,10 @@ from tests.end_to_end.conftest import MakeRig
 from tests.end_to_end.harness import CRM, MAIL, Rig, row, until
 from tests.end_to_end.test_filling_in import KEY, REGION, WEBHOOK, holds, put_there, undo_of
 from tests.end_to_end.test_job_rules import LONG_AGO
+from worker.domain.states import PauseReason
 from worker.simulator import faults
 from worker.simulator.catalogue import method
-from worker.store.job_states import cancel_job
+from worker.store.job_states import cancel_job, pause_job, resume_job
 from worker.store.steering import retry_job
 from worker.store.tables import items, jobs
 
@@ -504,3 +505,48 @@ def test_a_refusal_says_what_was_set_before_it(make_rig: MakeRig) -> None:
     item = rig.item("acme")
     assert (item.code, item.changed) == ("differs", ["property.Region"])
     assert item.message == "api_key differs and was left alone; property.Region was set before that"
+
+
+@pytest.mark.parametrize("after_effect", [False, True], ids=["not-applied", "applied"])
+def test_a_change_without_an_answer_is_looked_at_after_a_cancel(
+    make_rig: MakeRig, *, after_effect: bool
+) -> None:
+    rig = make_rig(cyclr_retry_base_s=60)
+    put_there(rig, REGION, WEBHOOK, auth_value="old")
+    job_id = load_update(rig)
+    lose(rig, "change_account_connector", after_effect=after_effect)
+    rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
+    assert (rig.item("acme").sent, rig.item("acme").must_look) == ("credential", False)
+    assert cancel_job(rig.engine, job_id)
+    rig.run(job_id)
+    item = rig.item("acme")
+    assert rig.kinds("acme") == ["look", "change_account_connector", "look"]
+    if after_effect:
+        assert (item.state, item.outcome) == ("installed", "updated")
+    else:
+        message = (
+            "cancelled half way: the change of the credential got no clear answer; the rest was not done"
+        )
+        assert (item.code, item.message) == ("incomplete", message)
+
+
+def test_a_pause_between_two_changes_is_heard_and_the_rest_done_later(rig: Rig) -> None:
+    there = put_there(rig, *OLD, auth_value="old")
+    job_id = load_update(rig)
+    rig.fault(faults.slow(0.5), call="change_property", account_id="acme", count=1)
+
+    async def pause_during_the_first_change() -> None:
+        running = asyncio.create_task(rig.new_run().run(for_s=60))
+        await until(lambda: "change_property" in rig.kinds("acme"))
+        assert await asyncio.to_thread(pause_job, rig.engine, job_id, PauseReason.PERSON)
+        await running
+
+    rig.play(pause_during_the_first_change())
+    item = rig.item("acme")
+    assert (item.state, item.changed, item.attempts) == ("queued", ["property.Region"], 0)
+    assert rig.kinds("acme") == ["look", "change_property"]
+    assert resume_job(rig.engine, job_id, first=None)
+    assert rig.run(job_id).installed == 1
+    item = rig.item("acme")
+    assert (item.outcome, is_as_asked(rig, there)) == ("updated", True)
+    assert item.changed == ["property.Region", "property.WebhookSecret", "api_key"]
