@@ -10,12 +10,13 @@ from worker.cli.options import run_again
 from worker.cli.terminal import ALL_DONE, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.options import RunOptions
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import Code, JobState, PauseReason
+from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
 from worker.jobs.views import earlier_lines
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
+from worker.store.listing import ItemFilter, iter_items
 from worker.store.session import Engine
 from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
 
@@ -236,7 +237,7 @@ def say_outcome(
     if path is not None:
         tell(f"Results, one line for every row: {path}")
     if job.state is JobState.COMPLETED:
-        return _completed(job, how_to_retry)
+        return _completed(engine, job, how_to_retry)
     if job.state is JobState.CANCELLED:
         say(f"Job {job.id} was cancelled.")
         return STOPPED
@@ -266,9 +267,14 @@ def ways_lines(
     """What to type for rows that a rule left alone, by their codes: whole commands. `file`: the result file of their job."""
     for code, (to_do, changes) in _WAYS_ON.items():
         if code in codes:
-            again = replace(options, skip_invalid=False, no_look=False, look_again=False, **changes)
+            again = replace(_of_results(options), **changes)
             yield to_do
             yield f"  {run_again(file, again, is_deployed=is_deployed)}"
+
+
+def _of_results(options: RunOptions) -> RunOptions:
+    """What a result file is handed in with: it is a CSV, and has the product's names for columns that a person has named."""
+    return replace(options, skip_invalid=False, no_look=False, look_again=False, sheet=None, map=frozenset())
 
 
 def is_left_alone(codes: Collection[str]) -> bool:
@@ -294,11 +300,25 @@ def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Pa
     return None
 
 
-def _completed(job: JobStatus, how_to_retry: Sequence[str]) -> int:
-    if not job.failed and not job.refused and not job.cancelled:
-        return ALL_DONE
-    say_all(how_to_retry)
-    return SOME_FAILED
+def _completed(engine: Engine, job: JobStatus, how_to_retry: Sequence[str]) -> int:
+    idle = _count_idle(engine, job)
+    if idle:
+        say(
+            f"{counted(idle, 'row')} changed nothing, though {'it names' if idle == 1 else 'they name'} something else than is there:"
+            " OAuth tokens, which are replaced with --replace-tokens only."
+        )
+    if job.failed or job.refused or job.cancelled:
+        say_all(how_to_retry)
+        return SOME_FAILED
+    return SOME_FAILED if idle else ALL_DONE
+
+
+def _count_idle(engine: Engine, job: JobStatus) -> int:
+    """Rows of an update that are done and changed nothing that they meant to change. It reads those that are unchanged."""
+    if job.operation != "update":
+        return 0
+    unchanged = iter_items(engine, job.id, ItemFilter(outcome=Outcome.UNCHANGED))
+    return sum(bool(item.differs) for item in unchanged)
 
 
 def _how_to_try_again(
@@ -308,7 +328,7 @@ def _how_to_try_again(
         return ()
     which = "the failed rows" if job.failed or job.cancelled else "the refused rows"
     fill = " (refused rows need their credentials filled in again)" if job.refused else ""
-    again = run_again(path, replace(options, skip_invalid=False, no_look=False, look_again=False))
+    again = run_again(path, _of_results(options))
     return (
         f"To try {which} again, mend what their messages name{fill} and run the result file:",
         f"  {again}",
