@@ -115,7 +115,7 @@ def busy_loops(many: int) -> Iterator[None]:
 
 def _count(fleet: Fleet, load: Load) -> Counts:
     accounts = [f"account-{number}" for number in range(load.rows)]
-    job_id = fleet.submit(accounts, *(["--if-present", "skip"] if load.has_looks else []))
+    job_id = fleet.submit(accounts, *([] if load.has_looks else ["--no-look"]))
     before = _counters(fleet.engine)
     all_are_there = f"{load.rows} installs"
     eventually(lambda: len(fleet.calls("install", accounts)) >= load.rows, all_are_there, within_s=240)

@@ -62,7 +62,7 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     expect(page.get_by_text("Ended: 2 rows of the file left out.")).to_be_visible()
     expect(page.locator(".legend")).to_contain_text("40 done")
 
-    # The results, downloaded and handed in again: nothing is installed twice.
+    # The results, downloaded and handed in again: nothing is done twice.
     with page.expect_download() as downloading:
         page.get_by_role("link", name="Download all results").click()
     results = tmp_path / "results.csv"
@@ -70,8 +70,10 @@ def test_a_file_with_problems_becomes_a_job_whose_result_file_is_handed_in_again
     rows = list(csv.DictReader(io.StringIO(results.read_text(encoding="utf-8-sig"))))
     assert [row["_state"] for row in rows] == ["done"] * 40 + ["refused"] * 2
     visitor.upload(results)
-    expect(page.get_by_text("Installed already")).to_be_visible()
-    expect(page.get_by_text("40, left out")).to_be_visible()
+    expect(page.get_by_text("Every row that was not done by an earlier job has a problem.")).to_be_visible()
+    expect(page.get_by_text("40 rows were done by job ")).to_contain_text(
+        "and were not looked at again; “Look again” (--look-again) does."
+    )
     page.get_by_role("button", name="Discard").click()
     expect(page.get_by_role("heading", name="New job")).to_be_visible()
     assert served.simulator.call(lambda world: world.count_doubles()) == 0
@@ -121,9 +123,9 @@ def test_a_template_is_made_for_a_connector(visit: Visit, served: Served, tmp_pa
     visitor.go("/jobs/new")
     visitor.shoot("new-job")
     visitor.assert_accessible()
-    page.get_by_label("Connector").focus()
+    page.get_by_label("Connector", exact=True).focus()
     expect(page.locator("#connectors option")).to_have_count(2)
-    page.get_by_label("Connector").fill("Northwind Mail")
+    page.get_by_label("Connector", exact=True).fill("Northwind Mail")
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download").click()
     assert downloading.value.suggested_filename == "Northwind Mail.csv"
@@ -159,7 +161,7 @@ def test_all_of_it_works_without_scripts(visit: Visit, served: Served, tmp_path:
     ).to_be_visible()
     page.get_by_role("link", name="Cancel").click()
     page.get_by_role("button", name="Cancel the job").click()
-    expect(page.get_by_text("What is installed stays installed.")).to_be_visible()
+    expect(page.get_by_text("What is done stays done.")).to_be_visible()
 
 
 def test_warnings_of_a_check_stay_on_the_page_of_its_job(visit: Visit, served: Served, tmp_path: Path):
@@ -197,7 +199,7 @@ def test_a_doubtful_account_id_is_taken_as_it_is_written(visit: Visit, served: S
     ).to_be_visible()
     page.get_by_label("Take account ids as they are written").check()
     visitor.assert_accessible()
-    page.locator("#doubts button").click()
+    page.get_by_role("button", name="Check again").click()
 
     # It is a warning now, and the account that is to be created is named.
     expect(page.get_by_text("1 row, no problems.")).to_be_visible()

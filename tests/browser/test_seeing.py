@@ -183,7 +183,7 @@ def test_what_was_done_is_said_once(visit: Visit, served: Served, tmp_path: Path
     assert "?" not in job
     page.get_by_role("link", name="Cancel").click()
     visitor.confirm("Cancel the job")
-    notice = page.get_by_text("Cancelled. What is installed stays installed.")
+    notice = page.get_by_text("Cancelled. What is done stays done.")
     expect(notice).to_be_visible()
     assert page.url == job
     page.get_by_role("link", name="Row 2", exact=True).click()

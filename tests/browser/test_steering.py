@@ -52,7 +52,7 @@ def test_a_running_job_is_paused_resumed_and_cancelled(visit: Visit, served: Ser
     expect(page.locator(".legend")).to_contain_text("in hand")
 
     page.get_by_role("link", name="Cancel").click()
-    expect(page.locator("#confirm")).to_contain_text("stay installed in Cyclr")
+    expect(page.locator("#confirm")).to_contain_text("What is done stays done in Cyclr")
     visitor.confirm("Cancel the job")
     expect(page.locator("#standing")).to_have_attribute("data-state", "cancelled")
     expect(page.locator("#standing")).to_have_attribute("data-is-over", "yes")

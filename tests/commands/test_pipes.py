@@ -66,7 +66,7 @@ def test_a_pipe_of_many_pieces_is_read_as_often_as_it_is_needed(desk: Desk) -> N
     done = typed(desk, "cat large.csv | CB check -")
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[1] == "stdin: 800 rows (UTF-8, comma)"
-    assert done.stdout.splitlines()[-2:] == ["No problems. Install it with:", "  cyclr-bulk run - --yes"]
+    assert done.stdout.splitlines()[-2:] == ["No problems. Begin with:", "  cyclr-bulk run - --yes"]
 
 
 def test_without_consent_nothing_is_read_from_the_pipe(desk: Desk) -> None:
@@ -87,7 +87,7 @@ def test_without_consent_nothing_is_read_from_the_pipe(desk: Desk) -> None:
         os.close(writer)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "There is no terminal to ask on: add --yes to install without a question.",
+        "There is no terminal to ask on: add --yes to begin without a question.",
         "Nothing was changed.",
     ]
 

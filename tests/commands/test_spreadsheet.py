@@ -145,8 +145,8 @@ def test_a_template_that_was_filled_in_and_saved_checks_as_before(
         "  connectors: Northwind Mail 3.0 (1)",
         "  methods:    ApiKey (1)",
         "  properties: Region (1), WebhookSecret (1)",
-        "  calls:      1 (1 install); about 1 s at 500 calls/s",
-        "No problems. Install it with:",
+        "  calls:      4 (1 look, at most 1 install or 3 changes of what is there); about 1 s at 500 calls/s",
+        "No problems. Begin with:",
         "  cyclr-bulk run accounts.csv",
     ]
     warning = f"  warning: row 3, {SHORTENED}"
@@ -226,7 +226,7 @@ def test_ids_that_stay_as_they_are_run_on_with_the_stored_keys(desk: Desk, sprea
 
     spreadsheet.save(desk.folder / "accounts.results.csv")
     said = desk.say("run", "accounts.results.csv", "--yes")
-    assert (said.code, said.out.splitlines()[0]) == (0, "2 created, 0 failed, 1 done by an earlier job.")
+    assert (said.code, said.out.splitlines()[1]) == (0, "2 created, 0 failed, 1 done by an earlier job.")
     assert found(said) == [f"warning: rows 2, 4, {SHORTENED} (2 rows)"]
     assert auth_values(desk) == {
         "acme": ["key-of-acme-5f1c"],
@@ -349,7 +349,7 @@ def test_rows_may_be_sorted_and_deleted(desk: Desk, spreadsheet: Spreadsheet, ta
     write_again(results, sort_and_delete)
     spreadsheet.save(results, takes=takes)
     said = desk.say("run", "accounts.results.csv", "--yes")
-    assert (said.code, said.out.splitlines()[0]) == (0, "3 created, 0 failed, 1 done by an earlier job.")
+    assert (said.code, said.out.splitlines()[1]) == (0, "3 created, 0 failed, 1 done by an earlier job.")
     assert auth_values(desk) == {
         "acme-1": ["key-of-acme-1-5f1c"],
         "acme-2": ["key-of-acme-2-5f1c"],

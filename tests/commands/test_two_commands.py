@@ -14,7 +14,7 @@ from tests.end_to_end.processes.site import Site, account_ids, open_site
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 OURS, THEIRS = account_ids(150, "ours"), account_ids(300, "theirs")
-WATCHES = "Another command is installing this file"
+WATCHES = "Another command is at work on this file"
 
 
 def wait_for_jobs(site: Site, *sources: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from tests.integration.store.databases import path_of, url_of
 from worker.bootstrap.installer import open_cyclr
@@ -41,7 +41,7 @@ from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.memory import DatabaseMemory
 from worker.store.session import Engine, reading
-from worker.store.tables import attempts, items
+from worker.store.tables import attempts, items, jobs
 from worker.sweeping import SweepRules, sweep
 from worker.telemetry import configure_logging
 
@@ -161,8 +161,8 @@ class Rig:
         return self.play(asked)
 
     def load(self, *rows: Mapping[str, str], file: Path | None = None, **options: Any) -> str:
-        """The id of a running job of these rows. Raises: Rejected."""
-        wanted = RunOptions(**options)
+        """The id of a running job of these rows, which looks into no account first unless `no_look` is False. Raises: Rejected."""
+        wanted = RunOptions(**{"no_look": True} | options)
         checked = self.check(file or rows, wanted)
         if checked.problem_count and not wanted.skip_invalid:
             raise Rejected(checked.problems)
@@ -333,6 +333,13 @@ class Rig:
         for secret in self.secrets | tokens:
             for place, content in places.items():
                 assert secret.encode() not in content, f"a secret stands in {place}"
+
+
+def make_older(rig: Rig, *, look_first: bool, if_present: str = "install") -> None:
+    """All jobs become those of the version before, which asked for this."""
+    options = {"skip_invalid": False, "look_first": look_first, "if_present": if_present}
+    with rig.engine.begin() as connection:
+        connection.execute(update(jobs).values(options=options))
 
 
 def is_over(job: JobStatus) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.end_to_end.conftest import MakeRig
-from tests.end_to_end.harness import API_KEY, CRM, MAIL, MAIL_PARAMETERS, OAUTH, Rig, row
+from tests.end_to_end.harness import API_KEY, CRM, MAIL, MAIL_PARAMETERS, OAUTH, Rig, make_older, row
 from worker.domain.states import PauseReason
 from worker.simulator import faults
 from worker.simulator.catalogue import Parameter, method
@@ -186,31 +186,46 @@ def test_a_401_that_passes_is_followed_by_one_install(rig: Rig) -> None:
 # The Name is in use. Where Cyclr does not check names, the fault says so in its place.
 
 
-def test_a_name_in_use_by_the_same_connector_is_adopted(rig: Rig) -> None:
+def test_a_name_in_use_by_the_same_connector_with_another_key_is_left_alone(rig: Rig) -> None:
     there = put_there(rig, "acme", MAIL, MAIL, "another-key")
     job_id = rig.load(row("acme"))
+    assert rig.run(job_id).failed == 1
+    assert rig.kinds("acme") == ["install", "look"]
+    item = rig.item("acme")
+    assert (item.code, item.account_connector_id, item.attempts) == ("differs", there, 1)
+    assert item.differs == ["api_key"]
+    assert item.message == "api_key differs and was left alone: nothing was changed"
+    assert rig.installs("acme") == 0
+
+
+def test_in_a_job_of_the_version_before_it_is_adopted(rig: Rig) -> None:
+    there = put_there(rig, "acme", MAIL, MAIL, "another-key")
+    job_id = rig.load(row("acme"))
+    make_older(rig, look_first=False)
     assert rig.run(job_id).installed == 1
     assert rig.kinds("acme") == ["install", "look"]
     item = rig.item("acme")
     assert (item.outcome, item.account_connector_id, item.attempts) == ("adopted", there, 1)
     assert item.differs == ["api_key", "property.WebhookSecret"]
-    assert item.message == ("already installed; api_key, property.WebhookSecret differ and were not changed")
+    assert item.message == (
+        "already installed; api_key and property.WebhookSecret differ and were not changed"
+    )
     assert rig.installs("acme") == 0
 
 
-def test_a_name_in_use_in_another_spelling_is_adopted_too(rig: Rig) -> None:
+def test_a_name_in_use_in_another_spelling_is_filled_in_too(rig: Rig) -> None:
     put_there(rig, "acme", MAIL, "NORTHWIND mail", "key-of-acme-5f1c")
     job_id = rig.load(row("acme"))
     assert rig.run(job_id).installed == 1
-    assert rig.item("acme").outcome == "adopted"
+    assert rig.item("acme").outcome == "filled_in"
 
 
-def test_a_name_in_use_by_an_older_release_of_the_connector_is_adopted(rig: Rig) -> None:
+def test_a_name_in_use_by_an_older_release_of_the_connector_is_filled_in(rig: Rig) -> None:
     put_there(rig, "acme", MAIL, MAIL, "key-of-acme-5f1c")
     rig.simulator.call(lambda world: world.publish(MAIL))
     job_id = rig.load(row("acme"))
     assert rig.run(job_id).installed == 1
-    assert rig.item("acme").outcome == "adopted"
+    assert rig.item("acme").outcome == "filled_in"
 
 
 def test_a_name_in_use_by_another_connector_is_given_up(rig: Rig) -> None:
@@ -253,9 +268,9 @@ def test_a_name_in_use_is_looked_for_again_where_the_look_fails(rig: Rig) -> Non
     job_id = rig.load(row("acme"))
     rig.fault(faults.server_error(500), call="look", account_id="acme", count=1)
     assert rig.run(job_id).installed == 1
-    assert rig.kinds("acme") == ["install", "look", "look"]
+    assert rig.kinds("acme") == ["install", "look", "look", "add_property"]
     item = rig.item("acme")
-    assert (item.outcome, item.attempts, item.maybe_sent) == ("adopted", 2, False)
+    assert (item.outcome, item.attempts, item.maybe_sent) == ("filled_in", 2, False)
 
 
 def test_a_name_in_use_in_an_account_that_refuses_looks_may_be_ours(rig: Rig) -> None:

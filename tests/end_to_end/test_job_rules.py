@@ -93,7 +93,7 @@ async def _while_it_runs(rig: Rig, deed: Any) -> float:
 def test_no_install_starts_later_than_two_seconds_after_a_pause(make_rig: MakeRig, look_first: bool) -> None:
     accounts = many(150)
     rig = make_rig(*accounts, cyclr_calls_per_second=30, cyclr_burst=5)
-    job_id = rig.load(*(row(account) for account in accounts), look_first=look_first)
+    job_id = rig.load(*(row(account) for account in accounts), no_look=not look_first)
     paused_at = rig.play(_while_it_runs(rig, lambda: pause_job(rig.engine, job_id, PauseReason.PERSON)))
     installs = [call.received_at for call in rig.calls() if call.kind == "install"]
     assert max(installs) - paused_at <= 2.0
@@ -107,7 +107,7 @@ def test_no_install_starts_later_than_two_seconds_after_a_pause(make_rig: MakeRi
 def test_no_install_starts_later_than_two_seconds_after_a_cancel(make_rig: MakeRig, look_first: bool) -> None:
     accounts = many(150)
     rig = make_rig(*accounts, cyclr_calls_per_second=30, cyclr_burst=5)
-    job_id = rig.load(*(row(account) for account in accounts), look_first=look_first)
+    job_id = rig.load(*(row(account) for account in accounts), no_look=not look_first)
     cancelled_at = rig.play(_while_it_runs(rig, lambda: cancel_job(rig.engine, job_id)))
     job = rig.run(job_id)
     installs = [call.received_at for call in rig.calls() if call.kind == "install"]

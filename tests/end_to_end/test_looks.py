@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.end_to_end.conftest import MakeRig
-from tests.end_to_end.harness import CRM, MAIL, Rig, row
-from worker.domain.options import IfPresent
+from tests.end_to_end.harness import CRM, MAIL, Rig, make_older, row
 from worker.intake.findings import Rejected
 from worker.simulator import faults
 from worker.simulator.world import Install
@@ -154,7 +153,7 @@ def test_a_look_held_up_by_429_and_503_goes_on_later(rig: Rig) -> None:
 
 
 @both_name_checks
-def test_a_finished_file_handed_in_again_adopts_everything(rig: Rig) -> None:
+def test_a_finished_file_handed_in_again_changes_nothing(rig: Rig) -> None:
     accounts = ("acme", "globex", "initech", "umbrella")
     rig.run(rig.load(*(row(account) for account in accounts)))
     job = rig.run(rig.load(*(row(account) for account in accounts)))
@@ -162,7 +161,7 @@ def test_a_finished_file_handed_in_again_adopts_everything(rig: Rig) -> None:
     assert rig.kinds() == ["look"] * 4
     for account in accounts:
         item = rig.item(account)
-        assert (item.outcome, item.attempts, item.message) == ("adopted", 1, "already installed")
+        assert (item.outcome, item.attempts, item.message) == ("unchanged", 1, None)
         assert rig.installs(account) == 1
 
 
@@ -218,9 +217,10 @@ def read_lines(path: Path) -> list[dict[str, str]]:
 
 
 @both_name_checks
-def test_look_first_adopts_what_is_there_and_sends_nothing_for_it(rig: Rig) -> None:
+def test_a_job_of_the_version_before_adopts_what_is_there_and_sends_nothing_for_it(rig: Rig) -> None:
     put_there(rig, "acme", MAIL, connector=MAIL)
-    job_id = rig.load(row("acme"), row("globex"), look_first=True)
+    job_id = rig.load(row("acme"), row("globex"))
+    make_older(rig, look_first=True)
     assert rig.run(job_id).installed == 2
     assert rig.kinds("acme") == ["look"]
     assert rig.kinds("globex") == ["look", "install"]
@@ -232,7 +232,8 @@ def test_look_first_adopts_what_is_there_and_sends_nothing_for_it(rig: Rig) -> N
 def test_if_present_skip_leaves_the_connector_under_another_name_alone(rig: Rig) -> None:
     put_there(rig, "acme", "Old mail", "Older mail", connector=MAIL)
     put_there(rig, "globex", "Old CRM", connector=CRM)
-    job_id = rig.load(row("acme"), row("globex"), if_present=IfPresent.SKIP)
+    job_id = rig.load(row("acme"), row("globex"))
+    make_older(rig, look_first=False, if_present="skip")
     assert rig.run(job_id).installed == 2
     item = rig.item("acme")
     assert (item.outcome, item.code, item.account_connector_id) == (

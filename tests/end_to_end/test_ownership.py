@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from tests.end_to_end.harness import CRM, MAIL, Rig, row, until
+from tests.end_to_end.harness import CRM, MAIL, Rig, make_older, row, until
 from tests.end_to_end.test_job_rules import LONG_AGO
 from worker.simulator import faults
 from worker.simulator.world import Install
@@ -53,7 +53,15 @@ def test_what_we_hold_the_answer_to_is_ours(rig: Rig) -> None:
 
 def test_what_was_there_before_anything_was_sent_is_not_ours(rig: Rig) -> None:
     put_there(rig, MAIL)
-    rig.run(rig.load(row("acme"), look_first=True))
+    rig.run(rig.load(row("acme"), no_look=False))
+    assert ending(rig) == ("installed", "unchanged", False, None)
+
+
+def test_in_a_job_of_the_version_before_it_is_adopted(rig: Rig) -> None:
+    put_there(rig, MAIL)
+    job_id = rig.load(row("acme"))
+    make_older(rig, look_first=True)
+    rig.run(job_id)
     assert ending(rig) == ("installed", "adopted", False, "already installed")
 
 
@@ -62,7 +70,7 @@ def test_what_was_there_before_anything_was_sent_is_not_ours(rig: Rig) -> None:
 
 def test_what_was_absent_and_shows_all_that_was_sent_under_a_new_id_is_ours(rig: Rig) -> None:
     put_there(rig, "Sales", CRM)
-    job_id = rig.load(row("acme", description="Main mailbox"), look_first=True)
+    job_id = rig.load(row("acme", description="Main mailbox"), no_look=False)
     lose_an_install(rig, job_id, after_effect=True)
     item = rig.item("acme")
     [highest_id] = rig.simulator.call(lambda world: list(world.get_account("acme").connectors))[:1]
@@ -88,7 +96,18 @@ def test_without_a_look_before_it_nothing_proves_whose_it_is(rig: Rig) -> None:
 
 
 def test_one_that_shows_another_key_is_not_proven_ours(rig: Rig) -> None:
-    job_id = rig.load(row("acme"), look_first=True)
+    job_id = rig.load(row("acme"), no_look=False)
+    lose_an_install(rig, job_id, after_effect=False)
+    put_there(rig, MAIL, api_key="the-customers-own-key")
+    rig.run(job_id)
+    message = "api_key differs and was left alone: nothing was changed"
+    assert ending(rig) == ("failed", None, None, message)
+    assert (rig.item("acme").code, rig.item("acme").differs) == ("differs", ["api_key"])
+
+
+def test_in_a_job_of_the_version_before_it_is_recovered_and_its_owner_unknown(rig: Rig) -> None:
+    job_id = rig.load(row("acme"))
+    make_older(rig, look_first=True)
     lose_an_install(rig, job_id, after_effect=False)
     put_there(rig, MAIL, api_key="the-customers-own-key")
     rig.run(job_id)
@@ -98,7 +117,7 @@ def test_one_that_shows_another_key_is_not_proven_ours(rig: Rig) -> None:
 
 def test_one_that_was_there_under_another_name_is_not_proven_ours(rig: Rig) -> None:
     there = put_there(rig, "Old mail")
-    job_id = rig.load(row("acme"), look_first=True)
+    job_id = rig.load(row("acme"), no_look=False, beside=True)
     lose_an_install(rig, job_id, after_effect=False)
     rename(rig, there, MAIL)
     rig.run(job_id)
@@ -112,7 +131,7 @@ def test_one_that_was_there_under_another_name_is_not_proven_ours(rig: Rig) -> N
 def test_a_customers_own_is_no_ours_where_the_row_had_only_looked_when_its_worker_was_killed(
     rig: Rig,
 ) -> None:
-    job_id = rig.load(row("acme"), look_first=True)
+    job_id = rig.load(row("acme"), no_look=False)
     rig.fault(faults.slow(1.5), call="look", account_id="acme", count=1)
 
     async def killed_during_the_look() -> None:
@@ -130,7 +149,7 @@ def test_a_customers_own_is_no_ours_where_the_row_had_only_looked_when_its_worke
         connection.execute(update(items).values(claim_until=LONG_AGO))
     put_there(rig, MAIL)
     rig.run(job_id)
-    assert ending(rig) == ("installed", "adopted", False, "already installed")
+    assert ending(rig) == ("installed", "unchanged", False, None)
 
 
 def test_a_customers_own_is_nobodys_for_sure_after_a_distrust(rig: Rig) -> None:
@@ -143,13 +162,13 @@ def test_a_customers_own_is_nobodys_for_sure_after_a_distrust(rig: Rig) -> None:
 
 
 def test_a_customers_own_is_no_ours_after_a_429_to_the_only_install(rig: Rig) -> None:
-    job_id = rig.load(row("acme"), look_first=True)
+    job_id = rig.load(row("acme"), no_look=False)
     rig.fault(faults.throttled(0), call="install", account_id="acme", count=1)
     rig.run(job_id, until=lambda _: rig.item("acme").code == "throttled")
     assert (rig.item("acme").sent, rig.item("acme").seen) == (None, None)
     put_there(rig, MAIL)
     rig.run(job_id)
-    assert ending(rig) == ("installed", "adopted", False, "already installed")
+    assert ending(rig) == ("installed", "unchanged", False, None)
 
 
 # What a crash of ours leaves.
@@ -172,7 +191,7 @@ def without(definition: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_a_customers_own_is_no_ours_after_a_crash_before_anything_was_sent(rig: Rig) -> None:
-    job_id = rig.load(row("acme"), look_first=True)
+    job_id = rig.load(row("acme"), no_look=False)
     whole = definition_of(rig)
     define(rig, without(whole, "name"))
     rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
@@ -182,7 +201,7 @@ def test_a_customers_own_is_no_ours_after_a_crash_before_anything_was_sent(rig: 
     define(rig, whole)
     put_there(rig, MAIL)
     rig.run(job_id)
-    assert ending(rig) == ("installed", "adopted", False, "already installed")
+    assert ending(rig) == ("installed", "unchanged", False, None)
 
 
 def test_what_was_made_before_a_crash_is_found_and_is_ours(rig: Rig) -> None:
@@ -194,5 +213,6 @@ def test_what_was_made_before_a_crash_is_found_and_is_ours(rig: Rig) -> None:
     assert (item.state, item.steps_done, item.sent) == ("queued", ["connector"], None)
     define(rig, whole)
     rig.run(job_id)
-    assert rig.kinds("acme") == ["install", "look"]
+    # Its id is known by then.
+    assert rig.kinds("acme") == ["install", "account_connector"]
     assert ending(rig) == ("installed", "created", True, None)

@@ -158,7 +158,7 @@ def test_429_without_a_time_waits_longer_each_time(rig: Rig) -> None:
 
 
 def test_an_item_is_given_back_where_a_gate_outlasts_its_claim(rig: Rig) -> None:
-    job_id = rig.load(row("acme"), row("globex"), look_first=True)
+    job_id = rig.load(row("acme"), row("globex"), no_look=False)
     rig.fault(faults.throttled(3600), call="install", account_id="acme", count=1)
     # Its look ends when the gate is closed already.
     rig.fault(faults.slow(1.5), call="look", account_id="globex", count=1)

@@ -358,7 +358,7 @@ def test_a_slot_held_elsewhere_learns_of_the_gate(url: str) -> None:
     async def work() -> None:
         async with limiter(url, rate=1, burst=1) as first, limiter(url, rate=1, burst=1) as second:
             slot = (await first.reserve(1, within_s=2.0)).slots[0]
-            await second.throttled(30)
+            await second.close_gate(30, slow_down=False)
             with pytest.raises(GateClosed) as closed:
                 await slot.ready()
             assert 20 < closed.value.reopens_in_s <= 30
@@ -458,7 +458,7 @@ def test_instances_do_not_share_a_limit(url: str) -> None:
         gates = KeptGate()
         other = RedisLimiter(url, "other", limit=Limit(10, 1), gates=gates, clock=Clock())
         async with limiter(url) as asked:
-            await asked.throttled(30)
+            await asked.close_gate(30, slow_down=False)
             assert (await other.state()).gate_closed_for_s == 0
         await other.aclose()
 

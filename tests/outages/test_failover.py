@@ -95,7 +95,7 @@ def test_behind_one_address_a_job_waits_for_the_server_that_takes_writes(here: P
         Switch(pair.primary) as address,
         working(here, pair, address.host) as fleet,
     ):
-        job_id = fleet.submit(ACCOUNTS, "--look-first")
+        job_id = fleet.submit(ACCOUNTS)
         watcher = fleet.start("watch", job_id)
         fleet.wait_for_installs(ACCOUNTS, 30)
         eventually(lambda: f"{job_id}: " in watcher.err, "somebody watches")

@@ -97,7 +97,7 @@ def test_a_job_of_this_version_is_done_by_a_worker_of_the_version_before(fleet: 
     file = fleet.file(accounts)
     by_hand = Install(name="By hand")
     fleet.change(lambda world: world.add_installed(accounts[7], world.find_release(CONNECTOR), by_hand))
-    submitted = fleet.say("submit", file, "--yes", "--if-present", "skip")
+    submitted = fleet.say("submit", file, "--yes")
     assert submitted.code == 0, submitted.err
     job_id = submitted.out.strip()
     fleet.wait_for(job_id, "completed")

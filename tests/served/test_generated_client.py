@@ -189,7 +189,8 @@ def test_a_generated_client_goes_the_whole_way(served: Served, made: Made, http:
         connector=MAIL,
         skip_invalid=True,
         first=1,
-        if_present=models.IfPresent.SKIP,
+        operation=models.NewJobFormOperation.INSTALL,
+        beside=True,
         as_written=list(models.NewJobFormAsWrittenItem),
     )
     by_form = submit(client=client, body=form)

@@ -8,36 +8,46 @@ from worker.cli.app import load_command
 from worker.domain.options import OPTIONS, UPDATE_OPTIONS, RunOptions, clashes, gone_options
 from worker.web.api.submitting import NewJobOptions
 
-ALL = ["connector", "first", "skip_invalid", "look_first", "if_present", "as_written"]
-NOT_OFFERED_YET = [
-    "no_look",
-    "overwrite",
-    "beside",
-    "replace_tokens",
-    "assume_method",
-    "allow_undeclared",
-    "no_undo",
-    "look_again",
-    "operation",
+ALL = [
+    *(
+        "operation",
+        "connector",
+        "sheet",
+        "first",
+        "skip_invalid",
+        "no_look",
+        "overwrite",
+        "beside",
+        "replace_tokens",
+    ),
+    *("assume_method", "allow_undeclared", "no_undo", "look_again", "as_written"),
 ]
 
 
 def test_the_table_has_every_option_that_a_person_may_give() -> None:
     assert list(OPTIONS) == ALL
-    assert sorted(ALL + NOT_OFFERED_YET) == sorted(
-        field.name for field in fields(RunOptions) if field.metadata
-    )
+    told = [field.name for field in fields(RunOptions) if field.metadata]
+    assert sorted(ALL) == sorted(told)
 
 
 @pytest.mark.parametrize(
-    ("command", "others"), [("run", {"file", "results", "yes"}), ("submit", {"file", "yes"})]
+    ("command", "others", "options"),
+    [
+        ("run", {"file", "results", "yes"}, [name for name in ALL if name != "operation"]),
+        ("submit", {"file", "yes"}, ALL),
+        ("update", {"file", "results", "yes"}, list(UPDATE_OPTIONS)),
+    ],
 )
-def test_a_command_that_makes_a_job_takes_them_all(command: str, others: set[str]) -> None:
+def test_a_command_that_makes_a_job_takes_all_that_it_may_be_asked(
+    command: str, others: set[str], options: list[str]
+) -> None:
     typed = {parameter.name: parameter for parameter in load_command(command).params}
-    assert typed.keys() - others == set(ALL)
-    assert {name: typed[name].help for name in ALL} == {
-        name: field.metadata["does"] for name, field in OPTIONS.items()
-    }
+    gone = {name for name, each in typed.items() if getattr(each, "hidden", False)}
+    assert gone == (set() if command == "update" else {"look_first", "if_present"})
+    assert typed.keys() - others - gone == set(options)
+    for name in options:
+        told = OPTIONS[name].metadata["does"]
+        assert typed[name].help == (told.replace("install", "run") if name == "operation" else told)
     assert [typed[name].opts for name in ("skip_invalid", "as_written")] == [
         ["--skip-invalid"],
         ["--as-written"],
@@ -89,7 +99,9 @@ def test_an_update_takes_nothing_that_it_does_in_any_case_or_never(name: str) ->
 
 
 def test_an_update_takes_all_that_it_may_be_asked() -> None:
-    all_given = {name: True for name in UPDATE_OPTIONS if name not in ("connector", "first", "as_written")}
+    all_given = {
+        name: True for name in UPDATE_OPTIONS if name not in ("connector", "sheet", "first", "as_written")
+    }
     assert list(all_given) == [
         *("skip_invalid", "replace_tokens", "assume_method", "allow_undeclared", "no_undo")
     ]

@@ -11,7 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS = {
     "demo": ("demo", "Watch the main job against a simulated Cyclr."),
     "check": ("check", "Say all that is wrong with a file. Changes nothing."),
-    "run": ("run", "Install what a file asks for."),
+    "run": ("run", "Install what a file asks for, or fill in what is missing."),
+    "update": ("run", "Change what is installed as a file asks."),
     "connectors": ("catalogue", "List Cyclr's catalogue."),
     "template": ("catalogue", "Write a CSV ready to fill for one connector."),
     "simulator": ("simulator", "Run a stand-in for Cyclr on this machine."),

@@ -12,6 +12,7 @@ from worker.cli.home import TendedHome
 from worker.cli.options import FileArgument, run_again, takes_options
 from worker.cli.place import ask, read_settings
 from worker.cli.report import (
+    NOTHING_TO_DO,
     estimate_lines,
     found_lines,
     home_lines,
@@ -22,11 +23,12 @@ from worker.cli.report import (
 )
 from worker.cli.terminal import ALL_DONE, NOTHING_DONE, Say, failures_in_words, say, say_all, tell
 from worker.cli.watching import Activity
-from worker.domain.options import RunOptions
+from worker.domain.options import OPTIONS, RunOptions
 from worker.domain.words import counted
 from worker.intake import Source
 from worker.jobs.checking import Checked, check_file, check_offline
 from worker.jobs.loading import Unfinished, find_unfinished
+from worker.jobs.views import earlier_lines
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.faults import lost_database_in_words
 from worker.store.jobs import JobStatus, list_unfinished_jobs
@@ -34,11 +36,14 @@ from worker.store.listing import find_job
 from worker.store.memory import DatabaseMemory
 
 app = typer.Typer(rich_markup_mode=None)
+NOT_ASKED_OF_A_CHECK = ("first", "skip_invalid", "no_undo")
 EXAMPLES = """\b
 Examples:
   cyclr-bulk check accounts.csv
   cyclr-bulk check accounts.csv --connector Mailchimp
+  cyclr-bulk check keys.csv --for update
   cyclr-bulk check accounts.csv --as-written account_id
+  cyclr-bulk check customers.xlsx --sheet November
 
 \b
 Exit codes:
@@ -47,12 +52,12 @@ Exit codes:
 
 
 @app.command("check", epilog=EXAMPLES)
-@takes_options("connector", "look_first", "as_written")
+@takes_options(*(name for name in OPTIONS if name not in NOT_ASKED_OF_A_CHECK))
 def check_command(file: FileArgument, options: RunOptions) -> None:
     """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
     with (
         failures_in_words(problems_to=tell),
-        opened_source(file) as source,
+        opened_source(file, options) as source,
     ):
         settings = settings_or_offline_check(source, options, to=tell)
         with (
@@ -64,8 +69,8 @@ def check_command(file: FileArgument, options: RunOptions) -> None:
             others = [job for job in list_unfinished_jobs(database.engine) if not _is(job.id, unfinished)]
             checked = check(home, source, options, besides=unfinished)
             in_the_way = find_in_the_way(home, checked)
-        say_all(home_lines(settings), tell)
-        show_check(checked, is_begun=unfinished is not None)
+            say_all(home_lines(settings), tell)
+            show_check(home, checked, is_begun=unfinished is not None)
         named = {job.id for job, _ in in_the_way}
         say_all(unfinished_lines(job for job in others if job.id not in named), tell)
         say_all(_verdict_lines(checked, as_typed(file), options, unfinished, in_the_way), tell)
@@ -117,9 +122,11 @@ def settings_or_offline_check(
         raise
 
 
-def show_check(checked: Checked, *, is_begun: bool = False, to: Say = tell) -> None:
-    """What was found, all warnings and problems, the time it will take (unless a part of it is done)."""
+def show_check(place: Place, checked: Checked, *, is_begun: bool = False, to: Say = tell) -> None:
+    """What was found, which rows are known to be done, the calls and the time that it will take (unless a part of it is done),
+    all warnings and problems."""
     say_all(found_lines(checked), to)
+    say_all(earlier_lines(place.database.engine, checked.done_by), to)
     if not is_begun:
         say_all(estimate_lines(checked), to)
     _show_findings(checked, to)
@@ -147,9 +154,9 @@ def _verdict_lines(
         yield f"This is {unfinished.job.named}. Go on with:"
         yield f"  {run_again(file, unfinished.options)}"
     elif not checked.problem_count and not checked.planned:
-        yield "Nothing to do: every row is installed already."
+        yield NOTHING_TO_DO
     elif not checked.problem_count:
-        yield "No problems. Install it with:"
+        yield "No problems. Begin with:"
         yield f"  {run_again(file, options)}"
     elif in_the_way:
         again = "check this file again" if checked.is_only_live else "correct this file and check it again"
@@ -157,5 +164,5 @@ def _verdict_lines(
     elif checked.survey.problems or not checked.planned:
         yield "Correct the file, then check it again."
     else:
-        yield f"Correct the file; or leave {counted(checked.refused, 'row')} out and install {checked.planned:,} with:"
+        yield f"Correct the file; or leave {counted(checked.refused, 'row')} out and go on with {checked.planned:,}:"
         yield f"  {run_again(file, replace(options, skip_invalid=True))}"

@@ -55,8 +55,10 @@ def demo_command(
 
             end_loading()
             file = folder / "accounts.csv"
-            file.write_text(sample_csv(accounts), encoding="utf-8", newline="")
+            rows = sample_csv(accounts, is_template_first=True)
+            file.write_text(rows, encoding="utf-8", newline="")
             tell(f"A demo: {accounts:,} made-up accounts, and a simulated Cyclr at {settings.cyclr_api_url}.")
+            tell("Many of them were made from a template: their connector is there, and lacks its key.")
             tell(
                 f"It runs at {CALLS_PER_SECOND} calls a second; a real run keeps to CYCLR_CALLS_PER_SECOND (10)."
             )
@@ -113,7 +115,7 @@ def _start_home(stack: ExitStack, settings: CyclrSettings) -> tuple[Home, Servic
 
 
 def _start_simulator(folder: Path, port: int, accounts: int) -> Child:
-    command = ["simulator", "--port", str(port), "--sample", str(accounts)]
+    command = ["simulator", "--port", str(port), "--sample", str(accounts), "--template-first"]
     argv = [sys.executable, "-P", "-m", "worker.cli", *command]
     env = environment_without_ours() | {"PYTHONUNBUFFERED": "1"}
     return start_child(argv, env, _log_of(folder), folder=folder)

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from worker.cli.run import load
 from worker.cli.terminal import ALL_DONE, say
 from worker.cli.watching import see_through
 from worker.domain.options import RunOptions
-from worker.domain.states import JobState
+from worker.domain.states import JobState, Outcome
+from worker.domain.words import OUTCOMES, outcome_name
 from worker.embedded import Home, Services
 from worker.intake import open_source
 from worker.settings import CyclrSettings
+from worker.store.tallies import OutcomeCount, list_outcomes
 
 
 def install(
@@ -26,7 +29,7 @@ def install(
     place = stack.enter_context(TendedHome(settings, needs_workers=True, home=home, services=services))
     options = RunOptions()
     checked = check(place, open_source(file), options)
-    show_check(checked)
+    show_check(place, checked)
     return place, load(stack, place, checked, options)
 
 
@@ -37,11 +40,22 @@ def conclude(home: TendedHome, job_id: str, file: Path, *, how_to_go_on: str) ->
         home,
         job,
         ResultPath(file, None),
+        options=RunOptions(),
         how_to_go_on=how_to_go_on,
         how_to_retry=("The failed rows were meant to fail: the result file says for each what to do.",),
     )
+    _explain(list_outcomes(home.database.engine, job.id) or ())
     _say_what_next(file)
     return ALL_DONE if job.state is JobState.COMPLETED else code
+
+
+def _explain(outcomes: Sequence[OutcomeCount]) -> None:
+    """What each word of the summary means, in a line."""
+    say("")
+    say("Of the rows that are done:")
+    for each in outcomes:
+        meaning = OUTCOMES[Outcome(each.outcome)]
+        say(f"  {outcome_name(each.outcome) + ':':<12}{meaning}")
 
 
 def _say_what_next(file: Path) -> None:
@@ -54,6 +68,7 @@ def _say_what_next(file: Path) -> None:
     say("  cyclr-bulk connectors                   what can be installed")
     say("  cyclr-bulk template NAME > accounts.csv a file to fill")
     say("  cyclr-bulk run accounts.csv --first 5   the first rows, after a check and a question")
+    say("  cyclr-bulk update keys.csv              new keys for what is installed")
     if shutil.which("cyclr-bulk") is None:
         say(f"Here cyclr-bulk is {sys.argv[0]}.")
     say(f"The demo's own file, as an example: {file}")

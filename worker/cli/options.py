@@ -3,13 +3,14 @@
 import inspect
 import shlex
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from worker.domain.options import AS_WRITTEN_COLUMNS, OPTIONS, RunOptions
+from worker.domain.options import AS_WRITTEN_COLUMNS, OPTIONS, RunOptions, clashes, gone_options
 from worker.domain.states import Code
 
 FileArgument = Annotated[
@@ -44,6 +45,21 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 STDIN = Path("-")  # the rows come through a pipe
 
 
+class Deed(StrEnum):
+    """What a file is for, by the command that does it."""
+
+    RUN = "run"
+    UPDATE = "update"
+
+    @property
+    def operation(self) -> str:
+        return "install" if self is Deed.RUN else "update"
+
+    @classmethod
+    def of(cls, operation: str) -> "Deed":
+        return next(deed for deed in cls if deed.operation == operation)
+
+
 def known_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
     """The same. Raises: BadParameter where one cannot be taken as written."""
     for column in columns or ():
@@ -53,21 +69,37 @@ def known_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
     return columns
 
 
-def takes_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """For a command with a parameter `options`: these are typed, each as the table has it, and come as one RunOptions."""
+def takes_options(
+    *names: str, operation: str = "install"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a command with a parameter `options`: these are typed, each as the table has it, and come as one RunOptions.
+
+    `operation`: what the command does, where it is not one of those that are typed. What makes no sense beside the others ends
+    the command as wrong usage; so does an option of a version before, where the command had it.
+    """
+    gone = gone_options(flag) if "no_look" in names else {}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def called(**typed: Any) -> None:
-            given = {name: typed.pop(name) for name in names}
+            for name, instead in gone.items():
+                if typed.pop(name):
+                    raise typer.BadParameter(instead)
+            given = {"operation": operation} | {name: typed.pop(name) for name in names}
+            if isinstance(given["operation"], Deed):
+                given["operation"] = given["operation"].operation
             if "as_written" in given:
                 given["as_written"] = frozenset(given["as_written"] or ())
-            command(options=RunOptions(**given), **typed)
+            options = RunOptions(**given)
+            for _, reason in clashes(options, flag):
+                raise typer.BadParameter(reason)
+            command(options=options, **typed)
 
         signature = inspect.signature(command)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
             parameters += map(_typed_as, names) if parameter.name == "options" else [parameter]
+        parameters += map(_gone, gone)
         called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return called
 
@@ -77,29 +109,50 @@ def takes_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 def _typed_as(name: str) -> inspect.Parameter:
     option = OPTIONS[name]
     kind, default, more = option.type, option.default, dict[str, Any]()
-    if kind == frozenset[str]:
+    does = option.metadata["does"]
+    if name == "operation":
+        kind, default, does = Deed, Deed.RUN, does.replace("install", Deed.RUN)
+    elif kind == frozenset[str]:
         kind, default, more = list[str] | None, None, {"callback": known_columns}
     elif kind == int | None:
         more = {"min": 1}
-    given = typer.Option(
-        _flag(name), metavar=option.metadata["metavar"], help=option.metadata["does"], **more
-    )
+    given = typer.Option(flag(name), metavar=option.metadata["metavar"], help=does, **more)
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, given]
     )
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _gone(name: str) -> inspect.Parameter:
+    """It is taken, so that its user is told what to type instead."""
+    kind: Any = str | None if name == "if_present" else bool
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None if name == "if_present" else False,
+        annotation=Annotated[kind, typer.Option(flag(name), hidden=True)],
+    )
 
 
-def run_again(file: Path, options: RunOptions, results: Path | None = None) -> str:
-    """The command that goes on with the same job: the same options, all of its rows. `file`: as a person types it."""
-    words = ["cyclr-bulk", "run", file_argument(file), *_typed(options, "connector")]
+def flag(name: str) -> str:
+    """The option as it is typed."""
+    return "--for" if name == "operation" else f"--{name.replace('_', '-')}"
+
+
+def run_again(
+    file: Path, options: RunOptions, results: Path | None = None, *, is_deployed: bool = False
+) -> str:
+    """The command that goes on with the same job: the same options, all of its rows. `file`: as a person types it.
+
+    `is_deployed`: it is handed to the workers of a deployment.
+    """
+    words = ["cyclr-bulk", "submit" if is_deployed else Deed.of(options.operation), file_argument(file)]
+    words += _typed(options, "operation") if is_deployed else []
+    words += _typed(options, "connector")
     words += ["--yes"] if file == STDIN else []  # nobody can be asked there
     words += ["--results", str(results)] if results else []
-    for name in ("skip_invalid", "look_first", "if_present", "as_written"):
-        words += _typed(options, name)
+    for name in OPTIONS:
+        if name not in ("operation", "connector", "first"):
+            words += _typed(options, name)
     return " ".join(map(quoted, words))
 
 
@@ -109,9 +162,9 @@ def _typed(options: RunOptions, name: str) -> Sequence[str]:
     if value == OPTIONS[name].default:
         return ()
     if value is True:
-        return (_flag(name),)
+        return (flag(name),)
     values = sorted(value) if isinstance(value, frozenset) else [str(value)]
-    return [word for each in values for word in (_flag(name), each)]
+    return [word for each in values for word in (flag(name), each)]
 
 
 def quoted(word: object) -> str:

@@ -1,18 +1,22 @@
 """What a check found, how a run stands and how it ended, in lines for people."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from worker.cli.options import file_argument, quoted
+from worker.cli.options import run_again
 from worker.cli.terminal import ALL_DONE, SOME_FAILED, STOPPED, say, say_all, tell
+from worker.domain.options import RunOptions
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import JobState, PauseReason
+from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
+from worker.jobs.views import earlier_lines
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
+from worker.store.listing import ItemFilter, iter_items
 from worker.store.session import Engine
 from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
 
@@ -30,6 +34,7 @@ WAYS: Ways = {
     Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
     Way.UNDECLARED: "or run with `--allow-undeclared`",
 }
+NOTHING_TO_DO = "Nothing to do: every row was done by an earlier job."
 SHOWN_JOBS = 5
 SHOWN_GROUPS = 20
 WHILE_IT_LASTS = {
@@ -87,7 +92,6 @@ def found_lines(checked: "Checked") -> Iterator[str]:
         for count, *words in (
             (found.comments, "comment line left out", "comment lines left out"),
             (found.empty, "empty line left out", "empty lines left out"),
-            (checked.skipped, "row installed already and left out", "rows installed already and left out"),
         )
         if count
     ]
@@ -150,6 +154,8 @@ def standing_lines(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> I
         yield _labelled("changed", _in_a_line(changed))
     if job.to_authorise:
         yield _labelled("waiting", f"{counted(job.to_authorise, 'row')} for the customer's authorisation")
+    if job.without_credential:
+        yield _labelled("credential", f"{counted(job.without_credential, 'row')} without one, as asked")
 
 
 def _counts(job: JobStatus, outcomes: Sequence[OutcomeCount] | None) -> str:
@@ -201,36 +207,73 @@ def conclude_run(
     job: JobStatus,
     result_path: "ResultPath",
     *,
+    options: RunOptions,
     how_to_go_on: str,
     how_to_retry: Sequence[str] | None = None,
 ) -> int:
     """Write the result file, say how the run ended; the exit code.
 
-    `how_to_go_on`: the command for a job that was stopped. `how_to_retry`: what to do about failed rows, in lines; None: the usual.
+    `options`: what the file was handed in with. `how_to_go_on`: the command for a job that was stopped. `how_to_retry`: what to
+    do about failed rows, in lines; None: the usual.
     """
     engine = place.database.engine
     # Written before anything is said: whoever reads what is said may have gone.
     path = _write_results(engine, job.id, _places(place, job.id, result_path))
-    return say_outcome(
-        engine, job, path, how_to_go_on=how_to_go_on, how_to_retry=how_to_retry or _how_to_retry(job, path)
-    )
+    codes = {failure.code for failure in list_failures(engine, job.id)}
+    usual = ["Some rows are not done."]
+    if path is not None:
+        usual = [*_how_to_try_again(job, codes, path, options), *ways_lines(codes, path, options)]
+    return say_outcome(engine, job, path, how_to_go_on=how_to_go_on, how_to_retry=how_to_retry or usual)
 
 
 def say_outcome(
     engine: Engine, job: JobStatus, path: Path | None, *, how_to_go_on: str, how_to_retry: Sequence[str]
 ) -> int:
     """Say how a job ended or where it stopped; the exit code. `path`: of its result file, where one was written."""
+    say_all(earlier_lines(engine, job.done_by), tell)
     say_all(standing_lines(job, list_outcomes(engine, job.id)), tell)
     say_all(failure_lines(list_failures(engine, job.id), job.failed, job.id), tell)
     if path is not None:
         tell(f"Results, one line for every row: {path}")
     if job.state is JobState.COMPLETED:
-        return _completed(job, how_to_retry)
+        return _completed(engine, job, how_to_retry)
     if job.state is JobState.CANCELLED:
         say(f"Job {job.id} was cancelled.")
         return STOPPED
     _paused(job, how_to_go_on)
     return STOPPED
+
+
+# What a rule left alone: mending a row changes nothing of that, only another option or command does.
+_WAYS_ON: dict[str, tuple[str, dict[str, Any]]] = {
+    Code.DIFFERS: ("To set the values of the rows over those that are there:", {"overwrite": True}),
+    Code.PRESENT_UNDER_OTHER_NAME: (
+        "To use the connector that is there, put its Name into the column name and run the result file; to install a second one"
+        " beside it:",
+        {"beside": True},
+    ),
+    Code.METHOD_UNKNOWN: (
+        "If the method of the rows is the one that is in use there:",
+        {"assume_method": True},
+    ),
+    Code.NOT_THERE: ("To install what is not there:", {"operation": "install", "replace_tokens": False}),
+}
+
+
+def ways_lines(
+    codes: Collection[str], file: Path, options: RunOptions, *, is_deployed: bool = False
+) -> Iterator[str]:
+    """What to type for rows that a rule left alone, by their codes: whole commands. `file`: the result file of their job."""
+    for code, (to_do, changes) in _WAYS_ON.items():
+        if code in codes:
+            again = replace(options, skip_invalid=False, no_look=False, look_again=False, **changes)
+            yield to_do
+            yield f"  {run_again(file, again, is_deployed=is_deployed)}"
+
+
+def is_left_alone(codes: Collection[str]) -> bool:
+    """Whether nothing is to be mended in any of the failed rows."""
+    return bool(codes) and set(codes) <= set(_WAYS_ON)
 
 
 def _places(place: "Place", job_id: str, result_path: "ResultPath") -> tuple[Path, Path]:
@@ -247,26 +290,42 @@ def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Pa
             say(f"The result file {path} could not be written: {error.strerror or error}.")
         else:
             return path
-    say("Make room, then run the same file again: what is installed is found, and not installed twice.")
+    say("Make room, then type the same again: what is done is found, and not done twice.")
     return None
 
 
-def _completed(job: JobStatus, how_to_retry: Sequence[str]) -> int:
-    if not job.failed and not job.refused and not job.cancelled:
-        return ALL_DONE
-    say_all(how_to_retry)
-    return SOME_FAILED
+def _completed(engine: Engine, job: JobStatus, how_to_retry: Sequence[str]) -> int:
+    idle = _count_idle(engine, job)
+    if idle:
+        say(
+            f"{counted(idle, 'row')} changed nothing, though {'it names' if idle == 1 else 'they name'} something else than is there:"
+            " OAuth tokens, which are replaced with --replace-tokens only."
+        )
+    if job.failed or job.refused or job.cancelled:
+        say_all(how_to_retry)
+        return SOME_FAILED
+    return SOME_FAILED if idle else ALL_DONE
 
 
-def _how_to_retry(job: JobStatus, path: Path | None) -> Sequence[str]:
-    if path is None:
-        return ("Some rows are not installed.",)
+def _count_idle(engine: Engine, job: JobStatus) -> int:
+    """Rows of an update that are done and changed nothing that they meant to change. It reads those that are unchanged."""
+    if job.operation != "update":
+        return 0
+    unchanged = iter_items(engine, job.id, ItemFilter(outcome=Outcome.UNCHANGED))
+    return sum(bool(item.differs) for item in unchanged)
+
+
+def _how_to_try_again(
+    job: JobStatus, codes: Collection[str], path: Path, options: RunOptions
+) -> Sequence[str]:
+    if is_left_alone(codes) and not job.refused and not job.cancelled:
+        return ()
     which = "the failed rows" if job.failed or job.cancelled else "the refused rows"
     fill = " (refused rows need their credentials filled in again)" if job.refused else ""
-    command = f"cyclr-bulk run {quoted(file_argument(path))}"
+    again = run_again(path, replace(options, skip_invalid=False, no_look=False, look_again=False))
     return (
         f"To try {which} again, mend what their messages name{fill} and run the result file:",
-        f"  {command}",
+        f"  {again}",
     )
 
 

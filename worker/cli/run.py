@@ -1,9 +1,10 @@
-"""`cyclr-bulk run`: check, ask, install, write the result file; and go on where an earlier run stopped.
+"""`cyclr-bulk run` and `update`: check, ask, see it through, write the result file; and go on where an earlier command stopped.
 
 `cyclr-bulk submit`: check, ask, hand the file to the workers of a place.
 """
 
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from worker.cli.files import ResultPath, as_typed, is_piped, known_as, opened_so
 from worker.cli.home import TendedHome
 from worker.cli.options import FileArgument, YesOption, run_again, takes_options
 from worker.cli.place import opened_place
-from worker.cli.report import conclude_run, home_lines, in_the_way_lines, unfinished_lines
+from worker.cli.report import NOTHING_TO_DO, conclude_run, home_lines, in_the_way_lines, unfinished_lines
 from worker.cli.terminal import (
     ALL_DONE,
     NOTHING_CHANGED,
@@ -30,7 +31,7 @@ from worker.cli.terminal import (
     tell,
 )
 from worker.cli.watching import Activity, see_through
-from worker.domain.options import OPTIONS, RunOptions
+from worker.domain.options import OPTIONS, UPDATE_OPTIONS, RunOptions
 from worker.domain.states import JobState
 from worker.domain.words import PAUSES, counted, in_words
 from worker.intake import Source
@@ -49,19 +50,32 @@ RUN_EXAMPLES = """\b
 Examples:
   cyclr-bulk run accounts.csv --first 5
   cyclr-bulk run accounts.csv --connector Mailchimp --yes
-  cyclr-bulk run accounts.csv --as-written account_id
-  cyclr-bulk run accounts.results.csv     the rows that failed, once more
+  cyclr-bulk run accounts.csv --no-look     into accounts that are empty
+  cyclr-bulk run accounts.results.csv       the rows that failed, once more
+  cyclr-bulk run accounts.results.csv --overwrite      and over what differs
 
 \b
 Exit codes:
-  0  all rows are installed; some may wait for the customer's authorisation
+  0  all rows are done; some may wait for the customer's authorisation
   1  some rows failed or were refused
   2  the file, a setting or the usage is wrong: nothing was changed
   3  stopped before the end, or declined; run it again to go on"""
+UPDATE_EXAMPLES = """\b
+Examples:
+  cyclr-bulk update keys.csv --first 5
+  cyclr-bulk update keys.csv --connector Mailchimp --yes
+  cyclr-bulk update keys.results.csv      the rows that failed, once more
+
+\b
+Exit codes:
+  0  all rows are done: what they name is there
+  1  some rows failed or were refused: not all is as they ask
+  2  the file, a setting or the usage is wrong: nothing was changed
+  3  stopped before the end, or declined; type it again to go on"""
 SUBMIT_EXAMPLES = """\b
 Examples:
   cyclr-bulk submit accounts.csv
-  cyclr-bulk submit accounts.csv --as-written account_id
+  cyclr-bulk submit keys.csv --for update
   JOB=$(cyclr-bulk submit accounts.csv --yes) && cyclr-bulk watch $JOB
 
 \b
@@ -71,39 +85,55 @@ Exit codes:
   3  declined"""
 
 app = typer.Typer(rich_markup_mode=None)
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="OUT.csv",
+        help="Where the result file goes. An earlier result file there is replaced. Default: beside FILE,"
+        " named NAME.results.csv.",
+    ),
+]
 
 
 @app.command("run", epilog=RUN_EXAMPLES)
-@takes_options(*OPTIONS)
+@takes_options(*(name for name in OPTIONS if name != "operation"))
 def run_command(
-    file: FileArgument,
-    options: RunOptions,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="OUT.csv",
-            help="Where the result file goes. An earlier result file there is replaced. Default: beside FILE,"
-            " named NAME.results.csv.",
-        ),
-    ] = None,
-    yes: YesOption = False,
+    file: FileArgument, options: RunOptions, results: ResultsOption = None, yes: YesOption = False
 ) -> None:
-    """Install what FILE asks for, into the instance named by CYCLR_API_URL, and write a result for every row.
+    """Install what FILE asks for, or fill in what is missing of it, in the instance named by CYCLR_API_URL, and write a result
+    for every row. What is there with other values is left alone, unless --overwrite is given.
 
     Run it again after any interruption: it goes on where it was.
     """
+    _work_through(file, options, results, is_sure=yes)
+
+
+@app.command("update", epilog=UPDATE_EXAMPLES)
+@takes_options(*UPDATE_OPTIONS, operation="update")
+def update_command(
+    file: FileArgument, options: RunOptions, results: ResultsOption = None, yes: YesOption = False
+) -> None:
+    """Set what FILE names, credentials and properties, in connectors that are installed, and write a result for every row.
+    Nothing is created, and what FILE does not name stays as it is.
+
+    Type it again after any interruption: it goes on where it was.
+    """
+    _work_through(file, options, results, is_sure=yes)
+
+
+def _work_through(file: Path, options: RunOptions, results: Path | None, *, is_sure: bool) -> None:
     with ExitStack() as stack:
         with failures_in_words():
             if is_piped(file):
-                require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
-            source = stack.enter_context(opened_source(file))
+                require_an_answer(is_sure=is_sure)  # at once: what is read from a pipe then is lost
+            source = stack.enter_context(opened_source(file, options))
             result_path = ResultPath(known_as(file), results)
             settings = settings_or_offline_check(source, options)
-            require_an_answer(is_sure=yes)
+            require_an_answer(is_sure=is_sure)
             say_all(home_lines(settings))
             home = stack.enter_context(TendedHome(settings, needs_workers=True))
             with lost_database_in_words(home.database.engine):
-                job_id = _prepare(stack, home, source, file, options, is_sure=yes)
+                job_id = _prepare(stack, home, source, file, options, is_sure=is_sure)
         with (
             failures_in_words(
                 nothing_done=f"Job {job_id} is kept: run the same file again to go on.", code=STOPPED
@@ -116,6 +146,7 @@ def run_command(
                 home,
                 job,
                 result_path,
+                options=options,
                 how_to_go_on=(
                     # Its rows are here, and need not come once more.
                     f"cyclr-bulk resume {job_id}" if is_piped(file) else run_again(file, options, results)
@@ -126,7 +157,7 @@ def run_command(
 
 def require_an_answer(*, is_sure: bool) -> None:
     if not is_sure and not can_ask():
-        say("There is no terminal to ask on: add --yes to install without a question.")
+        say("There is no terminal to ask on: add --yes to begin without a question.")
         say(NOTHING_CHANGED)
         raise typer.Exit(NOTHING_DONE)
 
@@ -163,9 +194,9 @@ def _new_job(
     checked = check(place, source, options)
     if checked.live and (begun := _find_begun(place, source, options)) is not None:
         return begun
-    show_check(checked, to=say)
-    require_installable(place, checked, options)
-    agree(question(checked, options, place.settings), is_sure=is_sure)
+    show_check(place, checked, to=say)
+    require_doable(place, checked, options)
+    agree(question(checked, place.settings, place.clock.now()), is_sure=is_sure)
     try:
         return load(stack, place, checked, options)
     except Rejected:
@@ -183,7 +214,7 @@ def _require_same_options(unfinished: Unfinished, options: RunOptions, file: Pat
     raise typer.Exit(NOTHING_DONE)
 
 
-def require_installable(place: Place, checked: Checked, options: RunOptions) -> None:
+def require_doable(place: Place, checked: Checked, options: RunOptions) -> None:
     if checked.live and not options.skip_invalid and not checked.survey.problems:
         again = "run this file again" if checked.is_only_live else "correct this file and run it again"
         say_all(in_the_way_lines(find_in_the_way(place, checked), others=checked.planned, again=again))
@@ -198,28 +229,46 @@ def require_installable(place: Place, checked: Checked, options: RunOptions) -> 
         say(f"{NOTHING_CHANGED} Correct the file{hint}.")
         raise typer.Exit(NOTHING_DONE)
     if not checked.planned and checked.refused:
-        say("Nothing was changed: every row that is not installed already has a problem.")
+        say("Nothing was changed: every row that was not done by an earlier job has a problem.")
         raise typer.Exit(NOTHING_DONE)
     if not checked.planned:
-        tell("Nothing to do: every row is installed already.")
+        tell(NOTHING_TO_DO)
         raise typer.Exit(ALL_DONE)
 
 
-def question(checked: Checked, options: RunOptions, settings: CyclrSettings) -> str:
-    rows, looks = checked.planned, checked.calls.looks
+def question(checked: Checked, settings: CyclrSettings, now: datetime) -> str:
+    """What is about to be done, in sentences; the first is the question."""
+    options, rows, estimate = checked.options, checked.planned, checked.estimate
     first = f"the first {options.first:,} of " if options.first and options.first < rows else ""
-    parts = [f"Install {first}{counted(rows, 'connector')} at {settings.api_host}?"]
-    if options.looks_first:
-        parts.append("Each account is looked into first, which doubles the calls.")
-    elif looks:
-        were, are = ("was", "is") if looks == 1 else ("were", "are")
-        parts.append(f"{counted(looks, 'row')} {were} tried before and {are} looked for first.")
+    parts = [f"{_deed(options)} {first}{counted(rows, 'connector')} at {settings.api_host}?"]
+    if options.no_look and estimate.looks:
+        were, are = ("was", "is") if estimate.looks == 1 else ("were", "are")
+        parts.append(f"{counted(estimate.looks, 'row')} {were} tried before and {are} looked for first.")
+    if estimate.overwrites:
+        parts.append(_overwriting(estimate.overwrites, options, settings, now))
     if checked.refused:
         left_out = "row with a problem is" if checked.refused == 1 else "rows with problems are"
         parts.append(f"{checked.refused:,} {left_out} left out.")
     whole = "All of it" if first else "It"
-    parts.append(f"{whole} takes about {in_words(checked.estimate.seconds)} at {checked.pace}.")
+    parts.append(f"{whole} takes about {in_words(estimate.seconds)} at {checked.pace}.")
     return " ".join(parts)
+
+
+def _deed(options: RunOptions) -> str:
+    if options.operation == "update":
+        return "Update"
+    if options.no_look:
+        return "Install"
+    return "Install, fill in or change" if options.overwrite else "Install or fill in"
+
+
+def _overwriting(at_most: int, options: RunOptions, settings: CyclrSettings, now: datetime) -> str:
+    """How many values at most, and what is kept of them."""
+    values = "1 value that is there is" if at_most == 1 else f"{at_most:,} values that are there are"
+    if options.no_undo:
+        return f"At most {values} overwritten, and nothing of them is kept."
+    until = now + timedelta(hours=settings.cyclr_secret_retention_h)
+    return f"At most {values} overwritten; what they were is kept until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
 
 
 def agree(request: str, *, is_sure: bool) -> None:
@@ -233,7 +282,7 @@ def agree(request: str, *, is_sure: bool) -> None:
 
 def _go_on(stack: ExitStack, home: TendedHome, job: JobStatus, options: RunOptions, *, is_sure: bool) -> None:
     if job.state is JobState.RUNNING:
-        say(f"Another command is installing this file ({job.named}). Watching it.")
+        say(f"Another command is at work on this file ({job.named}). Watching it.")
         stack.enter_context(home.watch(job.id))
         return
     why = f" It stopped because {PAUSES[job.pause_reason].title}." if job.pause_reason else ""
@@ -302,7 +351,7 @@ def submit_command(
     with failures_in_words(), ExitStack() as stack:
         if is_piped(file):
             require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
-        source = stack.enter_context(opened_source(file))
+        source = stack.enter_context(opened_source(file, options))
         settings = settings_or_offline_check(source, options, needs_deployment=True)
         require_an_answer(is_sure=yes)
         place = stack.enter_context(opened_place(settings))

@@ -19,13 +19,14 @@ from worker.clock import Clock
 from worker.domain.pace import LimiterState, nobody_calls
 from worker.domain.rows import Warning_
 from worker.domain.server_faults import ServerFault
-from worker.domain.states import ItemState
-from worker.domain.words import counted, in_words, rate, with_advice
+from worker.domain.states import ItemState, Outcome
+from worker.domain.words import DONE, counted, in_words, rate, with_advice
 from worker.intake.columns import find_position
 from worker.jobs.results import write_result_file
-from worker.jobs.views import JobInFull, view_job, view_job_in_full
+from worker.jobs.views import JobInFull, earlier_lines, view_job, view_job_in_full
 from worker.store.jobs import JobStatus, list_warnings
 from worker.store.listing import Item, ItemFilter, iter_items, list_jobs
+from worker.store.session import Engine
 from worker.store.tallies import FailureCursor, FailureReason, list_failures
 
 LAST_ENDED = 20
@@ -42,6 +43,7 @@ ITEMS_EXAMPLES = """\b
 Examples:
   cyclr-bulk items 261121-k3x9qd --state failed
   cyclr-bulk items 261121-k3x9qd --reason 3f9a0c12
+  cyclr-bulk items 261121-k3x9qd --outcome filled_in
   cyclr-bulk items 261121-k3x9qd --code refused --json
   cyclr-bulk items 261121-k3x9qd --account acme"""
 FAILURES_EXAMPLES = """\b
@@ -54,6 +56,18 @@ Examples:
   cyclr-bulk results 261121-k3x9qd --reason 3f9a0c12 -o suspended.csv"""
 
 app = typer.Typer(rich_markup_mode=None)
+# As people call it -> as it is stored.
+STATES = {DONE if state is ItemState.INSTALLED else str(state): state for state in ItemState}
+
+
+def known_state(state: str | None) -> str | None:
+    """The state as people call it, also where it is typed as it is stored. Raises: BadParameter."""
+    shown = DONE if state == ItemState.INSTALLED else state
+    if shown is not None and shown not in STATES:
+        raise typer.BadParameter(f"{state!r} is not one of {', '.join(map(repr, STATES))}.")
+    return shown
+
+
 LinesOption = Annotated[bool, typer.Option("--json", help="A JSON object on each line, for programs.")]
 
 
@@ -84,7 +98,7 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
         if as_json:
             tell_json(shown.model_dump(mode="json", by_alias=True), indent=2)
         else:
-            say_all(_status_lines(job, shown, limiter), tell)
+            say_all(_status_lines(engine, job, shown, limiter), tell)
             say_all(_warning_lines(job, list_warnings(engine, job_id)), tell)
         require_whole_output()
 
@@ -92,7 +106,18 @@ def status_command(job_id: JobArgument, as_json: JsonOption = False) -> None:
 @app.command("items", epilog=ITEMS_EXAMPLES)
 def items_command(
     job_id: JobArgument,
-    state: Annotated[ItemState | None, typer.Option(help="Only rows in this state.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help=f"Only rows in this state: {', '.join(STATES)}.",
+            callback=known_state,
+            show_default=False,
+        ),
+    ] = None,
+    outcome: Annotated[
+        Outcome | None, typer.Option(help="Only rows that came to be done in this way.")
+    ] = None,
     code: CodesOption = None,
     account: Annotated[
         str | None, typer.Option(metavar="ID", help="Only rows of this account.", show_default=False)
@@ -105,7 +130,13 @@ def items_command(
         job = require_job(place, job_id)
         require_reason(place, job_id, reason)
         found = 0
-        wanted = ItemFilter(state=state, codes=code or (), account_id=account, reason=reason)
+        wanted = ItemFilter(
+            state=STATES[state] if state else None,
+            outcome=outcome,
+            codes=code or (),
+            account_id=account,
+            reason=reason,
+        )
         reference_at = find_position(job.columns, "reference")
         for item in iter_items(place.database.engine, job_id, wanted, reference_at=reference_at):
             found += 1
@@ -176,10 +207,10 @@ def _job_line(job: JobStatus) -> str:
 
 
 def _status_lines(
-    job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
+    engine: Engine, job: JobStatus, shown: JobInFull, limiter: LimiterState | ServerFault | None
 ) -> Iterator[str]:
     yield f"Job {job.id} of {job.source_name} at {job.api_host}: {job.state_in_words}"
-    for line in standing_lines(job, shown.outcomes):
+    for line in [*earlier_lines(engine, job.done_by), *standing_lines(job, shown.outcomes)]:
         yield f"  {line}"
     if job.pause_advice:
         yield f"  to do:     {job.pause_advice}"
@@ -230,7 +261,7 @@ def _item_line(item: Item) -> str:
         f"row {item.row}",
         item.account_id,
         item.name,
-        item.state,
+        DONE if item.state is ItemState.INSTALLED else item.state,
         how,
         with_advice(item.state, item.code, item.message),
     ]

@@ -223,7 +223,7 @@ def _see_through_here(job: JobStatus, change: Callable[[Engine], None]) -> None:
             home.ring()
         ended = see_through(home, job.id)
         with failures_in_words(nothing_done=f"Job {job.id} is kept."):
-            code = say_end(home.database.engine, ended)
+            code = say_end(home, ended)
     raise typer.Exit(code)
 
 

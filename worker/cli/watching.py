@@ -7,8 +7,9 @@ on a terminal, and a plain line every 10 s elsewhere.
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, Self, cast
 
@@ -23,19 +24,23 @@ from rich.text import Text
 from worker.bootstrap.place import Place
 from worker.cli.options import JobArgument
 from worker.cli.place import opened_place, require_job
-from worker.cli.report import say_outcome
+from worker.cli.report import is_left_alone, say_outcome, ways_lines
 from worker.cli.terminal import STOPPED, Drawing, failures_in_words, say, visible_line
 from worker.clock import Clock, Moment
 from worker.cyclr.errors import LimiterAway
+from worker.domain.options import RunOptions
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.states import JobState, PauseReason
 from worker.domain.words import in_words, rate
 from worker.embedded import interrupts
+from worker.intake.columns import find_position
 from worker.jobs.views import Going, read_going, why_nobody_calls
+from worker.store.connectors import find_key
 from worker.store.faults import DatabaseAway, TakesNoWrites, database_fault, lost_database_in_words
 from worker.store.job_states import pause_job
 from worker.store.jobs import JobStatus, find_next_step, get_job, read_in_hand
 from worker.store.session import Engine
+from worker.store.tallies import list_failures
 
 if TYPE_CHECKING:
     from worker.cli.home import TendedHome
@@ -53,7 +58,7 @@ Example:
 
 \b
 Exit codes:
-  0  all rows are installed; some may wait for the customer's authorisation
+  0  all rows are done; some may wait for the customer's authorisation
   1  some rows failed or were refused
   2  no such job, or a setting is wrong
   3  paused or cancelled, or you stopped watching"""
@@ -305,24 +310,43 @@ def watch_command(job_id: JobArgument) -> None:
         job = _watch(place, require_job(place, job_id))
         if not _is_over(job):
             raise typer.Exit(_left(place, job))
-        code = say_end(place.database.engine, job)
+        code = say_end(place, job)
     raise typer.Exit(code)
 
 
-def say_end(engine: Engine, job: JobStatus) -> int:
+def say_end(place: Place, job: JobStatus) -> int:
     """Say how the job ended; the exit code."""
+    engine = place.database.engine
     code = say_outcome(
         engine,
         job,
         None,
         how_to_go_on=f"cyclr-bulk resume {job.id}",
-        how_to_retry=(
-            "To try the failed rows again, mend what their messages name, then:",
-            f"  cyclr-bulk retry {job.id}",
-        ),
+        how_to_retry=list(_how_to_retry(place, job)),
     )
     say(f"Results, one line for every row: cyclr-bulk results {job.id} -o FILE")
     return code
+
+
+def _how_to_retry(place: Place, job: JobStatus) -> Iterator[str]:
+    engine = place.database.engine
+    codes = {failure.code for failure in list_failures(engine, job.id)}
+    if not is_left_alone(codes) or job.cancelled:
+        yield "To try the failed rows again, mend what their messages name, then:"
+        yield f"  cyclr-bulk retry {job.id}"
+    file = Path(f"{job.id}.results.csv")
+    if ways := list(ways_lines(codes, file, _options(engine, job), is_deployed=place.home is None)):
+        yield "For the rows that were left alone, write the result file:"
+        yield f"  cyclr-bulk results {job.id} -o {file}"
+        yield from ways
+
+
+def _options(engine: Engine, job: JobStatus) -> RunOptions:
+    """What its file was handed in with, as far as that is kept."""
+    names_its_own = find_position(job.columns, "connector") is not None
+    key = None if names_its_own else find_key(engine, job.id)
+    connector = key.partition("\t")[0] if key else None
+    return RunOptions(connector=connector, operation=job.operation, **job.options.to_json())
 
 
 def _watch(place: Place, job: JobStatus) -> JobStatus:

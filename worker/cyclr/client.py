@@ -33,7 +33,7 @@ from worker.cyclr.errors import (
 from worker.cyclr.exchange import Credentials, Exchange, NextPermit, Permit, Token, Tokens, require_account_id
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.transport import MAX_LIST_BYTES, MAX_ONE_BYTES, MAX_TOKEN_BYTES
-from worker.domain.connectors import AccountConnector, Connector, ConnectorRef
+from worker.domain.connectors import AccountConnector, Connector, ConnectorRef, Property
 from worker.domain.rows import NewAccount
 from worker.domain.targets import fold
 
@@ -119,6 +119,64 @@ class CyclrClient:
         path = f"/v1.0/account/connectors/{account_connector_id}"
         request = self._exchange.request("GET", path, account_id=account_id)
         return await self._call(permit, request, shapes.account_connector, account_id)
+
+    async def change_account_connector(
+        self, permit: Permit, account_id: str, account_connector_id: int, body: Mapping[str, str]
+    ) -> AccountConnector:
+        """The account connector as it is once AuthValue, Description or both are set. What `body` does not name stays.
+
+        Safe to repeat. A 200 proves nothing without this Id: OutcomeUnknown. Source: reference section 7.
+        """
+
+        def changed(data: Any) -> AccountConnector:
+            found = shapes.account_connector(data)
+            if found.id != account_connector_id:
+                raise Unexpected("the account connector has another Id than the one asked for")
+            return found
+
+        path = f"/v1.0/account/connectors/{account_connector_id}"
+        request = self._exchange.request("PUT", path, account_id=account_id, body=body)
+        return await self._call(permit, request, changed, account_id, body)
+
+    async def set_property(
+        self,
+        permit: Permit,
+        account_id: str,
+        account_connector_id: int,
+        property_id: int,
+        name: str,
+        value: str,
+    ) -> Property:
+        """The property that is there, as it is once it has this value. Safe to repeat. Source: reference section 7."""
+        path = f"/v1.0/account/connectors/{account_connector_id}/properties/{property_id}"
+        return await self._set(permit, "PUT", path, account_id, name, value, property_id)
+
+    async def add_property(
+        self, permit: Permit, account_id: str, account_connector_id: int, name: str, value: str
+    ) -> Property:
+        """The property that this call has added. Never safe to repeat without a look. Source: reference section 7."""
+        path = f"/v1.0/account/connectors/{account_connector_id}/properties"
+        return await self._set(permit, "POST", path, account_id, name, value, None)
+
+    async def _set(
+        self,
+        permit: Permit,
+        method: str,
+        path: str,
+        account_id: str,
+        name: str,
+        value: str,
+        property_id: int | None,
+    ) -> Property:
+        def set_so(data: Any) -> Property:
+            found = shapes.account_property(data)
+            if found.name != name or property_id not in (None, found.id):
+                raise Unexpected("the property is another one than the one sent")
+            return found
+
+        body = {"Name": name, "Value": value}
+        request = self._exchange.request(method, path, account_id=account_id, body=body)
+        return await self._call(permit, request, set_so, account_id, {"Properties": [body]})
 
     async def mint_sign_in(self, permit: Permit, account_id: str, username: str) -> shapes.SignIn:
         """A token that signs a browser in to this account, once. Cyclr adds the user to the account if it is new.

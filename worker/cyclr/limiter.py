@@ -169,26 +169,22 @@ class Limiter(ABC):
         if not slots:
             await self._sleep(min(max(_SHORTEST_WAIT_S, next_in_s - within_s), _LONGEST_WAIT_S))
 
-    async def throttled(self, retry_after_s: float | None, began: Moment | None = None) -> None:
-        """Close the gate after a 429, or a 503 with Retry-After: nobody calls for so long (1 h at most). It only ever prolongs.
+    async def close_gate(self, seconds: float, *, slow_down: bool) -> None:
+        """Nobody calls for so long (1 h at most). It only ever prolongs; safe to repeat.
 
-        No time (or 0) named: 1 s, doubling up to 5 min. It leaves 70 % of the rate, once per gate, which grows back by a tenth
-        of the configured rate a minute. `began`: when the call was started; one from before the last gate opened neither
-        doubles nor slows down. Does not raise where Redis is away: the gate holds here at once and is kept in the `GateStore`.
+        `slow_down`: leave 70 % of the rate, once per gate; it grows back by a tenth of the configured rate a minute.
+        Does not raise where Redis is away: the gate holds here at once and is kept in the `GateStore`.
         """
-        seconds = max(0.0, retry_after_s or 0.0)
-        # Here at once; the others learn of it when they read the gate.
-        self._gate.close_for(seconds or FIRST_PAUSE / SECOND)
-        slows_down = 1
-        ago = 0 if began is None else self._ago(began)
-        try:
-            reply, *_ = await self._ask("close", _microseconds(seconds), slows_down, ago)
-        except LimiterAway:
-            # With the next contact it is brought to Redis.
-            self._is_restored = False
-            await self._save_gate(self._gate.closed_for_s())
-        else:
-            await self._save_gate(reply.gate_in / SECOND)
+        if seconds > 0:
+            await self._close(seconds, slow_down=slow_down, began=None)
+
+    async def throttled(self, retry_after_s: float | None, began: Moment | None = None) -> None:
+        """Close the gate after a 429, or a 503 with Retry-After. No time (or 0) named: 1 s, doubling up to 5 min.
+
+        `began`: when the call was started; a call from before the last gate opened neither doubles nor slows down.
+        Does not raise where Redis is away.
+        """
+        await self._close(max(0.0, retry_after_s or 0.0), slow_down=True, began=began)
 
     async def note_success(self, began: Moment) -> None:
         """A call was answered: ends a streak of failures and, if it was the probe, the outage."""
@@ -316,6 +312,19 @@ class Limiter(ABC):
     async def _begin_probe(self, name: int) -> bool:
         reply, *_ = await self._ask("probe", name, _microseconds(self._probe_s))
         return reply.granted == 1
+
+    async def _close(self, seconds: float, *, slow_down: bool, began: Moment | None) -> None:
+        # Here at once; the others learn of it when they read the gate.
+        self._gate.close_for(seconds or FIRST_PAUSE / SECOND)
+        ago = 0 if began is None else self._ago(began)
+        try:
+            reply, *_ = await self._ask("close", _microseconds(seconds), int(slow_down), ago)
+        except LimiterAway:
+            # With the next contact it is brought to Redis.
+            self._is_restored = False
+            await self._save_gate(self._gate.closed_for_s())
+        else:
+            await self._save_gate(reply.gate_in / SECOND)
 
     def _ago(self, began: Moment) -> int:
         return max(0, math.floor((self._clock.moment().elapsing_s - began.elapsing_s) * SECOND))

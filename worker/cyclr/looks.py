@@ -1,4 +1,4 @@
-"""A look: is a connector installed in an account under a Name? What it calls absent may be installed, once."""
+"""A look: what has an account under a Name, and does it have the connector elsewhere?"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,32 +15,51 @@ _COMPARED_AT_ONCE = 20  # names that were made for it take a millisecond each
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a look has shown. `found`: the account connector of that Name, of whatever connector; None: there is none.
+class Elsewhere:
+    """The same connector under another Name."""
 
-    `same_connector_elsewhere`: the other Names under which the connector is installed, `highest_id`: the highest Id of all,
-    0 where there is none: as far as they were read.
+    name: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look has shown.
+
+    `found`: the one account connector of this Name and connector; an exact Name goes before one in another spelling. None:
+    there is none, or (`is_ambiguous`) more than one. `taken_by`: which other connector has the Name. `elsewhere`: where else
+    the connector is installed. `highest_id`: of all, 0 where there is none.
     """
 
-    found: AccountConnector | None
-    same_connector_elsewhere: tuple[str, ...]
-    highest_id: int
+    found: AccountConnector | None = None
+    is_ambiguous: bool = False
+    taken_by: str | None = None
+    elsewhere: tuple[Elsewhere, ...] = ()
+    highest_id: int = 0
 
 
 async def look(
-    client: CyclrClient, next_permit: NextPermit, account_id: str, *, name: str, connector_name: str
+    client: CyclrClient,
+    next_permit: NextPermit,
+    account_id: str,
+    *,
+    name: str,
+    connector_name: str,
+    is_strict: bool,
 ) -> Finding:
-    """What the account holds under this Name. Each page takes a permit of its own.
+    """What the account holds, from its whole list. Each page takes a permit of its own.
 
-    Where two account connectors have the Name, the one of this connector is given. Safe to repeat.
-    Raises: OutcomeUnknown where the list never stands still; the errors of a call.
+    `is_strict`: something of the target may have been sent, so that an absence must be proven: what it calls absent may be
+    installed, once. Else one reading is enough. Safe to repeat. Raises: OutcomeUnknown where the list never stands still; the
+    errors of a call.
     """
     earlier: set[int] | None = None
     for _ in range(MAX_READINGS):
         reading = await _read(client, next_permit, account_id, name, connector_name)
         # Presence counts at once. Absence does where one answer held the whole list: nothing could move meanwhile.
-        if reading.found or reading.is_one_answer or (reading.ids == earlier and not reading.has_moved):
-            return Finding(reading.found, tuple(reading.elsewhere), max(reading.ids, default=0))
+        is_proven = reading.is_one_answer or (reading.ids == earlier and not reading.has_moved)
+        if reading.named or is_proven or not is_strict:
+            return reading.finding(name, connector_name)
         # A list that changes while it is read can hide an entry between two pages, so it must read the same twice.
         # One that showed an entry twice has moved while it was read: where it moves on alike, it reads the same too.
         earlier = None if reading.has_moved else reading.ids
@@ -49,20 +68,38 @@ async def look(
 
 @dataclass(slots=True)
 class _Reading:
-    """`has_moved`: an entry stood on two pages, or the pages were more or fewer than before, so another one may have stood on
-    none."""
+    """`named`: all of the Name, of whatever connector. `has_moved`: an entry stood on two pages, or the pages were more or
+    fewer than before, so another one may have stood on none."""
 
     ids: set[int] = field(default_factory=set)
-    found: AccountConnector | None = None
-    elsewhere: list[str] = field(default_factory=list)
+    named: list[AccountConnector] = field(default_factory=list)
+    elsewhere: list[Elsewhere] = field(default_factory=list)
     is_one_answer: bool = False
     has_moved: bool = False
+
+    def finding(self, name: str, connector_name: str) -> Finding:
+        matching = [entry for entry in self.named if is_of(connector_name, entry)]
+        exact = [entry for entry in matching if entry.name == name]
+        best = exact or matching
+        others = [entry.connector_name for entry in self.named if entry not in matching]
+        return Finding(
+            best[0] if len(best) == 1 else None,
+            is_ambiguous=len(best) > 1,
+            taken_by=next(iter(others), None),
+            elsewhere=tuple(self.elsewhere),
+            highest_id=max(self.ids, default=0),
+        )
+
+
+def is_of(connector_name: str, entry: AccountConnector) -> bool:
+    """By the connector's name: its id is that of a release, and changes with an upgrade."""
+    return fold(entry.connector_name) == fold(connector_name)
 
 
 async def _read(
     client: CyclrClient, next_permit: NextPermit, account_id: str, name: str, connector_name: str
 ) -> _Reading:
-    """All pages once, up to the one that shows the very target."""
+    """All pages once, to the end: a second one that matches may stand on the last."""
     reading = _Reading()
     totals: set[int | None] = set()
     for page_number in range(1, MAX_PAGES + 1):
@@ -76,15 +113,10 @@ async def _read(
         for number, entry in enumerate(new, start=1):
             if number % _COMPARED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            # By the connector's name: its id is that of a release, and changes with an upgrade.
-            is_same_connector = fold(entry.connector_name) == fold(connector_name)
             if fold(entry.name) == fold(name):
-                if is_same_connector or reading.found is None:
-                    reading.found = entry
-                if is_same_connector:
-                    return reading
-            elif is_same_connector:
-                reading.elsewhere.append(entry.name)
+                reading.named.append(entry)
+            elif is_of(connector_name, entry):
+                reading.elsewhere.append(Elsewhere(entry.name, entry.id))
         # A page shorter than asked for proves nothing, since the server may have a maximum of its own.
         is_last = not new if page.total_pages is None else page_number >= page.total_pages
         if is_last:

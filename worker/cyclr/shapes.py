@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from worker.cyclr.answers import Unexpected
-from worker.domain.connectors import AccountConnector, AuthMethod, Connector, Parameter
+from worker.domain.connectors import AccountConnector, AuthMethod, Connector, Parameter, Property
 
 LONGEST_NAME = 1_000  # of what is compared: folding takes the square of it, in the worst case
 LONGEST_VERSION = 100
@@ -132,12 +132,28 @@ def account_connector(data: Any) -> AccountConnector:
     )
 
 
-def _properties(data: Any) -> Iterator[tuple[str, str]]:
-    """One page of Cyclr's documentation shows a list as a property's value, every real call a string."""
+def account_property(data: Any) -> Property:
+    """One that a call has set: its id is what a second call would need."""
+    fields = _Fields(data, "property")
+    return Property(fields.text("Name"), _value(fields.find("Value")), fields.integer("Id"))
+
+
+def _properties(data: Any) -> Iterator[Property]:
     for entry in data if isinstance(data, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("Name"), str):
-            value = entry.get("Value")
-            yield entry["Name"], ",".join(map(_as_text, value if isinstance(value, list) else [value]))
+            yield Property(entry["Name"], _value(entry.get("Value")), _id(entry.get("Id")))
+
+
+def _id(value: Any) -> int | None:
+    is_one = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_ID
+    return value if is_one else None
+
+
+def _value(value: Any) -> str | None:
+    """One page of Cyclr's documentation shows a list as a property's value, every real call a string."""
+    if isinstance(value, list):
+        return ",".join(map(_as_text, value))
+    return None if value is None else _as_text(value)
 
 
 def _as_text(value: Any) -> str:

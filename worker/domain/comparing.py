@@ -1,42 +1,287 @@
-"""What an account connector that is there already has otherwise than the row asks."""
+"""A row beside what its account has: how each field stands, and what may be done about it.
 
-from collections.abc import Mapping
+A field is named as the file's column is: each column of the credential, `property.X`, `description`. Nothing here calls anybody,
+and no value leaves: what is said of a field is its name.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from worker.domain.connectors import AccountConnector
-from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, auth_value, properties
+from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, auth_value
+from worker.domain.states import Code, Outcome
+from worker.domain.steps import CREDENTIAL, NEW_PROPERTY, PROPERTY, StepKind
+from worker.domain.words import NOT_SHOWN
+
+DESCRIPTION = "description"
+_LIVING_COLUMNS = ("access_token", "refresh_token")
+_MASK = re.compile("[*•●]{3}")  # also of what is shown in part
 
 
-def differences(
-    found: AccountConnector, secrets: Mapping[str, str], description: str | None
-) -> tuple[str, ...]:
-    """Column names of the row whose values are not those of `found`; never a value.
+class Standing(StrEnum):
+    """How a field stands at Cyclr beside the row's value."""
 
-    What the row leaves open differs from nothing. A credential that Cyclr does not show cannot be compared.
+    SAME = "same"
+    OTHER = "other"
+    NOT_SHOWN = "not_shown"
+    MISSING = "missing"
+
+
+def fields_of(secrets: Mapping[str, str], description: str | None) -> dict[str, str]:
+    """All that a row asks for: field -> value."""
+    return dict(secrets) | ({} if description is None else {DESCRIPTION: description})
+
+
+def credential_of(asked: Iterable[str]) -> tuple[str, ...]:
+    """Those of the fields that are its credential."""
+    return tuple(name for name in AUTH_COLUMNS if name in asked)
+
+
+def is_living(asked: Mapping[str, str]) -> bool:
+    """Whether Cyclr renews the row's credential by itself: then it is another one soon."""
+    if any(name in asked for name in _LIVING_COLUMNS):
+        return True
+    tokens = _parsed(auth_value(asked) or "")
+    return isinstance(tokens, dict) and "AccessToken" in tokens
+
+
+def is_same(shown: str, asked: str) -> bool:
+    """Whether two texts are one value: trimmed, true and false without case, JSON as JSON."""
+    shown, asked = shown.strip(), asked.strip()
+    if shown == asked:
+        return True
+    if {shown.lower(), asked.lower()} <= {"true", "false"}:
+        return shown.lower() == asked.lower()
+    of_shown = _parsed(shown)
+    # As text again, since to Python true is 1.
+    return of_shown is not None and _as_text(of_shown) == _as_text(_parsed(asked))
+
+
+def _parsed(text: str) -> object:
+    """The list or object that a text is; None for any other."""
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def shown_value(shown: AccountConnector, name: str) -> str | None:
+    """What Cyclr shows of a field; None for nothing."""
+    if name == DESCRIPTION:
+        return shown.description
+    if name.startswith(PROPERTY_PREFIX):
+        entry = shown.find_property(name.removeprefix(PROPERTY_PREFIX))
+        return entry.value if entry else None
+    return shown.auth_value
+
+
+def is_shown(value: str | None) -> bool:
+    """Whether what stands there is the value itself."""
+    return bool(value) and not _MASK.search(value or "")
+
+
+def compare(
+    shown: AccountConnector, asked: Mapping[str, str], shown_otherwise: Collection[str] = ()
+) -> dict[str, Standing]:
+    """How each field of a row stands. `shown_otherwise`: those that Cyclr is known to show otherwise than they were sent."""
+    credential = _compare_credential(shown, asked, shown_otherwise)
+    return {
+        name: credential if name in AUTH_COLUMNS else _compare(shown, name, value, shown_otherwise)
+        for name, value in asked.items()
+    }
+
+
+def _compare(shown: AccountConnector, name: str, asked: str, shown_otherwise: Collection[str]) -> Standing:
+    value = shown_value(shown, name) or ""
+    if is_same(value, asked):
+        return Standing.SAME
+    if name in shown_otherwise:
+        return Standing.NOT_SHOWN
+    if name == DESCRIPTION:
+        return Standing.OTHER
+    if not value:
+        return Standing.MISSING
+    return Standing.OTHER if is_shown(value) else Standing.NOT_SHOWN
+
+
+def _compare_credential(
+    shown: AccountConnector, asked: Mapping[str, str], shown_otherwise: Collection[str]
+) -> Standing:
+    value, is_authenticated = shown.auth_value or "", shown.is_authenticated
+    is_alive = is_living(asked)
+    if not is_authenticated and (is_alive or not value):
+        return Standing.MISSING
+    if is_alive:
+        return Standing.NOT_SHOWN  # it may be renewed since: whatever is shown says nothing
+    if value and is_same(value, auth_value(asked) or ""):
+        return Standing.SAME if is_authenticated else Standing.MISSING
+    if not is_shown(value) or any(name in shown_otherwise for name in credential_of(asked)):
+        return Standing.NOT_SHOWN
+    return Standing.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What may be done to what is there. `is_ours`: this row has made it, so it is brought to the row whatever the options say.
+    `overwrites`, `replaces_tokens`: as the options say. `knows_method`: by which method it was installed is known.
     """
-    differing: list[str] = []
-    sent = auth_value(secrets)
-    if sent is not None:
-        is_hidden = found.auth_value is None and found.is_authenticated
-        if not is_hidden and found.auth_value != sent:
-            differing += [column for column in AUTH_COLUMNS if column in secrets]
-    there = dict(found.properties)
-    differing += [
-        PROPERTY_PREFIX + name for name, value in properties(secrets).items() if there.get(name) != value
+
+    is_ours: bool = False
+    overwrites: bool = False
+    replaces_tokens: bool = False
+    knows_method: bool = True
+
+    @property
+    def may_replace(self) -> bool:
+        return self.is_ours or self.overwrites
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What this row's own calls have come to. `is_set`: fields that Cyclr's answers say are set. `before`: how each field was
+    before the first call that may have set it. `former_auth_value`: what was shown of the credential then, None for nothing;
+    `knows_former`: whether that is known.
+    """
+
+    is_set: frozenset[str] = frozenset()
+    before: Mapping[str, str] = field(default_factory=dict)
+    former_auth_value: str | None = None
+    knows_former: bool = False
+
+    def was(self, name: str) -> str | None:
+        """None where no call may have set it."""
+        return self.before.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One call: what it sets. `property_id`: of the property that is there."""
+
+    kind: StepKind
+    fields: tuple[str, ...]
+    property_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`changes`: all that is to be done, in its order. `differs`: what the row asks otherwise, and is left alone. `refusal`: why
+    nothing at all is done. `as_asked`: what stands as the row asks, or counts as that.
+    """
+
+    changes: tuple[Change, ...] = ()
+    differs: tuple[str, ...] = ()
+    refusal: Code | None = None
+    as_asked: tuple[str, ...] = field(default=(), compare=False)
+
+
+def decide(
+    shown: AccountConnector,
+    asked: Mapping[str, str],
+    rights: Rights,
+    past: Past,
+    shown_otherwise: Collection[str] = (),
+) -> Decision:
+    """What is done to an account connector for a row that asks for these fields. `shown_otherwise`: as of `compare`."""
+    standings = compare(shown, asked, shown_otherwise)
+    tokens = credential_of(asked) if is_living(asked) else ()
+    if not _tell(shown, standings, rights, past, tokens):
+        return Decision(differs=credential_of(asked), refusal=Code.OUTCOME_UNKNOWN)
+    others = [name for name, standing in standings.items() if standing is Standing.OTHER]
+    # All or nothing: a key is not set beside somebody else's address. A description is nobody's address.
+    if any(name != DESCRIPTION for name in others) and not rights.may_replace:
+        return Decision(differs=tuple(others), refusal=Code.DIFFERS)
+    to_set = [
+        name
+        for name, standing in standings.items()
+        if _is_to_set(name, standing, rights, past, is_token=name in tokens)
     ]
-    if description is not None and (found.description or "") != description:
-        differing.append("description")
-    return tuple(differing)
+    if credential_of(to_set) and not (rights.knows_method or rights.is_ours):
+        return Decision(differs=credential_of(to_set), refusal=Code.METHOD_UNKNOWN)
+    as_asked = tuple(name for name, standing in standings.items() if standing is Standing.SAME)
+    left = [name for name in standings if name not in (*to_set, *past.is_set, *as_asked)]
+    differs = tuple(_named(name, standings[name]) for name in left)
+    return Decision(_changes(shown, to_set), differs, as_asked=as_asked)
 
 
-def shows_all(found: AccountConnector, secrets: Mapping[str, str], description: str | None) -> bool:
-    """Whether `found` shows each value of the row that Cyclr was sent, of which there is one at least: what is hidden shows
-    nothing."""
-    asked: list[tuple[str | None, str]] = []
-    sent = auth_value(secrets)
-    if sent is not None:
-        asked.append((found.auth_value, sent))
-    there = dict(found.properties)
-    asked += [(there.get(name), value) for name, value in properties(secrets).items()]
-    if description is not None:
-        asked.append((found.description, description))
-    return bool(asked) and all(shown == value for shown, value in asked)
+def _is_to_set(name: str, standing: Standing, rights: Rights, past: Past, *, is_token: bool) -> bool:
+    """Whether one field is to be set, where nothing is in the way of the row."""
+    match standing:
+        case Standing.SAME:
+            return False
+        case Standing.MISSING:
+            # A credential that does not authenticate does not do so by being sent once more.
+            return name not in AUTH_COLUMNS or name not in past.is_set
+        case Standing.OTHER:
+            return rights.may_replace
+        case Standing.NOT_SHOWN if name in past.is_set:
+            return False
+        case Standing.NOT_SHOWN if past.was(name) is not None:
+            return True  # it was to be replaced, and no answer says that it is
+        case Standing.NOT_SHOWN if is_token:
+            return rights.overwrites and rights.replaces_tokens
+        case Standing.NOT_SHOWN:
+            return rights.may_replace
+
+
+def _tell(
+    shown: AccountConnector,
+    standings: dict[str, Standing],
+    rights: Rights,
+    past: Past,
+    tokens: Collection[str],
+) -> bool:
+    """Whether it can be told of what is not shown, and what a call without an answer may have set, that it was: then it stands
+    as asked. `tokens`: the fields of a living credential, which is sent once a row.
+
+    Where there was nothing then, what is there now counts as that. Of any other value that may be replaced it need not be told:
+    it is set once more.
+    """
+    knows_others = past.knows_former and past.former_auth_value != shown.auth_value
+    knows_the_same = past.knows_former and not knows_others and is_shown(shown.auth_value)
+    for name, standing in standings.items():
+        was = past.was(name)
+        if was is None or name in past.is_set or standing is not Standing.NOT_SHOWN:
+            continue
+        is_token = name in tokens
+        was_missing = was == Standing.MISSING
+        if (was_missing and (is_token or not rights.may_replace)) or (is_token and knows_others):
+            standings[name] = Standing.SAME
+        elif is_token and not knows_the_same:
+            return False
+    return True
+
+
+def _changes(shown: AccountConnector, to_set: Sequence[str]) -> tuple[Change, ...]:
+    """One call for each property, and one for credential and description: properties first, as a credential may need them."""
+    set_so: list[Change] = []
+    added: list[Change] = []
+    for name in to_set:
+        if name.startswith(PROPERTY_PREFIX):
+            there = shown.find_property(name.removeprefix(PROPERTY_PREFIX))
+            if there is None:
+                added.append(Change(NEW_PROPERTY, (name,)))
+            else:
+                set_so.append(Change(PROPERTY, (name,), there.id))
+    rest = tuple(name for name in to_set if not name.startswith(PROPERTY_PREFIX))
+    return (*set_so, *added, *([Change(CREDENTIAL, rest)] if rest else []))
+
+
+def _named(name: str, standing: Standing) -> str:
+    return name + NOT_SHOWN if standing is Standing.NOT_SHOWN else name
+
+
+def outcome_of(before: Mapping[str, str], changed: Collection[str]) -> Outcome:
+    """How a row ends whose account connector was there. `changed`: the fields that were set, which stood so before."""
+    if not changed:
+        return Outcome.UNCHANGED
+    is_filled_in = all(before.get(name) == Standing.MISSING for name in changed)
+    return Outcome.FILLED_IN if is_filled_in else Outcome.UPDATED

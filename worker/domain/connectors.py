@@ -1,7 +1,7 @@
 """Cyclr's catalogue and what is installed, reduced to what we use. `Source:` reference sections 6 to 9."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.domain.targets import fold
@@ -116,6 +116,20 @@ class DoubtedVersion(str):
 
 
 @dataclass(frozen=True, slots=True)
+class Property:
+    """A property of an account connector. `value`: None where none is shown; `id`: None where Cyclr shows none. Its value may
+    be a secret: never store, log or print it.
+    """
+
+    name: str
+    value: str | None = None
+    id: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Property(id={self.id})"
+
+
+@dataclass(frozen=True, slots=True)
 class AccountConnector:
     """A connector installed in an account, as an install answers or a look finds it.
 
@@ -128,7 +142,16 @@ class AccountConnector:
     is_authenticated: bool
     auth_value: str | None = None
     description: str | None = None
-    properties: tuple[tuple[str, str], ...] = ()
+    properties: tuple[Property, ...] = ()
+
+    def find_property(self, name: str) -> Property | None:
+        """The first of exactly this name; Cyclr matches names exactly."""
+        return next((entry for entry in self.properties if entry.name == name), None)
+
+    def with_property(self, changed: Property) -> "AccountConnector":
+        """The same with this property in the place of the one of its id, or beside all others."""
+        others = tuple(changed if entry.id == changed.id else entry for entry in self.properties)
+        return replace(self, properties=others if changed in others else (*others, changed))
 
     def __repr__(self) -> str:
         return f"AccountConnector(id={self.id})"

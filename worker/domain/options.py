@@ -5,17 +5,13 @@ theirs from that.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
+# Stored beside a job's options: a worker of the version before that takes such a row looks first, and leaves alone what is there.
+FOR_THE_VERSION_BEFORE = {"look_first": True, "if_present": "skip"}
 OperationName = Literal["install", "update"]
-
-
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
 
 
 def option(does: str, metavar: str | None = None) -> dict[str, str | None]:
@@ -28,18 +24,9 @@ class JobOptions:
     """What makes a job what it is, beside its content, its connector and its instance."""
 
     skip_invalid: bool = field(
-        default=False, metadata=option("Install the good rows; the result file holds the others' problems.")
+        default=False,
+        metadata=option("Leave out the rows with problems; the result file says what is wrong with each."),
     )
-    look_first: bool = field(
-        default=False, metadata=option("Look into each account before the install. Doubles the calls.")
-    )
-    if_present: IfPresent = field(
-        default=IfPresent.INSTALL,
-        metadata=option(
-            "What to do where the same connector is there under another Name. `skip` looks first."
-        ),
-    )
-
     no_look: bool = field(
         default=False,
         metadata=option(
@@ -71,42 +58,47 @@ class JobOptions:
         default=False,
         metadata=option("Look again at the rows of a result file that are known to be done."),
     )
+    sheet: str | None = field(
+        default=None,
+        metadata=option("The sheet of a workbook; else the first one with a known column.", "NAME"),
+    )
     # Of a job of the version before, which left alone what was there.
     is_older: bool = False
 
     @property
     def looks_first(self) -> bool:
-        return self.look_first or self.if_present is IfPresent.SKIP
+        """Whether each account is looked into before its first change."""
+        return not self.no_look
 
     def of_job(self) -> "JobOptions":
         """Nothing but these, of a value that holds more."""
         return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
 
+    def told(self) -> dict[str, bool | str | None]:
+        """By the names under which people give them."""
+        return {field.name: getattr(self, field.name) for field in fields(JobOptions) if field.metadata}
+
     def to_json(self) -> dict[str, Any]:
-        kept = asdict(self.of_job())
-        del kept["is_older"]  # told by what it lacks
-        return kept
+        return self.told() | FOR_THE_VERSION_BEFORE
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
         """`kept`: what `to_json` gave, in this version or another one, which may know fewer options, or more."""
-        known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
         if "no_look" not in kept:
             return cls.older(
                 skip_invalid=kept.get("skip_invalid", False),
                 look_first=kept.get("look_first", False),
-                skips=kept.get("if_present") == IfPresent.SKIP,
+                skips=kept.get("if_present") == "skip",
             )
-        known["if_present"] = IfPresent(known["if_present"])
-        return JobOptions(**known)
+        return JobOptions(
+            **{field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
+        )
 
     @classmethod
     def older(cls, *, skip_invalid: bool, look_first: bool, skips: bool) -> "JobOptions":
         """What the options of the version before mean. `skips`: it left alone a connector that is there under another Name."""
         return JobOptions(
             skip_invalid=skip_invalid,
-            look_first=look_first,
-            if_present=IfPresent.SKIP if skips else IfPresent.INSTALL,
             no_look=not (look_first or skips),
             beside=not skips,
             is_older=True,
@@ -124,7 +116,7 @@ class RunOptions(JobOptions):
     connector: str | None = field(
         default=None, metadata=option("Name or id of the connector, for all rows.", "NAME")
     )
-    first: int | None = field(default=None, metadata=option("Install so many rows, then pause.", "N"))
+    first: int | None = field(default=None, metadata=option("Do so many rows, then pause.", "N"))
     as_written: frozenset[str] = field(
         default=frozenset(),
         metadata=option(
@@ -156,12 +148,25 @@ class RunOptions(JobOptions):
 # The fields that a person may give, in the order in which they are told.
 OPTIONS = {
     name: RunOptions.__dataclass_fields__[name]
-    for name in ("connector", "first", "skip_invalid", "look_first", "if_present", "as_written")
+    for name in (
+        *(
+            "operation",
+            "connector",
+            "sheet",
+            "first",
+            "skip_invalid",
+            "no_look",
+            "overwrite",
+            "beside",
+            "replace_tokens",
+        ),
+        *("assume_method", "allow_undeclared", "no_undo", "look_again", "as_written"),
+    )
 }
 
 # What an update may be asked beside its file. It looks and overwrites in any case, and creates nothing.
 UPDATE_OPTIONS = (
-    *("connector", "first", "skip_invalid", "as_written"),
+    *("connector", "sheet", "first", "skip_invalid", "as_written"),
     *("replace_tokens", "assume_method", "allow_undeclared", "no_undo"),
 )
 _NEED_A_LOOK = ("overwrite", "beside", "assume_method", "look_again")

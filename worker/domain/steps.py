@@ -72,8 +72,23 @@ CREDENTIAL = StepKind(
     undone="the credential was not changed",
 )
 KINDS = (ACCOUNT, CONNECTOR, PROPERTY, NEW_PROPERTY, CREDENTIAL)
-# Of each operation: the last is what its rows are about.
-STEPS: dict[str, tuple[StepKind, ...]] = {"install": (ACCOUNT, CONNECTOR)}
+FIELD_KINDS = (PROPERTY, NEW_PROPERTY, CREDENTIAL)
+# What the rows of an update are about: any of these.
+CHANGE = StepKind(
+    "change",
+    "change",
+    is_repeatable=True,
+    needs_secret=True,
+    noun="the change",
+    may_be="may be changed",
+    undone="not changed",
+)
+STEPS: dict[str, tuple[StepKind, ...]] = {
+    "install": (ACCOUNT, CONNECTOR, *FIELD_KINDS),
+    "update": FIELD_KINDS,
+}
+# What the rows of each operation are about, for texts where no single step is meant.
+ABOUT: dict[str, StepKind] = {"install": CONNECTOR, "update": CHANGE}
 # Where this is what was sent, what a look finds of the target is not the item's.
 LEAVE_THE_TARGET_ALONE = (NOTHING, *(kind.name for kind in KINDS if kind is not CONNECTOR))
 

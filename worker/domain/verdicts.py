@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, replace
 
 from worker.domain.states import Code, Outcome, PauseReason
-from worker.domain.steps import ACCOUNT, STEPS, Notes, StepKind
+from worker.domain.steps import ABOUT, ACCOUNT, STEPS, Notes, StepKind
 
 LONGEST_BACKOFF_S = 300.0
 LARGEST_STORABLE_ID = 2**63 - 1
@@ -86,11 +86,12 @@ def called_off(operation: str, notes: Notes) -> CalledOff | GiveUp:
     """How an item of a cancelled job ends that is not as its row asks, by what it had sent and done when that was seen."""
     if not notes.is_begun:
         return CalledOff()
-    steps = STEPS[operation]
+    steps, about = STEPS[operation], ABOUT[operation]
     is_done = {*notes.steps_done, *([ACCOUNT.name] if notes.account_created else [])}
     done = [f"{step.noun} was done" for step in steps if step.name in is_done]
     lost = [f"{step.noun} got no clear answer" for step in steps if step.name == notes.sent]
-    message = f"cancelled half way: {'; '.join([*done, *lost, steps[-1].undone])}"
+    rest = "the rest was not done" if about.name in is_done or about not in steps else about.undone
+    message = f"cancelled half way: {'; '.join([*done, *lost, rest])}"
     return GiveUp(Code.INCOMPLETE, message, can_retry_help=True)
 
 

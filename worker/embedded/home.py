@@ -12,6 +12,7 @@ import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -188,6 +189,13 @@ class Home:
         True for a home that was never used.
         """
         return self.is_owned and self._last_use != _IN_USE
+
+    @property
+    def stopped_at(self) -> datetime | None:
+        """When the owner before stopped cleanly; None where it did not, or where there was none."""
+        if not self.was_stopped_cleanly or self._last_use is None:
+            return None
+        return datetime.fromisoformat(self._last_use)
 
     def mark_stopped(self) -> None:
         """Write down that the owner has made its last call. To be called by the owner, before `release`."""

@@ -26,7 +26,6 @@ from worker.domain.failures import ToldFailure
 
 FILE_MODE = 0o600
 _POLL_S = 0.02
-
 # SIGHUP: the terminal is gone. Windows has none.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 

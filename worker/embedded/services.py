@@ -25,6 +25,7 @@ from worker.embedded.processes import Child, ProcessMark, Runtime, ServiceNotSta
 from worker.settings import CyclrSettings
 
 LOG_LIMIT_BYTES = 10_000_000
+VALKEY = "valkey"
 WORKERS = "workers"
 WORKER_PROCESSES = 2
 OUR_VARIABLES = ("CYCLR_", "DATABASE_URL", "REDIS_URL")
@@ -32,9 +33,6 @@ OUR_VARIABLES = ("CYCLR_", "DATABASE_URL", "REDIS_URL")
 _LONGEST_PAUSE_S = 30.0
 _STEADY_AFTER_S = 60.0  # a service that lived this long has recovered: its next end is a first one
 _VALKEY_ENDS_WITHIN_S = 3.0
-
-VALKEY = "valkey"
-
 _ANSWER_WITHIN_S = 15.0
 _POLL_S = 0.02
 _SOCKET_NAME = "valkey.sock"

@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import CyclrError
 from worker.cyclr.exchange import Permit
 from worker.domain.states import Code
-from worker.domain.steps import NOTHING, Notes, StepKind, needs_secret
+from worker.domain.steps import ACCOUNT, CONNECTOR, NOTHING, Notes, StepKind, needs_secret
 from worker.domain.verdicts import (
     GiveUp,
     LookFirst,
@@ -22,10 +22,11 @@ from worker.domain.verdicts import (
 )
 from worker.installing.judging import Rules, judge
 from worker.installing.permits import GivenBack, HeldPermit
-from worker.operations.hands import AttemptEnded, Hands, Releases
+from worker.operations.hands import AttemptEnded, Hands, Neighbours, Noting, Releases
 from worker.operations.operation import Effect, Operation, Step, looks_before
 from worker.store.claiming import ClaimedItem
 from worker.store.faults import is_database_away, note_database_failure
+from worker.store.sealing import Sealer
 from worker.telemetry import get_logger
 
 ROOM_WITHIN_S = 5.0  # the claim holds for long yet: another process may take the item
@@ -44,6 +45,8 @@ class ItemAttempt:
         permit: HeldPermit,
         client: CyclrClient,
         releases: Releases,
+        neighbours: Neighbours,
+        sealer: Sealer,
         rules: Rules,
         *,
         room: asyncio.Semaphore,
@@ -58,8 +61,10 @@ class ItemAttempt:
         self._room = room
         self._is_outage = is_outage
         self._rng = rng
-        self._before = item.notes  # what earlier attempts have sent and is not answered
-        self._asked: StepKind | None = None  # the step whose call was asked for and is not answered
+        self._asked_from: Notes | None = (
+            None  # the notes before the call that was asked for and is not answered
+        )
+        self._last_step: StepKind | None = None  # whose call was asked for last
         self._written = item.mark  # what the database has as sent
         self._lacks_secret = item.secrets is None and needs_secret(operation.name)
         self._hands = Hands(
@@ -67,6 +72,8 @@ class ItemAttempt:
             self,
             client,
             releases,
+            neighbours,
+            sealer,
             may_act=not (item.is_called_off or self._is_last_look() or self._lacks_secret),
             may_be_there=operation.kind(item.notes.sent) if item.must_look else None,
         )
@@ -107,19 +114,22 @@ class ItemAttempt:
                 rng=self._rng,
             )
 
-    async def next_permit(self, call: StepKind | str) -> Permit:
+    async def next_permit(self, call: StepKind | str, noting: Noting | None = None) -> Permit:
         """Of a step it is written down that its call may go out, before it does. Raises: GivenBack."""
         if not isinstance(call, StepKind):
             return await self.permit.next(call)
-        self._asked = call
-        self.notes = replace(self.notes, sent=call.name, highest_id=self._highest_id())
-        return await self.permit.next(call, is_written=self._written == call.name)
+        self._last_step, self._asked_from = call, self.notes
+        self.notes = replace(self.notes, sent=call.name)
+        if call is CONNECTOR:
+            self.notes = replace(self.notes, highest_id=self._highest_id())
+        if noting is not None:
+            self.notes = noting(self.notes)
+        return await self.permit.next(call, is_written=self._written == call.name and noting is None)
 
     def note_unsent(self) -> None:
-        """What was asked for is surely not done: the mark says what it said before. One of an earlier attempt stays."""
-        if self._asked is not None:
-            self._asked = None
-            self.notes = replace(self.notes, sent=self._before.sent, highest_id=self._before.highest_id)
+        """What was asked for is surely not done: the notes say what they said before. A mark of an earlier attempt stays."""
+        if self._asked_from is not None:
+            self.notes, self._asked_from = self._asked_from, None
 
     def note_written(self, sent: str | None) -> None:
         """The database has that as sent from now on."""
@@ -151,47 +161,59 @@ class ItemAttempt:
         for step in self._operation.steps:
             if not step.is_to_do(item, self.notes):
                 continue
-            effect = await self._look(step)
-            if effect is None:
+            while (effect := await self._look(step)) is None:
                 if not step.kind.is_before_target:
                     hands.may_be_there = None
                 if not hands.may_act:
-                    return self._undone()
+                    return self._undone(step.kind)
                 effect = await step.act(hands)
+                if not step.is_for_each:
+                    break
+                self._note(step.kind, effect)
             self._note(step.kind, effect)
             effects[step.kind] = effect
         return await self._operation.outcome(hands, effects)
 
     async def _look(self, step: Step) -> Effect | None:
         """What the step has come to already; None where it may be done now."""
-        if self._hands.is_new_account or not looks_before(step.kind, self.item, may_act=self._hands.may_act):
+        is_spared = self._hands.is_new_account and not step.is_for_each
+        if is_spared or not looks_before(step, self.item, may_act=self._hands.may_act):
             return None
         return await step.look(self._hands)
 
     def _note(self, step: StepKind, effect: Effect) -> None:
         """The step is done, whoever did it."""
-        self._asked = None
-        notes = self.notes
-        if self._before.sent == step.name:
-            self._before = replace(self._before, sent=None, highest_id=None)
-        self.notes = Notes(
-            account_exists=notes.account_exists or step.is_before_target,
-            account_created=notes.account_created or (step.is_before_target and effect.is_new),
-            steps_done=(*notes.steps_done, step.name) if effect.is_new else notes.steps_done,
-            sent=self._before.sent,
-            highest_id=self._before.highest_id,
-            account_connector_id=notes.account_connector_id if effect.shown is None else effect.shown.id,
+        now, was = self.notes, self._asked_from or self.notes
+        self._asked_from = None
+        if not step.is_before_target:
+            self._hands.may_be_there = None
+        is_mine = effect.is_new or (step is CONNECTOR and self._hands.is_ours)
+        is_answered = was.sent == step.name
+        self.notes = replace(
+            now,
+            account_exists=now.account_exists or step.is_before_target,
+            account_created=now.account_created or (step.is_before_target and effect.is_new),
+            steps_done=_with(now.steps_done, [step.name] if is_mine else []),
+            sent=None if is_answered else was.sent,
+            highest_id=None if is_answered else was.highest_id,
+            account_connector_id=now.account_connector_id if effect.shown is None else effect.shown.id,
+            changed=_with(now.changed, effect.changed),
+            shown_otherwise=_with(now.shown_otherwise, effect.shown_otherwise),
+            undo=now.undo if effect.undo is None else effect.undo,
         )
 
-    def _undone(self) -> Verdict:
-        """Nothing may be done, and a look found that something is to do."""
+    def _undone(self, step: StepKind) -> Verdict:
+        """Nothing may be done, and a look found that this is to do."""
         if self.item.is_called_off:
             sent = self.item.notes.sent  # whatever a look has shown of it since
             return called_off(self._operation.name, replace(self.notes, sent=sent))
         if self._lacks_secret:
             return self._credential_lost()
-        about = self._operation.about
-        message = f"{about.undone}: Cyclr gave no clear answer in {self.item.attempts} attempts, and a look found nothing"
+        found = (
+            "and a look found nothing" if step in (ACCOUNT, CONNECTOR) else "and a look found it as it was"
+        )
+        undone = self._operation.about.undone if step in (ACCOUNT, CONNECTOR) else step.undone
+        message = f"{undone}: Cyclr gave no clear answer in {self.item.attempts} attempts, {found}"
         return GiveUp(Code.NO_ANSWER, message, can_retry_help=True)
 
     def _credential_lost(self) -> GiveUp:
@@ -207,12 +229,12 @@ class ItemAttempt:
         else:
             log.error("attempt_crashed", job_id=item.job_id, row=item.row_number, error=type(error).__name__)
             reason = f"an internal error ({type(error).__name__})"
-        is_open = self.permit.is_calling and self._asked is not None
+        is_open = self.permit.is_calling and self._asked_from is not None
         return LookFirst(
             self._rules.settle_s,
             Code.NO_ANSWER,
             reason,
-            maybe_sent=is_open and not self._operation.kind(self.notes.sent).is_before_target,
+            maybe_sent=is_open and self.notes.sent == CONNECTOR.name,
         )
 
     def _is_last_look(self) -> bool:
@@ -223,13 +245,18 @@ class ItemAttempt:
     def _concluded(self, verdict: Verdict) -> Verdict:
         if self._hands.is_name_in_use:
             verdict = _with_a_look(verdict)
+        step = self._operation.kind(self.notes.sent) if self.notes.sent else self._last_step
         return conclude(
             verdict,
             attempts=self.item.attempts,
             max_attempts=self._rules.max_attempts,
             must_look=self.item.must_look or self.notes.sent is not None,
-            step=self._operation.kind(self.notes.sent),
+            step=step or self._operation.about,
         )
+
+
+def _with(known: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*known, *new)))
 
 
 def _with_a_look(verdict: Verdict) -> Verdict:

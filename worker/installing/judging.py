@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from worker.cyclr import errors
 from worker.domain.states import Code, PauseReason
-from worker.domain.steps import StepKind
+from worker.domain.steps import CONNECTOR, StepKind
 from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, backoff_s
 from worker.domain.words import READS
 from worker.settings import CyclrSettings
@@ -69,7 +69,13 @@ def judge(
             # A site that has done what a POST asked for answers with a redirect too.
             after_s, pause = max(wait_s, rules.settle_s), PauseReason.WRONG_API_URL
             return LookFirst(
-                after_s, Code.REFUSED, str(error), error.status, costs_attempt=False, pause=pause
+                after_s,
+                Code.REFUSED,
+                str(error),
+                error.status,
+                costs_attempt=False,
+                maybe_sent=call is CONNECTOR,
+                pause=pause,
             )
         case errors.Redirected():
             return _pause(error, PauseReason.WRONG_API_URL, item, wait_s)
@@ -107,7 +113,14 @@ def _after_silence(
     if _is_done_once(call):
         # Cyclr may still be working on it: a look before `settle_s` would prove nothing.
         after_s = max(wait_s, rules.settle_s)
-        return LookFirst(after_s, Code.NO_ANSWER, str(error), error.status, costs_attempt=costs_attempt)
+        return LookFirst(
+            after_s,
+            Code.NO_ANSWER,
+            str(error),
+            error.status,
+            costs_attempt=costs_attempt,
+            maybe_sent=call is CONNECTOR,
+        )
     what = error.reason if isinstance(error, errors.OutcomeUnknown) else str(error)
     reason = f"{_noun(call)} got no clear answer: {what}"
     return RetryAt(wait_s, Code.NO_ANSWER, reason, error.status, costs_attempt=costs_attempt)
@@ -119,7 +132,7 @@ def _after_refusal(
     *,
     may_be_there: StepKind | None,
 ) -> GiveUp:
-    if _is_done_once(call):
+    if call is CONNECTOR:
         # The look that `must_look` asks for came before this call, in the same attempt.
         return GiveUp(Code.REFUSED, error.message, error.status)
     message = f"Cyclr refused {_noun(call)}: {error.message}"

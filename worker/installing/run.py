@@ -19,7 +19,7 @@ from worker.installing.attempt import PROLONGING, ItemAttempt
 from worker.installing.groups import Settler, Together
 from worker.installing.judging import Rules
 from worker.installing.permits import AHEAD_S, SEEN_WITHIN_S, HeldPermit, name_of
-from worker.operations.hands import Releases
+from worker.operations.hands import Neighbours, Releases
 from worker.operations.known import OPERATIONS
 from worker.store.claiming import ClaimedItem, Hold, Standing, claim, count_due, find_standings, prolong
 from worker.store.faults import note_database_failure, note_database_success
@@ -34,11 +34,12 @@ CLAIMING = "claiming rows"
 GATHER_S = 0.02  # a count and a claim cost about the same for one item as for many
 HOLD_EVERY_S = 0.1  # claims are prolonged in groups, as verdicts are settled
 
+# How much is taken in hand.
 PACE_OVER_S = 1.0  # what a pace is measured over
 # So many items as end within this time are claimed before there is room for their calls: a claim takes that long on a
 # busy machine.
 ROOM_AHEAD_S = 0.1
-FIRST = 25  # items, before anything is known of the pace
+FIRST_ITEMS = 25  # before anything is known of the pace
 # An item that waits for so much longer than a claim takes was claimed too early.
 PATIENT_S = 0.5
 # Slots are taken for so long ahead where some were missed lately: less than one may be late.
@@ -104,6 +105,7 @@ class InstallRun:
         self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="database")
         self._settler = Settler(self._settle)
         self._releases = Releases(engine, client, self._in_thread)
+        self._neighbours = Neighbours(engine, self._in_thread)
         self.holding = Together(self._prolong, gather_s=HOLD_EVERY_S)
         self.seeing = Together(self._see, gather_s=0)
         self._in_hand: dict[int, _InHand] = {}
@@ -241,6 +243,8 @@ class InstallRun:
             permit,
             self._client,
             self._releases,
+            self._neighbours,
+            self._sealer,
             self._rules,
             room=self._room,
             is_outage=self._limiter.is_outage,
@@ -362,7 +366,7 @@ class Window:
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._size = FIRST
+        self._size = FIRST_ITEMS
         self._claim_s = 0.0
         self._begun: deque[float] = deque()
         self._ended: deque[float] = deque()

@@ -10,21 +10,24 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from worker.domain.failures import ToldFailure
 from worker.domain.rows import Problem, Warning_
-from worker.intake.columns import Header, canonical, read_header
+from worker.intake.columns import Header, canonical, is_known, read_header
 from worker.intake.records import (
     CHUNK_BYTES,
     Content,
     Damaged,
     detect_content,
     find_delimiter,
+    has_bad_bytes,
     is_filler,
+    is_nearly_utf8,
     iter_records,
+    without_bad_bytes,
 )
 from worker.intake.values import is_spreadsheet_error, unescape
 from worker.intake.workbooks import MAX_PACKED_BYTES, Doubted, NoWorkbook, Workbook, open_workbook
@@ -51,6 +54,8 @@ OpenBytes = Callable[[], BinaryIO]
 
 _BLANKS_BUT_TABS = "".join(filter(str.isspace, map(chr, range(0x3001)))).replace("\t", "")
 _SEARCHED_RECORDS = 50  # for a header below titles
+_SHOWN_NAMES = ("account_id", "account_name", "name", "connector")
+_SHOWN_GUESSES = 3
 
 ENCODINGS = {
     "utf-8": "UTF-8",
@@ -67,13 +72,14 @@ class Line(NamedTuple):
     """A line below the header, cells trimmed. `number`: as a spreadsheet shows it, the header's being 1.
 
     `broken`: the cells that have line breaks, as they stand in the file: position -> text. `doubts`: those of a workbook
-    that are perhaps not what it shows: position -> why.
+    that are perhaps not what it shows: position -> why. `spoilt`: the positions of cells with bytes that are no text.
     """
 
     number: int
     cells: tuple[str, ...]
     broken: tuple[tuple[int, str], ...] = ()
     doubts: tuple[tuple[int, str], ...] = ()
+    spoilt: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return f"Line(number={self.number})"
@@ -97,22 +103,32 @@ class Line(NamedTuple):
 class Source:
     """A file that can be read as a whole, any number of times, as long as it stays as it is.
 
-    `columns`: as typed. `content_hash`: SHA-256 of the bytes, in hex. `path`: for messages; the bytes come
+    `columns`: as typed. `bytes_hash`: SHA-256 of the bytes, in hex. `path`: for messages; the bytes come
     from `open_bytes`, so that an upload is a source too. `sheet`: of a workbook, whose cells have no encoding and no delimiter.
+    `sheets`: all that the workbook has. `is_spoilt`: some bytes are not in its encoding.
     """
 
     path: Path
     encoding: str
     delimiter: str
     header: Header
-    content_hash: str
+    bytes_hash: str
     warnings: tuple[Warning_, ...]
     open_bytes: OpenBytes = field(repr=False)
     sheet: str | None = None
+    sheets: tuple[str, ...] = ()
+    is_spoilt: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         return self.header.columns
+
+    @property
+    def content_hash(self) -> str:
+        """What makes its rows what they are: the bytes, and the sheet of a workbook."""
+        if self.sheet is None:
+            return self.bytes_hash
+        return hashlib.sha256(f"{self.bytes_hash}\x1f{self.sheet}".encode()).hexdigest()
 
     @property
     def form(self) -> dict[str, str]:
@@ -139,25 +155,30 @@ class Source:
 
     def _text_lines(self) -> Iterator[Line]:
         hashed = _HashedStream(self.open_bytes())
-        with _decoded(io.BufferedReader(hashed, CHUNK_BYTES), self.encoding) as text:
+        with _decoded(
+            io.BufferedReader(hashed, CHUNK_BYTES), self.encoding, is_spoilt=self.is_spoilt
+        ) as text:
             records = iter_records(text, self.delimiter)
             self._pass_header(records)
             clean = _cleaner(self.header)
             for number, cells in records:
                 text_of_all = "".join(cells)
-                if "\n" in text_of_all or "\r" in text_of_all:
-                    broken = ((at, cell) for at, cell in enumerate(cells) if "\n" in cell or "\r" in cell)
-                    yield Line(number, tuple(map(clean, cells)), tuple(broken))
+                if self.is_spoilt and has_bad_bytes(text_of_all):
+                    spoilt = tuple(at for at, cell in enumerate(cells) if has_bad_bytes(cell))
+                    cells = [without_bad_bytes(cell) for cell in cells]
+                    yield _line(number, cells, clean, spoilt)
+                elif "\n" in text_of_all or "\r" in text_of_all:
+                    yield _line(number, cells, clean)
                 else:
                     yield Line(number, tuple(map(clean, cells)))
-            if hashed.hexdigest() != self.content_hash:
+            if hashed.hexdigest() != self.bytes_hash:
                 raise FileChanged(self.path)
 
     def _sheet_lines(self) -> Iterator[Line]:
         """No quote can have swallowed anything here, so no cell counts as broken."""
         assert self.sheet is not None
-        book, content_hash = _read_workbook(self.open_bytes)
-        if content_hash != self.content_hash:
+        book, bytes_hash = _read_workbook(self.open_bytes)
+        if bytes_hash != self.bytes_hash:
             raise FileChanged(self.path)
         records = book.records(self.sheet)
         self._pass_header(records)
@@ -175,11 +196,11 @@ class Source:
             raise FileChanged(self.path)
 
 
-def open_source(path: Path) -> Source:
-    """The file at `path`, found whole and well-formed. Raises: Unreadable, with all that is wrong."""
+def open_source(path: Path, sheet: str | None = None) -> Source:
+    """The file at `path`, found whole and well-formed. `sheet`: of a workbook. Raises: Unreadable, with all that is wrong."""
     if path.is_dir():
         raise Unreadable(path, [Problem(None, None, "expected a CSV file, got a folder")])
-    return read_source(path, lambda: path.open("rb"))
+    return read_source(path, lambda: path.open("rb"), sheet)
 
 
 def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> Source:
@@ -189,6 +210,12 @@ def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> 
             content = detect_content(stream)
         if content.is_archive:
             return _workbook(path, open_bytes, sheet)
+        if sheet is not None:
+            raise _unreadable(path, f"this is no workbook, so there is no sheet '{sheet}': name none")
+        if content.broken_utf8 is not None:
+            with open_bytes() as stream:
+                if is_nearly_utf8(stream):
+                    return _source(path, open_bytes, content, content.broken_utf8, is_spoilt=True)
         if content.encoding is None:
             raise _unreadable(path, content.fault or "")
         return _source(path, open_bytes, content, content.encoding)
@@ -200,24 +227,56 @@ def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> 
         raise FileChanged(path) from None
 
 
-def _source(path: Path, open_bytes: OpenBytes, content: Content, encoding: str) -> Source:
-    with _decoded(open_bytes(), encoding) as text:
+def _source(
+    path: Path, open_bytes: OpenBytes, content: Content, encoding: str, *, is_spoilt: bool = False
+) -> Source:
+    with _decoded(open_bytes(), encoding, is_spoilt=is_spoilt) as text:
         delimiter, is_spaced = find_delimiter(text)
     damage: list[Problem] = []
     cells: list[str] | None = None
     below: list[tuple[int, list[str]]] = []
-    with _decoded(open_bytes(), encoding) as text:
+    is_guess = content.warning is not None and not is_spoilt
+    guessed: list[str] = []
+    with _decoded(open_bytes(), encoding, is_spoilt=is_spoilt) as text:
         records = iter_records(text, delimiter)
         try:
             cells = _find_header(records)
             below.extend(islice(records, _SEARCHED_RECORDS))
+            if is_guess and cells is not None:
+                guessed = _guessed_names(cells, chain(below, records))
             for _ in records:
                 pass
         except Damaged as error:
             damage.append(Problem(error.number, None, error.reason))
     header, warnings = _judged_header(path, cells, below, damage, delimiter, is_spaced=is_spaced)
-    guess = () if content.warning is None else (Warning_(None, None, content.warning),)
-    return Source(path, encoding, delimiter, header, content.content_hash, (*guess, *warnings), open_bytes)
+    if is_guess:
+        shown = f" ({', '.join(guessed)})" if guessed else ""
+        reason = f"{content.warning}: look at the names with accents{shown}, or save it as 'CSV UTF-8'"
+        warnings = (Warning_(None, None, reason), *warnings)
+    return Source(
+        path,
+        encoding,
+        delimiter,
+        header,
+        content.content_hash,
+        warnings,
+        open_bytes,
+        is_spoilt=is_spoilt,
+    )
+
+
+def _guessed_names(header: list[str], records: Iterable[tuple[int, list[str]]]) -> list[str]:
+    """The first texts with letters that depend on the encoding, in columns that hold no secrets."""
+    shown = [at for at, column in enumerate(header) if canonical(column) in _SHOWN_NAMES]
+    found: dict[str, None] = {}
+    for _, cells in records:
+        # In a line of another width, or one that a quote has swallowed, a secret may stand anywhere.
+        if len(cells) != len(header) or any("\n" in cell or "\r" in cell for cell in cells):
+            continue
+        found.update((f"'{cells[at].strip()[:40]}'", None) for at in shown if not cells[at].isascii())
+        if len(found) >= _SHOWN_GUESSES:
+            break
+    return list(found)[:_SHOWN_GUESSES]
 
 
 def _judged_header(
@@ -232,18 +291,25 @@ def _judged_header(
     """`damage`: what else is wrong with the file. Raises: Unreadable."""
     if cells is None:
         raise Unreadable(path, damage or [Problem(None, None, "the file is empty: expected a header line")])
+    if has_bad_bytes("".join(cells)):
+        reason = "a column name holds bytes that are not UTF-8, which most of the file is: type it again, and save the file as 'CSV UTF-8'"
+        raise Unreadable(path, [Problem(None, None, reason), *damage])
     header, problems, warnings = read_header(cells, delimiter, is_spaced=is_spaced)
     problems = (*_swallowed_names(header, below), *problems)
     if "account_id" not in header.positions and (number := _find_names(below)):
         problems = (Problem(None, None, f"the column names stand in row {number}: delete the rows above it"),)
+    elif number := _find_more_names(header, below):
+        reason = f"column names stand in row {number} too, below those of the header: write all of them into one row, without merged cells"
+        problems = (*problems, Problem(None, None, reason))
     if problems or damage:
         raise Unreadable(path, [*problems, *damage])
     return header, warnings
 
 
 def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None) -> Source:
+    is_named = sheet is not None
     try:
-        book, content_hash = _read_workbook(open_bytes)
+        book, bytes_hash = _read_workbook(open_bytes)
         sheet = book.find_sheet(sheet)
         records = book.records(sheet)
         cells = _find_header(records)
@@ -253,10 +319,10 @@ def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None) -> Source:
     except NoWorkbook as error:
         raise _unreadable(path, str(error)) from None
     header, warnings = _judged_header(path, cells, below, [], ",", is_spaced=False)
-    if len(book.sheets) > 1:
-        reason = f"the rows are those of the sheet '{sheet}'; the workbook has {len(book.sheets)} sheets"
+    if len(book.sheets) > 1 and not is_named:
+        reason = f"the rows are those of the sheet '{sheet}'; the workbook has {len(book.sheets)} sheets ({', '.join(book.sheets)[:200]})"
         warnings = (Warning_(None, None, reason), *warnings)
-    return Source(path, book.kind, ",", header, content_hash, warnings, open_bytes, sheet)
+    return Source(path, book.kind, ",", header, bytes_hash, warnings, open_bytes, sheet, book.sheets)
 
 
 def _read_workbook(open_bytes: OpenBytes) -> tuple[Workbook, str]:
@@ -273,6 +339,15 @@ def _find_header(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:
 def _find_names(records: Iterable[tuple[int, list[str]]]) -> int | None:
     """The row of the first of these that is a header."""
     return next((number for number, cells in records if "account_id" in map(canonical, cells)), None)
+
+
+def _find_more_names(header: Header, below: Iterable[tuple[int, list[str]]]) -> int | None:
+    """The row below the header, where it has nothing but names for columns that have none above."""
+    number, cells = next(((number, cells) for number, cells in below if not is_filler(cells)), (0, []))
+    filled = [at for at, cell in enumerate(cells[: len(header.names)]) if cell.strip()]
+    return (
+        number if filled and all(header.names[at] is None and is_known(cells[at]) for at in filled) else None
+    )
 
 
 def _swallowed_names(header: Header, below: Iterable[tuple[int, list[str]]]) -> Iterator[Problem]:
@@ -292,6 +367,11 @@ def _swallowed_names(header: Header, below: Iterable[tuple[int, list[str]]]) -> 
 
 def _unreadable(path: Path, reason: str) -> Unreadable:
     return Unreadable(path, [Problem(None, None, reason)])
+
+
+def _line(number: int, cells: list[str], clean: Callable[[str], str], spoilt: tuple[int, ...] = ()) -> Line:
+    broken = tuple((at, cell) for at, cell in enumerate(cells) if "\n" in cell or "\r" in cell)
+    return Line(number, tuple(map(clean, cells)), broken, spoilt=spoilt)
 
 
 def _cleaner(header: Header) -> Callable[[str], str]:
@@ -325,5 +405,6 @@ class _HashedStream(io.RawIOBase):
         return self._digest.hexdigest()
 
 
-def _decoded(stream: BinaryIO | io.BufferedReader, encoding: str) -> TextIO:
-    return io.TextIOWrapper(stream, encoding=encoding, newline="")
+def _decoded(stream: BinaryIO | io.BufferedReader, encoding: str, *, is_spoilt: bool = False) -> TextIO:
+    errors = "surrogateescape" if is_spoilt else "strict"
+    return io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")

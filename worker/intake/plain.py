@@ -69,7 +69,7 @@ class RowReader:
                 self._shapes[filled] = shape
         if (
             shape is not None
-            and not (line.broken or line.doubts or self._is_after_cut)
+            and not (line.broken or line.doubts or line.spoilt or self._is_after_cut)
             and _is_plain(line.cells, shape)
         ):
             return self._row(line.number, line.cells, shape)

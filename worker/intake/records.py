@@ -1,6 +1,7 @@
 """Bytes become numbered records: which encoding they are in, and the structure of a CSV file, with bounds on one record.
 
-The encoding is what a byte order mark says, else strict UTF-8, else Windows-1252 with a warning.
+The encoding is what a byte order mark says, else strict UTF-8, else Windows-1252 with a warning. Where nearly all lines with
+letters beyond ASCII are UTF-8, a byte that is not spoils its own line only.
 """
 
 import codecs
@@ -17,6 +18,9 @@ from typing import BinaryIO, TextIO
 from worker.intake.columns import is_known
 
 CHUNK_BYTES = 1 << 18
+_MAX_LINE_BYTES = 1 << 23
+_VALID_PER_BAD = 4  # lines, of those with bytes beyond ASCII, in a file that is meant to be UTF-8
+_BAD_BYTE = re.compile("[\udc80-\udcff]")  # as the error handler "surrogateescape" gives it
 _HEAD_BYTES = 4096
 
 _MARKS = (
@@ -46,13 +50,17 @@ _OTHER_TEXT = (
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a first pass over the bytes found. `encoding`: for `open`; None where `fault` says why, or it is an archive."""
+    """What a first pass over the bytes found. `encoding`: for `open`; None where `fault` says why, or it is an archive.
+
+    `broken_utf8`: the encoding that it would have, if some bytes of it were no mistakes.
+    """
 
     content_hash: str
     encoding: str | None
     fault: str | None = None
     warning: str | None = None
     is_archive: bool = False
+    broken_utf8: str | None = None
 
 
 class _Trial:
@@ -117,19 +125,42 @@ def _judge(content_hash: str, head: bytes, trials: list[_Trial]) -> Content:
         if pattern.match(text):
             return Content(content_hash, None, fault)
     first = trials[0]
-    guessed = (
-        f"the file is not UTF-8 (line {first.failed_in_line}), so it was read as Windows-1252: "
-        "look at the names with accents, or save it as 'CSV UTF-8'"
-    )
+    guessed = f"the file is not UTF-8 (line {first.failed_in_line}), so it was read as Windows-1252"
+    broken = first.encoding if first.failed_in_line and first.encoding.startswith("utf-8") else None
     for trial in trials:
         if trial.failed_in_line is None:
-            return Content(content_hash, trial.encoding, warning=None if trial is first else guessed)
+            warning = None if trial is first else guessed
+            return Content(content_hash, trial.encoding, warning=warning, broken_utf8=broken)
     expected = "UTF-16" if first.encoding.startswith("utf-16") else "UTF-8"
     return Content(
         content_hash,
         None,
         f"expected text in {expected}, got other bytes in line {first.failed_in_line}: save it as 'CSV UTF-8'",
+        broken_utf8=broken,
     )
+
+
+def is_nearly_utf8(stream: BinaryIO) -> bool:
+    """Whether of the lines with bytes beyond ASCII nearly all are UTF-8. In another encoding hardly a line is by chance."""
+    valid = bad = 0
+    for line in iter(partial(stream.readline, _MAX_LINE_BYTES), b""):
+        if line.isascii():
+            continue
+        try:
+            line.decode()
+            valid += 1
+        except UnicodeDecodeError:
+            bad += 1
+    return valid >= _VALID_PER_BAD * bad
+
+
+def has_bad_bytes(text: str) -> bool:
+    return not text.isascii() and _BAD_BYTE.search(text) is not None
+
+
+def without_bad_bytes(text: str) -> str:
+    """The text with the usual mark in place of each."""
+    return _BAD_BYTE.sub("\ufffd", text)
 
 
 DELIMITERS = (",", ";", "\t", "|")

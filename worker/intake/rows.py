@@ -36,6 +36,7 @@ from worker.intake.files import Line
 from worker.intake.swallowed import Swallowed, first_hidden
 from worker.intake.values import findings
 
+SPOILT = "expected UTF-8, as in nearly all of the file, got other bytes: type it again, and save the file as 'CSV UTF-8'"
 LATER = "later"  # in the column authentication: the credential is given later, to Cyclr
 SCIENTIFIC = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 
@@ -71,6 +72,7 @@ class Cells:
         self.number = line.number
         self.header = header
         self._options = options
+        self._spoilt = line.spoilt
         self._doubts = {header.names[at]: reason for at, reason in line.doubts if at < len(header.names)}
         self._values = {
             column: value
@@ -104,6 +106,8 @@ class Cells:
                     problems.append(Problem(self.number, label, reason))
                 else:
                     warnings.append(Warning_(self.number, label, reason))
+        for at in self._spoilt:
+            problems.append(Problem(self.number, self.header.columns[at], SPOILT))
         problems.extend(self._account_problems())
         if self._options.operation == "update":
             problems.extend(self._update_problems())

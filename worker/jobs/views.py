@@ -3,9 +3,9 @@
 An item as it is told is `worker.store.listing.Item`. No field holds a secret.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,9 +16,10 @@ from worker.domain.pace import LimiterState, NextStep
 from worker.domain.rows import Problem, Warning_
 from worker.domain.server_faults import Server, ServerFault
 from worker.domain.states import JobState, PauseReason
-from worker.domain.words import PAUSES, as_list
+from worker.domain.words import PAUSES, as_list, counted
 from worker.store.faults import database_fault
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
+from worker.store.listing import find_job
 from worker.store.readiness import find_database_fault
 from worker.store.session import Engine
 from worker.store.tallies import (
@@ -31,6 +32,7 @@ from worker.store.tallies import (
 )
 
 RATE_OVER_S = 30
+SHOWN_EARLIER = 5  # jobs
 # A time left means something once rows have ended for so long, and so many.
 MEANS_AFTER_S = 10
 LEAST_ENDED = 5
@@ -98,13 +100,16 @@ class LimiterOut(BaseModel):
 
 
 class Job(BaseModel):
-    """A job and how far it is. `final` rows are installed, failed or cancelled; the rest is `left`."""
+    """A job and how far it is. `final` rows are done (`installed`), failed or cancelled; the rest is `left`."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str = Field(examples=["261121-k3x9qd"])
     operation: str = Field(description="What it does to its rows.", examples=["install"])
-    options: JobOptions = Field(description="What it was begun with, beside the connector and `first`.")
+    options: dict[str, bool | str | None] = Field(
+        description="What it was begun with, beside the connector and `first`.",
+        examples=[JobOptions().told()],
+    )
     state: JobState
     pause_reason: PauseReason | None = Field(description=as_list(PAUSES))
     pause_message: str | None
@@ -125,10 +130,16 @@ class Job(BaseModel):
     retrying: int = Field(description="Tried, and to be tried again; some may be in hand.")
     held: int = Field(description="Held back by `first`.")
     refused: int = Field(description="Rows with problems that were left out.")
-    skipped: int = Field(description="Rows of a result file that were installed already.")
+    skipped: int = Field(
+        description="Rows of a result file that earlier jobs have done: they were left out, and not looked at again."
+    )
+    done_by: dict[str, int] = Field(
+        description="Which jobs have done the skipped rows, and how many each.",
+        examples=[{"261121-k3x9qd": 1190}],
+    )
     warning_count: int = Field(description=WARNING_COUNT)
     rows_per_second: float = Field(
-        description="Installed or failed: in the last half minute; of all its work once it has ended."
+        description="Done or failed: in the last half minute; of all its work once it has ended."
     )
     seconds_left: float | None = Field(description="Null where it is not known, or would mean nothing yet.")
     seconds_worked: float = Field(
@@ -145,7 +156,7 @@ class JobInFull(Job):
     warnings: list[Fault] = Field(description="The first 100: what may go wrong; the rows are accepted.")
     in_hand: int = Field(description="Rows that a worker has in hand just now.")
     outcomes: list[OutcomeCount] | None = Field(
-        description="How the installed rows came to be so; null where some were done before that was counted."
+        description="How the done rows came to be so; null where some were done before that was counted."
     )
     failures: list[FailureReason] = Field(description="Why rows failed: the 100 most frequent reasons.")
     limiter: LimiterOut | None = Field(
@@ -156,15 +167,14 @@ class JobInFull(Job):
     )
 
 
-# What is read of a job's row; the three others change with the time too.
-_STORED = tuple(
-    name for name in Job.model_fields if name not in ("rows_per_second", "seconds_left", "seconds_worked")
-)
+# What is told as a job's row has it.
+_OTHERS = ("options", "rows_per_second", "seconds_left", "seconds_worked")
+_STORED = tuple(name for name in Job.model_fields if name not in _OTHERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """How a job goes. `rows_per_second`: rows installed or failed, lately, or of all its work once it has ended; 0 where none
+    """How a job goes. `rows_per_second`: rows done or failed, lately, or of all its work once it has ended; 0 where none
     ended. `seconds_left`: None where it is not known, or would mean nothing yet.
     """
 
@@ -212,6 +222,7 @@ def view_job(engine: Engine, job: JobStatus, now: datetime) -> Job:
     going = read_going(engine, job, now)
     return Job(
         **{name: getattr(job, name) for name in _STORED},
+        options=job.options.told(),
         rows_per_second=round(going.rows_per_second, 2),
         seconds_left=None if going.seconds_left is None else round(going.seconds_left, 1),
         seconds_worked=round(job.worked_for_s(now), 1),
@@ -239,6 +250,19 @@ def view_job_in_full(
         limiter=LimiterOut.of(limiter) if isinstance(limiter, LimiterState) else None,
         server_faults=[ServerFaultOut.of(fault) for fault in faults],
     )
+
+
+def earlier_lines(engine: Engine, done_by: Mapping[str, int]) -> Iterator[str]:
+    """The rows of a result file that were left out, by the jobs that have done them. `done_by`: job id -> how many."""
+    ranked = sorted(done_by.items(), key=lambda each: -each[1])
+    for job_id, count in ranked[:SHOWN_EARLIER]:
+        job = find_job(engine, job_id)  # None where it was deleted
+        ended_at = job and job.finished_at
+        when = f" on {ended_at.astimezone(UTC):%Y-%m-%d}" if ended_at else ""
+        were = "was" if count == 1 else "were"
+        yield f"{counted(count, 'row')} {were} done by job {job_id}{when} and {were} not looked at again; `--look-again` does."
+    if rest := sum(count for _, count in ranked[SHOWN_EARLIER:]):
+        yield f"{counted(rest, 'row')} more by other jobs."
 
 
 def find_server_faults(engine: Engine, limiter: LimiterState | ServerFault | None) -> list[ServerFault]:

@@ -2,26 +2,32 @@
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import Blame, CyclrClient, Patience
 from worker.cyclr.errors import CyclrError, GateClosed, NotFound, OutcomeUnknown, Unauthorised
 from worker.cyclr.exchange import NextPermit, Permit
-from worker.cyclr.looks import Finding, look
-from worker.domain.connectors import Connector, ConnectorRef
+from worker.cyclr.looks import Elsewhere, Finding, look
+from worker.domain.comparing import fields_of
+from worker.domain.connectors import AccountConnector, Connector, ConnectorRef
 from worker.domain.states import Code, PauseReason
-from worker.domain.steps import StepKind
+from worker.domain.steps import CONNECTOR, STEPS, Notes, StepKind
 from worker.domain.verdicts import GiveUp, RetryAt, Verdict
+from worker.operations.overwritten import Overwritten
 from worker.store.claiming import ClaimedItem
 from worker.store.connectors import JobConnector, fit, get_connector, put_release
+from worker.store.neighbours import has_made_by_method, list_ours
+from worker.store.sealing import Sealer
 from worker.store.session import Engine
 
 T = TypeVar("T")
 
 
 InThread = Callable[..., Awaitable[Any]]
+Noting = Callable[[Notes], Notes]
 
 
 async def _give_back(seconds: float) -> None:
@@ -99,18 +105,39 @@ class AttemptEnded(Exception):
 
 
 class Calling(Protocol):
-    """What an attempt does for the calls of its steps."""
+    """What an attempt does for the calls of its steps. `notes`: what is done and sent of its item by now."""
 
-    async def next_permit(self, call: StepKind | str) -> Permit:
-        """For one call. A step is noted as sent before its permit is given."""
+    notes: Notes
+
+    async def next_permit(self, call: StepKind | str, noting: Noting | None = None) -> Permit:
+        """For one call. A step is noted as sent before its permit is given, with what `noting` adds."""
 
     def note_unsent(self) -> None:
         """Cyclr has surely not done what the last call asked for."""
 
 
+class Neighbours:
+    """What our own rows have in the accounts of others."""
+
+    def __init__(self, engine: Engine, in_thread: InThread) -> None:
+        self._engine = engine
+        self._in_thread = in_thread
+
+    async def list_ours(self, item: ClaimedItem, names: Mapping[int, str]) -> set[int]:
+        ours: set[int] = await self._in_thread(list_ours, self._engine, item, names)
+        return ours
+
+    async def has_made_by_method(self, item: ClaimedItem, account_connector_id: int) -> bool:
+        return bool(await self._in_thread(has_made_by_method, self._engine, item, account_connector_id))
+
+
 class Hands:
     """`may_act`: whether anything may be changed. `may_be_there`: the step that an earlier call may have done, where no look
     has shown that it did not. `is_new_account`: this attempt has made the account, so nothing is in it.
+
+    `asked`: what the row asks of the account connector: field -> value. `shown`: that as it was shown last; `is_ours`: this
+    item has made it; `has_looked`: a call that only reads has shown it. `overwritten`: what the item's calls put something else
+    in the place of. `times_set`: field -> how often it was set in this attempt.
     """
 
     def __init__(
@@ -119,6 +146,8 @@ class Hands:
         calling: Calling,
         client: CyclrClient,
         releases: Releases,
+        neighbours: Neighbours,
+        sealer: Sealer,
         *,
         may_act: bool,
         may_be_there: StepKind | None,
@@ -130,16 +159,29 @@ class Hands:
         self.is_new_account = False
         self.is_name_in_use = False
         self.finding: Finding | None = None
+        self.asked = {} if item.secrets is None else fields_of(item.secrets, item.description)
+        self.shown: AccountConnector | None = None
+        self.is_ours = False
+        self.has_looked = False
+        self.overwritten = Overwritten(item, sealer)
+        self.times_set: Counter[str] = Counter()
         self._calling = calling
         self._connector: JobConnector | None = None
         self._releases = releases
+        self._neighbours = neighbours
 
-    async def send(self, step: StepKind, make_call: Callable[[Permit], Awaitable[T]]) -> T:
-        """The answer to the one call that this step is."""
+    @property
+    def notes(self) -> Notes:
+        return self._calling.notes
+
+    async def send(
+        self, step: StepKind, make_call: Callable[[Permit], Awaitable[T]], noting: Noting | None = None
+    ) -> T:
+        """The answer to the one call that this step is. `noting`: what is written down before it, beside that it is sent."""
 
         async def once() -> T:
             try:
-                return await make_call(await self._calling.next_permit(step))
+                return await make_call(await self._calling.next_permit(step, noting))
             except CyclrError as error:
                 if error.did_not_act:
                     self._calling.note_unsent()
@@ -165,7 +207,7 @@ class Hands:
         # Before the look, not after it: between an absence and its install nothing else is asked.
         if self._connector is None:
             connector = await self._releases.get(self.item.connector_id)
-            if self.may_act and connector.is_stale:
+            if self.may_act and connector.is_stale and CONNECTOR in STEPS[self.item.operation]:
                 await self.renew(connector)
                 connector = await self._releases.get(self.item.connector_id)
             self._connector = connector
@@ -187,14 +229,38 @@ class Hands:
         return fate
 
     async def look(self, connector: JobConnector, *, anew: bool = False) -> Finding:
-        """What the account holds under the item's Name. One look serves all steps of the attempt."""
+        """What the account holds under the item's Name. One look serves all steps of the attempt. Where an install of the item
+        may have gone out, an absence is proven."""
         if self.finding is None or anew:
             try:
                 self.finding = await self._with_a_good_token(lambda: self._look(connector), "look")
             except NotFound:
                 await self.end_if_account_is_gone()
                 raise
+            self.has_looked = True
         return self.finding
+
+    async def show(self, account_connector_id: int) -> AccountConnector | None:
+        """The account connector of this id; None where the account has none."""
+
+        async def ask() -> AccountConnector:
+            permit = await self._calling.next_permit("look")
+            return await self.client.get_account_connector(permit, self.item.account_id, account_connector_id)
+
+        try:
+            shown = await self._with_a_good_token(ask, "look")
+        except NotFound:
+            return None  # or the account is gone, as a look at its list shows
+        self.has_looked = True
+        return shown
+
+    async def list_ours(self, entries: Iterable[Elsewhere]) -> set[int]:
+        """The ids of those that rows of ours have, or have made."""
+        return await self._neighbours.list_ours(self.item, {entry.id: entry.name for entry in entries})
+
+    async def has_made_by_method(self, account_connector_id: int) -> bool:
+        """Whether a row of ours has installed it, by the method of this one."""
+        return await self._neighbours.has_made_by_method(self.item, account_connector_id)
 
     def _look(self, connector: JobConnector) -> Awaitable[Finding]:
         return look(
@@ -203,6 +269,8 @@ class Hands:
             self.item.account_id,
             name=self.item.name,
             connector_name=connector.name,
+            is_strict=self.may_be_there is not None
+            or CONNECTOR.name in (*self.notes.steps_done, self.notes.sent),
         )
 
     async def _with_a_good_token(self, make_call: Callable[[], Awaitable[T]], call: StepKind | str) -> T:

@@ -2,5 +2,6 @@
 
 from worker.operations.install import INSTALL
 from worker.operations.operation import Operation
+from worker.operations.update import UPDATE
 
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (INSTALL,)}
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (INSTALL, UPDATE)}

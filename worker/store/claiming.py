@@ -1,6 +1,7 @@
 """Claims: a timed hold on due items, so that no two workers ever have the same one."""
 
 import enum
+import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -124,7 +125,10 @@ def claim(
 
         def hold(rows: list[Row[Any]]) -> None:
             of_jobs = {row.job_id: row for row in rows}
-            options = {job_id: due.read_options(row) for job_id, row in of_jobs.items()}
+            options = {
+                job_id: due.read_options(row, json.loads(row.options or "null"))
+                for job_id, row in of_jobs.items()
+            }
             claimed = [_to_item(row, claim_id, options[row.job_id]) for row in rows]
             for item in claimed:
                 item.mark = item.notes.sent or mark(item)

@@ -18,14 +18,13 @@ STALE_AFTER = timedelta(hours=24)
 class JobConnector:
     """A connector that rows of a job install. `definition`: as `Connector.to_json`, of the time of the check.
 
-    `methods`: its methods then. `is_stale`: to be resolved again before use (after a resume, a retry, or a day).
+    `is_stale`: to be resolved again before use (after a resume, a retry, or a day).
     """
 
     id: int
     job_id: str
     release_id: int
     definition: Mapping[str, Any]
-    methods: Sequence[AuthMethod]
     renamed_methods: Mapping[str, str]
     is_stale: bool
 
@@ -42,9 +41,18 @@ class JobConnector:
         """The id of that method in the release in use."""
         return self.renamed_methods.get(authentication_id, authentication_id) if authentication_id else None
 
+    @property
+    def has_one_method(self) -> bool:
+        """Whether there is no doubt by which method it was installed."""
+        return len(self.definition["methods"]) <= 1
+
+    def declares(self, target_name: str) -> bool:
+        """Whether an install takes this property."""
+        return any(p["target_name"] == target_name for p in self.definition["account_properties"])
+
     def asks_customer(self, authentication_id: str | None) -> bool:
         """Whether a row that names this method is authorised by its customer."""
-        return asks_customer(self.methods, authentication_id)
+        return asks_customer(_methods(self.definition), authentication_id)
 
 
 def _methods(definition: Mapping[str, Any]) -> list[AuthMethod]:
@@ -57,10 +65,15 @@ def get_connector(engine: Engine, connector_id: int) -> JobConnector:
         row = connection.execute(select(job_connectors).where(job_connectors.c.id == connector_id)).one()
         resolved_at: datetime | None = row.resolved_at
         is_stale = resolved_at is None or resolved_at < db_now(connection) - STALE_AFTER
-    methods = _methods(row.definition)
-    return JobConnector(
-        row.id, row.job_id, row.release_id, row.definition, methods, row.renamed_methods, is_stale
-    )
+    return JobConnector(row.id, row.job_id, row.release_id, row.definition, row.renamed_methods, is_stale)
+
+
+def find_key(engine: Engine, job_id: str) -> str | None:
+    """How one of the job's connectors is named in its file, as `connector_key` has it; None where it has none."""
+    with reading(engine) as connection:
+        mine = select(job_connectors.c.key).where(job_connectors.c.job_id == job_id)
+        key: str | None = connection.execute(mine.order_by(job_connectors.c.id).limit(1)).scalar()
+    return key
 
 
 def asks_customers(engine: Engine, job_id: str) -> bool:

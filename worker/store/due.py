@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    cast,
     func,
     or_,
     select,
@@ -52,7 +53,8 @@ _OF_JOB = (
     jobs.c.state.label("job_state"),
     jobs.c.instance_id,
     jobs.c.operation,
-    jobs.c.options,
+    # As text: as JSON it would be read for each row, and not once a job.
+    cast(jobs.c.options, String).label("options"),
     jobs.c.look_first,
     jobs.c.skip_if_present,
 )
@@ -160,10 +162,10 @@ _COUNTS_JOB_BY_JOB = [_make_count(*kind, is_job_by_job=True) for kind in _KINDS]
 _COUNTS = [_make_count(*kind, is_job_by_job=False) for kind in _KINDS]
 
 
-def read_options(row: Row[Any]) -> JobOptions:
-    """`row`: of an item with its job. A job of the version before has no options, but two columns that said the same."""
-    if row.options is not None:
-        return JobOptions.from_json(row.options)
+def read_options(row: Row[Any], kept: Any) -> JobOptions:
+    """`kept`: what the job has as its options. One of the version before has none, but two columns of `row` that said the same."""
+    if kept is not None:
+        return JobOptions.from_json(kept)
     return JobOptions.older(skip_invalid=False, look_first=row.look_first, skips=row.skip_if_present)
 
 

@@ -1,6 +1,6 @@
 """Jobs as a person sees them: how they stand, their results, and the changes of state that a person asks for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from heapq import merge
@@ -40,7 +40,7 @@ class JobStatus:
 
     `to_authorise`: done rows whose customers have still to authorise; `without_credential`: done as asked, and without one. `warning_count`: of all rows (`list_warnings`).
     `handed_in_by`: the name of the API key that did; None: a command did. `worked_s`: how long it worked before the stretch
-    that began at `working_since`; None: it rests.
+    that began at `working_since`; None: it rests. `done_by`: the jobs that have done the skipped rows, with how many each.
     """
 
     id: str
@@ -70,6 +70,7 @@ class JobStatus:
     worked_s: float = 0.0
     working_since: datetime | None = None
     options: JobOptions = field(default_factory=JobOptions)
+    done_by: Mapping[str, int] = field(default_factory=dict)
 
     def worked_for_s(self, now: datetime) -> float:
         """For how long it has been running; pauses, and what lies between its end and a retry, do not count."""
@@ -185,7 +186,8 @@ def to_status(row: Row[Any]) -> JobStatus:
             "state": JobState(row.state),
             "pause_reason": PauseReason(reason) if reason else None,
             "columns": tuple(row.columns),
-            "options": read_options(row),
+            "options": read_options(row, row.options),
+            "done_by": row.done_by or {},
         }
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, case, func, or_, select, update
 
-from worker.domain.words import WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER
+from worker.domain.words import no_longer_waiting
 from worker.store.connectors import count_to_authorise, waits_for_customer
 from worker.store.session import db_now, insert_unless_there, reading, writing
 from worker.store.tables import IS_UNAUTHENTICATED, desks, items, job_connectors, jobs, links
@@ -15,7 +15,6 @@ from worker.store.tables import IS_UNAUTHENTICATED, desks, items, job_connectors
 MOST_CLICKS = 10
 CLICKS_WITHIN = timedelta(minutes=10)
 FIRST_ASK_AFTER = timedelta(seconds=15)
-_WAITING = (WAITS_FOR_CUSTOMER, WAITS_FOR_CREDENTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +185,19 @@ def note_authorised(engine: Engine, item_id: int) -> bool:
 
     def work(connection: Connection) -> bool:
         now = db_now(connection)
-        job_id = connection.execute(select(items.c.job_id).where(items.c.id == item_id)).scalar_one_or_none()
-        if job_id is None:
+        found = select(items.c.job_id, items.c.message).where(items.c.id == item_id)
+        item = connection.execute(found).one_or_none()
+        if item is None:
             return False
+        job_id, said = item.job_id, no_longer_waiting(item.message)
         to_authorise = count_to_authorise(connection, [item_id], [job_id])
         waited = update(items).where(items.c.id == item_id, IS_UNAUTHENTICATED)
-        said = case((items.c.message.in_(_WAITING), None), else_=items.c.message)
         if not connection.execute(waited.values(is_authenticated=True, message=said)).rowcount:
             return False
-        if to_authorise:
-            job = update(jobs).where(jobs.c.id == job_id, jobs.c.to_authorise > 0)
-            connection.execute(job.values(to_authorise=jobs.c.to_authorise - 1))
+        counter = jobs.c.to_authorise if to_authorise else jobs.c.without_credential
+        # Not below nothing: the version before this one did not count all of them.
+        job = update(jobs).where(jobs.c.id == job_id, counter > 0)
+        connection.execute(job.values({counter: counter - 1}))
         _put_row(connection, item_id)
         mine = links.c.item_id == item_id
         connection.execute(update(links).where(mine).values(authorised_at=now, ask_at=None))

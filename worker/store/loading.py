@@ -4,6 +4,7 @@ import os
 import re
 import secrets as randomness
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from worker.clock import Clock
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
-from worker.domain.options import IfPresent, JobOptions
+from worker.domain.options import JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import ItemState, JobState
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
@@ -60,7 +61,6 @@ PIECE_LOCK_S = 3.0
 LOCKED_MS = 1_000  # after so long whoever is in the way on SQLite is named
 WARNINGS_KEPT = 100
 JOB_ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # nothing that reads like another letter, or like a word
-
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, and no database half a character
 
 
@@ -148,6 +148,7 @@ class Loader:
         self._characters = 0
         self._connectors: dict[str, int] = {}
         self._counts = {"total": 0, "held": 0, "refused": 0, "skipped": 0}
+        self._done_by: Counter[str] = Counter()
 
         def work(connection: Connection) -> tuple[str, datetime]:
             now = db_now(connection)
@@ -166,9 +167,9 @@ class Loader:
                     delimiter=job.delimiter,
                     operation=job.operation,
                     options=job.options.to_json(),
-                    # For workers of the version before, which know no more.
-                    look_first=job.options.looks_first,
-                    skip_if_present=job.options.if_present is IfPresent.SKIP,
+                    # For workers of the version before that, which know no options: as `FOR_THE_VERSION_BEFORE` has it.
+                    look_first=True,
+                    skip_if_present=True,
                     created_at=now,
                     loader_seen_at=now,
                     loader=f"process {os.getpid()} on {socket.gethostname()}",
@@ -218,6 +219,8 @@ class Loader:
 
     def _leave_out(self, row: RefusedRow | SkippedRow) -> None:
         self._counts["refused" if isinstance(row, RefusedRow) else "skipped"] += 1
+        if isinstance(row, SkippedRow):
+            self._done_by[row.job_id] += 1
         self._unloaded.append(new_unloaded_row(row, job_id=self.job_id))
 
     def finish(self, warnings: Sequence[Warning_] = (), warning_count: int = 0) -> None:
@@ -236,6 +239,7 @@ class Loader:
             self._change_job(
                 connection,
                 **self._counts,
+                done_by=dict(self._done_by) or None,
                 state=JobState.COMPLETED if is_empty else JobState.RUNNING,
                 started_at=now,
                 finished_at=now if is_empty else None,

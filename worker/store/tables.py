@@ -174,6 +174,8 @@ jobs = Table(
     Column("ruled_at_start", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("skipped", Integer, nullable=False, server_default="0"),
+    # The jobs that have done the skipped rows -> how many each; null where a version before this one has loaded it.
+    Column("done_by", JSON(none_as_null=True)),
     # Of all rows; the first of them are in `job_warnings`.
     Column("warning_count", Integer, nullable=False, server_default="0"),
     # For how long it was running, up to the stretch that began at `working_since`; None: it rests.

@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from worker.domain.options import OPTIONS, gone_options
 from worker.domain.reasons import KEY_LENGTH, KEY_PATTERN
 from worker.domain.words import counted
 from worker.intake.columns import find_similar, is_known, is_own
@@ -39,10 +40,18 @@ MOST_SHOWN = 80
 REQUEST_NAMES = frozenset(
     {
         *("options", "items", "file", "validate_only"),
-        *("source_name", "connector", "first", "skip_invalid", "look_first", "if_present", "as_written"),
+        *("source_name", *OPTIONS),
         *("codes", "reason", "expires_in_days"),
     }
 )
+
+
+def spelt(name: str) -> str:
+    """How an option is written in a request."""
+    return f"`{name}`"
+
+
+GONE = gone_options(spelt)
 
 
 def to_fault(error: Any) -> Fault:
@@ -50,9 +59,10 @@ def to_fault(error: Any) -> Fault:
     where: Sequence[int | str] = error["loc"]
     if where and where[0] in _PLACES:
         where = where[1:]
-    if error["type"] == "extra_forbidden":
-        where = (*where[:-1], known_name(str(where[-1])))
     message = _message(error)
+    if error["type"] == "extra_forbidden":
+        name = str(where[-1])
+        where, message = (*where[:-1], known_name(name)), GONE.get(name, message)
     match where:
         case ("items", int(number)):
             return Fault(row=number + FIRST_ROW, message=message)
@@ -126,6 +136,7 @@ def known_name(name: str) -> str:
     for any other."""
     is_told = (
         name in REQUEST_NAMES
+        or name in GONE
         or is_known(name)
         or is_own(name)
         or find_similar(name) is not None

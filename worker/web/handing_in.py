@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -34,7 +34,7 @@ STOPS_WITHIN_S = 5.0
 WAITS_FOR_LOAD_S = 10.0  # a client waits for its answer meanwhile
 
 T = TypeVar("T")
-CheckKey = tuple[str, str | None, bool, frozenset[str]]
+CheckKey = tuple[str, RunOptions]
 
 
 class Work(Generic[T]):
@@ -91,7 +91,7 @@ class HandingIn:
         with self._lock:
             known = self._checks.get(key)
             if known is None or (known.is_done and known.future.exception() is not None):
-                known = self._begin(lambda work: self._check(self._open(upload), options, work))
+                known = self._begin(lambda work: self._check(self._open(upload, options), options, work))
                 self._checks[key] = known
             self._checks.move_to_end(key)
             _keep_last(self._checks)
@@ -191,7 +191,7 @@ class HandingIn:
 
     def _start(self, upload: Upload, options: RunOptions, api_key_id: str, work: Work[Started]) -> Started:
         self.waiting.prolong(upload)
-        source = self._open(upload)
+        source = self._open(upload, options)
         unfinished = self._find_unfinished(source, options)
         if unfinished is None:
             started = self._start_new(upload, source, options, api_key_id, work)
@@ -211,7 +211,7 @@ class HandingIn:
     ) -> Started:
         checked = self._checked(upload, source, options, work)
         try:
-            require_installable(checked, options)
+            require_doable(checked, options)
             job = self._load(checked, options, api_key_id, work)
             # Not the check itself, which may be large: a start is known for a while after the job runs.
             return Started(job, is_new=True, comments=checked.survey.comments, empty=checked.survey.empty)
@@ -257,23 +257,24 @@ class HandingIn:
             )
         self._say(work, f"waiting for {other}")
 
-    def _open(self, upload: Upload) -> Source:
+    def _open(self, upload: Upload, options: RunOptions) -> Source:
         if self.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
             raise UploadGone
-        return read_source(Path(upload.source_name), lambda: self.waiting.open(upload))
+        return read_source(Path(upload.source_name), lambda: self.waiting.open(upload), options.sheet)
 
     def _find_unfinished(self, source: Source, options: RunOptions) -> Unfinished | None:
         database = self._place.database
         return find_unfinished(database.engine, database.instance_id, source.content_hash, options)
 
 
-def require_installable(checked: Checked, options: RunOptions) -> None:
-    """Raises: Rejected; HttpError (422) where every row is installed already, or none can be."""
+def require_doable(checked: Checked, options: RunOptions) -> None:
+    """Raises: Rejected; HttpError (422) where every row is done already, or none can be."""
     if checked.survey.problems or (checked.problem_count and not options.skip_invalid):
         raise Rejected(checked.problems, checked.problem_count)
     if not checked.planned:
-        why = "is installed already" if not checked.refused else "is installed already or has a problem"
-        raise HttpError(422, "nothing_to_install", f"There is nothing to install: every row {why}.")
+        why = "was done by an earlier job"
+        why += " or has a problem" if checked.refused else ""
+        raise HttpError(422, "nothing_to_install", f"There is nothing to do: every row {why}.")
 
 
 def _later(detail: str, *, code: str = "try_again", after_s: int = 5) -> HttpError:
@@ -283,7 +284,7 @@ def _later(detail: str, *, code: str = "try_again", after_s: int = 5) -> HttpErr
 
 def _check_key(upload: Upload, options: RunOptions) -> CheckKey:
     """All that a check depends on; its first part is the upload."""
-    return upload.id, options.connector, options.looks_first, options.as_written
+    return upload.id, replace(options, first=None, skip_invalid=False)
 
 
 def _keep_last(works: OrderedDict[T, Any]) -> None:

@@ -25,17 +25,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from worker.settings import Networks
 from worker.telemetry import get_logger
 
-Address = IPv4Address | IPv6Address
-
-SUBSCRIBER_BITS = 64  # of an IPv6 address: what follows is the caller's own choice
-MOST_HOPS = 20
-
-
 try:
     import resource
 except ImportError:  # Windows has no such bound
     resource = None  # type: ignore[assignment]
 
+Address = IPv4Address | IPv6Address
+
+SUBSCRIBER_BITS = 64  # of an IPv6 address: what follows is the caller's own choice
+MOST_HOPS = 20
 MOST_CONNECTIONS = 1_000
 LEAST_CONNECTIONS = 20
 FILES_OF_OUR_OWN = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from tests.end_to_end.cli.desk import CLIENT_ID, MAIL, Desk
 
@@ -29,8 +30,8 @@ def test_says_what_was_found_and_how_long_it_takes(desk: Desk) -> None:
         "  connectors: Northwind Mail 3.0 (2)",
         "  methods:    ApiKey (2)",
         "  properties: Region (2), WebhookSecret (2)",
-        "  calls:      2 (2 installs); about 1 s at 500 calls/s",
-        "No problems. Install it with:",
+        "  calls:      8 (2 looks, at most 2 installs or 6 changes of what is there); about 1 s at 500 calls/s",
+        "No problems. Begin with:",
         "  cyclr-bulk run accounts.csv",
     ]
     assert said.err == ""
@@ -88,7 +89,7 @@ def test_lists_every_problem_and_warning_at_once(desk: Desk) -> None:
         "  connectors: Northwind Mail 3.0 (2)",
         "  methods:    ApiKey (2)",
         "  properties: Region (2)",
-        "  calls:      2 (2 installs); about 1 s at 500 calls/s",
+        "  calls:      6 (2 looks, at most 2 installs or 4 changes of what is there); about 1 s at 500 calls/s",
         "  warning: column colour: unknown, it is ignored",
         "  warning: row 4, column account id: the line begins with # ('# globex'), so it is left out as a comment,"
         " and it has cells where a row has them: take the # away if it is a row",
@@ -100,7 +101,7 @@ def test_lists_every_problem_and_warning_at_once(desk: Desk) -> None:
         "  row 8, column api key: the method 'ApiKey' (ApiKey) of Northwind Mail needs api_key, got no"
         " credential; or write later in the column authentication",
         "4 problems.",
-        "Correct the file; or leave 4 rows out and install 2 with:",
+        "Correct the file; or leave 4 rows out and go on with 2:",
         "  cyclr-bulk run bad.csv --skip-invalid",
     ]
 
@@ -117,7 +118,32 @@ def test_names_the_first_accounts_that_it_would_create_each_once(desk: Desk) -> 
     lines = said.out.splitlines()
     assert "  accounts:   7 to be created first: new-1, New-2, new-3, new-4, new-5 and 2 more" in lines
     # Each row of a new account makes the call.
-    assert "  calls:      17 (9 installs, 8 to create accounts); about 1 s at 500 calls/s" in lines
+    assert (
+        "  calls:      18 (1 look, at most 9 installs or 1 change of what is there, 8 to create accounts); about 1 s at 500"
+        " calls/s" in lines
+    )
+
+
+def test_says_what_an_update_takes_and_how_it_is_typed(desk: Desk) -> None:
+    rows = "".join(f"{each},key-{each}-5f1c,US\n" for each in ("acme", "globex"))
+    desk.file("keys.csv", f"account_id,api_key,property.Region\n{rows}")
+    desk.secrets |= {"key-acme-5f1c", "key-globex-5f1c"}
+    said = desk.say("check", "keys.csv", "--for", "update", "--connector", MAIL)
+    assert said.code == 0
+    assert said.out.splitlines()[-3:] == [
+        "  calls:      6 (2 looks, at most 4 changes of what is there); about 1 s at 500 calls/s",
+        "No problems. Begin with:",
+        "  cyclr-bulk update keys.csv --connector 'Northwind Mail'",
+    ]
+
+
+def test_without_a_look_there_are_installs_alone(desk: Desk) -> None:
+    said = desk.say("check", desk.mail_file("acme", "globex"), "--no-look")
+    assert said.out.splitlines()[-3:] == [
+        "  calls:      2 (2 installs); about 1 s at 500 calls/s",
+        "No problems. Begin with:",
+        "  cyclr-bulk run accounts.csv --no-look",
+    ]
 
 
 def test_what_is_taken_as_written_stands_in_the_command_that_installs_it(desk: Desk) -> None:
@@ -157,7 +183,7 @@ def test_problems_that_say_the_same_of_many_rows_are_told_once(desk: Desk) -> No
         (
             "book.xlsx",
             b"PK\x03\x04" + bytes(100),
-            "expected a CSV file, got an Excel workbook or a zip archive",
+            "the workbook is damaged, or protected with a password (BadZipFile): save it again without one",
         ),
         ("empty.csv", b"", "the file is empty: expected a header line"),
         ("other.csv", b"id,connector\nx,y\n", "column account_id: expected this column, got id, connector"),
@@ -285,3 +311,19 @@ def test_what_is_doubtful_about_the_settings_is_said_once_and_changes_nothing(de
         "warning: .env: CYCLR_BRUST is no setting and is ignored; did you mean CYCLR_BURST?",
     ]
     assert said.err.count("warning") == 2
+
+
+def test_a_sheet_is_named_and_stands_in_the_next_command(desk: Desk) -> None:
+    book = Workbook()
+    book.remove(book.active)
+    for name in ("November", "December"):
+        page = book.create_sheet(name)
+        page.append(["account_id", "connector", "api_key", "property.Region", "account_name"])
+        page.append([f"of-{name.casefold()}", "Northwind Mail", "key-5f1c", "EU", "Acme"])
+    book.save(desk.folder / "customers.xlsx")
+    said = desk.say("check", "customers.xlsx", "--sheet", "December")
+    assert said.code == 0
+    assert said.out.splitlines()[-1] == "  cyclr-bulk run customers.xlsx --sheet December"
+    said = desk.say("check", "customers.xlsx", "--sheet", "January")
+    assert said.code == 2
+    assert said.out.splitlines()[1] == "  there is no sheet 'January': it has 'November', 'December'"

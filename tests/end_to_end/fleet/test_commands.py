@@ -203,7 +203,7 @@ def test_a_file_that_is_submitted_twice_is_one_job(fleet: Fleet) -> None:
     job_id = fleet.submit(ids)
     again = fleet.say("submit", fleet.file(ids), "--yes", "--as-written", "account_id")
     assert (again.code, again.out) == (0, f"{job_id}\n")
-    other = fleet.say("submit", fleet.file(ids), "--yes", "--look-first")
+    other = fleet.say("submit", fleet.file(ids), "--yes", "--overwrite")
     assert (other.code, other.out) == (2, "")
     assert f"To begin anew, end that job first: `cyclr-bulk cancel {job_id}`." in other.err
     fleet.change(lambda world: world.faults.clear())

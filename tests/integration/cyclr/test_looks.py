@@ -8,7 +8,7 @@ import pytest
 from tests.integration.cyclr.clients import FreePermit, next_permit, open_client, page_of, paged, with_token
 from tests.raw_server import RawRequest, RawServer, Reply, answer, reset
 from worker.cyclr.errors import CyclrError, OutcomeUnknown, SlotMissed
-from worker.cyclr.looks import Finding, look
+from worker.cyclr.looks import Elsewhere, Finding, look
 
 Entry = tuple[int, str, str]  # id, Name, the connector's name
 
@@ -35,25 +35,31 @@ class Account:
 
 
 def look_at(
-    account: Callable[[RawRequest], Reply], name: str = "Mail", connector: str = "MailChimp"
+    account: Callable[[RawRequest], Reply],
+    name: str = "Mail",
+    connector: str = "MailChimp",
+    *,
+    is_strict: bool = True,
 ) -> Finding:
     async def scenario() -> Finding:
         async with RawServer(with_token(account)) as server, open_client(server.url) as client:
-            return await look(client, next_permit, "acme", name=name, connector_name=connector)
+            return await look(
+                client, next_permit, "acme", name=name, connector_name=connector, is_strict=is_strict
+            )
 
     return asyncio.run(scenario())
 
 
 def test_one_answer_that_holds_the_whole_list_proves_absence() -> None:
     account = Account(lambda n: OTHERS[:2])
-    assert look_at(account) == Finding(None, (), highest_id=2)
+    assert look_at(account) == Finding(highest_id=2)
     assert account.pages == [1]
 
 
 def test_the_highest_id_is_that_of_all_pages() -> None:
     entries = [(9, "Sales", "CRM"), (2, "Forms", "Forms"), (31, "Files", "Drive"), (4, "Chat", "Chat")]
-    assert look_at(Account(lambda n: entries)) == Finding(None, (), highest_id=31)
-    assert look_at(Account(lambda n: [])) == Finding(None, (), highest_id=0)
+    assert look_at(Account(lambda n: entries)) == Finding(highest_id=31)
+    assert look_at(Account(lambda n: [])) == Finding(highest_id=0)
 
 
 def test_an_empty_account_proves_absence_without_a_total_too() -> None:
@@ -73,7 +79,7 @@ def test_without_a_total_a_short_page_is_not_the_last() -> None:
     found = look_at(account).found
     assert found is not None
     assert found.id == 5
-    assert account.pages == [1, 2, 3]
+    assert account.pages == [1, 2, 3, 4]  # to the end: another one may match
 
 
 def test_without_a_total_it_reads_on_until_a_page_brings_nothing_new() -> None:
@@ -100,7 +106,7 @@ def test_an_entry_that_slips_between_two_pages_is_found_by_the_next_reading() ->
     found = look_at(account).found
     assert found is not None
     assert found.id == 5
-    assert account.pages == [1, 2, 1]
+    assert account.pages == [1, 2, 1, 2]
 
 
 def test_a_list_that_moves_alike_in_two_readings_proves_nothing() -> None:
@@ -130,12 +136,18 @@ def test_a_list_that_never_stands_still_proves_nothing() -> None:
     assert raised.value.reason == "the account's connectors changed during each of 6 readings"
 
 
-def test_a_presence_counts_at_once() -> None:
+def test_a_presence_counts_after_one_reading_to_the_end() -> None:
     account = Account(lambda n: [OURS, *OTHERS])
     found = look_at(account).found
     assert found is not None
     assert found.id == 5
-    assert account.pages == [1]
+    assert account.pages == [1, 2, 3]
+
+
+def test_where_nothing_was_sent_one_reading_is_enough() -> None:
+    account = Account(lambda n: OTHERS)
+    assert look_at(account, is_strict=False) == Finding(highest_id=4)
+    assert account.pages == [1, 2]
 
 
 @pytest.mark.parametrize("name", ["mail", " MAIL ", "ｍａｉｌ"])
@@ -146,9 +158,8 @@ def test_names_are_compared_as_targets_are(name: str) -> None:
 
 
 def test_the_name_on_another_connector_is_found_as_that() -> None:
-    found = look_at(Account(lambda n: [(5, "Mail", "Postmark")])).found
-    assert found is not None
-    assert found.connector_name == "Postmark"
+    seen = look_at(Account(lambda n: [(5, "Mail", "Postmark")]))
+    assert seen == Finding(taken_by="Postmark", highest_id=5)
 
 
 def test_of_two_with_the_name_the_one_of_the_connector_is_given() -> None:
@@ -159,7 +170,22 @@ def test_of_two_with_the_name_the_one_of_the_connector_is_given() -> None:
 
 def test_the_same_connector_under_other_names_is_told() -> None:
     seen = look_at(Account(lambda n: [(5, "Mail EU", "MailChimp"), (6, "Mail US", "mailchimp")]))
-    assert seen == Finding(None, ("Mail EU", "Mail US"), highest_id=6)
+    elsewhere = (Elsewhere("Mail EU", 5), Elsewhere("Mail US", 6))
+    assert seen == Finding(elsewhere=elsewhere, highest_id=6)
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_two_that_match_are_told_though_they_stand_on_two_pages(*, is_strict: bool) -> None:
+    account = Account(lambda n: [(5, "mail", "MailChimp"), *OTHERS, (6, "MAIL", "MailChimp")])
+    assert look_at(account, is_strict=is_strict) == Finding(is_ambiguous=True, highest_id=6)
+    two_exact: list[Entry] = [(5, "Mail", "MailChimp"), (6, "Mail", "MailChimp")]
+    assert look_at(Account(lambda n: two_exact), is_strict=is_strict).is_ambiguous
+
+
+def test_an_exact_name_goes_before_one_in_another_spelling() -> None:
+    found = look_at(Account(lambda n: [(5, "mail", "MailChimp"), *OTHERS, (6, "Mail", "MailChimp")])).found
+    assert found is not None
+    assert found.id == 6
 
 
 @pytest.mark.parametrize(
@@ -193,7 +219,7 @@ def test_each_page_takes_a_permit_of_its_own() -> None:
     async def scenario() -> None:
         async with RawServer(with_token(account)) as server, open_client(server.url) as client:
             with pytest.raises(SlotMissed):
-                await look(client, counted, "acme", name="Mail", connector_name="MailChimp")
+                await look(client, counted, "acme", name="Mail", connector_name="MailChimp", is_strict=True)
 
     asyncio.run(scenario())
     assert [permit.times_asked for permit in permits] == [1, 1, 1]

@@ -58,7 +58,7 @@ def test_an_install_whose_answer_is_cut_is_found_by_a_look() -> None:
     async def scenario() -> None:
         async with setting() as (client, limiter, simulator):
             release_id = await _release_of(client, limiter)
-            names = {"name": "Mail", "connector_name": "Northwind Mail"}
+            names = {"name": "Mail", "connector_name": "Northwind Mail", "is_strict": True}
             assert (await look(client, limiter.one, "acme", **names)).found is None
             simulator.faults.add(cut_body(), call="install", count=1)
             with pytest.raises(OutcomeUnknown):

@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -150,16 +151,16 @@ def test_only_a_home_that_was_marked_as_stopped_or_never_used_was_stopped_cleanl
     home = open_home(tmp_path)
     assert not home.was_stopped_cleanly  # nobody knows before the home is owned
     assert home.try_own()
-    assert home.was_stopped_cleanly
+    assert (home.was_stopped_cleanly, home.stopped_at) == (True, None)
     home.release()
 
     assert home.try_own()
-    assert not home.was_stopped_cleanly
+    assert (home.was_stopped_cleanly, home.stopped_at) == (False, None)
     home.mark_stopped()
     home.release()
 
     assert home.try_own()
-    assert home.was_stopped_cleanly
+    assert (home.was_stopped_cleanly, home.stopped_at) == (True, datetime(2027, 3, 1, 12, 0, tzinfo=UTC))
     home.release()
 
     assert home.try_own()

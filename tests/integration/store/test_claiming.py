@@ -20,7 +20,7 @@ from tests.integration.store.databases import (
     take,
 )
 from worker.clock import Clock
-from worker.domain.options import IfPresent, JobOptions
+from worker.domain.options import JobOptions
 from worker.domain.rows import NewAccount, PlannedRow
 from worker.domain.states import Code, ItemState, JobState, PauseReason
 from worker.domain.steps import STEPS
@@ -41,7 +41,7 @@ def with_account(row: PlannedRow, account: NewAccount) -> PlannedRow:
 def test_a_claimed_item_carries_all_that_an_attempt_needs(engine: Engine, loads: Loads):
     described = planned(14, row=replace(planned(14).row, description="for Ann"), must_look=True)
     row = with_account(described, NewAccount("Ann", "the customer", "Europe/Paris"))
-    job_id = loads.job([row], look_first=True, if_present=IfPresent.SKIP)
+    job_id = loads.job([row], no_look=True, overwrite=True)
     [item] = take(engine)
     assert (item.job_id, item.row_number, item.account_id, item.name) == (job_id, 14, "a14", "Acme")
     assert item.secrets == {"api_key": "secret-14"}
@@ -53,7 +53,7 @@ def test_a_claimed_item_carries_all_that_an_attempt_needs(engine: Engine, loads:
         False,
         0,
     )
-    assert item.options == JobOptions(look_first=True, if_present=IfPresent.SKIP)
+    assert item.options == JobOptions(no_look=True, overwrite=True)
     assert (item.is_called_off, item.is_alone) == (False, False)
     stored = item_row(engine, item.id)
     assert (stored.state, stored.claim_id) == (ItemState.RUNNING, item.claim_id)
@@ -207,7 +207,7 @@ def test_what_a_later_versions_job_does_is_not_for_workers_of_this_one(
     engine: Engine, loads: Loads, state: JobState
 ):
     job_id = loads.job(2)
-    change_job(engine, job_id, operation="update", state=state)
+    change_job(engine, job_id, operation="remove", state=state)
     change_items(engine, job_id, must_look=True)
     change_items(engine, job_id, 3, deaths=2)
     assert count_due(engine, "instance-a", limit=9) == 0
@@ -279,7 +279,9 @@ def test_a_settled_claim_is_lost(engine: Engine, loads: Loads):
 def test_a_claim_says_which_step_goes_out_without_a_look(engine: Engine, loads: Loads):
     account = NewAccount("Ann", None, None)
     rows = [planned(2), planned(3, must_look=True), planned(4), planned(5), planned(6)]
-    job_id = loads.job([with_account(row, account) if row.row.number in (4, 5) else row for row in rows])
+    job_id = loads.job(
+        [with_account(row, account) if row.row.number in (4, 5) else row for row in rows], no_look=True
+    )
     change_items(engine, job_id, 4, account_exists=False)
     change_items(engine, job_id, 6, sent="connector", seen={"highest_id": 7}, must_look=True)
     taken = sorted(take(engine), key=lambda item: item.row_number)
@@ -296,13 +298,13 @@ def test_a_claim_says_which_step_goes_out_without_a_look(engine: Engine, loads: 
 
 
 def test_every_row_of_a_job_that_looks_first_is_claimed_with_nothing_sent(engine: Engine, loads: Loads):
-    job_id = loads.job(2, look_first=True)
+    job_id = loads.job(2)
     take(engine)
     assert [row.sent for row in rows_of(engine, job_id)] == ["nothing", "nothing"]
 
 
 def test_a_prolonging_writes_what_may_go_out_next_and_what_was_seen_before(engine: Engine, loads: Loads):
-    loads.job(3, look_first=True)
+    loads.job(3)
     first, second, third = take(engine)
     noted = [
         Hold(first, replace(first.notes, sent="connector", highest_id=7)),
@@ -330,7 +332,7 @@ NOTED = {
 def test_what_was_changed_and_overwritten_is_written_before_the_next_call_and_claimed_again(
     engine: Engine, loads: Loads
 ):
-    loads.job(2, look_first=True)
+    loads.job(2)
     first, second = take(engine)
     hold(engine, first, claim_s=60, **NOTED)
     hold(engine, second, claim_s=60)

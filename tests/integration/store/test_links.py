@@ -167,6 +167,20 @@ def test_whoever_has_authorised_is_counted_no_longer_and_only_once(engine: Engin
     assert [each.row for each in list_items(engine, job_id, ItemFilter(to_authorise=True))] == [3, 4]
 
 
+def test_whoever_has_authorised_is_said_to_wait_no_longer_and_the_rest_is_said_still(
+    engine: Engine, loads: Loads
+):
+    job_id = installed(engine, loads, 2)
+    first, second = list_waiting(engine, job_id)
+    change_items(
+        engine, job_id, first.row_number, message=f"description was not changed; {WAITS_FOR_CUSTOMER}"
+    )
+    for each in (first, second):
+        note_authorised(engine, each.item_id)
+    said = [each.message for each in list_items(engine, job_id, ItemFilter())]
+    assert said == ["description was not changed", None]
+
+
 def test_those_who_have_still_to_authorise_are_all_within_reach_of_a_search(engine: Engine, loads: Loads):
     job_id = installed(engine, loads, 5)
     for waiting in list_waiting(engine, job_id)[:4]:
@@ -184,9 +198,11 @@ def test_a_credential_that_was_given_at_cyclr_takes_nobody_from_those_who_wait(e
     assert item.to_authorise is False
     with reading(engine) as connection:
         item_id = connection.execute(select(items.c.id).where(items.c.job_id == job_id)).scalar_one()
+    assert get_job(engine, job_id).without_credential == 1
     assert note_authorised(engine, item_id)
-    assert get_job(engine, job_id).to_authorise == 0
-    assert get_job(engine, waiting).to_authorise == 2
+    job, other = get_job(engine, job_id), get_job(engine, waiting)
+    assert (job.to_authorise, job.without_credential) == (0, 0)
+    assert (other.to_authorise, other.without_credential) == (2, 0)
 
 
 def test_one_settle_of_several_jobs_counts_for_each_its_own(engine: Engine, loads: Loads):

@@ -46,7 +46,7 @@ RULES = SweepRules(rescue_due_in_s=90, secret_retention_h=72, pause_above_percen
 def test_a_rescued_item_must_be_looked_for_and_waits_until_the_lost_call_is_over(
     engine: Engine, loads: Loads
 ):
-    job_id = loads.job(1)
+    job_id = loads.job(1, no_look=True)
     take(engine, claim_s=-1)
     assert rescue(engine, due_in_s=90) == 1
     [row] = rows_of(engine, job_id)

@@ -156,3 +156,11 @@ def test_a_rows_page_names_what_was_changed_and_until_when_the_former_values_are
     assert effects[1].strip() == "<dt>Other than asked, left alone</dt><dd>property.Key (not shown)</dd>"
     assert effects[2].strip() == "<dt>Other than asked, left alone</dt><dd>api_key</dd>"
     assert "To have the row&#39;s values, hand in the result file with “Overwrite” (--overwrite)." in pages[2]
+
+
+def test_rows_that_earlier_jobs_have_done_are_told_with_the_option_that_looks_at_them(site: Site):
+    job_id = Loads(site.engine).job(1)
+    change_job(site.engine, job_id, skipped=1_190, done_by={"261101-bcdfgh": 1_190})
+    reader = signed_in(site, session_of(site, site.key(Scope.READ)))
+    said = "1,190 rows were done by job 261101-bcdfgh and were not looked at again; “Look again” (--look-again) does."
+    assert said in reader.get(f"/jobs/{job_id}").text

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from tests.end_to_end.harness import MAIL
 from tests.integration.store.databases import Loads, planned
 from tests.integration.web.site import Site, wait_until
-from worker.domain.options import IfPresent, RunOptions
+from worker.domain.options import RunOptions
 from worker.domain.targets import target_key
 from worker.simulator.server import SimulatorThread
 from worker.store.session import reading
@@ -293,10 +293,81 @@ def test_an_unfinished_job_is_the_same_whatever_is_taken_as_written_now(client: 
 
 
 def test_options_of_a_request_become_those_of_a_run():
-    asked = NewJobOptions(connector=MAIL, first=5, if_present="skip", as_written=["account_id"])
-    assert asked.to_run_options() == RunOptions(
-        connector=MAIL, first=5, if_present=IfPresent.SKIP, as_written=frozenset({"account_id"})
+    asked = NewJobOptions(
+        operation="update", connector=MAIL, first=5, no_undo=True, as_written=["account_id"]
     )
+    assert asked.to_run_options() == RunOptions(
+        operation="update", connector=MAIL, first=5, no_undo=True, as_written=frozenset({"account_id"})
+    )
+
+
+@pytest.mark.parametrize("way", ["list", "address", "form"])
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (
+            {"no_look": "true", "beside": "true"},
+            ("beside", "`beside` needs the look that `no_look` leaves out: give one of the two"),
+        ),
+        (
+            {"operation": "update", "overwrite": "true"},
+            (
+                "overwrite",
+                "an update looks and overwrites in any case, and creates nothing: leave `overwrite` out",
+            ),
+        ),
+        (
+            {"replace_tokens": "true"},
+            (
+                "replace_tokens",
+                "it says what `overwrite` may replace: give that too, or leave `replace_tokens` out",
+            ),
+        ),
+        (
+            {"look_first": "true"},
+            (
+                "look_first",
+                "`look_first` is gone, since a run looks first by itself: leave it out; `no_look` is for accounts known to be empty",
+            ),
+        ),
+        (
+            {"if_present": "skip"},
+            (
+                "if_present",
+                "`if_present` is gone, since a run leaves alone what is there under another Name: leave it out where it said skip,"
+                " and give `beside` where it said install",
+            ),
+        ),
+        ({"operation": "remove"}, ("operation", "expected 'install' or 'update', got another text")),
+    ],
+)
+def test_options_that_are_none_or_do_not_go_together_are_refused_with_what_is_meant(
+    site: Site, client: httpx.Client, way: str, options: dict[str, str], fault: tuple[str, str]
+):
+    match way:
+        case "list":
+            given = {name: value == "true" or value for name, value in options.items()}
+            answer = client.post("/v1/jobs", json={"options": given, "items": ITEMS})
+        case "address":
+            answer = post_csv(client, params=options)
+        case "form":
+            answer = client.post("/v1/jobs", data=options, files={"file": ("a.csv", CSV)})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    [told] = answer.json()["errors"]
+    assert (told["column"].removeprefix("options."), told["message"]) == fault
+    assert count(site, jobs) == 0
+    assert_nothing_waits(site)
+
+
+def test_options_of_a_list_and_of_its_address_are_judged_together(client: httpx.Client):
+    answer = client.post(
+        "/v1/jobs",
+        params={"overwrite": "true"},
+        json={"options": {"replace_tokens": True}, "items": ITEMS},
+    )
+    assert answer.status_code == 202
+    options = answer.json()["options"]
+    assert (options["overwrite"], options["replace_tokens"]) == (True, True)
 
 
 @pytest.mark.parametrize("way", ["list", "address", "form"])
@@ -324,7 +395,7 @@ def test_the_same_content_while_it_is_unfinished_is_the_same_job(site: Site, cli
     assert (first.status_code, second.status_code) == (202, 200)
     assert second.json()["id"] == first.json()["id"]
     assert second.headers["Location"] == first.headers["Location"]
-    other = post_csv(client, params={"look_first": "true"})
+    other = post_csv(client, params={"no_look": "true"})
     assert (other.status_code, other.json()["code"]) == (409, "begun_otherwise")
     assert first.json()["id"] in other.json()["detail"]
     assert count(site, jobs) == 1

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from worker.cli.options import run_again
-from worker.domain.options import IfPresent, RunOptions
+from worker.domain.options import RunOptions
 
 
 def test_a_command_without_options_is_short() -> None:
@@ -9,12 +9,26 @@ def test_a_command_without_options_is_short() -> None:
 
 
 def test_all_that_makes_the_job_what_it_is_is_repeated() -> None:
-    options = RunOptions(
-        connector="North wind", skip_invalid=True, look_first=True, if_present=IfPresent.SKIP
-    )
+    options = RunOptions(connector="North wind", skip_invalid=True, overwrite=True, beside=True)
     assert run_again(Path("my accounts.csv"), options, Path("out.csv")) == (
-        "cyclr-bulk run 'my accounts.csv' --connector 'North wind' --results out.csv --skip-invalid --look-first"
-        " --if-present skip"
+        "cyclr-bulk run 'my accounts.csv' --connector 'North wind' --results out.csv --skip-invalid --overwrite"
+        " --beside"
+    )
+
+
+def test_an_update_is_gone_on_with_by_its_own_command() -> None:
+    options = RunOptions(operation="update", connector="Northwind Mail", replace_tokens=True)
+    assert run_again(Path("keys.csv"), options) == (
+        "cyclr-bulk update keys.csv --connector 'Northwind Mail' --replace-tokens"
+    )
+
+
+def test_a_deployment_is_handed_each_file_by_submit() -> None:
+    assert run_again(Path("a.csv"), RunOptions(overwrite=True), is_deployed=True) == (
+        "cyclr-bulk submit a.csv --overwrite"
+    )
+    assert run_again(Path("keys.csv"), RunOptions(operation="update"), is_deployed=True) == (
+        "cyclr-bulk submit keys.csv --for update"
     )
 
 

@@ -130,7 +130,7 @@ def test_limiters_of_one_process_share_its_limit() -> None:
         assert (await second.reserve(1000)).slots == []
         clock.go_on(0.5)
         assert len((await second.reserve(1000)).slots) == 5
-        await first.throttled(30)
+        await first.close_gate(30, slow_down=False)
         assert (await second.state()).gate_closed_for_s == 30
 
     run(work())
@@ -306,7 +306,7 @@ def test_who_waits_for_a_slot_is_told_at_once_that_the_limiter_is_away_though_an
 def test_a_gate_known_here_is_given_back_to_a_flushed_limiter_without_a_store() -> None:
     async def work() -> None:
         asked = await far(HeldClock(), there_s=0.0, back_s=0.0)
-        await asked.throttled(30)
+        await asked.close_gate(30, slow_down=False)
         asked.flush()
         assert (await asked.state()).gate_closed_for_s == 30
 
@@ -334,7 +334,7 @@ def test_what_became_of_a_call_is_noted_without_an_error_while_the_limiter_is_aw
         for n in range(10):
             await asked.note_failure(f"account-{n}", clock.moment())
         await asked.note_success(clock.moment())
-        await asked.throttled(5)
+        await asked.close_gate(5, slow_down=True)
 
     run(work())
 
@@ -351,7 +351,7 @@ def test_a_closed_gate_stops_slots_that_were_given_before() -> None:
     async def work() -> None:
         asked = await rested(HeldClock())
         slot = await asked.one()
-        await asked.throttled(30)
+        await asked.close_gate(30, slow_down=False)
         with pytest.raises(GateClosed) as closed:
             await slot.ready()
         assert round(closed.value.reopens_in_s, 2) == 30
@@ -364,7 +364,7 @@ def test_a_slot_waits_for_a_gate_that_opens_in_time_for_it() -> None:
         clock = HeldClock()
         asked = await rested(clock)
         slot = await asked.one()
-        await asked.throttled(0.2)
+        await asked.close_gate(0.2, slow_down=False)
         await slot.ready()
         assert round(clock.elapsing_s - 1_060, 6) == 0.2
 

@@ -1,6 +1,6 @@
 """How much a process takes in hand, on a clock that the test holds."""
 
-from worker.installing.run import FIRST, Window
+from worker.installing.run import FIRST_ITEMS, Window
 
 
 def begin(window: Window, *moments: float) -> None:
@@ -9,7 +9,7 @@ def begin(window: Window, *moments: float) -> None:
 
 
 def test_the_first_claim_is_a_small_one_whatever_there_is_room_for() -> None:
-    assert Window(250).items(0.0, in_hand=0, waiting=0, waits_s=0.0) == FIRST == 25
+    assert Window(250).items(0.0, in_hand=0, waiting=0, waits_s=0.0) == FIRST_ITEMS == 25
     assert Window(8).items(0.0, in_hand=0, waiting=0, waits_s=0.0) == 8
 
 

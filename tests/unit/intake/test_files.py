@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.intake.making import PATH, faults, source
+from tests.unit.intake.making import PATH, faults, reasons, source
 from worker.intake import FileChanged, Unreadable, open_source, read_source
 
 
@@ -42,7 +42,69 @@ def test_takes_other_bytes_for_windows_1252_and_says_so():
     assert [line.cells for line in found.lines()] == [("acme",), ("zoë €",)]
     assert [str(warning) for warning in found.warnings] == [
         "the file is not UTF-8 (line 3), so it was read as Windows-1252: "
-        "look at the names with accents, or save it as 'CSV UTF-8'"
+        "look at the names with accents ('zoë €'), or save it as 'CSV UTF-8'"
+    ]
+
+
+def test_three_names_show_whether_the_code_page_is_the_right_one_and_no_secret_is_among_them():
+    text = (
+        "account_id,account_name,api_key,note\n"
+        "acme-1,Müller,schlüssel,grün\n"
+        "acme-2,Müller,schlüssel,grün\n"
+        "acme-3,Jürgens,schlüssel,grün,zu viel\n"
+        'acme-4,"Kö\nln",schlüssel,grün\n'
+        "acme-5,Lefèvre,schlüssel,grün\n"
+        "acme-6,Peña,schlüssel,grün\n"
+        "acme-7,Strauß,schlüssel,grün\n"
+    )
+    shown = "look at the names with accents ('Müller', 'Lefèvre', 'Peña'), or save it as 'CSV UTF-8'"
+    (guess, _) = map(str, source(text.encode("cp1252")).warnings)
+    assert guess.endswith(shown)
+
+
+SPOILT = b"account_id,name,note\nacme,Zo\xc3\xab,\nbeta,M\xc3\xbcller,\ngamma,Pe\xc3\xb1a,\ndelta,Stra\xc3\x9fe,gr\xc3\xbcn\n"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_bad_byte_spoils_its_own_cell_and_not_the_letters_of_all_others(mark):
+    found = source(mark + SPOILT + b"eps\xe9,Zo\xeb,x\n")
+    assert found.form == {"Encoding": "UTF-8", "Delimiter": "comma"}
+    assert found.warnings[0].column == "note"
+    assert [(line.cells, line.spoilt) for line in found.lines()] == [
+        (("acme", "Zoë", ""), ()),
+        (("beta", "Müller", ""), ()),
+        (("gamma", "Peña", ""), ()),
+        (("delta", "Straße", "grün"), ()),
+        (("eps\ufffd", "Zo\ufffd", "x"), (0, 1)),
+    ]
+
+
+def test_where_more_than_one_line_in_five_is_no_utf8_none_of_it_is():
+    assert source(SPOILT + b"eps\xe9,,\nzeta\xe9,,\n").encoding == "cp1252"
+
+
+BAD_BYTES = "expected UTF-8, as in nearly all of the file, got other bytes: type it again, and save the file as 'CSV UTF-8'"
+
+
+def test_all_bad_bytes_of_a_file_are_problems_by_row_in_columns_that_are_not_used_too():
+    good = b"".join(b"acme-%d,MailChimp,key,Zo\xc3\xab,\n" % number for number in range(8))
+    bad = b"eps,MailChimp,key,Zo\xeb,gr\xfcn\nzeta\xe9,MailChimp,key,Zo\xc3\xab,\n"
+    assert reasons(b"account_id,connector,api_key,name,note\n" + good + bad) == [
+        f"row 10, column name: {BAD_BYTES}",
+        f"row 10, column note: {BAD_BYTES}",
+        f"row 11, column account_id: {BAD_BYTES}",
+    ]
+
+
+def test_a_bad_byte_in_a_column_name_is_a_problem_of_the_file():
+    assert faults(SPOILT.replace(b"note", b"n\xf6te")) == [
+        "a column name holds bytes that are not UTF-8, which most of the file is: type it again, and save the file as 'CSV UTF-8'"
+    ]
+
+
+def test_a_header_of_two_rows_as_merged_cells_make_it_is_told():
+    assert faults("account_id,connector,credentials,\n,,username,password\nacme,Desk,joe,pw\n") == [
+        "column names stand in row 2 too, below those of the header: write all of them into one row, without merged cells"
     ]
 
 

@@ -54,18 +54,18 @@ def test_a_run_that_may_overwrite_installs_a_row_or_changes_what_is_there() -> N
 def test_a_run_sets_what_is_missing_and_replaces_nothing() -> None:
     # Not the description: what differs in that alone is as asked.
     text = TWO.replace("k,,d", ",,d").replace("beta,MailChimp", "beta,Books")
-    assert calls(text, RunOptions(look_first=True)) == Calls(looks=2, installs=2, changes=2, all=5)
+    assert calls(text, RunOptions()) == Calls(looks=2, installs=2, changes=2, all=5)
 
 
 def test_nothing_is_looked_for_in_an_account_that_the_row_makes() -> None:
     text = "account_id,connector,api_key,account_name\nnew,MailChimp,k,New\n"
-    counted = calls(text, RunOptions(look_first=True), frozenset({"new"}))
+    counted = calls(text, RunOptions(), frozenset({"new"}))
     assert counted == Calls(installs=1, new_accounts=1, all=2)
 
 
 def test_what_an_install_may_not_carry_is_set_after_it() -> None:
     text = "account_id,connector,property.ClientId,property.ClientSecret\nacme,Books,c,s\n"
-    assert calls(text, RunOptions()) == Calls(installs=1, changes=2, all=3)
+    assert calls(text, RunOptions(no_look=True)) == Calls(installs=1, changes=2, all=3)
 
 
 def test_calls_are_told_by_kind() -> None:

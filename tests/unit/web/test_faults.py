@@ -50,12 +50,12 @@ def options(**values: Any) -> dict[str, Any]:
         (options(first=0), (None, "options.first", "expected 1 or more, got less")),
         (options(first=2**31), (None, "options.first", "expected 2,147,483,647 or less, got more")),
         (
-            options(look_first="maybe"),
-            (None, "options.look_first", "expected true or false, got another text"),
+            options(no_look="maybe"),
+            (None, "options.no_look", "expected true or false, got another text"),
         ),
         (
-            options(if_present="keep"),
-            (None, "options.if_present", "expected 'install' or 'skip', got another text"),
+            options(operation="remove"),
+            (None, "options.operation", "expected 'install' or 'update', got another text"),
         ),
         (
             options(as_written=["name"]),
@@ -94,7 +94,7 @@ def test_too_many_items_are_told_when_there_is_one_too_many() -> None:
 def test_no_value_of_a_request_is_shown(secret: str) -> None:
     wrong = {
         "items": [{"account_id": [secret]}],
-        "options": {"first": f"~{secret}~", "if_present": f"~{secret}~"},
+        "options": {"first": f"~{secret}~", "operation": f"~{secret}~", "if_present": f"~{secret}~"},
     }
     assert all(f"~{secret}~" not in message for _, _, message in faults(wrong))
 

@@ -15,7 +15,7 @@ def test_all_names_of_requests_are_known():
 
 
 @pytest.mark.parametrize(
-    "name", ["api_key", "Api-Kee", "property.Region", "x_crm", "look_frist", "items", "_state"]
+    "name", ["api_key", "Api-Kee", "property.Region", "x_crm", "look_agian", "look_first", "items", "_state"]
 )
 def test_what_is_known_or_resembles_it_is_told(name: str):
     assert known_name(name) == name

@@ -67,7 +67,7 @@ def resume(job_id: JobId, caller: Writer, place: GivenPlace, wanted: Resume | No
 
 @router.post("/cancel", operation_id="cancelJob", summary="End a job for good", responses=ANSWERS)
 def cancel(job_id: JobId, caller: Writer, place: GivenPlace) -> Job:
-    """Rows that were not sent are cancelled, those in flight are settled. What is installed stays in Cyclr."""
+    """Rows that were not sent are cancelled, those in flight are settled. What is done stays in Cyclr."""
     require_job(place, job_id)
     if not cancel_job(place.database.engine, job_id):
         raise wrong_state(place, job_id, "cancelled")

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.bootstrap.place import Place
-from worker.domain.options import OPTIONS, IfPresent, RunOptions
+from worker.domain.options import OPTIONS, OperationName, RunOptions, clashes
 from worker.domain.words import counted
 from worker.intake import Unreadable
 from worker.intake.findings import Rejected
@@ -23,14 +23,14 @@ from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten
 from worker.web.api.validation import WAYS, Validation
-from worker.web.faults import NO_NUL, ONCE, SHOWN_FAULTS, VISIBLE_ASCII, known_name, to_fault
+from worker.web.faults import NO_NUL, ONCE, SHOWN_FAULTS, VISIBLE_ASCII, known_name, spelt, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
     GivenHandingIn,
     HandingIn,
     Started,
     Work,
-    require_installable,
+    require_doable,
 )
 from worker.web.http_errors import HttpError, error_answers, invalid_request
 from worker.web.json_items import JobBody
@@ -63,11 +63,19 @@ class NewJobOptions(BaseModel):
     source_name: Name | None = Field(
         None, description="What it is called in lists.", examples=["accounts.csv"]
     )
+    operation: OperationName = _declared("operation")
     connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = _declared("connector")
+    sheet: Annotated[str, Field(max_length=200, pattern=NO_NUL)] | None = _declared("sheet")
     first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = _declared("first")
     skip_invalid: bool = _declared("skip_invalid")
-    look_first: bool = _declared("look_first")
-    if_present: IfPresent = _declared("if_present")
+    no_look: bool = _declared("no_look")
+    overwrite: bool = _declared("overwrite")
+    beside: bool = _declared("beside")
+    replace_tokens: bool = _declared("replace_tokens")
+    assume_method: bool = _declared("assume_method")
+    allow_undeclared: bool = _declared("allow_undeclared")
+    no_undo: bool = _declared("no_undo")
+    look_again: bool = _declared("look_again")
     as_written: list[AsWritten] = _declared(
         "as_written",
         " Such as an account id `12345.0`, or a version `1.1` where there is a 1.10 too. As a parameter of the address once for"
@@ -205,7 +213,7 @@ async def submit(
         if asked.validate_only:
             response.status_code = 200
             checked = await handing_in.check(received.upload, received.options).wait()
-            require_installable(checked, received.options)
+            require_doable(checked, received.options)
             return Validation.of(checked)
         started = await _start(place, handing_in, caller, received, idempotency_key)
         response.status_code = 202 if started.is_new else 200
@@ -232,24 +240,29 @@ async def _receive(request: Request, handing_in: HandingIn, caller: Caller, aske
         async with handing_in.bodies.receive(request) as pieces, handing_in.bodies.turn:
             body = JobBody(pieces, faults_of_options)
             await run_in_threadpool(body.check)
-            options = _to_options(given | _to_options(body.options).model_dump(exclude_unset=True))
+            options = to_options(given | to_options(body.options).model_dump(exclude_unset=True))
+            _require_to_fit(options)
             name = options.source_name or "items"
             form = await receive_lines(waiting, body.lines(), api_key_id=key_id, source_name=name)
     elif kind == CSV:
-        options = _to_options(given)
+        options = to_options(given)
+        _require_to_fit(options)
         name = options.source_name or UNNAMED
         form = await receive_file(waiting, request, api_key_id=key_id, source_name=name)
     elif kind == FORM:
         form = await receive_form(waiting, request, api_key_id=key_id, lists=LISTS)
         try:
-            options = _to_options(given | _given_by_form(form.fields))
+            options = to_options(given | _given_by_form(form.fields))
+            _require_to_fit(options)
         except HttpError:
             await run_in_threadpool(waiting.delete, form.upload.id)
             raise
     else:
         detail = f"Expected {JSON}, {CSV} or {FORM}, got {'another type' if kind else 'no Content-Type'}."
         raise HttpError(415, "unsupported_media_type", detail)
-    asked_for = hashlib.sha256(f"{form.content_hash} {options.model_dump_json()}".encode()).hexdigest()
+    asked_for = hashlib.sha256(
+        f"{form.content_hash} {options.model_dump_json(exclude_defaults=True)}".encode()
+    ).hexdigest()
     return Received(form.upload, replace(options.to_run_options(), is_list=kind == JSON), asked_for)
 
 
@@ -280,11 +293,20 @@ def faults_of_options(options: Any) -> list[Fault]:
     return []
 
 
-def _to_options(given: Mapping[str, Any]) -> NewJobOptions:
+def to_options(given: Mapping[str, Any]) -> NewJobOptions:
+    """Each by itself as it may be. Raises: HttpError (422)."""
     try:
         return NewJobOptions.model_validate(given)
     except ValidationError as error:
         raise invalid_request(*_faults_of(error)[:SHOWN_FAULTS], count=error.error_count()) from None
+
+
+def _require_to_fit(options: NewJobOptions) -> None:
+    """Raises: HttpError (422) where some make no sense beside the others."""
+    found = clashes(options.to_run_options(), spelt)
+    faults = [Fault(column=name, message=why) for name, why in found]
+    if faults:
+        raise invalid_request(*faults)
 
 
 def _faults_of(error: ValidationError, *within: str) -> list[Fault]:

@@ -27,6 +27,9 @@ class Validation(BaseModel):
     planned: int
     refused: int
     skipped: int
+    done_by: dict[str, int] = Field(
+        description="Which earlier jobs have done the skipped rows, and how many each."
+    )
     encoding: str
     delimiter: str
     connectors: dict[str, int] = Field(description="Connector -> its rows.")
@@ -49,6 +52,7 @@ class Validation(BaseModel):
             planned=checked.planned,
             refused=checked.refused,
             skipped=checked.skipped,
+            done_by=dict(checked.done_by),
             encoding=source.encoding,
             delimiter=source.delimiter,
             connectors=dict(checked.connectors),

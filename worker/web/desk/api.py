@@ -41,7 +41,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/authorisations", tags=["authorisati
 
 
 class Authorisation(BaseModel):
-    """An installed row whose customer has to authorise, or has. `opened_at`: by the customer or by a mail scanner."""
+    """A row that is done and whose customer has to authorise, or has. `opened_at`: by the customer or by a mail scanner."""
 
     row: int
     account_id: str
@@ -113,7 +113,7 @@ def list_authorisations(
     responses=error_answers(403, 404, 409),
 )
 def make(job_id: JobId, wanted: LinksWanted, caller: Writer, place: GivenPlace) -> Authorisations:
-    """Every installed row of the job that waits for its customer has a link from now on, also one that is installed
+    """Every row of the job that is done and waits for its customer has a link from now on, also one that is done
     later. Links that were made before go on holding for the time they had, unless they were withdrawn."""
     job = require_own_job(place, job_id)
     require_links(place)

@@ -38,7 +38,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or tick “Take account ids as they are written” above",
     Way.VERSIONS_AS_WRITTEN: "or tick “Take connector versions as they are written” above",
     Way.CONNECTOR_FOR_ALL: "or name one connector for all rows above",
-    Way.UNDECLARED: "or tick “Set properties too that the connector does not declare” above",
+    Way.UNDECLARED: "or tick “Allow undeclared” above",
 }
 
 AS_WRITTEN = {"account_id": "account ids", "connector_version": "connector versions"}
@@ -58,29 +58,36 @@ class Check:
     """How the check of a file stands, or what it found. `activity`: what it does just now.
 
     `first_rows`: each with its number and its cells; None: a cell that is kept secret.
-    `doubts`: columns whose values may be taken as written where they are refused now, and what is in them.
+    `has_options`: whether other options may make another check. `doubted`: columns with values that are refused unless they are
+    taken as written. `overwrites`: values, at most.
     """
 
     is_running: bool = False
-    is_failed: bool = False
+    has_options: bool = True
     activity: str = ""
     verdict: Notice | None = None
     problems: Sequence[Problem | Warning_] = ()
     problem_count: int = 0
     warnings: Sequence[Warning_] = ()
+    earlier: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
     columns: Sequence[Column] = ()
     first_rows: Sequence[tuple[int, Sequence[str | None]]] = ()
     planned: int = 0
+    planned_name: str = ""
     refused: int = 0
+    overwrites: int = 0
+    overwrites_note: str = ""
     calls: int = 0
     calls_note: str = ""
     duration: str = ""
     rate: str = ""
     can_start: bool = False
     asks_connector: bool = False
-    doubts: Sequence[tuple[str, str]] = ()
+    doubted: frozenset[str] = frozenset()
     unfinished: JobStatus | None = None
+    sheets: Sequence[str] = ()
+    sheet: str | None = None
 
     @property
     def problems_caption(self) -> str:
@@ -93,31 +100,45 @@ class Check:
         return cls(is_running=True, activity=activity)
 
     @classmethod
+    def impossible(cls) -> "Check":
+        """With options that make no sense beside each other."""
+        text = "Each that is in the way says so below. Nothing was checked yet."
+        return cls(verdict=Notice("bad", text, heading="These options do not go together."))
+
+    @classmethod
     def unusable(cls, error: Unreadable | Rejected) -> "Check":
         """Of a file that cannot be used, with all that is wrong with it."""
         count = error.count if isinstance(error, Rejected) else len(error.problems)
-        text = "Correct it and drop it again; nothing was installed."
+        text = "Correct it and drop it again; nothing was changed."
         verdict = Notice("bad", text, heading="This file cannot be used as it is.")
-        return cls(verdict=verdict, problems=_told(error.problems), problem_count=count)
+        return cls(has_options=False, verdict=verdict, problems=_told(error.problems), problem_count=count)
 
     @classmethod
     def failed(cls, why: str) -> "Check":
         """One that came to no result; it may be made once more."""
-        text = f"{sentence(why)} Nothing was installed."
-        return cls(verdict=Notice("bad", text, heading="The file could not be checked."), is_failed=True)
+        text = f"{sentence(why)} Nothing was changed."
+        return cls(verdict=Notice("bad", text, heading="The file could not be checked."))
 
     @classmethod
-    def finished(cls, checked: Checked, *, unfinished: JobStatus | None) -> "Check":
-        estimate = checked.estimate
+    def finished(
+        cls, checked: Checked, *, unfinished: JobStatus | None, earlier: Sequence[str], kept_for_h: float
+    ) -> "Check":
+        """`earlier`: which jobs have done the rows that are left out, in sentences. `kept_for_h`: what is overwritten."""
+        estimate, options = checked.estimate, checked.options
+        kept = "not kept" if options.no_undo else f"kept for {in_words(3600 * kept_for_h)}"
         return cls(
             verdict=_verdict(checked),
             problems=_told(checked.problems),
             problem_count=checked.problem_count,
             warnings=checked.warnings,
+            earlier=earlier,
             facts=list(_facts(checked)),
             columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
             first_rows=_first_rows(checked),
             planned=checked.planned,
+            planned_name="Rows to update" if options.operation == "update" else "Rows to install or fill in",
+            overwrites=estimate.overwrites,
+            overwrites_note=f"at most; what they were is {kept}",
             refused=checked.refused,
             calls=estimate.calls,
             calls_note=estimate.calls_in_words,
@@ -125,8 +146,10 @@ class Check:
             rate=str(checked.pace),
             can_start=bool(checked.planned) and not checked.survey.problems,
             asks_connector="connector" not in checked.source.header.positions,
-            doubts=[(column, AS_WRITTEN[column]) for column in checked.doubted_columns],
+            doubted=frozenset(checked.doubted_columns),
             unfinished=unfinished,
+            sheets=checked.source.sheets,
+            sheet=checked.source.sheet,
         )
 
 
@@ -139,7 +162,7 @@ def _verdict(checked: Checked) -> Notice:
     if checked.survey.problems:
         return Notice("bad", "Correct it and drop it again.", heading="This file cannot be started as it is.")
     if not checked.problem_count and not checked.planned:
-        return Notice("good", "Every row is installed already.", heading="Nothing to do.")
+        return Notice("good", "Every row was done by an earlier job.", heading="Nothing to do.")
     if not checked.problem_count:
         return Notice("good", "It can be started.", heading=f"{rows}, no problems.")
     if checked.is_only_live:
@@ -150,10 +173,13 @@ def _verdict(checked: Checked) -> Notice:
             "warn", text, heading=f"{checked.refused:,} of {rows} {are} still to be done by {jobs}."
         )
     if not checked.planned:
+        if checked.skipped:
+            heading = "Every row that was not done by an earlier job has a problem."
+            return Notice("bad", "Correct the file and drop it again.", heading=heading)
         is_one = checked.survey.rows == 1
         heading = "The only row has a problem." if is_one else f"All {rows} have problems."
         return Notice("bad", "Correct the file and drop it again.", heading=heading)
-    text = f"Correct the file and drop it again, or start without them and install {checked.planned:,}."
+    text = f"Correct the file and drop it again, or start without them: {checked.planned:,} are left."
     have = "has a problem" if checked.refused == 1 else "have problems"
     return Notice("warn", text, heading=f"{checked.refused:,} of {rows} {have}.")
 
@@ -162,11 +188,7 @@ def _facts(checked: Checked) -> Iterator[tuple[str, str]]:
     source, found = checked.source, checked.survey
     yield from source.form.items()
     yield "Rows", f"{found.rows:,}"
-    left_out = [
-        (found.comments, "Comment lines"),
-        (found.empty, "Empty lines"),
-        (checked.skipped, "Installed already"),
-    ]
+    left_out = [(found.comments, "Comment lines"), (found.empty, "Empty lines")]
     for count, name in left_out:
         if count:
             yield name, f"{count:,}, left out"

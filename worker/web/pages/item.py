@@ -94,7 +94,7 @@ def _how_it_stands(job: JobStatus, item: Item) -> Notice:
             heading="It waits, since the job is paused.",
         )
     if item.is_held:
-        return Notice("", "Only the first rows of the file were to be installed.", heading="Held back.")
+        return Notice("", "Only the first rows of the file were to be done.", heading="Held back.")
     if item.tried:
         text = f"{sentence(item.message or '')} There is nothing to do.".strip()
         return Notice("warn", text, heading="It is tried again by itself.")

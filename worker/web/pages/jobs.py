@@ -11,7 +11,7 @@ from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.words import rate, sentence
-from worker.jobs.views import how_it_goes
+from worker.jobs.views import earlier_lines, how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
@@ -134,6 +134,7 @@ def _read_job(place: Place, job_id: str) -> JobShown:
         in_hand=read_in_hand(engine, job_id),
         other_host=_other_host(job, place),
         pace_points=points,
+        earlier=list(earlier_lines(engine, job.done_by)),
         outcomes=(list_outcomes(engine, job_id) or ()) if job.installed else (),
         failures=list_failures(engine, job_id, limit=SHOWN_REASONS) if job.failed else (),
         asks_customers=bool(job.installed) and asks_customers(engine, job_id),

@@ -2,9 +2,8 @@
 
 import asyncio
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 
@@ -16,17 +15,18 @@ from worker.intake import Unreadable, template
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked
 from worker.jobs.loading import find_unfinished
+from worker.jobs.views import earlier_lines
 from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.connectors import GivenCatalogue
-from worker.web.api.parameters import AsWritten, FormText, PageText, UploadId
+from worker.web.api.parameters import FormText, PageText, UploadId
 from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import GivenHandingIn, HandingIn, Started, Work
 from worker.web.http_errors import HttpError, to_http_error
 from worker.web.pages.checks import Check
+from worker.web.pages.options import OptionFields, as_query, options_of
 from worker.web.pages.rendering import go_and_tell, render
-from worker.web.pages.steering import to_count
 from worker.web.receiving import receive_form
 
 WAITS_S = 0.5  # so long a click waits for what it began; then it is shown as it goes on
@@ -44,15 +44,26 @@ def _new_job(
 ) -> Response:
     """The page, with the files that wait for a word of whoever dropped them."""
     waiting = handing_in.waiting.list(api_key_id=caller.key_id)
-    return render(request, "pages/new_job.html", status=status, section="new", fault=fault, waiting=waiting)
+    return render(
+        request,
+        "pages/new_job.html",
+        status=status,
+        section="new",
+        fault=fault,
+        waiting=waiting,
+        fields=OptionFields.of(RunOptions()),
+    )
 
 
 @router.post("/jobs/new")
 async def upload_file(request: Request, caller: PageUploader, handing_in: GivenHandingIn) -> Response:
-    """Keeps the file, sealed, and begins to check it."""
+    """Keeps the file, sealed, and leads to its check. What is to be done with it stands before it in the form."""
+    options = RunOptions()
 
     def check_fields(fields: dict[str, str]) -> None:
+        nonlocal options
         require_form_token(request, fields.get(FORM_TOKEN, ""))
+        options = options_of(fields.items())
 
     try:
         form = await receive_form(
@@ -62,7 +73,7 @@ async def upload_file(request: Request, caller: PageUploader, handing_in: GivenH
         return await asyncio.to_thread(
             _new_job, request, handing_in, caller, status=error.status_code, fault=error.detail
         )
-    return RedirectResponse(f"/uploads/{form.upload.id}", status_code=303)
+    return RedirectResponse(_address(form.upload.id, options), status_code=303)
 
 
 @router.get("/jobs/new/connectors")
@@ -87,27 +98,15 @@ async def template_file(connector: PageText, caller: PageWriter, catalogue: Give
     return PlainTextResponse(template(found), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _options_of_address(
-    connector: PageText = "", as_written: Annotated[frozenset[AsWritten], Query()] = frozenset()
-) -> RunOptions:
-    return RunOptions(connector=connector.strip() or None, as_written=as_written)
-
-
-def _options_of_form(
-    connector: FormText = "",
-    as_written: Annotated[frozenset[AsWritten], Form()] = frozenset(),
-    first: FormText = "",
-    skip_invalid: Annotated[str, Form()] = "",
-    look_first: Annotated[str, Form()] = "",
-) -> RunOptions:
+def _options_of_address(request: Request) -> RunOptions:
     """Raises: HttpError (422)."""
-    return RunOptions(
-        connector=connector.strip() or None,
-        skip_invalid=bool(skip_invalid),
-        look_first=bool(look_first),
-        first=to_count(first),
-        as_written=as_written,
-    )
+    return options_of(request.query_params.multi_items())
+
+
+async def _options_of_form(request: Request) -> RunOptions:
+    """Raises: HttpError (422)."""
+    fields = (await request.form()).multi_items()
+    return options_of((name, value) for name, value in fields if isinstance(value, str))
 
 
 @router.get("/uploads/{upload_id}")
@@ -126,8 +125,11 @@ async def upload_page(
         return go_and_tell(request, f"/jobs/{started.job.id}", "started" if started.is_new else "known")
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
     is_starting = start is not None and not start.is_done
+    fields = OptionFields.of(options)
     if start is not None and is_starting:
         check = Check.running(start.progress)
+    elif fields.faults:
+        check = Check.impossible()
     else:
         check = await _check(place, handing_in, upload, options)
     fault = None if start is None or is_starting else why_not_started(start)
@@ -137,8 +139,7 @@ async def upload_page(
         section="new",
         upload=upload,
         address=_address(upload_id, options),
-        connector=options.connector,
-        as_written=sorted(options.as_written),
+        fields=fields,
         check=check,
         is_starting=is_starting,
         fault=fault,
@@ -152,9 +153,10 @@ async def check_again(
     handing_in: GivenHandingIn,
     options: Annotated[RunOptions, Depends(_options_of_form)],
 ) -> Response:
-    """Once more, where a check failed."""
+    """With other options, or once more where a check failed."""
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
-    handing_in.check(upload, options)
+    if not OptionFields.of(options).faults:
+        handing_in.check(upload, options)
     return RedirectResponse(_address(upload_id, options), status_code=303)
 
 
@@ -164,8 +166,13 @@ async def start_upload(
     caller: PageWriter,
     handing_in: GivenHandingIn,
     options: Annotated[RunOptions, Depends(_options_of_form)],
+    checked: FormText = "",
 ) -> Response:
+    """`checked`: the options of the check that the page shows. What is chosen otherwise is shown checked before it is started."""
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
+    fields = OptionFields.of(options)
+    if fields.faults or checked != fields.as_query:
+        return RedirectResponse(_address(upload_id, options), status_code=303)
     await _wait_a_moment(handing_in.start(upload, options, api_key_id=caller.key_id))
     return RedirectResponse(_address(upload_id, options), status_code=303)
 
@@ -195,7 +202,12 @@ async def _check(place: Place, handing_in: HandingIn, upload: Upload, options: R
 def _finished(place: Place, checked: Checked, options: RunOptions) -> Check:
     database = place.database
     unfinished = find_unfinished(database.engine, database.instance_id, checked.source.content_hash, options)
-    return Check.finished(checked, unfinished=unfinished.job if unfinished else None)
+    return Check.finished(
+        checked,
+        unfinished=unfinished.job if unfinished else None,
+        earlier=list(earlier_lines(database.engine, checked.done_by)),
+        kept_for_h=place.settings.cyclr_secret_retention_h,
+    )
 
 
 def why_not_started(start: Work[Started]) -> str:
@@ -204,7 +216,7 @@ def why_not_started(start: Work[Started]) -> str:
     assert error is not None
     if isinstance(error, Rejected):
         first = f", the first: {error.problems[0]}" if error.problems else ""
-        return f"{counted(error.count, 'row')} cannot be installed any more since the check{first}. Drop the file again."
+        return f"{counted(error.count, 'row')} cannot be done any more since the check{first}. Drop the file again."
     return to_http_error(error).detail if isinstance(error, Exception) else "The server is about to end."
 
 
@@ -225,6 +237,5 @@ async def _wait_a_moment(work: Work[Any]) -> None:
 
 
 def _address(upload_id: str, options: RunOptions) -> str:
-    asked = [("connector", options.connector)] if options.connector else []
-    asked += [("as_written", column) for column in sorted(options.as_written)]
-    return f"/uploads/{upload_id}{'?' if asked else ''}{urlencode(asked)}"
+    asked = as_query(options)
+    return f"/uploads/{upload_id}{'?' if asked else ''}{asked}"

@@ -59,6 +59,7 @@ class JobShown:
     other_host: str | None = None
     pace_points: Sequence[PacePoint] = ()
     outcomes: Sequence[OutcomeCount] = ()
+    earlier: Sequence[str] = ()
     failures: Sequence[FailureReason] = ()
     pace_known: PaceKnown | None = None
     asks_customers: bool = False

@@ -30,7 +30,7 @@ INDENTATION = re.compile(r"\n\s+")  # a fifth of what is sent; no template has a
 TEMPLATES = Path(__file__).parents[1] / "templates"
 NOTICE_COOKIE = "cyclr_bulk_notice"
 NOTICE_LASTS_S = 60  # for a page that takes its time to load; what is not shown by then is not worth saying
-TYPED_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")  # as commands have it
+TYPED_OPTION = re.compile(r"`?(--([a-z]+(?:-[a-z]+)*))`?")  # as commands have it
 BELOW_A_JOB = re.compile(r"(/jobs/\d{6}-[a-z0-9]{6})/")
 HEADINGS = {
     401: "Sign in",
@@ -57,7 +57,7 @@ _ONCE = {
     "known": Notice("", "This file was handed in before: this is its job."),
     "paused": Notice("", "Paused. Calls in flight are waited for; nothing new is sent."),
     "resumed": Notice("good", "Resumed."),
-    "cancelled": Notice("", "Cancelled. What is installed stays installed."),
+    "cancelled": Notice("", "Cancelled. What is done stays done."),
     "links-made": Notice("good", "The links are made. Download them for a mail merge, or copy one below."),
     "links-withdrawn": Notice("", "No link of this job holds any more."),
     "asked": Notice("", "Cyclr is being asked who has authorised. This page shows what it says."),
@@ -102,8 +102,8 @@ def on_page(text: str) -> str:
     """The text with options named as the pages do, and as commands do behind it: `“Overwrite” (--overwrite)`."""
 
     def named(typed: re.Match[str]) -> str:
-        name = typed[1].replace("-", "_")
-        return f"“{label(name)}” ({typed[0]})" if name in RunOptions.__dataclass_fields__ else typed[0]
+        name = typed[2].replace("-", "_")
+        return f"“{label(name)}” ({typed[1]})" if name in RunOptions.__dataclass_fields__ else typed[0]
 
     return TYPED_OPTION.sub(named, text)
 

@@ -100,7 +100,7 @@ def ask_cancel(request: Request, job_id: JobId, caller: PageWriter, place: Given
     sentences = [
         f"{counted(max(0, job.left - in_hand), 'row')} not in hand will be cancelled; those that may have been sent are"
         " looked for first.",
-        f"{counted(job.installed, 'row')} already installed {'stays' if job.installed == 1 else 'stay'} installed in Cyclr.",
+        f"What is done stays done in Cyclr: {counted(job.installed, 'row')} so far.",
     ]
     if in_hand:
         sentences.insert(1, f"{counted(in_hand, 'row')} in hand of a worker will still be settled.")
@@ -133,13 +133,13 @@ def ask_retry(
     job = require_own_job(place, job_id)
     sentences = [
         _what_is_retried(place, job, reason),
-        "Each begins anew: its account is looked into first, so nothing is installed twice.",
+        "Each begins anew: its account is looked into first, so nothing is done twice.",
         "Rows whose credentials are no longer kept are left out, and you are told how many.",
     ]
     if row is not None:
         sentences = [
             _how_a_row_stands(place, job, row),
-            "It begins anew: its account is looked into first, so nothing is installed twice.",
+            "It begins anew: its account is looked into first, so nothing is done twice.",
             "If its credentials are no longer kept it stays as it is, and you are told so.",
         ]
     if job.state is JobState.PAUSED:

@@ -1,0 +1,130 @@
+"""The mutants of what is there already: lines that keep a customer's values from a row, and a row's from being lost."""
+
+from tests.mutants.mutants import Mutant
+
+_TABLE = "tests/unit/domain/test_comparing.py"
+_FILLING = "tests/end_to_end/test_filling_in.py"
+_UPDATING = "tests/end_to_end/test_updating.py"
+
+CHANGE_MUTANTS = (
+    Mutant(
+        "a_key_beside_somebody_elses_address",
+        "worker/domain/comparing.py",
+        "what is missing is filled in though another value of the row differs",
+        "    if any(name != DESCRIPTION for name in others) and not rights.may_replace:\n",
+        "    if set(others) == set(asked) and not rights.may_replace:\n",
+        (f"{_TABLE}::test_nothing_at_all_is_set_beside_another_value",),
+    ),
+    Mutant(
+        "other_values_are_overwritten",
+        "worker/domain/comparing.py",
+        "what is there is overwritten though nobody asked for it",
+        "        return self.is_ours or self.overwrites\n",
+        "        return True\n",
+        (f"{_TABLE}::test_nothing_at_all_is_set_beside_another_value",),
+    ),
+    Mutant(
+        "not_shown_is_not_overwritten",
+        "worker/domain/comparing.py",
+        "a key that Cyclr does not show stays the old one under --overwrite, and its row counts as done",
+        "        case Standing.NOT_SHOWN:\n            return rights.may_replace\n",
+        "        case Standing.NOT_SHOWN:\n            return False\n",
+        (f"{_TABLE}::test_what_is_not_shown_counts_as_another_value_then",),
+    ),
+    Mutant(
+        "hidden_counts_as_missing",
+        "worker/domain/comparing.py",
+        "a credential that Cyclr does not show is replaced as if there were none",
+        "    if not is_authenticated and (is_alive or not value):\n",
+        "    if is_alive or not value:\n",
+        (f"{_TABLE}::test_each_field_stands_in_one_of_four_ways",),
+    ),
+    Mutant(
+        "tokens_are_sent_twice",
+        "worker/domain/comparing.py",
+        "tokens that Cyclr has renewed since are replaced by the old ones after a lost answer",
+        "            standings[name] = Standing.SAME\n",
+        "            continue\n",
+        (f"{_TABLE}::test_tokens_that_may_have_been_sent_count_as_set_where_others_are_there",),
+    ),
+    Mutant(
+        "tokens_are_replaced_without_the_option",
+        "worker/domain/comparing.py",
+        "--overwrite alone replaces tokens that Cyclr renews",
+        "            return rights.overwrites and rights.replaces_tokens\n",
+        "            return rights.overwrites\n",
+        (f"{_TABLE}::test_tokens_that_are_there_stay",),
+    ),
+    Mutant(
+        "any_method_will_do",
+        "worker/domain/comparing.py",
+        "an API key is set in a connector that was installed for OAuth",
+        "    if credential_of(to_set) and not (rights.knows_method or rights.is_ours):\n",
+        "    if False:\n",
+        (f"{_TABLE}::test_a_credential_is_not_set_where_the_method_is_unknown",),
+    ),
+    Mutant(
+        "names_of_our_rows_are_other_names",
+        "worker/operations/finding.py",
+        "of two rows of one account the second fails, since the first has installed the connector",
+        "    others = [entry for entry in finding.elsewhere if entry.id not in ours]\n",
+        "    others = [entry for entry in finding.elsewhere if ours is not None]\n",
+        (f"{_FILLING}::test_names_of_other_rows_of_the_job_are_no_other_names",),
+    ),
+    Mutant(
+        "what_we_found_is_what_we_made",
+        "worker/store/neighbours.py",
+        "the customer's connector under another Name is no hindrance, since an earlier row of ours has seen it",
+        "row.is_ours or CONNECTOR.name in done or row.outcome == Outcome.CREATED\n",
+        "done or row.account_connector_id\n",
+        (f"{_FILLING}::test_what_a_row_of_ours_has_only_found_is_another_name",),
+    ),
+    Mutant(
+        "the_last_former_value_is_kept",
+        "worker/operations/overwritten.py",
+        "after a lost answer the row's own value is kept as what was there before it",
+        "            self.former.setdefault(name, shown_value(shown, name))\n",
+        "            self.former[name] = shown_value(shown, name)\n",
+        (f"{_UPDATING}::test_how_a_field_was_is_what_the_first_look_saw",),
+    ),
+    Mutant(
+        "the_last_look_says_how_it_was",
+        "worker/operations/fields.py",
+        "a row that has overwritten a value counts as if it had filled it in, or the other way round",
+        "before=before | dict(notes.before)",
+        "before=dict(notes.before) | before",
+        (f"{_UPDATING}::test_how_a_field_was_is_what_the_first_look_saw",),
+    ),
+    Mutant(
+        "a_body_with_everything",
+        "worker/operations/fields.py",
+        "a change of the credential sets the description too, whatever a customer has written there",
+        "    if DESCRIPTION in names:\n",
+        "    if DESCRIPTION in asked:\n",
+        (f"{_UPDATING}::test_a_credential_is_filled_in_without_the_description",),
+    ),
+    Mutant(
+        "whatever_cyclr_shows_is_set",
+        "worker/operations/fields.py",
+        "a value that Cyclr took and did not keep counts as set",
+        "        if name in otherwise and _is_as_before(name, before, now) and not is_living(hands.asked)\n",
+        "        if False\n",
+        (f"{_FILLING}::test_a_value_that_is_still_as_it_was_after_two_calls_is_not_taken",),
+    ),
+    Mutant(
+        "an_added_property_makes_the_connector_ours",
+        "worker/installing/judging.py",
+        "a customer's connector counts as recovered after the lost answer to one of its properties",
+        "            maybe_sent=call is CONNECTOR,\n        )\n    what = ",
+        "            maybe_sent=True,\n        )\n    what = ",
+        (f"{_UPDATING}::test_a_property_whose_adding_got_no_answer_is_looked_for_first",),
+    ),
+    Mutant(
+        "a_refused_credential_is_done",
+        "worker/operations/fields.py",
+        "a row whose credential does not authenticate counts as done",
+        "    if is_refused:\n",
+        "    if False:\n",
+        (f"{_FILLING}::test_a_credential_that_does_not_authenticate_fails_the_row",),
+    ),
+)
