@@ -27,11 +27,10 @@ from sqlalchemy import (
 
 from worker.clock import Clock
 from worker.domain.rows import StoredRow
-from worker.domain.states import ItemState, JobState, Outcome
-from worker.domain.steps import CONNECTOR
-from worker.domain.targets import KnownTarget, target_key
+from worker.domain.states import ItemState, JobState
+from worker.domain.targets import KnownTarget
 from worker.store.sealing import Sealer
-from worker.store.session import db_now, glancing, reading
+from worker.store.session import db_now, reading
 from worker.store.tables import (
     IS_FORGOTTEN,
     IS_LIVE,
@@ -153,25 +152,6 @@ def list_shown_otherwise(connection: Connection, targets: Sequence[str]) -> dict
         for target, names in connection.execute(seen):
             found.setdefault(target, set()).update(names)
     return {target: sorted(names) for target, names in found.items()}
-
-
-def find_own_names(
-    engine: Engine, *, instance_id: str, account_id: str, job_id: str, names: Iterable[str]
-) -> set[str]:
-    """Those of these Names in the account that another row of this job has, or that an item of ours made, by proof."""
-    targets = {name: target_key(instance_id, account_id, name) for name in names}
-    # A version before kept no other proof than the outcome.
-    is_made = or_(items.c.is_ours.is_(True), items.c.outcome == Outcome.CREATED)
-    held = select(
-        items.c.target, items.c.steps_done, or_(items.c.job_id == job_id, is_made).label("is_own")
-    ).where(items.c.target.in_(sorted(set(targets.values()))))
-    with glancing(engine) as connection:
-        own = {
-            row.target
-            for row in connection.execute(held)
-            if row.is_own or CONNECTOR.name in (row.steps_done or ())
-        }
-    return {name for name, target in targets.items() if target in own}
 
 
 def _known(row: Any) -> KnownTarget | None:
