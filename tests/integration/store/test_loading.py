@@ -334,6 +334,37 @@ def test_a_live_target_names_its_job_and_row(engine: Engine, loads: Loads):
     }
 
 
+@pytest.mark.parametrize(
+    ("adopted", "state"),
+    [
+        (Installed(Outcome.ADOPTED, 7, True), "installed"),
+        (Installed(Outcome.ADOPTED, 7, True, ("description",)), "installed"),
+        (Installed(Outcome.ADOPTED, 7, False, ("api_key",)), "tried"),
+        (Installed(Outcome.ADOPTED, None, None, code=Code.PRESENT_UNDER_OTHER_NAME), "tried"),
+        (Installed(Outcome.UNCHANGED, 7, True, ("property.Pin (not shown)",)), "installed"),
+    ],
+)
+def test_what_a_version_before_has_left_alone_is_not_done(
+    engine: Engine, loads: Loads, adopted: Installed, state: str
+):
+    job_id = loads.job(1)
+    end(engine, *((item, adopted) for item in take(engine)))
+    known = DatabaseMemory(engine, SEALER).targets(["target-2"])
+    assert known == {"target-2": KnownTarget(state, job_id, 2)}
+
+
+def test_items_count_on_so_that_what_came_after_is_known(engine: Engine, loads: Loads):
+    first = loads.job(1)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    later = loads.job([planned(2, must_look=True)])
+    end(engine, *((item, REFUSED) for item in take(engine)))
+    memory = DatabaseMemory(engine, SEALER)
+    done = memory.targets(["target-2"])["target-2"]
+    assert (done.state, done.job_id) == ("installed", first)
+    rows = memory.stored_rows([(first, 2), (later, 2)])
+    assert rows[first, 2].item_id == done.item_id < rows[later, 2].item_id
+
+
 def test_what_a_target_came_to_is_known_afterwards(engine: Engine, loads: Loads):
     job_id = loads.job(3)
     first, second = take(engine, 2)

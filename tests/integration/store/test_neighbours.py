@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from tests.integration.store.databases import INSTANCE, Loads, planned, settlement, take
+from tests.integration.store.databases import INSTANCE, Loads, change_items, planned, settlement, take
 from worker.domain.rows import PlannedRow
 from worker.domain.states import Code, Outcome
 from worker.domain.targets import target_key
 from worker.domain.verdicts import Installed, LookFirst
-from worker.store.neighbours import list_ours
+from worker.store.neighbours import has_made_by_method, list_ours
 from worker.store.session import Engine
 from worker.store.settling import settle
 
@@ -51,3 +51,19 @@ def test_names_of_the_rows_job_and_what_a_row_of_ours_made_are_our_own(engine: E
     assert list_ours(engine, mine["Mine"], there) == {71, 73, 74, 80}
     assert list_ours(engine, replace(mine["Mine"], instance_id="b"), there) == set()
     assert list_ours(engine, mine["Mine"], {}) == set()
+
+
+def test_by_which_method_it_was_installed_is_known_where_a_row_of_ours_did_it(engine: Engine, loads: Loads):
+    made = loads.job([named(2, "Made")])
+    [first] = take(engine)
+    settle(
+        engine,
+        [settlement(first, Installed(Outcome.CREATED, 71, True, is_ours=True))],
+        pause_above_percent=1_000,
+    )
+    loads.job([named(3, "Made")])
+    [item] = take(engine)
+    assert has_made_by_method(engine, item, 71)
+    assert not has_made_by_method(engine, item, 72)
+    change_items(engine, made, authentication_id="another-method")
+    assert not has_made_by_method(engine, item, 71)
