@@ -27,8 +27,7 @@ ALL = [
 def test_the_table_has_every_option_that_a_person_may_give() -> None:
     assert list(OPTIONS) == ALL
     told = [field.name for field in fields(RunOptions) if field.metadata]
-    # The two that only jobs of a version before this one have.
-    assert sorted([*ALL, "look_first", "if_present"]) == sorted(told)
+    assert sorted(ALL) == sorted(told)
 
 
 @pytest.mark.parametrize(

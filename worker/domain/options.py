@@ -5,17 +5,13 @@ theirs from that.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
+# Stored beside a job's options: a worker of the version before that takes such a row looks first, and leaves alone what is there.
+FOR_THE_VERSION_BEFORE = {"look_first": True, "if_present": "skip"}
 OperationName = Literal["install", "update"]
-
-
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
 
 
 def option(does: str, metavar: str | None = None) -> dict[str, str | None]:
@@ -31,16 +27,6 @@ class JobOptions:
         default=False,
         metadata=option("Leave out the rows with problems; the result file says what is wrong with each."),
     )
-    look_first: bool = field(
-        default=False, metadata=option("Look into each account before the install. Doubles the calls.")
-    )
-    if_present: IfPresent = field(
-        default=IfPresent.INSTALL,
-        metadata=option(
-            "What to do where the same connector is there under another Name. `skip` looks first."
-        ),
-    )
-
     no_look: bool = field(
         default=False,
         metadata=option(
@@ -90,37 +76,29 @@ class JobOptions:
 
     def told(self) -> dict[str, bool | str | None]:
         """By the names under which people give them."""
-        gone = ("look_first", "if_present")
-        own = [field.name for field in fields(JobOptions) if field.metadata and field.name not in gone]
-        return {name: getattr(self, name) for name in own}
+        return {field.name: getattr(self, field.name) for field in fields(JobOptions) if field.metadata}
 
     def to_json(self) -> dict[str, Any]:
-        kept = asdict(self.of_job())
-        del kept["is_older"]  # told by what it lacks
-        # A worker of the version before that takes such a row looks first, and leaves alone what is there.
-        return kept | {"look_first": True, "if_present": IfPresent.SKIP}
+        return self.told() | FOR_THE_VERSION_BEFORE
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
         """`kept`: what `to_json` gave, in this version or another one, which may know fewer options, or more."""
-        known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
         if "no_look" not in kept:
             return cls.older(
                 skip_invalid=kept.get("skip_invalid", False),
                 look_first=kept.get("look_first", False),
-                skips=kept.get("if_present") == IfPresent.SKIP,
+                skips=kept.get("if_present") == "skip",
             )
-        for of_the_version_before in ("look_first", "if_present"):
-            known.pop(of_the_version_before, None)
-        return JobOptions(**known)
+        return JobOptions(
+            **{field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
+        )
 
     @classmethod
     def older(cls, *, skip_invalid: bool, look_first: bool, skips: bool) -> "JobOptions":
         """What the options of the version before mean. `skips`: it left alone a connector that is there under another Name."""
         return JobOptions(
             skip_invalid=skip_invalid,
-            look_first=look_first,
-            if_present=IfPresent.SKIP if skips else IfPresent.INSTALL,
             no_look=not (look_first or skips),
             beside=not skips,
             is_older=True,
