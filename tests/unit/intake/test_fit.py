@@ -168,6 +168,8 @@ def test_an_account_property_wins_over_a_parameter_of_the_same_name():
 def test_oauth_app_credentials_need_no_declaration_where_a_method_is_oauth_2():
     found = fit(BOOKS, property_ClientId="c", property_ClientSecret="s")
     assert (found.problems, found.warnings) == ((), ())
+    declared = (Parameter(1, "ClientId", "", True, True, True),)
+    assert problems(Connector(1, "X", None, "Approved", (OAUTH,), declared), property_ClientId="c") == []
     assert problems(MAILCHIMP, api_key="k", property_ClientId="c") == [
         "row 2, column property.ClientId: MailChimp has no such property; expected one of Dc, Pin"
     ]
