@@ -125,7 +125,7 @@ def test_a_property_whose_adding_got_no_answer_is_looked_for_first(rig: Rig, *, 
     adding = ["add_property"] if not after_effect else []
     assert rig.kinds("acme") == ["look", "add_property", "look", *adding]
     item = rig.item("acme")
-    assert (item.outcome, item.maybe_sent) == ("filled_in" if adding else "unchanged", False)
+    assert (item.outcome, item.changed, item.maybe_sent) == ("filled_in", ["property.Region"], False)
     assert [name for name in holds(rig, there) if "Region" in name] == ["property.Region"]
 
 

@@ -74,7 +74,7 @@ def _past(hands: Hands, connector: JobConnector) -> Past:
     is_set, before = set(notes.changed), dict(notes.before)
     if CONNECTOR.name in notes.steps_done:
         is_set.update(sent_with_install(asked, connector))
-    elif hands.item.maybe_sent or notes.sent == CONNECTOR.name:
+    elif is_living(asked) and (hands.item.maybe_sent or notes.sent == CONNECTOR.name):
         before = dict.fromkeys(credential, str(Standing.MISSING)) | before  # there was nothing then
     of_credential = next(iter(credential), "")
     return Past(frozenset(is_set), before, former.get(of_credential), knows_former=of_credential in former)
@@ -106,10 +106,26 @@ def _look_for(kind: StepKind) -> Callable[[Hands], Awaitable[Effect | None]]:
         if kind is NEW_PROPERTY and await _may_be_there(hands, decision):
             hands.shown = await hands.show(hands.shown.id) or hands.shown
             decision = await decide_now(hands)
-        is_left = any(change.kind is kind for change in decision.changes)
-        return None if is_left else Effect(is_new=False, shown=hands.shown)
+        if any(change.kind is kind for change in decision.changes):
+            return None
+        set_before = _set_without_an_answer(hands, decision)
+        undo = hands.overwritten.sealed(hands.shown) if set_before and _keeps_undo(hands) else None
+        return Effect(is_new=False, shown=hands.shown, changed=set_before, undo=undo)
 
     return look
+
+
+def _set_without_an_answer(hands: Hands, decision: Decision) -> tuple[str, ...]:
+    """The fields that are as asked now, and were not before a call of this row that got no clear answer."""
+    left = {name for change in decision.changes for name in change.fields}
+    left.update(name.removesuffix(NOT_SHOWN) for name in decision.differs)
+    notes = hands.notes
+    return tuple(name for name in notes.before if name not in left and name not in notes.changed)
+
+
+def _keeps_undo(hands: Hands) -> bool:
+    """Of what the row has made nothing was there before."""
+    return not (hands.is_ours or hands.item.options.no_undo)
 
 
 async def _may_be_there(hands: Hands, decision: Decision) -> bool:
@@ -209,13 +225,12 @@ def _effect(hands: Hands, change: Change, before: AccountConnector, now: Account
         message = f"Cyclr took {_listed(stubborn)} {TIMES_SET} times and still shows what was there before"
         raise AttemptEnded(GiveUp(Code.NOT_TAKEN, message, differs=stubborn))
     changed = tuple(name for name in change.fields if name not in not_taken)
-    keeps_undo = not (hands.is_ours or hands.item.options.no_undo)
     return Effect(
         is_new=True,
         shown=now,
         changed=changed,
         shown_otherwise=tuple(name for name in changed if name in otherwise),
-        undo=hands.overwritten.sealed(now) if keeps_undo else hands.notes.undo,
+        undo=hands.overwritten.sealed(now) if _keeps_undo(hands) else hands.notes.undo,
     )
 
 
