@@ -385,3 +385,78 @@ def test_a_result_says_nothing_of_values(rig: Rig) -> None:
     assert json.dumps(list(rig.item("acme").changed)) == (
         '["property.Region", "property.WebhookSecret", "api_key"]'
     )
+
+
+def test_a_credential_is_filled_in_without_the_description(rig: Rig) -> None:
+    there = put_there(rig, REGION, WEBHOOK, description="Theirs")
+    rig.run(rig.load(row("acme", description="Ours"), no_look=False))
+    item = rig.item("acme")
+    assert (item.outcome, item.changed, item.differs) == ("filled_in", ["api_key"], ["description"])
+    assert item.message == "api_key was set; description differs and was not changed"
+    assert holds(rig, there)["Description"] == "Theirs"
+
+
+def test_how_a_field_was_is_what_the_first_look_saw(rig: Rig) -> None:
+    rig.switch("same_property", "duplicate")
+    there = put_there(rig, WEBHOOK, auth_value=KEY)
+    job_id = load_update(rig)
+    lose(rig, "add_property", after_effect=False)
+    rig.run(job_id, until=lambda _: rig.item("acme").attempts == 1)
+    assert rig.item("acme").seen == {"before": {"property.Region": "missing"}}
+
+    def set_theirs(world: Any) -> None:
+        connector = world.get_account("acme").connectors[there]
+        world._put_property(connector, "Region", "US")
+
+    rig.simulator.call(set_theirs)
+    rig.run(job_id)
+    item = rig.item("acme")
+    assert (item.outcome, item.seen) == ("filled_in", {"before": {"property.Region": "missing"}})
+    assert undo_of(rig, item)["former"] == {"property.Region": None}
+
+
+# Rows that are known to be done, looked at again.
+
+
+def look_again_at(rig: Rig) -> Any:
+    """The item of the row, whose secrets nobody has any more."""
+    rig.run(rig.load(file=rig.result_file(rig.job_ids[-1]), no_look=False, look_again=True))
+    return rig.item("acme")
+
+
+def test_a_row_that_is_looked_at_again_is_unchanged_where_it_is_there(rig: Rig) -> None:
+    rig.run(rig.load(row("acme")))
+    item = look_again_at(rig)
+    assert (item.state, item.outcome, rig.kinds("acme")) == ("installed", "unchanged", ["look"])
+
+
+def test_a_row_that_is_looked_at_again_is_to_be_filled_in_where_it_is_gone(rig: Rig) -> None:
+    rig.run(rig.load(row("acme")))
+    there = rig.item("acme").account_connector_id
+
+    def remove(world: Any) -> None:
+        account = world.get_account("acme")
+        world.remove(account, account.connectors[there])
+
+    rig.simulator.call(remove)
+    item = look_again_at(rig)
+    assert (item.state, item.code, rig.kinds("acme")) == ("failed", "credential_lost", ["look"])
+    assert item.message == (
+        "it is not there any more, and api_key and property.WebhookSecret can be read no more: fill in what is missing"
+    )
+
+
+def test_a_row_that_needs_no_credential_is_installed_again_where_it_is_gone(rig: Rig) -> None:
+    bare = row("acme", connector=CRM, api_key="", property_Region="", property_WebhookSecret="")
+    rig.run(rig.load(bare))
+    there = rig.item("acme").account_connector_id
+
+    def remove(world: Any) -> None:
+        account = world.get_account("acme")
+        world.remove(account, account.connectors[there])
+
+    rig.simulator.call(remove)
+    rig.run(rig.load(file=rig.result_file(rig.job_ids[-1]), no_look=False, look_again=True))
+    assert rig.item("acme").outcome == "created"
+    # Once it was removed: what is there is one.
+    rig.simulator.ledger.effects[:] = [e for e in rig.ledger.effects if e.account_connector_id != there]

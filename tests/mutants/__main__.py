@@ -18,11 +18,11 @@ from pathlib import Path
 from tests.mutants.access import ACCESS_MUTANTS
 from tests.mutants.alarms import ALARM_MUTANTS
 from tests.mutants.answers import ANSWER_MUTANTS
+from tests.mutants.changes import CHANGE_MUTANTS
 from tests.mutants.deployment import DEPLOYMENT_MUTANTS
 from tests.mutants.desk import DESK_MUTANTS
 from tests.mutants.failover import FAILOVER_MUTANTS
 from tests.mutants.files import FILE_MUTANTS
-from tests.mutants.filling_in import FILLING_IN_MUTANTS
 from tests.mutants.guards import GUARD_MUTANTS
 from tests.mutants.loads import LOAD_MUTANTS
 from tests.mutants.mutants import MUTANTS, Mutant
@@ -62,7 +62,7 @@ def main() -> int:
         *ANSWER_MUTANTS,
         *ALARM_MUTANTS,
         *REDIS_MUTANTS,
-        *FILLING_IN_MUTANTS,
+        *CHANGE_MUTANTS,
     )
     chosen = [mutant for mutant in mutants if not given.names or mutant.name in given.names]
     problems = [problem for mutant in mutants if (problem := mutant.problem(ROOT))]

@@ -9,7 +9,17 @@ from worker.domain.options import OPTIONS, UPDATE_OPTIONS, RunOptions, clashes, 
 from worker.web.api.submitting import NewJobOptions
 
 ALL = [
-    *("operation", "connector", "first", "skip_invalid", "no_look", "overwrite", "beside", "replace_tokens"),
+    *(
+        "operation",
+        "connector",
+        "sheet",
+        "first",
+        "skip_invalid",
+        "no_look",
+        "overwrite",
+        "beside",
+        "replace_tokens",
+    ),
     *("assume_method", "allow_undeclared", "no_undo", "look_again", "as_written"),
 ]
 
@@ -90,7 +100,9 @@ def test_an_update_takes_nothing_that_it_does_in_any_case_or_never(name: str) ->
 
 
 def test_an_update_takes_all_that_it_may_be_asked() -> None:
-    all_given = {name: True for name in UPDATE_OPTIONS if name not in ("connector", "first", "as_written")}
+    all_given = {
+        name: True for name in UPDATE_OPTIONS if name not in ("connector", "sheet", "first", "as_written")
+    }
     assert list(all_given) == [
         *("skip_invalid", "replace_tokens", "assume_method", "allow_undeclared", "no_undo")
     ]

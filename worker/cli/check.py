@@ -43,6 +43,7 @@ Examples:
   cyclr-bulk check accounts.csv --connector Mailchimp
   cyclr-bulk check keys.csv --for update
   cyclr-bulk check accounts.csv --as-written account_id
+  cyclr-bulk check customers.xlsx --sheet November
 
 \b
 Exit codes:
@@ -56,7 +57,7 @@ def check_command(file: FileArgument, options: RunOptions) -> None:
     """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
     with (
         failures_in_words(problems_to=tell),
-        opened_source(file) as source,
+        opened_source(file, options) as source,
     ):
         settings = settings_or_offline_check(source, options, to=tell)
         with (

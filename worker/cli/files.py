@@ -19,6 +19,7 @@ from typing import IO, BinaryIO
 
 from worker.cli.options import STDIN
 from worker.cli.terminal import say
+from worker.domain.options import RunOptions
 from worker.domain.rows import Problem
 from worker.embedded.home import make_private_folder
 from worker.intake import Source, Unreadable, open_source, read_source
@@ -54,10 +55,10 @@ def as_typed(file: Path) -> Path:
 
 
 @contextmanager
-def opened_source(file: Path) -> Iterator[Source]:
-    """The file, whatever it is, as long as the context lasts. Raises: Unreadable, HomeUnusable, OSError."""
+def opened_source(file: Path, options: RunOptions) -> Iterator[Source]:
+    """The file, whatever it is, as long as the context lasts. `options`: say how it is read. Raises: Unreadable, HomeUnusable, OSError."""
     if not is_piped(file):
-        yield open_source(file)
+        yield open_source(file, options.sheet)
         return
     name, folder = known_as(file), _folder()
     _require_pipe(file, name)
@@ -71,7 +72,7 @@ def opened_source(file: Path) -> Iterator[Source]:
                 pieces.add(data)
             except OSError as error:  # a full disk does not say where it is full
                 raise OSError(error.errno, error.strerror, str(folder)) from None
-        yield read_source(name, pieces.open)
+        yield read_source(name, pieces.open, options.sheet)
 
 
 def _require_pipe(file: Path, name: Path) -> None:

@@ -126,7 +126,7 @@ def _work_through(file: Path, options: RunOptions, results: Path | None, *, is_s
         with failures_in_words():
             if is_piped(file):
                 require_an_answer(is_sure=is_sure)  # at once: what is read from a pipe then is lost
-            source = stack.enter_context(opened_source(file))
+            source = stack.enter_context(opened_source(file, options))
             result_path = ResultPath(known_as(file), results)
             settings = settings_or_offline_check(source, options)
             require_an_answer(is_sure=is_sure)
@@ -351,7 +351,7 @@ def submit_command(
     with failures_in_words(), ExitStack() as stack:
         if is_piped(file):
             require_an_answer(is_sure=yes)  # at once: what is read from a pipe then is lost
-        source = stack.enter_context(opened_source(file))
+        source = stack.enter_context(opened_source(file, options))
         settings = settings_or_offline_check(source, options, needs_deployment=True)
         require_an_answer(is_sure=yes)
         place = stack.enter_context(opened_place(settings))

@@ -72,6 +72,10 @@ class JobOptions:
         default=False,
         metadata=option("Look again at the rows of a result file that are known to be done."),
     )
+    sheet: str | None = field(
+        default=None,
+        metadata=option("The sheet of a workbook; else the first one with a known column.", "NAME"),
+    )
     # Of a job of the version before, which left alone what was there.
     is_older: bool = False
 
@@ -84,7 +88,7 @@ class JobOptions:
         """Nothing but these, of a value that holds more."""
         return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
 
-    def told(self) -> dict[str, bool]:
+    def told(self) -> dict[str, bool | str | None]:
         """By the names under which people give them."""
         gone = ("look_first", "if_present")
         own = [field.name for field in fields(JobOptions) if field.metadata and field.name not in gone]
@@ -170,6 +174,7 @@ OPTIONS = {
         *(
             "operation",
             "connector",
+            "sheet",
             "first",
             "skip_invalid",
             "no_look",
@@ -183,7 +188,7 @@ OPTIONS = {
 
 # What an update may be asked beside its file. It looks and overwrites in any case, and creates nothing.
 UPDATE_OPTIONS = (
-    *("connector", "first", "skip_invalid", "as_written"),
+    *("connector", "sheet", "first", "skip_invalid", "as_written"),
     *("replace_tokens", "assume_method", "allow_undeclared", "no_undo"),
 )
 _NEED_A_LOOK = ("overwrite", "beside", "assume_method", "look_again")

@@ -396,6 +396,10 @@ def rate(per_second: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text as a sentence: a capital letter first, one full stop at the end."""
+    """The text as a sentence: a capital letter first, unless it begins with the name of a field, and one full stop at the end."""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+    if not text:
+        return ""
+    first_word = text.partition(" ")[0].rstrip(".,:;")
+    is_name = "_" in first_word or "." in first_word
+    return (text if is_name else text[0].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")

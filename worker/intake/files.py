@@ -103,24 +103,32 @@ class Line(NamedTuple):
 class Source:
     """A file that can be read as a whole, any number of times, as long as it stays as it is.
 
-    `columns`: as typed. `content_hash`: SHA-256 of the bytes, in hex. `path`: for messages; the bytes come
+    `columns`: as typed. `bytes_hash`: SHA-256 of the bytes, in hex. `path`: for messages; the bytes come
     from `open_bytes`, so that an upload is a source too. `sheet`: of a workbook, whose cells have no encoding and no delimiter.
-    `is_spoilt`: some bytes are not in its encoding.
+    `sheets`: all that the workbook has. `is_spoilt`: some bytes are not in its encoding.
     """
 
     path: Path
     encoding: str
     delimiter: str
     header: Header
-    content_hash: str
+    bytes_hash: str
     warnings: tuple[Warning_, ...]
     open_bytes: OpenBytes = field(repr=False)
     sheet: str | None = None
+    sheets: tuple[str, ...] = ()
     is_spoilt: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         return self.header.columns
+
+    @property
+    def content_hash(self) -> str:
+        """What makes its rows what they are: the bytes, and the sheet of a workbook."""
+        if self.sheet is None:
+            return self.bytes_hash
+        return hashlib.sha256(f"{self.bytes_hash}\x1f{self.sheet}".encode()).hexdigest()
 
     @property
     def form(self) -> dict[str, str]:
@@ -163,14 +171,14 @@ class Source:
                     yield _line(number, cells, clean)
                 else:
                     yield Line(number, tuple(map(clean, cells)))
-            if hashed.hexdigest() != self.content_hash:
+            if hashed.hexdigest() != self.bytes_hash:
                 raise FileChanged(self.path)
 
     def _sheet_lines(self) -> Iterator[Line]:
         """No quote can have swallowed anything here, so no cell counts as broken."""
         assert self.sheet is not None
-        book, content_hash = _read_workbook(self.open_bytes)
-        if content_hash != self.content_hash:
+        book, bytes_hash = _read_workbook(self.open_bytes)
+        if bytes_hash != self.bytes_hash:
             raise FileChanged(self.path)
         records = book.records(self.sheet)
         self._pass_header(records)
@@ -188,11 +196,11 @@ class Source:
             raise FileChanged(self.path)
 
 
-def open_source(path: Path) -> Source:
-    """The file at `path`, found whole and well-formed. Raises: Unreadable, with all that is wrong."""
+def open_source(path: Path, sheet: str | None = None) -> Source:
+    """The file at `path`, found whole and well-formed. `sheet`: of a workbook. Raises: Unreadable, with all that is wrong."""
     if path.is_dir():
         raise Unreadable(path, [Problem(None, None, "expected a CSV file, got a folder")])
-    return read_source(path, lambda: path.open("rb"))
+    return read_source(path, lambda: path.open("rb"), sheet)
 
 
 def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> Source:
@@ -202,6 +210,8 @@ def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> 
             content = detect_content(stream)
         if content.is_archive:
             return _workbook(path, open_bytes, sheet)
+        if sheet is not None:
+            raise _unreadable(path, f"this is no workbook, so there is no sheet '{sheet}': name none")
         if content.broken_utf8 is not None:
             with open_bytes() as stream:
                 if is_nearly_utf8(stream):
@@ -297,8 +307,9 @@ def _judged_header(
 
 
 def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None) -> Source:
+    is_named = sheet is not None
     try:
-        book, content_hash = _read_workbook(open_bytes)
+        book, bytes_hash = _read_workbook(open_bytes)
         sheet = book.find_sheet(sheet)
         records = book.records(sheet)
         cells = _find_header(records)
@@ -308,10 +319,10 @@ def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None) -> Source:
     except NoWorkbook as error:
         raise _unreadable(path, str(error)) from None
     header, warnings = _judged_header(path, cells, below, [], ",", is_spaced=False)
-    if len(book.sheets) > 1:
-        reason = f"the rows are those of the sheet '{sheet}'; the workbook has {len(book.sheets)} sheets"
+    if len(book.sheets) > 1 and not is_named:
+        reason = f"the rows are those of the sheet '{sheet}'; the workbook has {len(book.sheets)} sheets ({', '.join(book.sheets)[:200]})"
         warnings = (Warning_(None, None, reason), *warnings)
-    return Source(path, book.kind, ",", header, content_hash, warnings, open_bytes, sheet)
+    return Source(path, book.kind, ",", header, bytes_hash, warnings, open_bytes, sheet, book.sheets)
 
 
 def _read_workbook(open_bytes: OpenBytes) -> tuple[Workbook, str]:

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from worker.domain.connectors import Connector
@@ -116,7 +116,10 @@ class Unfinished:
         more."""
         if options.operation != self.options.operation:
             return False
-        return self.options.is_older or options.of_job() == self.options.of_job()
+        # It was found by the sheet's rows, however they were named.
+        return self.options.is_older or options.of_job() == replace(
+            self.options.of_job(), sheet=options.sheet
+        )
 
 
 def fingerprint(content_hash: str, connector: str | None, instance_id: str) -> str:

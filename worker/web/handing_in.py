@@ -91,7 +91,7 @@ class HandingIn:
         with self._lock:
             known = self._checks.get(key)
             if known is None or (known.is_done and known.future.exception() is not None):
-                known = self._begin(lambda work: self._check(self._open(upload), options, work))
+                known = self._begin(lambda work: self._check(self._open(upload, options), options, work))
                 self._checks[key] = known
             self._checks.move_to_end(key)
             _keep_last(self._checks)
@@ -191,7 +191,7 @@ class HandingIn:
 
     def _start(self, upload: Upload, options: RunOptions, api_key_id: str, work: Work[Started]) -> Started:
         self.waiting.prolong(upload)
-        source = self._open(upload)
+        source = self._open(upload, options)
         unfinished = self._find_unfinished(source, options)
         if unfinished is None:
             started = self._start_new(upload, source, options, api_key_id, work)
@@ -257,10 +257,10 @@ class HandingIn:
             )
         self._say(work, f"waiting for {other}")
 
-    def _open(self, upload: Upload) -> Source:
+    def _open(self, upload: Upload, options: RunOptions) -> Source:
         if self.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
             raise UploadGone
-        return read_source(Path(upload.source_name), lambda: self.waiting.open(upload))
+        return read_source(Path(upload.source_name), lambda: self.waiting.open(upload), options.sheet)
 
     def _find_unfinished(self, source: Source, options: RunOptions) -> Unfinished | None:
         database = self._place.database

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from tests.end_to_end.cli.desk import CLIENT_ID, MAIL, Desk
 
@@ -289,3 +290,19 @@ def test_what_is_doubtful_about_the_settings_is_said_once_and_changes_nothing(de
         "warning: .env: CYCLR_BRUST is no setting and is ignored; did you mean CYCLR_BURST?",
     ]
     assert said.err.count("warning") == 2
+
+
+def test_a_sheet_is_named_and_stands_in_the_next_command(desk: Desk) -> None:
+    book = Workbook()
+    book.remove(book.active)
+    for name in ("November", "December"):
+        page = book.create_sheet(name)
+        page.append(["account_id", "connector", "api_key", "property.Region", "account_name"])
+        page.append([f"of-{name.casefold()}", "Northwind Mail", "key-5f1c", "EU", "Acme"])
+    book.save(desk.folder / "customers.xlsx")
+    said = desk.say("check", "customers.xlsx", "--sheet", "December")
+    assert said.code == 0
+    assert said.out.splitlines()[-1] == "  cyclr-bulk run customers.xlsx --sheet December"
+    said = desk.say("check", "customers.xlsx", "--sheet", "January")
+    assert said.code == 2
+    assert said.out.splitlines()[1] == "  there is no sheet 'January': it has 'November', 'December'"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -18,6 +19,7 @@ from tests.integration.cyclr.clients import (
     with_token,
 )
 from tests.raw_server import RawRequest, RawServer, Reply, answer, close, cut, hang, in_turn, raw, reset
+from worker.cyclr import shapes
 from worker.cyclr.client import Blame, CyclrClient
 from worker.cyclr.errors import (
     Busy,
@@ -35,7 +37,7 @@ from worker.cyclr.errors import (
     Throttled,
     Unauthorised,
 )
-from worker.domain.connectors import AccountConnector, ConnectorRef
+from worker.domain.connectors import AccountConnector, ConnectorRef, Property
 from worker.domain.rows import NewAccount
 
 AUTH_VALUE = "k3y-that-must-not-show"
@@ -506,3 +508,92 @@ def test_an_id_that_no_path_can_name_is_not_there(bad: str) -> None:
             assert server.requests == []
 
     asyncio.run(scenario())
+
+
+# What is there is changed: each body names what it sets, and nothing else.
+
+SET_SO = {"Name": "Domain", "Value": PROPERTY, "Id": 41, "AccountConnectorId": 9}
+
+
+def changed(
+    reply: Reply, call: Callable[[CyclrClient, FreePermit], Awaitable[object]]
+) -> tuple[object, RawRequest]:
+    """What a call that changes something ended with, and what it sent."""
+
+    async def scenario() -> tuple[object, RawRequest]:
+        async with RawServer(with_token(in_turn(reply))) as server, open_client(server.url) as client:
+            try:
+                ended: object = await call(client, FreePermit())
+            except CyclrError as error:
+                ended = error
+            return ended, server.requests[-1]
+
+    return asyncio.run(scenario())
+
+
+def set_credential(client: CyclrClient, permit: FreePermit) -> Awaitable[object]:
+    return client.change_account_connector(permit, "acme", 9, {"AuthValue": AUTH_VALUE})
+
+
+def set_property(client: CyclrClient, permit: FreePermit) -> Awaitable[object]:
+    return client.set_property(permit, "acme", 9, 41, "Domain", PROPERTY)
+
+
+def add_property(client: CyclrClient, permit: FreePermit) -> Awaitable[object]:
+    return client.add_property(permit, "acme", 9, "Domain", PROPERTY)
+
+
+@pytest.mark.parametrize(
+    ("call", "answered", "method", "path", "body"),
+    [
+        (set_credential, INSTALLED, "PUT", "/v1.0/account/connectors/9", {"AuthValue": AUTH_VALUE}),
+        (
+            set_property,
+            SET_SO,
+            "PUT",
+            "/v1.0/account/connectors/9/properties/41",
+            {"Name": "Domain", "Value": PROPERTY},
+        ),
+        (
+            add_property,
+            SET_SO,
+            "POST",
+            "/v1.0/account/connectors/9/properties",
+            {"Name": "Domain", "Value": PROPERTY},
+        ),
+    ],
+)
+def test_a_change_is_sent_as_the_reference_says(
+    call: Any, answered: dict[str, Any], method: str, path: str, body: dict[str, str]
+) -> None:
+    ended, sent = changed(answer(200, answered), call)
+    assert (sent.method, sent.target, sent.headers["x-cyclr-account"]) == (method, path, "acme")
+    assert json.loads(sent.body) == body
+    assert ended == (
+        Property("Domain", PROPERTY, 41) if answered is SET_SO else shapes.account_connector(INSTALLED)
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "answered"),
+    [
+        (set_credential, {}),
+        (set_credential, INSTALLED | {"Id": 8}),
+        (set_property, {}),
+        (set_property, SET_SO | {"Id": 42}),
+        (set_property, SET_SO | {"Name": "Region"}),
+        (add_property, SET_SO | {"Id": None}),
+        (add_property, SET_SO | {"Name": "Region"}),
+    ],
+)
+def test_a_200_about_another_thing_proves_no_change(call: Any, answered: dict[str, Any]) -> None:
+    ended, _ = changed(answer(200, answered), call)
+    assert isinstance(ended, OutcomeUnknown)
+
+
+@pytest.mark.parametrize("call", [set_credential, set_property, add_property])
+def test_no_secret_is_in_the_words_of_a_change_that_is_refused(call: Any) -> None:
+    ended, _ = changed(answer(400, {"Message": f"Not {AUTH_VALUE}, nor {PROPERTY}."}), call)
+    assert isinstance(ended, Refused)
+    sent = AUTH_VALUE if call is set_credential else PROPERTY
+    assert sent not in str(ended)

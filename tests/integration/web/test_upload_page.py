@@ -1,9 +1,11 @@
 """The page of a dropped file: what is asked of its check stays asked, and what may be asked further."""
 
 import gc
+import io
 
 import httpx
 import pytest
+from openpyxl import Workbook
 
 from tests.end_to_end.harness import MAIL
 from tests.integration.web.site import Site, wait_until
@@ -42,9 +44,9 @@ class Visit:
     def address(self) -> str:
         return f"/uploads/{self.upload_id}"
 
-    def drop(self, content: str = CSV, **options: str) -> None:
+    def drop(self, content: str | bytes = CSV, name: str = "accounts.csv", **options: str) -> None:
         fields = {name: (None, value) for name, value in options.items()}
-        form = {FORM_TOKEN: (None, self._form_token), **fields, "file": ("accounts.csv", content)}
+        form = {FORM_TOKEN: (None, self._form_token), **fields, "file": (name, content)}
         answer = self.client.post("/jobs/new", files=form)
         assert answer.status_code == 303, answer.text
         upload_id, mark, query = answer.headers["location"].removeprefix("/uploads/").partition("?")
@@ -274,3 +276,32 @@ def test_a_page_says_so_where_too_many_files_are_being_checked(visit: Visit, mon
     for answer in (visit.post("start"), visit.post("check", connector=MAIL)):
         assert answer.status_code == 503
         assert "Too many files are being checked just now. Try again in a moment." in answer.text
+
+
+def workbook(*sheets: str) -> bytes:
+    """Each sheet has one row, of an account that is called like the sheet."""
+    book = Workbook()
+    book.remove(book.active)
+    for name in sheets:
+        page = book.create_sheet(name)
+        page.append(["account_id", "connector", "api_key"])
+        page.append([name, "Northwind Mail", "key-5f1c"])
+    kept = io.BytesIO()
+    book.save(kept)
+    return kept.getvalue()
+
+
+def test_a_workbook_has_a_menu_of_its_sheets(visit: Visit) -> None:
+    visit.drop(workbook("acme", "globex"), name="accounts.xlsx")
+    page = visit.look()
+    # What is shown is not asked for, so that it can be started as it stands.
+    assert '<option value="" selected>acme</option><option value="globex">globex</option>' in page
+    assert '<td class="cell">acme</td>' in page
+    page = visit.look("?sheet=globex")
+    assert '<option value="acme">acme</option><option value="globex" selected>globex</option>' in page
+    assert '<td class="cell">globex</td>' in page
+
+
+def test_a_file_without_sheets_has_no_menu_of_them(visit: Visit) -> None:
+    visit.drop()
+    assert 'name="sheet"' not in visit.look()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.states import Code, Outcome
-from worker.domain.steps import CONNECTOR
+from worker.domain.steps import CONNECTOR, Notes
 from worker.domain.verdicts import (
     CalledOff,
     GiveUp,
@@ -17,6 +17,7 @@ from worker.domain.verdicts import (
     RetryAt,
     Verdict,
     backoff_s,
+    called_off,
     conclude,
     is_look_only,
     without_texts,
@@ -36,6 +37,45 @@ FINAL = (
 
 def concluded(verdict: Verdict, attempts: int, *, must_look: bool = False) -> Verdict:
     return conclude(verdict, attempts=attempts, max_attempts=8, must_look=must_look, step=CONNECTOR)
+
+
+@pytest.mark.parametrize(
+    ("operation", "notes", "said"),
+    [
+        ("install", Notes(account_created=True), "the creation of the account was done; not installed"),
+        ("install", Notes(sent="connector"), "the install got no clear answer; not installed"),
+        ("install", Notes(steps_done=("connector",)), "the install was done; the rest was not done"),
+        (
+            "install",
+            Notes(steps_done=("connector", "new_property"), sent="credential"),
+            "the install was done; the adding of a property was done; the change of the credential got no clear answer;"
+            " the rest was not done",
+        ),
+        (
+            "update",
+            Notes(steps_done=("property",)),
+            "the change of a property was done; the rest was not done",
+        ),
+        (
+            "update",
+            Notes(sent="property"),
+            "the change of a property got no clear answer; the rest was not done",
+        ),
+    ],
+)
+def test_what_is_called_off_half_way_says_what_was_done(operation: str, notes: Notes, said: str) -> None:
+    end = called_off(operation, notes)
+    assert isinstance(end, GiveUp)
+    assert (end.code, end.can_retry_help, end.message) == (
+        Code.INCOMPLETE,
+        True,
+        f"cancelled half way: {said}",
+    )
+
+
+@pytest.mark.parametrize("operation", ["install", "update"])
+def test_what_is_called_off_before_it_began_is_cancelled(operation: str) -> None:
+    assert called_off(operation, Notes(account_exists=True)) == CalledOff()
 
 
 @pytest.mark.parametrize("verdict", [RETRY, LOOK])

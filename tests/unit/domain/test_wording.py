@@ -39,7 +39,15 @@ def test_durations_are_said_in_two_units_at_most(seconds: float, text: str) -> N
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("the name is taken", "The name is taken."), ("Refused.", "Refused."), ("Why?", "Why?"), ("  ", "")],
+    [
+        ("the name is taken", "The name is taken."),
+        ("Refused.", "Refused."),
+        ("Why?", "Why?"),
+        ("  ", ""),
+        ("api_key differs", "api_key differs."),
+        ("property.Region, api_key were set", "property.Region, api_key were set."),
+        ("no room. go away", "No room. go away."),
+    ],
 )
 def test_a_message_becomes_one_sentence(text: str, said: str) -> None:
     assert sentence(text) == said

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.installing.making import claimed_item
 from worker.cyclr import errors
 from worker.domain.states import Code, PauseReason
-from worker.domain.steps import ACCOUNT, CONNECTOR, StepKind
+from worker.domain.steps import ACCOUNT, CONNECTOR, CREDENTIAL, NEW_PROPERTY, PROPERTY, StepKind
 from worker.domain.verdicts import GiveUp, LookFirst, Released, RetryAt, Verdict, conclude
 from worker.installing.judging import Rules, judge
 
@@ -20,18 +20,8 @@ RULES = Rules(
     claim_s=60.0,
     pause_above_percent=20,
 )
-OTHER_CALLS: tuple[StepKind | str, ...] = ("look", "account", ACCOUNT, "connector")
-EVERY_CALL: tuple[StepKind | str, ...] = (CONNECTOR, *OTHER_CALLS)
-# Of an operation that there is not yet: what it sets may be set again.
-CREDENTIAL = StepKind(
-    "credential",
-    "put_credential",
-    is_repeatable=True,
-    needs_secret=True,
-    noun="the change of the credential",
-    may_be="the credential may have been changed",
-    undone="the credential was not changed",
-)
+OTHER_CALLS: tuple[StepKind | str, ...] = ("look", "account", ACCOUNT, "connector", PROPERTY, CREDENTIAL)
+EVERY_CALL: tuple[StepKind | str, ...] = (CONNECTOR, NEW_PROPERTY, *OTHER_CALLS)
 UNKNOWN = errors.OutcomeUnknown("status 500: An error has occurred.", 500)
 
 
@@ -100,6 +90,17 @@ def test_an_install_with_an_unknown_outcome_is_looked_for_once_cyclr_has_settled
     verdict = judged(error)
     assert isinstance(verdict, LookFirst)
     assert (verdict.after_s, verdict.code, verdict.costs_attempt) == (60.0, Code.NO_ANSWER, True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UNKNOWN, errors.Busy(7.0), errors.Redirected(302), errors.CyclrError("one that nobody has thought of")],
+)
+def test_the_adding_of_a_property_is_looked_for_and_makes_no_connector(error: errors.CyclrError) -> None:
+    verdict = judged(error, NEW_PROPERTY)
+    assert isinstance(verdict, LookFirst)
+    # What a look finds of the target is not this call's doing.
+    assert (verdict.after_s, verdict.maybe_sent) == (60.0, False)
 
 
 @pytest.mark.parametrize("call", OTHER_CALLS)

@@ -141,7 +141,7 @@ def test_the_sheet_is_the_first_with_a_known_column(tmp_path: Path) -> None:
     source = open_source(path)
     assert source.sheet == "Rows"
     assert [str(warning) for warning in source.warnings] == [
-        "the rows are those of the sheet 'Rows'; the workbook has 2 sheets"
+        "the rows are those of the sheet 'Rows'; the workbook has 2 sheets (Notes, Rows)"
     ]
 
 
@@ -150,6 +150,25 @@ def test_a_sheet_may_be_named(tmp_path: Path) -> None:
     assert [line.cells[0] for line in read_source(path, lambda: path.open("rb"), " new").lines()] == ["b"]
     with pytest.raises(Unreadable, match="there is no sheet 'Newer': it has 'Old', 'New'"):
         read_source(path, lambda: path.open("rb"), "Newer")
+
+
+def test_the_rows_of_two_sheets_are_different_contents_and_those_of_one_are_the_same_however_it_was_named(
+    tmp_path: Path,
+) -> None:
+    path = saved(tmp_path, ("One", [HEADER, ["acme", "Mail", "k"]]), ("Two", [HEADER, ["acme", "Mail", "k"]]))
+    one, two = open_source(path, "One"), open_source(path, "two")
+    assert one.content_hash != two.content_hash
+    assert open_source(path).content_hash == one.content_hash
+    assert (one.sheet, two.sheet, two.sheets) == ("One", "Two", ("One", "Two"))
+    assert len(open_source(path).warnings) == 1
+    assert one.warnings == ()  # it was named, so there is nothing to wonder about
+
+
+def test_a_sheet_of_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.csv"
+    path.write_text("account_id\nacme\n")
+    with pytest.raises(Unreadable, match="this is no workbook, so there is no sheet 'One': name none"):
+        open_source(path, "One")
 
 
 def test_titles_above_the_header_are_said(tmp_path: Path) -> None:

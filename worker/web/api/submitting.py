@@ -65,6 +65,7 @@ class NewJobOptions(BaseModel):
     )
     operation: OperationName = _declared("operation")
     connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = _declared("connector")
+    sheet: Annotated[str, Field(max_length=200, pattern=NO_NUL)] | None = _declared("sheet")
     first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = _declared("first")
     skip_invalid: bool = _declared("skip_invalid")
     no_look: bool = _declared("no_look")

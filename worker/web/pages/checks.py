@@ -86,6 +86,8 @@ class Check:
     asks_connector: bool = False
     doubted: frozenset[str] = frozenset()
     unfinished: JobStatus | None = None
+    sheets: Sequence[str] = ()
+    sheet: str | None = None
 
     @property
     def problems_caption(self) -> str:
@@ -146,6 +148,8 @@ class Check:
             asks_connector="connector" not in checked.source.header.positions,
             doubted=frozenset(checked.doubted_columns),
             unfinished=unfinished,
+            sheets=checked.source.sheets,
+            sheet=checked.source.sheet,
         )
 
 
