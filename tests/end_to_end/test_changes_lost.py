@@ -337,3 +337,13 @@ def test_the_first_former_values_stay_whatever_later_looks_see(
     assert rig.run(job_id).installed == 1
     assert ended(rig, "acme") == ("installed", "updated", list(former))
     assert undo_of(rig, "acme")["former"] == former
+
+
+def test_a_property_that_may_still_be_added_is_looked_for_only_then(make_rig: MakeRig) -> None:
+    rig = make_rig(cyclr_settle_s=1.5)
+    rig.switch("same_property", "duplicate")
+    job_id = load(rig, LACKING["add_property"](rig, "acme"))
+    rig.fault(faults.late_effect(1.0, status=504), call="add_property", count=1)
+    assert rig.run(job_id).installed == 1
+    assert rig.kinds("acme") == ["look", "add_property", "look"]
+    assert len(changes(rig, "acme")) == 1

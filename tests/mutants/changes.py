@@ -159,7 +159,7 @@ CHANGE_MUTANTS = (
         "a customer's own key is overwritten, since an install of ours got no answer and Cyclr hides whose key it is",
         "    elif is_living(asked) and (hands.item.maybe_sent or notes.sent == CONNECTOR.name):\n",
         "    elif hands.item.maybe_sent or notes.sent == CONNECTOR.name:\n",
-        (_LOST,),
+        (f"{_LOST}::test_a_customers_own_hidden_key_is_left_alone_after_an_install_that_was_lost",),
     ),
     Mutant(
         "changes_without_an_answer_are_forgotten",
@@ -167,7 +167,7 @@ CHANGE_MUTANTS = (
         "a key was overwritten by a call that got no answer, and its row says that nothing was changed",
         "    return tuple(name for name in notes.before if name not in left and name not in notes.changed)\n",
         "    return ()\n",
-        (_LOST,),
+        (f"{_LOST}::test_the_first_former_values_stay_whatever_later_looks_see",),
     ),
     Mutant(
         "properties_are_added_without_a_look",
@@ -175,7 +175,7 @@ CHANGE_MUTANTS = (
         "a property whose adding got no answer is tried again before Cyclr can have ended it",
         "    is_repeatable=False,  # a second one of the same name may be added\n",
         "    is_repeatable=True,\n",
-        (_LOST,),
+        (f"{_LOST}::test_a_property_that_may_still_be_added_is_looked_for_only_then",),
     ),
     Mutant(
         "update_makes_what_is_not_there",
