@@ -65,8 +65,10 @@ def test_a_terminal_shows_a_progress_bar_and_a_summary(tmp_path):
     assert re.search(r"━ +\d+ of 60   \d+\.\d/s", shown)
     assert re.search(r"━ +60 of 60[^\n]*\n\d+ done   \d+ failed   0 retrying", shown)
     assert re.search(
-        r"\n\d+ created, (\d+ [a-z ]+, )*\d+ failed\.\r?\n  waiting: +\d+ rows for the customer", shown
+        r"\n\d+ created, (\d+ [a-z ]+, )*\d+ failed\.\r?\n  changed: [^\n]+\n  waiting: +\d+ rows? for the customer",
+        shown,
     )
+    assert re.search(r"\n  filled in:  it was there, and what was missing was set\r?\n", shown)
     assert "Failed, by reason:" in shown
     assert "Results, one line for every row:" in shown
     assert "cyclr-bulk run accounts.csv --first 5" in shown

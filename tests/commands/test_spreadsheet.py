@@ -145,7 +145,7 @@ def test_a_template_that_was_filled_in_and_saved_checks_as_before(
         "  connectors: Northwind Mail 3.0 (1)",
         "  methods:    ApiKey (1)",
         "  properties: Region (1), WebhookSecret (1)",
-        "  calls:      1 (1 install); about 1 s at 500 calls/s",
+        "  calls:      4 (1 look, at most 1 install or 3 changes of what is there); about 1 s at 500 calls/s",
         "No problems. Begin with:",
         "  cyclr-bulk run accounts.csv",
     ]

@@ -96,6 +96,7 @@ def test_a_lost_answer_to_a_change_is_looked_at_and_changed_again_where_it_was_n
     assert rig.run(job_id).installed == 1
     item = rig.item("acme")
     assert (item.outcome, item.attempts, item.sent) == ("updated", 2, None)
+    assert sorted(item.changed) == ["api_key", "property.Region", "property.WebhookSecret"]
     assert rig.kinds("acme").count("look") == 2
     assert (
         rig.kinds("acme").count(call)
@@ -113,6 +114,14 @@ def test_a_lost_answer_to_a_change_is_looked_at_and_changed_again_where_it_was_n
         "property.WebhookSecret": "old-one",
         "api_key": "old",
     }
+
+
+def test_a_key_that_was_set_by_a_call_without_an_answer_is_the_rows_own_change(rig: Rig) -> None:
+    put_there(rig, REGION, WEBHOOK, auth_value="old")
+    lose(rig, "change_account_connector", after_effect=True)
+    item = updated(rig)
+    assert (item.outcome, item.changed) == ("updated", ["api_key"])
+    assert rig.kinds("acme").count("change_account_connector") == 1
 
 
 @pytest.mark.parametrize("after_effect", [False, True], ids=["not-applied", "applied"])

@@ -10,12 +10,13 @@ from worker.cli.options import run_again
 from worker.cli.terminal import ALL_DONE, SOME_FAILED, STOPPED, say, say_all, tell
 from worker.domain.options import RunOptions
 from worker.domain.rows import Problem, Warning_, Way, Ways
-from worker.domain.states import Code, JobState, PauseReason
+from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.words import PAUSES, counted, in_words, listed, outcome_name
 from worker.jobs.results import write_result_file
 from worker.jobs.views import earlier_lines
 from worker.settings import CyclrSettings
 from worker.store.jobs import JobStatus
+from worker.store.listing import ItemFilter, iter_items
 from worker.store.session import Engine
 from worker.store.tallies import FailureReason, OutcomeCount, list_failures, list_outcomes
 
@@ -235,7 +236,7 @@ def say_outcome(
     if path is not None:
         tell(f"Results, one line for every row: {path}")
     if job.state is JobState.COMPLETED:
-        return _completed(job, how_to_retry)
+        return _completed(engine, job, how_to_retry)
     if job.state is JobState.CANCELLED:
         say(f"Job {job.id} was cancelled.")
         return STOPPED
@@ -293,11 +294,25 @@ def _write_results(engine: Engine, job_id: str, places: tuple[Path, Path]) -> Pa
     return None
 
 
-def _completed(job: JobStatus, how_to_retry: Sequence[str]) -> int:
-    if not job.failed and not job.refused and not job.cancelled:
-        return ALL_DONE
-    say_all(how_to_retry)
-    return SOME_FAILED
+def _completed(engine: Engine, job: JobStatus, how_to_retry: Sequence[str]) -> int:
+    idle = _count_idle(engine, job)
+    if idle:
+        say(
+            f"{counted(idle, 'row')} changed nothing, though {'it names' if idle == 1 else 'they name'} something else than is there:"
+            " OAuth tokens, which are replaced with --replace-tokens only."
+        )
+    if job.failed or job.refused or job.cancelled:
+        say_all(how_to_retry)
+        return SOME_FAILED
+    return SOME_FAILED if idle else ALL_DONE
+
+
+def _count_idle(engine: Engine, job: JobStatus) -> int:
+    """Rows of an update that are done and changed nothing that they meant to change. It reads those that are unchanged."""
+    if job.operation != "update":
+        return 0
+    unchanged = iter_items(engine, job.id, ItemFilter(outcome=Outcome.UNCHANGED))
+    return sum(bool(item.differs) for item in unchanged)
 
 
 def _how_to_try_again(

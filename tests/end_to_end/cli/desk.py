@@ -76,7 +76,7 @@ class Desk:
     def say(self, *words: object, **settings: str | None) -> Said:
         """`cyclr-bulk WORDS`. A setting that is None is not set."""
         environment: Mapping[str, str | None] = {**self.settings, **settings}
-        with without_valkey() if words[0] == "run" else nullcontext():
+        with without_valkey() if words[0] in ("run", "update") else nullcontext():
             result = CliRunner().invoke(app, [str(word) for word in words], env=environment)
         _close_log()
         if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -118,11 +118,32 @@ def test_names_the_first_accounts_that_it_would_create_each_once(desk: Desk) -> 
     lines = said.out.splitlines()
     assert "  accounts:   7 to be created first: new-1, New-2, new-3, new-4, new-5 and 2 more" in lines
     # Each row of a new account makes the call.
-    # Whose account the row makes needs no look.
     assert (
-        "  calls:      18 (1 look, at most 9 installs or 1 change of what is there, 8 to create accounts);"
-        " about 1 s at 500 calls/s"
-    ) in lines
+        "  calls:      18 (1 look, at most 9 installs or 1 change of what is there, 8 to create accounts); about 1 s at 500"
+        " calls/s" in lines
+    )
+
+
+def test_says_what_an_update_takes_and_how_it_is_typed(desk: Desk) -> None:
+    rows = "".join(f"{each},key-{each}-5f1c,US\n" for each in ("acme", "globex"))
+    desk.file("keys.csv", f"account_id,api_key,property.Region\n{rows}")
+    desk.secrets |= {"key-acme-5f1c", "key-globex-5f1c"}
+    said = desk.say("check", "keys.csv", "--for", "update", "--connector", MAIL)
+    assert said.code == 0
+    assert said.out.splitlines()[-3:] == [
+        "  calls:      6 (2 looks, at most 4 changes of what is there); about 1 s at 500 calls/s",
+        "No problems. Begin with:",
+        "  cyclr-bulk update keys.csv --connector 'Northwind Mail'",
+    ]
+
+
+def test_without_a_look_there_are_installs_alone(desk: Desk) -> None:
+    said = desk.say("check", desk.mail_file("acme", "globex"), "--no-look")
+    assert said.out.splitlines()[-3:] == [
+        "  calls:      2 (2 installs); about 1 s at 500 calls/s",
+        "No problems. Begin with:",
+        "  cyclr-bulk run accounts.csv --no-look",
+    ]
 
 
 def test_what_is_taken_as_written_stands_in_the_command_that_installs_it(desk: Desk) -> None:

@@ -1,7 +1,16 @@
 from dataclasses import replace
+from pathlib import Path
 
 from tests.unit.cli.making import job
-from worker.cli.report import in_the_way_lines, problem_lines, standing_lines, unfinished_lines, warning_lines
+from worker.cli.report import (
+    in_the_way_lines,
+    problem_lines,
+    standing_lines,
+    unfinished_lines,
+    warning_lines,
+    ways_lines,
+)
+from worker.domain.options import RunOptions
 from worker.domain.rows import Problem, Warning_
 from worker.domain.states import JobState, PauseReason
 from worker.store.tallies import OutcomeCount
@@ -89,3 +98,25 @@ def test_an_unfinished_job_is_named_with_its_file_and_why_it_stands() -> None:
         "Left alone: job 261121-k3x9qd of accounts.csv, 0 of 1 row done, paused (the first rows asked for are done).",
         "Left alone: job 261121-k3x9qd of other.csv, 1,000 of 1,500 rows done, running.",
     ]
+
+
+def test_each_thing_that_a_rule_left_alone_has_its_command() -> None:
+    options = RunOptions(no_look=True, skip_invalid=True, connector="Northwind Mail")
+    codes = {"refused", "present_under_other_name", "differs", "method_unknown"}
+    assert [line for line in ways_lines(codes, Path("a.results.csv"), options) if line.startswith("  ")] == [
+        "  cyclr-bulk run a.results.csv --connector 'Northwind Mail' --overwrite",
+        "  cyclr-bulk run a.results.csv --connector 'Northwind Mail' --beside",
+        "  cyclr-bulk run a.results.csv --connector 'Northwind Mail' --assume-method",
+    ]
+    assert list(ways_lines({"refused"}, Path("a.results.csv"), options)) == []
+
+
+def test_what_an_update_does_not_find_is_installed_by_a_run() -> None:
+    update = RunOptions(operation="update", replace_tokens=True)
+    assert list(ways_lines({"not_there"}, Path("keys.results.csv"), update)) == [
+        "To install what is not there:",
+        "  cyclr-bulk run keys.results.csv",
+    ]
+    assert list(ways_lines({"not_there"}, Path("keys.results.csv"), update, is_deployed=True))[1] == (
+        "  cyclr-bulk submit keys.results.csv"
+    )
