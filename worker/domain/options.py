@@ -62,6 +62,14 @@ class JobOptions:
         default=None,
         metadata=option("The sheet of a workbook; else the first one with a known column.", "NAME"),
     )
+    map: frozenset[str] = field(
+        default=frozenset(),
+        metadata=option(
+            "What a column of another name is, such as `Kontonummer=account_id`; nothing behind the sign: it is not used. May be given"
+            " several times.",
+            "COLUMN=NAME",
+        ),
+    )
     # Of a job of the version before, which left alone what was there.
     is_older: bool = False
 
@@ -74,9 +82,10 @@ class JobOptions:
         """Nothing but these, of a value that holds more."""
         return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
 
-    def told(self) -> dict[str, bool | str | None]:
+    def told(self) -> dict[str, bool | str | list[str] | None]:
         """By the names under which people give them."""
-        return {field.name: getattr(self, field.name) for field in fields(JobOptions) if field.metadata}
+        told = {field.name: getattr(self, field.name) for field in fields(JobOptions) if field.metadata}
+        return told | {"map": sorted(self.map)}
 
     def to_json(self) -> dict[str, Any]:
         return self.told() | FOR_THE_VERSION_BEFORE
@@ -90,9 +99,8 @@ class JobOptions:
                 look_first=kept.get("look_first", False),
                 skips=kept.get("if_present") == "skip",
             )
-        return JobOptions(
-            **{field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
-        )
+        known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
+        return JobOptions(**known | {"map": frozenset(kept.get("map", ()))})
 
     @classmethod
     def older(cls, *, skip_invalid: bool, look_first: bool, skips: bool) -> "JobOptions":
@@ -153,6 +161,7 @@ OPTIONS = {
             "operation",
             "connector",
             "sheet",
+            "map",
             "first",
             "skip_invalid",
             "no_look",
@@ -166,7 +175,7 @@ OPTIONS = {
 
 # What an update may be asked beside its file. It looks and overwrites in any case, and creates nothing.
 UPDATE_OPTIONS = (
-    *("connector", "sheet", "first", "skip_invalid", "as_written"),
+    *("connector", "sheet", "map", "first", "skip_invalid", "as_written"),
     *("replace_tokens", "assume_method", "allow_undeclared", "no_undo"),
 )
 _NEED_A_LOOK = ("overwrite", "beside", "assume_method", "look_again")

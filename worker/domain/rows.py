@@ -25,6 +25,7 @@ class Way(StrEnum):
     VERSIONS_AS_WRITTEN = "versions_as_written"
     CONNECTOR_FOR_ALL = "connector_for_all"
     UNDECLARED = "undeclared"
+    COLUMNS = "columns"
 
 
 Ways = Mapping[Way, str]  # what each is called in one place, as the end of a sentence: "or run with ..."
