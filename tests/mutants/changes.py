@@ -77,8 +77,8 @@ CHANGE_MUTANTS = (
         "what_we_found_is_what_we_made",
         "worker/store/neighbours.py",
         "the customer's connector under another Name is no hindrance, since an earlier row of ours has seen it",
-        "(row.is_ours or CONNECTOR.name in done)\n",
-        "bool(done or row.account_connector_id)\n",
+        "row.is_ours or CONNECTOR.name in done or row.outcome == Outcome.CREATED\n",
+        "done or row.account_connector_id\n",
         (f"{_FILLING}::test_what_a_row_of_ours_has_only_found_is_another_name",),
     ),
     Mutant(
@@ -165,8 +165,8 @@ CHANGE_MUTANTS = (
         "changes_without_an_answer_are_forgotten",
         "worker/operations/fields.py",
         "a key was overwritten by a call that got no answer, and its row says that nothing was changed",
-        "    return tuple(name for name in notes.before if name not in left and name not in notes.changed)\n",
-        "    return ()\n",
+        "        set_before = tuple(name for name in decision.as_asked if name in hands.notes.before)\n",
+        "        set_before = ()\n",
         (f"{_LOST}::test_the_first_former_values_stay_whatever_later_looks_see",),
     ),
     Mutant(
