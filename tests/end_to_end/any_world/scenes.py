@@ -277,9 +277,17 @@ def _a_line(
     connector = draw(st.sampled_from(CONNECTORS))
     cell = draw(st.sampled_from(["", "", f"{connector} 2", "Main"]))
     meets = things.get(account, ())
-    if meets and draw(st.integers(0, 4)):
+    if meets:
         thing = draw(st.sampled_from(meets))
-        connector, cell = thing.connector, "" if thing.name == thing.connector else thing.name
+        match draw(st.sampled_from(["it", "it", "it", "it", "its connector", "its name", "nothing"])):
+            case "it":
+                connector, cell = thing.connector, "" if thing.name == thing.connector else thing.name
+            case "its connector":
+                connector = thing.connector
+            case "its name":
+                cell = "" if thing.name == connector else thing.name
+            case _:
+                pass
     later: Mapping[str, str] = {"authentication": "later"}
     without = (later, None) if operation == "install" and connector != CRM else ({}, None)
     credential, auth_value = draw(st.sampled_from([without, *CREDENTIALS[connector]]))
