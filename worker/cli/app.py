@@ -14,6 +14,7 @@ COMMANDS = {
     "run": ("run", "Install what a file asks for, or fill in what is missing."),
     "update": ("run", "Change what is installed as a file asks."),
     "connectors": ("catalogue", "List Cyclr's catalogue."),
+    "accounts": ("catalogue", "List the accounts that Cyclr has."),
     "template": ("catalogue", "Write a CSV ready to fill for one connector."),
     "simulator": ("simulator", "Run a stand-in for Cyclr on this machine."),
     "submit": ("run", "Hand a file to the workers of a deployment."),
