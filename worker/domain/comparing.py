@@ -14,11 +14,9 @@ from worker.domain.connectors import AccountConnector
 from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, auth_value
 from worker.domain.states import Code, Outcome
 from worker.domain.steps import CREDENTIAL, NEW_PROPERTY, PROPERTY, StepKind
+from worker.domain.words import NOT_SHOWN
 
 DESCRIPTION = "description"
-NOT_SHOWN = (
-    " (not shown)"  # behind the name of a field that was left alone, since nobody can tell how it stands
-)
 _LIVING_COLUMNS = ("access_token", "refresh_token")
 _MASK = re.compile("[*•●]{3}")  # also of what is shown in part
 

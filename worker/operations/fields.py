@@ -7,7 +7,6 @@ from worker.cyclr.errors import NotFound
 from worker.cyclr.exchange import Permit
 from worker.domain.comparing import (
     DESCRIPTION,
-    NOT_SHOWN,
     Change,
     Decision,
     Past,
@@ -26,7 +25,15 @@ from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, auth_value
 from worker.domain.states import Code, Outcome
 from worker.domain.steps import CONNECTOR, CREDENTIAL, FIELD_KINDS, NEW_PROPERTY, PROPERTY, Notes, StepKind
 from worker.domain.verdicts import GiveUp, Installed, LookFirst, RetryAt, Verdict
-from worker.domain.words import OWNER_UNKNOWN, WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
+from worker.domain.words import (
+    OWNER_UNKNOWN,
+    already_installed,
+    differ,
+    joined,
+    not_authenticated,
+    said_of_done,
+    were,
+)
 from worker.operations.finding import find_there, names_of, sent_with_install
 from worker.operations.hands import AttemptEnded, Hands
 from worker.operations.operation import Effect, Step
@@ -88,10 +95,10 @@ _REFUSALS = {
 }
 
 
-def _refused(code: Code, differs: tuple[str, ...], changed: Collection[str]) -> GiveUp:
-    message = _REFUSALS[code].format(fields=_listed(differs), differ=_differ(differs), were=_were(differs))
+def _refused(code: Code, differs: tuple[str, ...], changed: Sequence[str]) -> GiveUp:
+    message = _REFUSALS[code].format(fields=joined(differs), differ=differ(differs), were=were(differs))
     if changed:
-        message = f"{message.removesuffix(': nothing was changed')}; {_listed(changed)} {_were(changed)} set before that"
+        message = f"{message.removesuffix(': nothing was changed')}; {joined(changed)} {were(changed)} set before that"
     return GiveUp(code, message, differs=differs, is_absent=code is not Code.OUTCOME_UNKNOWN)
 
 
@@ -173,7 +180,7 @@ def _sealed(hands: Hands, shown: AccountConnector) -> bytes | None:
 
 
 def _without_id(change: Change) -> GiveUp:
-    message = f"Cyclr shows no id of {_listed(change.fields)}, so it cannot be set"
+    message = f"Cyclr shows no id of {joined(change.fields)}, so it cannot be set"
     return GiveUp(Code.REFUSED, message, differs=change.fields)
 
 
@@ -215,7 +222,7 @@ def _effect(hands: Hands, change: Change, before: AccountConnector, now: Account
     ]
     stubborn = tuple(name for name in not_taken if hands.times_set[name] >= TIMES_SET)
     if stubborn:
-        message = f"Cyclr took {_listed(stubborn)} {TIMES_SET} times and still shows what was there before"
+        message = f"Cyclr took {joined(stubborn)} {TIMES_SET} times and still shows what was there before"
         raise AttemptEnded(GiveUp(Code.NOT_TAKEN, message, differs=stubborn))
     changed = tuple(name for name in change.fields if name not in not_taken)
     return Effect(
@@ -254,8 +261,7 @@ async def conclude_row(hands: Hands, effects: Mapping[StepKind, Effect]) -> Verd
     credential = credential_of(hands.asked)
     is_refused = credential and not shown.is_authenticated and not item.options.is_older
     if is_refused:
-        message = f"{_listed(credential)} {_were(credential)} set, and Cyclr does not call it authenticated"
-        return GiveUp(Code.NOT_AUTHENTICATED, message, differs=credential)
+        return GiveUp(Code.NOT_AUTHENTICATED, not_authenticated(credential), differs=credential)
     how = _outcome(hands, [kind for kind, effect in effects.items() if effect.is_new])
     return Installed(
         how,
@@ -288,32 +294,15 @@ async def _said(hands: Hands, how: Outcome, differs: Sequence[str]) -> list[str]
         is_adopted = how is Outcome.ADOPTED
         said = [already_installed(differs)] if is_adopted or differs else []
         return said if is_adopted else [*said, OWNER_UNKNOWN]
-    said = []
-    if how in (Outcome.FILLED_IN, Outcome.UPDATED):
-        said.append(f"{_listed(changed)} {_were(changed)} set")
-    otherwise = [name for name in differs if not name.endswith(NOT_SHOWN)]
-    if otherwise:
-        said.append(f"{_listed(otherwise)} {_differ(otherwise)} and {_were(otherwise)} not changed")
-    hidden = [name.removesuffix(NOT_SHOWN) for name in differs if name.endswith(NOT_SHOWN)]
-    if hidden:
-        said.append(f"{_listed(hidden)} {_were(hidden)} left as Cyclr has it, since it is not shown")
-    if how is Outcome.RECOVERED and not hands.is_ours:
-        said.append(OWNER_UNKNOWN)
+    is_for_customer = False
     if not shown.is_authenticated:
         connector = await hands.connector()
         is_for_customer = connector.asks_customer(item.authentication_id)
-        said.append(WAITS_FOR_CUSTOMER if is_for_customer else WAITS_FOR_CREDENTIAL)
-    return said
-
-
-def _listed(names: Collection[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def _were(names: Collection[str]) -> str:
-    return "was" if len(names) == 1 else "were"
-
-
-def _differ(names: Collection[str]) -> str:
-    return "differs" if len(names) == 1 else "differ"
+    return said_of_done(
+        how,
+        differs=differs,
+        changed=changed,
+        is_ours=hands.is_ours,
+        is_authenticated=shown.is_authenticated,
+        to_authorise=is_for_customer,
+    )
