@@ -207,7 +207,9 @@ def test_in_a_job_of_the_version_before_it_is_adopted(rig: Rig) -> None:
     item = rig.item("acme")
     assert (item.outcome, item.account_connector_id, item.attempts) == ("adopted", there, 1)
     assert item.differs == ["api_key", "property.WebhookSecret"]
-    assert item.message == ("already installed; api_key, property.WebhookSecret differ and were not changed")
+    assert item.message == (
+        "already installed; api_key and property.WebhookSecret differ and were not changed"
+    )
     assert rig.installs("acme") == 0
 
 

@@ -75,8 +75,8 @@ CHANGE_MUTANTS = (
         "what_we_found_is_what_we_made",
         "worker/store/neighbours.py",
         "the customer's connector under another Name is no hindrance, since an earlier row of ours has seen it",
-        "(row.is_ours or CONNECTOR.name in done)\n",
-        "bool(done or row.account_connector_id)\n",
+        "row.is_ours or CONNECTOR.name in done or row.outcome == Outcome.CREATED\n",
+        "done or row.account_connector_id\n",
         (f"{_FILLING}::test_what_a_row_of_ours_has_only_found_is_another_name",),
     ),
     Mutant(

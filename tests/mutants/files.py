@@ -73,11 +73,20 @@ FILE_MUTANTS = (
         (_PLAN,),
     ),
     Mutant(
+        "later_ask_is_left_out",
+        "worker/intake/plan.py",
+        "a row that was left alone for its other key is left out of the run that is to overwrite it, since an earlier job has done its"
+        " target",
+        "        return stored is None or stored.item_id <= known.item_id\n",
+        "        return True\n",
+        (_PLAN,),
+    ),
+    Mutant(
         "new_credential_is_left_out",
         "worker/intake/plan.py",
         "the new key of a row that is done is left out of the run, and nobody notices",
-        '        return known.state == "installed" and row.secrets.keys().isdisjoint(SECRET_COLUMNS)\n',
-        '        return known.state == "installed"\n',
+        '        if known.state != "installed" or not row.secrets.keys().isdisjoint(SECRET_COLUMNS):\n',
+        '        if known.state != "installed":\n',
         (_PLAN,),
     ),
     Mutant(

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from worker.cli.app import load_command
-from worker.domain.options import OPTIONS, UPDATE_OPTIONS, RunOptions, clashes, gone_options
+from worker.domain.options import OPTIONS, UPDATE_OPTIONS, JobOptions, RunOptions, clashes, gone_options
 from worker.web.api.submitting import NewJobOptions
 
 ALL = [
@@ -13,6 +13,7 @@ ALL = [
         "operation",
         "connector",
         "sheet",
+        "map",
         "first",
         "skip_invalid",
         "no_look",
@@ -27,8 +28,7 @@ ALL = [
 def test_the_table_has_every_option_that_a_person_may_give() -> None:
     assert list(OPTIONS) == ALL
     told = [field.name for field in fields(RunOptions) if field.metadata]
-    # The two that only jobs of a version before this one have.
-    assert sorted([*ALL, "look_first", "if_present"]) == sorted(told)
+    assert sorted(ALL) == sorted(told)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,9 @@ def test_an_update_takes_nothing_that_it_does_in_any_case_or_never(name: str) ->
 
 def test_an_update_takes_all_that_it_may_be_asked() -> None:
     all_given = {
-        name: True for name in UPDATE_OPTIONS if name not in ("connector", "sheet", "first", "as_written")
+        name: True
+        for name in UPDATE_OPTIONS
+        if name not in ("connector", "sheet", "map", "first", "as_written")
     }
     assert list(all_given) == [
         *("skip_invalid", "replace_tokens", "assume_method", "allow_undeclared", "no_undo")
@@ -117,3 +119,13 @@ def test_options_that_are_gone_name_the_new_way_as_it_is_written_there() -> None
         " said skip, and give `--beside` where it said install",
     }
     assert gone_options(named)["look_first"].endswith("`no_look` is for accounts known to be empty")
+
+
+def test_what_columns_are_is_kept_with_the_job_and_read_again() -> None:
+    asked = RunOptions(map=frozenset({"Konto=account_id", "Notiz="}), sheet="November")
+    kept = asked.to_json()
+    assert kept["map"] == ["Konto=account_id", "Notiz="]
+    assert asked.told()["map"] == ["Konto=account_id", "Notiz="]
+    assert JobOptions.from_json(kept) == asked.of_job()
+    del kept["map"], kept["sheet"]  # a job of a version that did not know them
+    assert JobOptions.from_json(kept) == JobOptions()

@@ -44,6 +44,7 @@ Examples:
   cyclr-bulk check keys.csv --for update
   cyclr-bulk check accounts.csv --as-written account_id
   cyclr-bulk check customers.xlsx --sheet November
+  cyclr-bulk check kunden.csv --map "Kontonummer=account_id" --map "Konnektor=connector"
 
 \b
 Exit codes:

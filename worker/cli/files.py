@@ -58,7 +58,7 @@ def as_typed(file: Path) -> Path:
 def opened_source(file: Path, options: RunOptions) -> Iterator[Source]:
     """The file, whatever it is, as long as the context lasts. `options`: say how it is read. Raises: Unreadable, HomeUnusable, OSError."""
     if not is_piped(file):
-        yield open_source(file, options.sheet)
+        yield open_source(file, options.sheet, options.map)
         return
     name, folder = known_as(file), _folder()
     _require_pipe(file, name)
@@ -72,7 +72,7 @@ def opened_source(file: Path, options: RunOptions) -> Iterator[Source]:
                 pieces.add(data)
             except OSError as error:  # a full disk does not say where it is full
                 raise OSError(error.errno, error.strerror, str(folder)) from None
-        yield read_source(name, pieces.open, options.sheet)
+        yield read_source(name, pieces.open, options.sheet, options.map)
 
 
 def _require_pipe(file: Path, name: Path) -> None:

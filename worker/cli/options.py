@@ -69,6 +69,14 @@ def known_columns(columns: Sequence[str] | None) -> Sequence[str] | None:
     return columns
 
 
+def named_columns(mapping: Sequence[str] | None) -> Sequence[str] | None:
+    """The same. Raises: BadParameter where one does not say which column it is of."""
+    for each in mapping or ():
+        if not each.rpartition("=")[0].strip():
+            raise typer.BadParameter(f"{each!r} is not COLUMN=NAME.")
+    return mapping
+
+
 def takes_options(
     *names: str, operation: str = "install"
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -88,8 +96,8 @@ def takes_options(
             given = {"operation": operation} | {name: typed.pop(name) for name in names}
             if isinstance(given["operation"], Deed):
                 given["operation"] = given["operation"].operation
-            if "as_written" in given:
-                given["as_written"] = frozenset(given["as_written"] or ())
+            for name in given.keys() & {"as_written", "map"}:
+                given[name] = frozenset(given[name] or ())
             options = RunOptions(**given)
             for _, reason in clashes(options, flag):
                 raise typer.BadParameter(reason)
@@ -113,7 +121,8 @@ def _typed_as(name: str) -> inspect.Parameter:
     if name == "operation":
         kind, default, does = Deed, Deed.RUN, does.replace("install", Deed.RUN)
     elif kind == frozenset[str]:
-        kind, default, more = list[str] | None, None, {"callback": known_columns}
+        check = {"as_written": known_columns, "map": named_columns}[name]
+        kind, default, more = list[str] | None, None, {"callback": check}
     elif kind == int | None:
         more = {"min": 1}
     given = typer.Option(flag(name), metavar=option.metadata["metavar"], help=does, **more)

@@ -32,6 +32,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or run with `--as-written account_id`",
     Way.VERSIONS_AS_WRITTEN: "or run with `--as-written connector_version`",
     Way.CONNECTOR_FOR_ALL: "or run with `--connector`",
+    Way.COLUMNS: 'or say what a column is with `--map "COLUMN=account_id"`, once for each',
     Way.UNDECLARED: "or run with `--allow-undeclared`",
 }
 NOTHING_TO_DO = "Nothing to do: every row was done by an earlier job."
@@ -266,9 +267,14 @@ def ways_lines(
     """What to type for rows that a rule left alone, by their codes: whole commands. `file`: the result file of their job."""
     for code, (to_do, changes) in _WAYS_ON.items():
         if code in codes:
-            again = replace(options, skip_invalid=False, no_look=False, look_again=False, **changes)
+            again = replace(_of_results(options), **changes)
             yield to_do
             yield f"  {run_again(file, again, is_deployed=is_deployed)}"
+
+
+def _of_results(options: RunOptions) -> RunOptions:
+    """What a result file is handed in with: it is a CSV, and has the product's names for columns that a person has named."""
+    return replace(options, skip_invalid=False, no_look=False, look_again=False, sheet=None, map=frozenset())
 
 
 def is_left_alone(codes: Collection[str]) -> bool:
@@ -322,7 +328,7 @@ def _how_to_try_again(
         return ()
     which = "the failed rows" if job.failed or job.cancelled else "the refused rows"
     fill = " (refused rows need their credentials filled in again)" if job.refused else ""
-    again = run_again(path, replace(options, skip_invalid=False, no_look=False, look_again=False))
+    again = run_again(path, _of_results(options))
     return (
         f"To try {which} again, mend what their messages name{fill} and run the result file:",
         f"  {again}",

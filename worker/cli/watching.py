@@ -346,7 +346,7 @@ def _options(engine: Engine, job: JobStatus) -> RunOptions:
     names_its_own = find_position(job.columns, "connector") is not None
     key = None if names_its_own else find_key(engine, job.id)
     connector = key.partition("\t")[0] if key else None
-    return RunOptions(connector=connector, operation=job.operation, **job.options.to_json())
+    return RunOptions.of(job.options, connector=connector, operation=job.operation)
 
 
 def _watch(place: Place, job: JobStatus) -> JobStatus:

@@ -1,7 +1,7 @@
 """A look: what has an account under a Name, and does it have the connector elsewhere?"""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.errors import OutcomeUnknown
@@ -28,14 +28,15 @@ class Finding:
 
     `found`: the one account connector of this Name and connector; an exact Name goes before one in another spelling. None:
     there is none, or (`is_ambiguous`) more than one. `taken_by`: which other connector has the Name. `elsewhere`: where else
-    the connector is installed. `highest_id`: of all, 0 where there is none.
+    the connector is installed. `highest_id`: of all, 0 where there is none; None where the list moved or may
+    have moved while it was read, so that there may be a higher one.
     """
 
     found: AccountConnector | None = None
     is_ambiguous: bool = False
     taken_by: str | None = None
     elsewhere: tuple[Elsewhere, ...] = ()
-    highest_id: int = 0
+    highest_id: int | None = None
 
 
 async def look(
@@ -59,7 +60,8 @@ async def look(
         # Presence counts at once. Absence does where one answer held the whole list: nothing could move meanwhile.
         is_proven = reading.is_one_answer or (reading.ids == earlier and not reading.has_moved)
         if reading.named or is_proven or not is_strict:
-            return reading.finding(name, connector_name)
+            finding = reading.finding(name, connector_name)
+            return replace(finding, highest_id=max(reading.ids, default=0) if is_proven else None)
         # A list that changes while it is read can hide an entry between two pages, so it must read the same twice.
         # One that showed an entry twice has moved while it was read: where it moves on alike, it reads the same too.
         earlier = None if reading.has_moved else reading.ids
@@ -87,7 +89,6 @@ class _Reading:
             is_ambiguous=len(best) > 1,
             taken_by=next(iter(others), None),
             elsewhere=tuple(self.elsewhere),
-            highest_id=max(self.ids, default=0),
         )
 
 

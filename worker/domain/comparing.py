@@ -14,11 +14,9 @@ from worker.domain.connectors import AccountConnector
 from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, auth_value
 from worker.domain.states import Code, Outcome
 from worker.domain.steps import CREDENTIAL, NEW_PROPERTY, PROPERTY, StepKind
+from worker.domain.words import NOT_SHOWN
 
 DESCRIPTION = "description"
-NOT_SHOWN = (
-    " (not shown)"  # behind the name of a field that was left alone, since nobody can tell how it stands
-)
 _LIVING_COLUMNS = ("access_token", "refresh_token")
 _MASK = re.compile("[*•●]{3}")  # also of what is shown in part
 
@@ -176,12 +174,13 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """`changes`: all that is to be done, in its order. `differs`: what the row asks otherwise, and is left alone. `refusal`: why
-    nothing at all is done.
+    nothing at all is done. `as_asked`: what stands as the row asks, or counts as that.
     """
 
     changes: tuple[Change, ...] = ()
     differs: tuple[str, ...] = ()
     refusal: Code | None = None
+    as_asked: tuple[str, ...] = field(default=(), compare=False)
 
 
 def decide(
@@ -193,28 +192,27 @@ def decide(
 ) -> Decision:
     """What is done to an account connector for a row that asks for these fields. `shown_otherwise`: as of `compare`."""
     standings = compare(shown, asked, shown_otherwise)
-    if is_living(asked) and not _tell_living(shown, standings, past):
+    tokens = credential_of(asked) if is_living(asked) else ()
+    if not _tell(shown, standings, rights, past, tokens):
         return Decision(differs=credential_of(asked), refusal=Code.OUTCOME_UNKNOWN)
     others = [name for name, standing in standings.items() if standing is Standing.OTHER]
     # All or nothing: a key is not set beside somebody else's address. A description is nobody's address.
     if any(name != DESCRIPTION for name in others) and not rights.may_replace:
         return Decision(differs=tuple(others), refusal=Code.DIFFERS)
-    is_alive = is_living(asked)
     to_set = [
         name
         for name, standing in standings.items()
-        if _is_to_set(name, standing, rights, past, is_alive=is_alive and name in AUTH_COLUMNS)
+        if _is_to_set(name, standing, rights, past, is_token=name in tokens)
     ]
     if credential_of(to_set) and not (rights.knows_method or rights.is_ours):
         return Decision(differs=credential_of(to_set), refusal=Code.METHOD_UNKNOWN)
-    left = [name for name in standings if name not in to_set and name not in past.is_set]
-    return Decision(
-        _changes(shown, to_set),
-        tuple(_named(name, standings[name]) for name in left if standings[name] is not Standing.SAME),
-    )
+    as_asked = tuple(name for name, standing in standings.items() if standing is Standing.SAME)
+    left = [name for name in standings if name not in (*to_set, *past.is_set, *as_asked)]
+    differs = tuple(_named(name, standings[name]) for name in left)
+    return Decision(_changes(shown, to_set), differs, as_asked=as_asked)
 
 
-def _is_to_set(name: str, standing: Standing, rights: Rights, past: Past, *, is_alive: bool) -> bool:
+def _is_to_set(name: str, standing: Standing, rights: Rights, past: Past, *, is_token: bool) -> bool:
     """Whether one field is to be set, where nothing is in the way of the row."""
     match standing:
         case Standing.SAME:
@@ -227,24 +225,37 @@ def _is_to_set(name: str, standing: Standing, rights: Rights, past: Past, *, is_
         case Standing.NOT_SHOWN if name in past.is_set:
             return False
         case Standing.NOT_SHOWN if past.was(name) is not None:
-            return True  # it was to be set, and no answer says that it is
-        case Standing.NOT_SHOWN if is_alive:
+            return True  # it was to be replaced, and no answer says that it is
+        case Standing.NOT_SHOWN if is_token:
             return rights.overwrites and rights.replaces_tokens
         case Standing.NOT_SHOWN:
             return rights.may_replace
 
 
-def _tell_living(shown: AccountConnector, standings: dict[str, Standing], past: Past) -> bool:
-    """Whether it can be told of a living credential that may have been sent whether it was: it is sent once a row. It is the
-    same where it is.
+def _tell(
+    shown: AccountConnector,
+    standings: dict[str, Standing],
+    rights: Rights,
+    past: Past,
+    tokens: Collection[str],
+) -> bool:
+    """Whether it can be told of what is not shown, and what a call without an answer may have set, that it was: then it stands
+    as asked. `tokens`: the fields of a living credential, which is sent once a row.
+
+    Where there was nothing then, what is there now counts as that. Of any other value that may be replaced it need not be told:
+    it is set once more.
     """
-    for name in credential_of(standings):
+    knows_others = past.knows_former and past.former_auth_value != shown.auth_value
+    knows_the_same = past.knows_former and not knows_others and is_shown(shown.auth_value)
+    for name, standing in standings.items():
         was = past.was(name)
-        if was is None or name in past.is_set or standings[name] is not Standing.NOT_SHOWN:
+        if was is None or name in past.is_set or standing is not Standing.NOT_SHOWN:
             continue
-        if was == Standing.MISSING or (past.knows_former and past.former_auth_value != shown.auth_value):
+        is_token = name in tokens
+        was_missing = was == Standing.MISSING
+        if (was_missing and (is_token or not rights.may_replace)) or (is_token and knows_others):
             standings[name] = Standing.SAME
-        elif not (past.knows_former and is_shown(shown.auth_value)):
+        elif is_token and not knows_the_same:
             return False
     return True
 

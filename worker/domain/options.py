@@ -5,17 +5,13 @@ theirs from that.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 AS_WRITTEN_COLUMNS = ("account_id", "connector_version")
+# Stored beside a job's options: a worker of the version before that takes such a row looks first, and leaves alone what is there.
+FOR_THE_VERSION_BEFORE = {"look_first": True, "if_present": "skip"}
 OperationName = Literal["install", "update"]
-
-
-class IfPresent(StrEnum):
-    INSTALL = "install"
-    SKIP = "skip"
 
 
 def option(does: str, metavar: str | None = None) -> dict[str, str | None]:
@@ -31,16 +27,6 @@ class JobOptions:
         default=False,
         metadata=option("Leave out the rows with problems; the result file says what is wrong with each."),
     )
-    look_first: bool = field(
-        default=False, metadata=option("Look into each account before the install. Doubles the calls.")
-    )
-    if_present: IfPresent = field(
-        default=IfPresent.INSTALL,
-        metadata=option(
-            "What to do where the same connector is there under another Name. `skip` looks first."
-        ),
-    )
-
     no_look: bool = field(
         default=False,
         metadata=option(
@@ -76,6 +62,14 @@ class JobOptions:
         default=None,
         metadata=option("The sheet of a workbook; else the first one with a known column.", "NAME"),
     )
+    map: frozenset[str] = field(
+        default=frozenset(),
+        metadata=option(
+            "What a column of another name is, such as `Kontonummer=account_id`; nothing behind the sign: it is not used. May be given"
+            " several times.",
+            "COLUMN=NAME",
+        ),
+    )
     # Of a job of the version before, which left alone what was there.
     is_older: bool = False
 
@@ -88,39 +82,31 @@ class JobOptions:
         """Nothing but these, of a value that holds more."""
         return JobOptions(**{field.name: getattr(self, field.name) for field in fields(JobOptions)})
 
-    def told(self) -> dict[str, bool | str | None]:
+    def told(self) -> dict[str, bool | str | list[str] | None]:
         """By the names under which people give them."""
-        gone = ("look_first", "if_present")
-        own = [field.name for field in fields(JobOptions) if field.metadata and field.name not in gone]
-        return {name: getattr(self, name) for name in own}
+        told = {field.name: getattr(self, field.name) for field in fields(JobOptions) if field.metadata}
+        return told | {"map": sorted(self.map)}
 
     def to_json(self) -> dict[str, Any]:
-        kept = asdict(self.of_job())
-        del kept["is_older"]  # told by what it lacks
-        # A worker of the version before that takes such a row looks first, and leaves alone what is there.
-        return kept | {"look_first": True, "if_present": IfPresent.SKIP}
+        return self.told() | FOR_THE_VERSION_BEFORE
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "JobOptions":
         """`kept`: what `to_json` gave, in this version or another one, which may know fewer options, or more."""
-        known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
         if "no_look" not in kept:
             return cls.older(
                 skip_invalid=kept.get("skip_invalid", False),
                 look_first=kept.get("look_first", False),
-                skips=kept.get("if_present") == IfPresent.SKIP,
+                skips=kept.get("if_present") == "skip",
             )
-        for of_the_version_before in ("look_first", "if_present"):
-            known.pop(of_the_version_before, None)
-        return JobOptions(**known)
+        known = {field.name: kept[field.name] for field in fields(JobOptions) if field.name in kept}
+        return JobOptions(**known | {"map": frozenset(kept.get("map", ()))})
 
     @classmethod
     def older(cls, *, skip_invalid: bool, look_first: bool, skips: bool) -> "JobOptions":
         """What the options of the version before mean. `skips`: it left alone a connector that is there under another Name."""
         return JobOptions(
             skip_invalid=skip_invalid,
-            look_first=look_first,
-            if_present=IfPresent.SKIP if skips else IfPresent.INSTALL,
             no_look=not (look_first or skips),
             beside=not skips,
             is_older=True,
@@ -175,6 +161,7 @@ OPTIONS = {
             "operation",
             "connector",
             "sheet",
+            "map",
             "first",
             "skip_invalid",
             "no_look",
@@ -188,7 +175,7 @@ OPTIONS = {
 
 # What an update may be asked beside its file. It looks and overwrites in any case, and creates nothing.
 UPDATE_OPTIONS = (
-    *("connector", "sheet", "first", "skip_invalid", "as_written"),
+    *("connector", "sheet", "map", "first", "skip_invalid", "as_written"),
     *("replace_tokens", "assume_method", "allow_undeclared", "no_undo"),
 )
 _NEED_A_LOOK = ("overwrite", "beside", "assume_method", "look_again")

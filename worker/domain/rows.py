@@ -25,6 +25,7 @@ class Way(StrEnum):
     VERSIONS_AS_WRITTEN = "versions_as_written"
     CONNECTOR_FOR_ALL = "connector_for_all"
     UNDECLARED = "undeclared"
+    COLUMNS = "columns"
 
 
 Ways = Mapping[Way, str]  # what each is called in one place, as the end of a sentence: "or run with ..."
@@ -176,6 +177,7 @@ class StoredRow:
 
     `connector_key`: how its own file named the connector; `connector`: its name, and its version if it has one, as
     Cyclr gave them. `at`: its job and row, where the row was refused and referred to it; None where the row is this item.
+    `item_id`: as of a `KnownTarget`.
     """
 
     instance_id: str
@@ -185,6 +187,7 @@ class StoredRow:
     connector: tuple[str, str | None]
     secrets: Mapping[str, str] | None
     at: tuple[str, int] | None = None
+    item_id: int = field(default=0, compare=False)
 
     def __repr__(self) -> str:
         return "StoredRow()"

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 # Letters of other alphabets, and digits, that a person takes for these; compared after case folding.
@@ -59,15 +59,16 @@ def instance_key(api_url: str, client_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KnownTarget:
-    """A target that an item had before. `live`: queued or running now; `installed`: that is how it ended; `tried`: it ended
-    otherwise, or however it ended in a job that is deleted: it may have been sent before.
+    """A target that an item had before. `live`: queued or running now; `installed`: it ended done; `tried`: it ended otherwise, or
+    however it ended in a job that is deleted: it may have been sent before.
 
-    `job_id`, `row_number`: the item; empty and 0 where its job is deleted.
+    `job_id`, `row_number`: the item; empty and 0 where its job is deleted. `item_id`: items count on.
     """
 
     state: Literal["live", "installed", "tried"]
     job_id: str
     row_number: int
+    item_id: int = field(default=0, compare=False)
 
 
 def why_no_account_id(text: str) -> str | None:

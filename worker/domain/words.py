@@ -302,22 +302,61 @@ def how_done(
     is_authenticated: bool | None = None,
     to_authorise: bool = False,
 ) -> list[str]:
-    """How a row came to be done, and what is still to be known or done: each a part of a sentence. `is_ours`: it is proven."""
-    parts = [OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else DONE]
+    """How a row came to be done, and what there is to say beside that: each a part of a sentence."""
+    how = OUTCOMES[Outcome(outcome)] if outcome in set(Outcome) else DONE
+    beside = said_of_done(
+        outcome,
+        differs=differs,
+        changed=changed,
+        is_ours=is_ours,
+        is_authenticated=is_authenticated,
+        to_authorise=to_authorise,
+    )
+    return [how, *beside]
+
+
+def said_of_done(
+    outcome: str | None,
+    *,
+    differs: Sequence[str],
+    changed: Sequence[str],
+    is_ours: bool | None,
+    is_authenticated: bool | None,
+    to_authorise: bool,
+) -> list[str]:
+    """What was changed of what was there, what was not, and what is still to be known or done. `is_ours`: it is proven."""
+    parts = []
     if changed and outcome in (Outcome.FILLED_IN, Outcome.UPDATED):
-        parts[0] += f": {', '.join(changed)}"
-    hidden = [name for name in differs if name.endswith(NOT_SHOWN)]
+        parts.append(f"{joined(changed)} {were(changed)} set")
+    hidden = [name.removesuffix(NOT_SHOWN) for name in differs if name.endswith(NOT_SHOWN)]
+    if others := [name for name in differs if not name.endswith(NOT_SHOWN)]:
+        parts.append(f"{joined(others)} {differ(others)} and {were(others)} not changed")
     if hidden:
-        parts.append(f"{', '.join(hidden)} left as it is")
-    if others := [name for name in differs if name not in hidden]:
-        parts.append(
-            f"{', '.join(others)} {'differs and was' if len(others) == 1 else 'differ and were'} not changed"
-        )
+        parts.append(f"{joined(hidden)} {were(hidden)} left as Cyclr has it, since it is not shown")
     if outcome == Outcome.RECOVERED and not is_ours:
         parts.append(OWNER_UNKNOWN)
     if is_authenticated is False:
         parts.append(WAITS_FOR_CUSTOMER if to_authorise else WAITS_FOR_CREDENTIAL)
     return parts
+
+
+def not_authenticated(credential: Sequence[str]) -> str:
+    """`credential`: the names of what was set."""
+    return f"{joined(credential)} {were(credential)} set, and Cyclr does not call it authenticated"
+
+
+def joined(names: Sequence[str]) -> str:
+    """`api_key, property.Region and description`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def were(names: Sequence[str]) -> str:
+    return "was" if len(names) == 1 else "were"
+
+
+def differ(names: Sequence[str]) -> str:
+    return "differs" if len(names) == 1 else "differ"
 
 
 # What people call the state that is stored as `installed`, however the row came to it.

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -14,8 +15,10 @@ from worker.domain.rows import (
     SECRET_COLUMNS,
     Problem,
     Warning_,
+    Way,
 )
 from worker.domain.words import counted, listed
+from worker.intake.foreign import find_meant
 from worker.intake.values import unescape
 
 ACCOUNT_COLUMNS = ("account_name", "account_description", "account_timezone")
@@ -92,7 +95,8 @@ class Header:
     """The columns of a file. `columns`: as typed; `names`: the product's name for each, None where unknown.
 
     `width`: the cells of the header line, with the empty ones at its end, which are no columns. `delimiter`: between cells.
-    `is_spaced`: a blank follows each delimiter, in the whole file as in its header.
+    `is_spaced`: a blank follows each delimiter, in the whole file as in its header. `mapped`: the positions of columns of which
+    a person has said what they are.
     """
 
     columns: tuple[str, ...]
@@ -100,6 +104,17 @@ class Header:
     width: int
     delimiter: str = ","
     is_spaced: bool = False
+    mapped: frozenset[int] = frozenset()
+
+    @property
+    def result_columns(self) -> tuple[str, ...]:
+        """As the result file names them: those that a person has named by the product's name, so that it is an input by itself."""
+        return tuple(
+            column
+            if at not in self.mapped
+            else name or (f"{OWN_PREFIX}{column}" if is_known(column) else column)
+            for at, (column, name) in enumerate(zip(self.columns, self.names, strict=True))
+        )
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -171,7 +186,9 @@ class Header:
             yield Problem(None, None, f"expected at most {MAX_COLUMNS} columns, got {len(self.columns):,}")
             return
         if "account_id" not in self.positions:
-            yield Problem(None, "account_id", f"expected this column, {self._found()}")
+            yield Problem(
+                None, "account_id", f"expected this column, {self._found()}{self._meant()}", way=Way.COLUMNS
+            )
         yield from self._repeated()
         for name, position in self.positions.items():
             if name == PROPERTY_PREFIX:
@@ -194,7 +211,7 @@ class Header:
                     reason = "its values are not exported, since by its name they may be credentials: call it something else"
                     yield Warning_(None, column[:80], reason)
             elif name is None:
-                hint = f"; did you mean {similar}?" if (similar := find_similar(column)) else ""
+                hint = _did_you_mean(column)
                 withheld = position in self.masked
                 unknown.setdefault((withheld, hint), []).append(column)
         if len(unnamed) == 1:
@@ -219,6 +236,15 @@ class Header:
             if name in first:
                 yield Problem(None, name, f"expected it once, got it as '{first[name]}' and as '{column}'")
             first.setdefault(name, column)
+
+    def _meant(self) -> str:
+        """What its names may be, in words."""
+        found = [
+            f"'{column[:40]}' is {meant}"
+            for column, name in zip(self.columns, self.names, strict=True)
+            if name is None and (meant := find_meant(column)) and meant not in self.positions
+        ]
+        return f"; perhaps {listed(found, len(found))}" if found else ""
 
     def _found(self) -> str:
         columns = self.columns
@@ -247,14 +273,51 @@ def is_secret(name: str) -> bool:
 
 
 def read_header(
-    cells: Sequence[str], delimiter: str = ",", *, is_spaced: bool = False
+    cells: Sequence[str],
+    delimiter: str = ",",
+    *,
+    is_spaced: bool = False,
+    mapping: AbstractSet[str] = frozenset(),
 ) -> tuple[Header, tuple[Problem, ...], tuple[Warning_, ...]]:
-    """The header, what is wrong with it as a whole, and what may be. `is_spaced`: as in `Header`."""
+    """The header, what is wrong with it as a whole, and what may be. `is_spaced`: as in `Header`.
+
+    `mapping`: what a person says that columns are, `Kontonummer=account_id`; nothing behind the sign: it is not used.
+    """
     typed = _typed(cells)
-    names = tuple(canonical(column) if is_known(column) else None for column in typed)
-    header = Header(typed, names, len(cells), delimiter, is_spaced)
-    problems = tuple(header.problems())
+    names = [canonical(column) if is_known(column) else None for column in typed]
+    mapped: set[int] = set()
+    wrong: list[Problem] = []
+    for each in sorted(mapping):
+        column, name = mapped_column(each), canonical(each.rpartition("=")[2])
+        at = next((at for at, other in enumerate(typed) if _is_called(other, column)), None)
+        if at is None:
+            wrong.append(
+                Problem(
+                    None, None, f"there is no column '{column[:40]}', which was to be taken as another one"
+                )
+            )
+        elif name and (not is_known(name) or name in RESULT_COLUMNS):
+            reason = f"expected a column of the product behind '{column[:40]}=', got another name"
+            wrong.append(Problem(None, None, f"{reason}{_did_you_mean(name)}"))
+        else:
+            names[at] = name or None
+            mapped.add(at)
+    header = Header(typed, tuple(names), len(cells), delimiter, is_spaced, frozenset(mapped))
+    problems = (*wrong, *header.problems())
     return header, problems, () if problems else tuple(header.warnings())
+
+
+def mapped_column(mapping: str) -> str:
+    """The column, as typed, of which `mapping` says what it is."""
+    return mapping.rpartition("=")[0].strip()
+
+
+def _is_called(typed: str, column: str) -> bool:
+    return typed.casefold() == column.casefold()
+
+
+def _did_you_mean(name: str) -> str:
+    return f"; did you mean {similar}?" if (similar := find_similar(name)) else ""
 
 
 def _typed(cells: Sequence[str]) -> tuple[str, ...]:
@@ -273,8 +336,15 @@ def _may_be_secret(column: str) -> bool:
 
 
 def find_similar(column: str) -> str | None:
-    """The column that this one resembles, and may be meant."""
-    return next(iter(difflib.get_close_matches(canonical(column), INPUT_COLUMNS, n=1, cutoff=0.8)), None)
+    """The column that this one resembles, or is the word for in another language, and that may be meant."""
+    return find_meant(column) or next(
+        iter(difflib.get_close_matches(canonical(column), INPUT_COLUMNS, n=1, cutoff=0.8)), None
+    )
+
+
+def is_plain_name(column: str) -> bool:
+    """Whether it is words, so that it can be shown where it may be no name at all."""
+    return len(column) <= 40 and _PLAIN_WORDS.fullmatch(column) is not None
 
 
 def _first_of(columns: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from worker.domain.failures import ToldFailure
 from worker.domain.rows import Problem, Warning_
-from worker.intake.columns import Header, canonical, is_known, read_header
+from worker.intake.columns import Header, canonical, find_similar, is_known, is_plain_name, read_header
 from worker.intake.records import (
     CHUNK_BYTES,
     Content,
@@ -29,15 +29,16 @@ from worker.intake.records import (
     iter_records,
     without_bad_bytes,
 )
-from worker.intake.values import is_spreadsheet_error, unescape
+from worker.intake.values import is_spreadsheet_error, may_be_secret, unescape
 from worker.intake.workbooks import MAX_PACKED_BYTES, Doubted, NoWorkbook, Workbook, open_workbook
 
 
 class Unreadable(ToldFailure):
-    """The file as a whole is wrong. `problems` is never empty."""
+    """The file as a whole is wrong. `problems` is never empty. `preview`: where only its column names are wrong."""
 
-    def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
+    def __init__(self, path: Path, problems: Iterable[Problem], preview: "Preview | None" = None) -> None:
         self.path = path
+        self.preview = preview
         self.problems = tuple(problems)
         super().__init__("\n".join(f"{path}: {problem}" for problem in self.problems))
 
@@ -50,12 +51,22 @@ class FileChanged(ToldFailure):
         super().__init__(f"{path} was changed while it was being read: start again when it is complete")
 
 
+class Preview(NamedTuple):
+    """The columns of a file that cannot be used yet, with values of some rows; None: it may be a secret, or is no name."""
+
+    header: Header
+    columns: tuple[str | None, ...]
+    rows: tuple[tuple[int, tuple[str | None, ...]], ...]
+
+
 OpenBytes = Callable[[], BinaryIO]
 
 _BLANKS_BUT_TABS = "".join(filter(str.isspace, map(chr, range(0x3001)))).replace("\t", "")
 _SEARCHED_RECORDS = 50  # for a header below titles
 _SHOWN_NAMES = ("account_id", "account_name", "name", "connector")
 _SHOWN_GUESSES = 3
+_SHOWN_ROWS = 3
+_SHOWN_CHARACTERS = 80
 
 ENCODINGS = {
     "utf-8": "UTF-8",
@@ -117,6 +128,7 @@ class Source:
     open_bytes: OpenBytes = field(repr=False)
     sheet: str | None = None
     sheets: tuple[str, ...] = ()
+    mapping: frozenset[str] = frozenset()
     is_spoilt: bool = False
 
     @property
@@ -125,10 +137,10 @@ class Source:
 
     @property
     def content_hash(self) -> str:
-        """What makes its rows what they are: the bytes, and the sheet of a workbook."""
-        if self.sheet is None:
-            return self.bytes_hash
-        return hashlib.sha256(f"{self.bytes_hash}\x1f{self.sheet}".encode()).hexdigest()
+        """What makes its rows what they are: the bytes, the sheet of a workbook, and what columns were said to be."""
+        named = [f"{at}={self.header.names[at]}" for at in sorted(self.header.mapped)]
+        parts = [self.bytes_hash, *([] if self.sheet is None else [self.sheet]), *named]
+        return self.bytes_hash if len(parts) == 1 else hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
     @property
     def form(self) -> dict[str, str]:
@@ -191,34 +203,41 @@ class Source:
         cells = _find_header(records)
         if cells is None:
             raise FileChanged(self.path)
-        header, _, _ = read_header(cells, self.delimiter, is_spaced=self.header.is_spaced)
+        header, _, _ = read_header(
+            cells, self.delimiter, is_spaced=self.header.is_spaced, mapping=self.mapping
+        )
         if header != self.header:
             raise FileChanged(self.path)
 
 
-def open_source(path: Path, sheet: str | None = None) -> Source:
-    """The file at `path`, found whole and well-formed. `sheet`: of a workbook. Raises: Unreadable, with all that is wrong."""
+def open_source(path: Path, sheet: str | None = None, mapping: frozenset[str] = frozenset()) -> Source:
+    """The file at `path`, found whole and well-formed. `sheet`: of a workbook; `mapping`: as in `read_header`. Raises: Unreadable, with all that is wrong."""
     if path.is_dir():
         raise Unreadable(path, [Problem(None, None, "expected a CSV file, got a folder")])
-    return read_source(path, lambda: path.open("rb"), sheet)
+    return read_source(path, lambda: path.open("rb"), sheet, mapping)
 
 
-def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> Source:
+def read_source(
+    path: Path,
+    open_bytes: OpenBytes,
+    sheet: str | None = None,
+    mapping: frozenset[str] = frozenset(),
+) -> Source:
     """As `open_source`, for bytes from anywhere; each call of `open_bytes` gives them from the start."""
     try:
         with open_bytes() as stream:
             content = detect_content(stream)
         if content.is_archive:
-            return _workbook(path, open_bytes, sheet)
+            return _workbook(path, open_bytes, sheet, mapping)
         if sheet is not None:
             raise _unreadable(path, f"this is no workbook, so there is no sheet '{sheet}': name none")
         if content.broken_utf8 is not None:
             with open_bytes() as stream:
                 if is_nearly_utf8(stream):
-                    return _source(path, open_bytes, content, content.broken_utf8, is_spoilt=True)
+                    return _source(path, open_bytes, content, content.broken_utf8, mapping, is_spoilt=True)
         if content.encoding is None:
             raise _unreadable(path, content.fault or "")
-        return _source(path, open_bytes, content, content.encoding)
+        return _source(path, open_bytes, content, content.encoding, mapping)
     except FileNotFoundError:
         raise _unreadable(path, "there is no such file") from None
     except OSError as error:
@@ -228,7 +247,13 @@ def read_source(path: Path, open_bytes: OpenBytes, sheet: str | None = None) -> 
 
 
 def _source(
-    path: Path, open_bytes: OpenBytes, content: Content, encoding: str, *, is_spoilt: bool = False
+    path: Path,
+    open_bytes: OpenBytes,
+    content: Content,
+    encoding: str,
+    mapping: frozenset[str],
+    *,
+    is_spoilt: bool = False,
 ) -> Source:
     with _decoded(open_bytes(), encoding, is_spoilt=is_spoilt) as text:
         delimiter, is_spaced = find_delimiter(text)
@@ -248,7 +273,7 @@ def _source(
                 pass
         except Damaged as error:
             damage.append(Problem(error.number, None, error.reason))
-    header, warnings = _judged_header(path, cells, below, damage, delimiter, is_spaced=is_spaced)
+    header, warnings = _judged_header(path, cells, below, damage, delimiter, mapping, is_spaced=is_spaced)
     if is_guess:
         shown = f" ({', '.join(guessed)})" if guessed else ""
         reason = f"{content.warning}: look at the names with accents{shown}, or save it as 'CSV UTF-8'"
@@ -261,6 +286,7 @@ def _source(
         content.content_hash,
         warnings,
         open_bytes,
+        mapping=mapping,
         is_spoilt=is_spoilt,
     )
 
@@ -285,6 +311,7 @@ def _judged_header(
     below: list[tuple[int, list[str]]],
     damage: list[Problem],
     delimiter: str,
+    mapping: frozenset[str],
     *,
     is_spaced: bool,
 ) -> tuple[Header, tuple[Warning_, ...]]:
@@ -294,23 +321,25 @@ def _judged_header(
     if has_bad_bytes("".join(cells)):
         reason = "a column name holds bytes that are not UTF-8, which most of the file is: type it again, and save the file as 'CSV UTF-8'"
         raise Unreadable(path, [Problem(None, None, reason), *damage])
-    header, problems, warnings = read_header(cells, delimiter, is_spaced=is_spaced)
-    problems = (*_swallowed_names(header, below), *problems)
+    header, problems, warnings = read_header(cells, delimiter, is_spaced=is_spaced, mapping=mapping)
+    swallowed = tuple(_swallowed_names(header, below))
+    preview = None if damage or swallowed else _preview(header, below)
+    problems = (*swallowed, *problems)
     if "account_id" not in header.positions and (number := _find_names(below)):
         problems = (Problem(None, None, f"the column names stand in row {number}: delete the rows above it"),)
     elif number := _find_more_names(header, below):
         reason = f"column names stand in row {number} too, below those of the header: write all of them into one row, without merged cells"
         problems = (*problems, Problem(None, None, reason))
     if problems or damage:
-        raise Unreadable(path, [*problems, *damage])
+        raise Unreadable(path, [*problems, *damage], preview)
     return header, warnings
 
 
-def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None) -> Source:
+def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None, mapping: frozenset[str]) -> Source:
     is_named = sheet is not None
     try:
         book, bytes_hash = _read_workbook(open_bytes)
-        sheet = book.find_sheet(sheet)
+        sheet = book.find_sheet(sheet, mapping)
         records = book.records(sheet)
         cells = _find_header(records)
         below = list(islice(records, _SEARCHED_RECORDS))
@@ -318,11 +347,11 @@ def _workbook(path: Path, open_bytes: OpenBytes, sheet: str | None) -> Source:
             pass
     except NoWorkbook as error:
         raise _unreadable(path, str(error)) from None
-    header, warnings = _judged_header(path, cells, below, [], ",", is_spaced=False)
+    header, warnings = _judged_header(path, cells, below, [], ",", mapping, is_spaced=False)
     if len(book.sheets) > 1 and not is_named:
         reason = f"the rows are those of the sheet '{sheet}'; the workbook has {len(book.sheets)} sheets ({', '.join(book.sheets)[:200]})"
         warnings = (Warning_(None, None, reason), *warnings)
-    return Source(path, book.kind, ",", header, bytes_hash, warnings, open_bytes, sheet, book.sheets)
+    return Source(path, book.kind, ",", header, bytes_hash, warnings, open_bytes, sheet, book.sheets, mapping)
 
 
 def _read_workbook(open_bytes: OpenBytes) -> tuple[Workbook, str]:
@@ -339,6 +368,25 @@ def _find_header(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:
 def _find_names(records: Iterable[tuple[int, list[str]]]) -> int | None:
     """The row of the first of these that is a header."""
     return next((number for number, cells in records if "account_id" in map(canonical, cells)), None)
+
+
+def _preview(header: Header, below: Iterable[tuple[int, list[str]]]) -> Preview:
+    """Three rows. Where no name is known or resembles one, the first line may be a row itself."""
+    columns = tuple(
+        column if name or find_similar(column) or is_plain_name(column) else None
+        for column, name in zip(header.columns, header.names, strict=True)
+    )
+    whole = (
+        (number, cells) for number, cells in below if not is_filler(cells) and len(cells) == header.width
+    )
+    rows = tuple((number, tuple(_shown(header, cells))) for number, cells in islice(whole, _SHOWN_ROWS))
+    return Preview(header, columns, rows)
+
+
+def _shown(header: Header, cells: Iterable[str]) -> Iterator[str | None]:
+    for at, (cell, name) in enumerate(zip(cells, header.names, strict=False)):
+        is_hidden = at in header.masked or "\n" in cell or (name is None and may_be_secret(cell))
+        yield None if cell and is_hidden else cell.strip()[:_SHOWN_CHARACTERS]
 
 
 def _find_more_names(header: Header, below: Iterable[tuple[int, list[str]]]) -> int | None:

@@ -170,12 +170,15 @@ class _Planner:
         ]
         return Past(rows, self._memory.namesakes(renamed) if renamed else {})
 
-    def _is_done(self, row: Row, known: KnownTarget | None) -> bool:
+    def _is_done(self, row: Row, known: KnownTarget | None, past: Past) -> bool:
         """Whether a run may leave the row out. An update changes what is done, and is handed in for that; so is a row whose
-        credential was filled in anew."""
+        credential was filled in anew, and one that came after what is done and asked for something else."""
         if self._options.operation != "install" or not self._header.is_result or known is None:
             return False
-        return known.state == "installed" and row.secrets.keys().isdisjoint(SECRET_COLUMNS)
+        if known.state != "installed" or not row.secrets.keys().isdisjoint(SECRET_COLUMNS):
+            return False
+        stored = past.rows.get(row.stored_at) if row.stored_at is not None else None
+        return stored is None or stored.item_id <= known.item_id
 
     def _refuse(self, refused: RefusedRow) -> RefusedRow:
         """The same with what the catalogue and the accounts say of it too: all of a row's problems come at once.
@@ -230,7 +233,7 @@ class _Planner:
             differing = tuple(
                 self._comparison.problems(row, each.name, each.connector, past, each.target, known)
             )
-        is_done = self._is_done(row, known)
+        is_done = self._is_done(row, known, past)
         if not differing and known is not None and is_done and not self._options.look_again:
             return SkippedRow(row.number, row.cells, known.job_id, known.row_number)
         if known is not None and known.state == "live":

@@ -181,6 +181,9 @@ _MARK = _Rule(
 )
 
 
+_LEAST_OF_A_KEY = 12  # characters
+
+
 def is_spreadsheet_error(text: str) -> bool:
     return text.startswith(("#", "E", "e")) and text.casefold() in SPREADSHEET_ERRORS
 
@@ -277,3 +280,13 @@ def unescape(text: str) -> str:
     """The text that `escape` was given."""
     outer = text[1:] if _IS_ESCAPED.match(text) else text
     return _INNER_ESCAPED.sub(r"\1\2", outer)
+
+
+def may_be_secret(text: str) -> bool:
+    """Whether a text of which nobody knows what it is looks like a key or a token: long, in one word, letters and digits."""
+    return (
+        len(text) >= _LEAST_OF_A_KEY
+        and not any(map(str.isspace, text))
+        and any(map(str.isdigit, text))
+        and any(map(str.isalpha, text))
+    )

@@ -7,14 +7,15 @@ could be wrong. Nothing is ever written to a disk.
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from xml.etree import ElementTree
 
-from worker.intake.columns import is_known
+from worker.intake.columns import find_similar, is_known, mapped_column
 
 MAX_PACKED_BYTES = 50 * 1024 * 1024
 MAX_UNPACKED_BYTES = 500 * 1024 * 1024
@@ -69,18 +70,25 @@ class Workbook:
         except _UNREADABLE as error:
             raise NoWorkbook(f"the workbook is damaged ({type(error).__name__}): save it again") from None
 
-    def find_sheet(self, wanted: str | None) -> str:
-        """The sheet of this name, or else the first with a known column name in its first rows. Raises: NoWorkbook."""
+    def find_sheet(self, wanted: str | None, mapping: AbstractSet[str] = frozenset()) -> str:
+        """The sheet of this name, or else the first with a known column name in its first rows, or one that `mapping` names, or else
+        one that resembles it. Raises: NoWorkbook."""
         named = ", ".join(f"'{name}'" for name in self.sheets)
         if wanted is not None:
             found = [name for name in self.sheets if name.strip().casefold() == wanted.strip().casefold()]
             if not found:
                 raise NoWorkbook(f"there is no sheet '{wanted}': it has {named}")
             return found[0]
-        for name in self.sheets:
-            for _, (_, values) in zip(range(_SEARCHED_RECORDS), self.records(name), strict=False):
-                if any(is_known(value) for value in values):
-                    return name
+        named_columns = {mapped_column(each).casefold() for each in mapping}
+        knows: Sequence[Callable[[str], bool]] = (
+            lambda value: is_known(value) or value.strip().casefold() in named_columns,
+            lambda value: find_similar(value) is not None,
+        )
+        for known in knows:
+            for name in self.sheets:
+                for _, (_, values) in zip(range(_SEARCHED_RECORDS), self.records(name), strict=False):
+                    if any(map(known, values)):
+                        return name
         if len(self.sheets) == 1:
             return self.sheets[0]
         raise NoWorkbook(f"none of its sheets has a column called account_id: it has {named}")

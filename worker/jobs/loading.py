@@ -43,7 +43,7 @@ def load_job(
     new_job = NewJob(
         source_name=checked.source.path.name,
         fingerprint=fingerprint(checked.source.content_hash, options.connector, instance_id),
-        columns=checked.source.columns,
+        columns=checked.source.header.result_columns,
         delimiter=checked.source.delimiter,
         operation=options.operation,
         options=options.of_job(),
@@ -116,9 +116,9 @@ class Unfinished:
         more."""
         if options.operation != self.options.operation:
             return False
-        # It was found by the sheet's rows, however they were named.
+        # It was found by its sheet and what its columns are, however these were named.
         return self.options.is_older or options.of_job() == replace(
-            self.options.of_job(), sheet=options.sheet
+            self.options.of_job(), sheet=options.sheet, map=options.map
         )
 
 

@@ -48,7 +48,7 @@ def iter_result_file(
     reason: str | None = None,
     ways: Ways = NO_WAYS,
 ) -> Iterator[str]:
-    """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one; `reason`: only
+    """The result file as it stands now, in pieces of about 64,000 characters. `state`: only rows in this one, done ones by either word; `reason`: only
     failed rows with this key; `ways`: for the problems of refused rows.
     """
     job = get_job(engine, job_id)
@@ -68,10 +68,12 @@ def iter_result_file(
 def _rows(
     engine: Engine, job_id: str, ways: Ways, state: str | None = None, reason: str | None = None
 ) -> Iterator[ResultRow]:
-    for row in iter_results(engine, job_id, state=state, reason=reason):
+    told = DONE if state == ItemState.INSTALLED else state
+    stored = ItemState.INSTALLED if state == DONE else state
+    for row in iter_results(engine, job_id, state=stored, reason=reason):
         if hasattr(row, "problems"):
             unloaded = _unloaded(engine, row, ways)
-            if state in (None, unloaded.state):
+            if told in (None, unloaded.state):
                 yield unloaded
         else:
             yield _result(row, tuple(row.cells))

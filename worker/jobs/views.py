@@ -106,7 +106,7 @@ class Job(BaseModel):
 
     id: str = Field(examples=["261121-k3x9qd"])
     operation: str = Field(description="What it does to its rows.", examples=["install"])
-    options: dict[str, bool | str | None] = Field(
+    options: dict[str, bool | str | list[str] | None] = Field(
         description="What it was begun with, beside the connector and `first`.",
         examples=[JobOptions().told()],
     )

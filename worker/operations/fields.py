@@ -7,7 +7,6 @@ from worker.cyclr.errors import NotFound
 from worker.cyclr.exchange import Permit
 from worker.domain.comparing import (
     DESCRIPTION,
-    NOT_SHOWN,
     Change,
     Decision,
     Past,
@@ -26,7 +25,15 @@ from worker.domain.rows import AUTH_COLUMNS, PROPERTY_PREFIX, auth_value
 from worker.domain.states import Code, Outcome
 from worker.domain.steps import CONNECTOR, CREDENTIAL, FIELD_KINDS, NEW_PROPERTY, PROPERTY, Notes, StepKind
 from worker.domain.verdicts import GiveUp, Installed, LookFirst, RetryAt, Verdict
-from worker.domain.words import OWNER_UNKNOWN, WAITS_FOR_CREDENTIAL, WAITS_FOR_CUSTOMER, already_installed
+from worker.domain.words import (
+    OWNER_UNKNOWN,
+    already_installed,
+    differ,
+    joined,
+    not_authenticated,
+    said_of_done,
+    were,
+)
 from worker.operations.finding import find_there, names_of, sent_with_install
 from worker.operations.hands import AttemptEnded, Hands
 from worker.operations.operation import Effect, Step
@@ -54,7 +61,7 @@ async def decide_now(hands: Hands) -> Decision:
         rights = replace(rights, knows_method=True)
         decision = decide(shown, asked, rights, past, notes.shown_otherwise)
     if decision.refusal is not None:
-        raise AttemptEnded(_refused(decision.refusal, decision.differs))
+        raise AttemptEnded(_refused(decision.refusal, decision.differs, notes.changed))
     return decision
 
 
@@ -74,7 +81,7 @@ def _past(hands: Hands, connector: JobConnector) -> Past:
     is_set, before = set(notes.changed), dict(notes.before)
     if CONNECTOR.name in notes.steps_done:
         is_set.update(sent_with_install(asked, connector))
-    elif hands.item.maybe_sent or notes.sent == CONNECTOR.name:
+    elif is_living(asked) and (hands.item.maybe_sent or notes.sent == CONNECTOR.name):
         before = dict.fromkeys(credential, str(Standing.MISSING)) | before  # there was nothing then
     of_credential = next(iter(credential), "")
     return Past(frozenset(is_set), before, former.get(of_credential), knows_former=of_credential in former)
@@ -88,8 +95,10 @@ _REFUSALS = {
 }
 
 
-def _refused(code: Code, differs: tuple[str, ...]) -> GiveUp:
-    message = _REFUSALS[code].format(fields=_listed(differs), differ=_differ(differs), were=_were(differs))
+def _refused(code: Code, differs: tuple[str, ...], changed: Sequence[str]) -> GiveUp:
+    message = _REFUSALS[code].format(fields=joined(differs), differ=differ(differs), were=were(differs))
+    if changed:
+        message = f"{message.removesuffix(': nothing was changed')}; {joined(changed)} {were(changed)} set before that"
     return GiveUp(code, message, differs=differs, is_absent=code is not Code.OUTCOME_UNKNOWN)
 
 
@@ -106,28 +115,14 @@ def _look_for(kind: StepKind) -> Callable[[Hands], Awaitable[Effect | None]]:
         if kind is NEW_PROPERTY and await _may_be_there(hands, decision):
             hands.shown = await hands.show(hands.shown.id) or hands.shown
             decision = await decide_now(hands)
-        is_left = any(change.kind is kind for change in decision.changes)
-        return (
-            None
-            if is_left
-            else Effect(is_new=False, shown=hands.shown, changed=_set_by_lost_call(hands, kind))
-        )
+        if any(change.kind is kind for change in decision.changes):
+            return None
+        # What a call without an answer has set: else it would not stand as asked by now.
+        set_before = tuple(name for name in decision.as_asked if name in hands.notes.before)
+        undo = _sealed(hands, hands.shown) if set_before else None
+        return Effect(is_new=False, shown=hands.shown, changed=set_before, undo=undo)
 
     return look
-
-
-def _set_by_lost_call(hands: Hands, kind: StepKind) -> tuple[str, ...]:
-    """The fields that stood otherwise before this kind of call, which got no answer, and stand as asked now."""
-    notes, shown = hands.notes, hands.shown
-    if notes.sent != kind.name or shown is None:
-        return ()
-    standings = compare(shown, hands.asked, notes.shown_otherwise)
-    return tuple(
-        name
-        for name in notes.before
-        if name.startswith(PROPERTY_PREFIX) is (kind is not CREDENTIAL)
-        and standings.get(name) is Standing.SAME
-    )
 
 
 async def _may_be_there(hands: Hands, decision: Decision) -> bool:
@@ -156,11 +151,14 @@ def _set(kind: StepKind) -> Callable[[Hands], Awaitable[Effect]]:
             raise AttemptEnded(_without_id(change))
         standings = compare(shown, hands.asked, hands.notes.shown_otherwise)
         before = {name: str(standings[name]) for name in change.fields}
-        set_before = _set_by_lost_call(hands, kind)
+
+        if not hands.is_ours:
+            hands.overwritten.note(shown, change.fields)
 
         def noting(notes: Notes) -> Notes:
             """The first state of a field stays, whatever later looks see."""
-            return replace(notes, before=before | dict(notes.before), undo=_undo(hands, shown, change, notes))
+            undo = _sealed(hands, shown) or notes.undo
+            return replace(notes, before=before | dict(notes.before), undo=undo)
 
         try:
             now = await hands.send(kind, lambda permit: _call(hands, permit, change, shown), noting)
@@ -169,22 +167,20 @@ def _set(kind: StepKind) -> Callable[[Hands], Awaitable[Effect]]:
             reason = f"{kind.noun} found nothing to change any more"
             raise AttemptEnded(LookFirst(0, Code.NOT_THERE, reason, 404, maybe_sent=False)) from None
         hands.shown = now
-        effect = _effect(hands, change, shown, now)
-        return replace(effect, changed=(*set_before, *effect.changed))
+        return _effect(hands, change, shown, now)
 
     return act
 
 
-def _undo(hands: Hands, shown: AccountConnector, change: Change, notes: Notes) -> bytes | None:
-    """What is kept before a call. Of what the row has made nothing was there before."""
-    if hands.is_ours:
-        return notes.undo
-    hands.overwritten.note(shown, change.fields)
-    return None if hands.item.options.no_undo else hands.overwritten.sealed(shown)
+def _sealed(hands: Hands, shown: AccountConnector) -> bytes | None:
+    """What is kept for the row's undo. Of what the row has made nothing was there before."""
+    if hands.is_ours or hands.item.options.no_undo:
+        return None
+    return hands.overwritten.sealed(shown)
 
 
 def _without_id(change: Change) -> GiveUp:
-    message = f"Cyclr shows no id of {_listed(change.fields)}, so it cannot be set"
+    message = f"Cyclr shows no id of {joined(change.fields)}, so it cannot be set"
     return GiveUp(Code.REFUSED, message, differs=change.fields)
 
 
@@ -226,16 +222,15 @@ def _effect(hands: Hands, change: Change, before: AccountConnector, now: Account
     ]
     stubborn = tuple(name for name in not_taken if hands.times_set[name] >= TIMES_SET)
     if stubborn:
-        message = f"Cyclr took {_listed(stubborn)} {TIMES_SET} times and still shows what was there before"
+        message = f"Cyclr took {joined(stubborn)} {TIMES_SET} times and still shows what was there before"
         raise AttemptEnded(GiveUp(Code.NOT_TAKEN, message, differs=stubborn))
     changed = tuple(name for name in change.fields if name not in not_taken)
-    keeps_undo = not (hands.is_ours or hands.item.options.no_undo)
     return Effect(
         is_new=True,
         shown=now,
         changed=changed,
         shown_otherwise=tuple(name for name in changed if name in otherwise),
-        undo=hands.overwritten.sealed(now) if keeps_undo else hands.notes.undo,
+        undo=_sealed(hands, now),
     )
 
 
@@ -266,8 +261,7 @@ async def conclude_row(hands: Hands, effects: Mapping[StepKind, Effect]) -> Verd
     credential = credential_of(hands.asked)
     is_refused = credential and not shown.is_authenticated and not item.options.is_older
     if is_refused:
-        message = f"{_listed(credential)} {_were(credential)} set, and Cyclr does not call it authenticated"
-        return GiveUp(Code.NOT_AUTHENTICATED, message, differs=credential)
+        return GiveUp(Code.NOT_AUTHENTICATED, not_authenticated(credential), differs=credential)
     how = _outcome(hands, [kind for kind, effect in effects.items() if effect.is_new])
     return Installed(
         how,
@@ -300,32 +294,15 @@ async def _said(hands: Hands, how: Outcome, differs: Sequence[str]) -> list[str]
         is_adopted = how is Outcome.ADOPTED
         said = [already_installed(differs)] if is_adopted or differs else []
         return said if is_adopted else [*said, OWNER_UNKNOWN]
-    said = []
-    if how in (Outcome.FILLED_IN, Outcome.UPDATED):
-        said.append(f"{_listed(changed)} {_were(changed)} set")
-    otherwise = [name for name in differs if not name.endswith(NOT_SHOWN)]
-    if otherwise:
-        said.append(f"{_listed(otherwise)} {_differ(otherwise)} and {_were(otherwise)} not changed")
-    hidden = [name.removesuffix(NOT_SHOWN) for name in differs if name.endswith(NOT_SHOWN)]
-    if hidden:
-        said.append(f"{_listed(hidden)} {_were(hidden)} left as Cyclr has it, since it is not shown")
-    if how is Outcome.RECOVERED and not hands.is_ours:
-        said.append(OWNER_UNKNOWN)
+    is_for_customer = False
     if not shown.is_authenticated:
         connector = await hands.connector()
         is_for_customer = connector.asks_customer(item.authentication_id)
-        said.append(WAITS_FOR_CUSTOMER if is_for_customer else WAITS_FOR_CREDENTIAL)
-    return said
-
-
-def _listed(names: Collection[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def _were(names: Collection[str]) -> str:
-    return "was" if len(names) == 1 else "were"
-
-
-def _differ(names: Collection[str]) -> str:
-    return "differs" if len(names) == 1 else "differ"
+    return said_of_done(
+        how,
+        differs=differs,
+        changed=changed,
+        is_ours=hands.is_ours,
+        is_authenticated=shown.is_authenticated,
+        to_authorise=is_for_customer,
+    )

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from worker.clock import Clock
 from worker.domain.connectors import Connector
 from worker.domain.failures import ToldFailure
-from worker.domain.options import IfPresent, JobOptions
+from worker.domain.options import JobOptions
 from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, Warning_
 from worker.domain.states import ItemState, JobState
 from worker.store.faults import LOCK_TIMED_OUT, find_sqlstate
@@ -167,9 +167,9 @@ class Loader:
                     delimiter=job.delimiter,
                     operation=job.operation,
                     options=job.options.to_json(),
-                    # For workers of the version before, which know no more.
-                    look_first=job.options.looks_first,
-                    skip_if_present=job.options.if_present is IfPresent.SKIP,
+                    # For workers of the version before that, which know no options: as `FOR_THE_VERSION_BEFORE` has it.
+                    look_first=True,
+                    skip_if_present=True,
                     created_at=now,
                     loader_seen_at=now,
                     loader=f"process {os.getpid()} on {socket.gethostname()}",

@@ -17,7 +17,9 @@ from sqlalchemy import (
     Engine,
     Select,
     String,
+    and_,
     bindparam,
+    cast,
     func,
     not_,
     or_,
@@ -27,11 +29,10 @@ from sqlalchemy import (
 
 from worker.clock import Clock
 from worker.domain.rows import StoredRow
-from worker.domain.states import ItemState, JobState, Outcome
-from worker.domain.steps import CONNECTOR
-from worker.domain.targets import KnownTarget, target_key
+from worker.domain.states import Code, ItemState, JobState, Outcome
+from worker.domain.targets import KnownTarget
 from worker.store.sealing import Sealer
-from worker.store.session import db_now, glancing, reading
+from worker.store.session import db_now, reading
 from worker.store.tables import (
     IS_FORGOTTEN,
     IS_LIVE,
@@ -92,7 +93,8 @@ class DatabaseMemory:
                     kept = self._sealer.find(row.sealed, job_id=row.job_id, row_number=row.row_number)
                     connector = (row.connector_name, row.connector_version)
                     found[row.job_id, row.row_number] = StoredRow(
-                        row.instance_id, row.account_id, row.name, row.key, connector, kept
+                        *(row.instance_id, row.account_id, row.name, row.key, connector, kept),
+                        item_id=row.id,
                     )
                 missing = [key for key in keys if key not in found]
                 if missing:
@@ -155,39 +157,35 @@ def list_shown_otherwise(connection: Connection, targets: Sequence[str]) -> dict
     return {target: sorted(names) for target, names in found.items()}
 
 
-def find_own_names(
-    engine: Engine, *, instance_id: str, account_id: str, job_id: str, names: Iterable[str]
-) -> set[str]:
-    """Those of these Names in the account that another row of this job has, or that an item of ours made, by proof."""
-    targets = {name: target_key(instance_id, account_id, name) for name in names}
-    # A version before kept no other proof than the outcome.
-    is_made = or_(items.c.is_ours.is_(True), items.c.outcome == Outcome.CREATED)
-    held = select(
-        items.c.target, items.c.steps_done, or_(items.c.job_id == job_id, is_made).label("is_own")
-    ).where(items.c.target.in_(sorted(set(targets.values()))))
-    with glancing(engine) as connection:
-        own = {
-            row.target
-            for row in connection.execute(held)
-            if row.is_own or CONNECTOR.name in (row.steps_done or ())
-        }
-    return {name for name, target in targets.items() if target in own}
-
-
 def _known(row: Any) -> KnownTarget | None:
     state = ItemState(row.state)
     if not state.is_final:
-        return KnownTarget("live", row.job_id, row.row_number)
-    if state is ItemState.INSTALLED:
-        return KnownTarget("installed", row.job_id, row.row_number)
-    return KnownTarget("tried", row.job_id, row.row_number) if row.tried or row.maybe_sent else None
+        return KnownTarget("live", row.job_id, row.row_number, row.id)
+    if state is ItemState.INSTALLED and not row.was_left_alone:
+        return KnownTarget("installed", row.job_id, row.row_number, row.id)
+    if state is ItemState.INSTALLED or row.tried or row.maybe_sent:
+        return KnownTarget("tried", row.job_id, row.row_number, row.id)
+    return None
+
+
+# What versions before this one called installed where they had found other values than the row's, or another Name.
+_AS_ASKED = ("[]", "null", '["description"]')
+_WAS_LEFT_ALONE = and_(
+    func.coalesce(items.c.outcome, "") == Outcome.ADOPTED,
+    or_(
+        func.coalesce(cast(items.c.differs, String), "[]").not_in(_AS_ASKED),
+        func.coalesce(items.c.code, "") == Code.PRESENT_UNDER_OTHER_NAME,
+    ),
+)
 
 
 def _with_targets(is_one_of_them: Any) -> Select[Any]:
     return (
         select(
+            items.c.id,
             items.c.target,
             items.c.state,
+            _WAS_LEFT_ALONE.label("was_left_alone"),
             items.c.tried,
             items.c.maybe_sent,
             items.c.job_id,
@@ -222,7 +220,7 @@ def _origin(columns: Sequence[str], cells: Sequence[str]) -> tuple[str, int] | N
 
 _STORED = (
     select(
-        *(items.c.job_id, items.c.row_number, items.c.account_id, items.c.name, items.c.sealed),
+        *(items.c.id, items.c.job_id, items.c.row_number, items.c.account_id, items.c.name, items.c.sealed),
         *(jobs.c.instance_id, job_connectors.c.key),
         job_connectors.c.definition["name"].as_string().label("connector_name"),
         job_connectors.c.definition["version"].as_string().label("connector_version"),

@@ -5,13 +5,17 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
+from worker.domain.states import Outcome
 from worker.domain.steps import CONNECTOR
 from worker.domain.targets import target_key
 from worker.store.claiming import ClaimedItem
 from worker.store.session import glancing
 from worker.store.tables import items
 
-_MADE = (items.c.account_connector_id, items.c.is_ours, items.c.steps_done, items.c.authentication_id)
+_MADE = (
+    *(items.c.account_connector_id, items.c.is_ours, items.c.steps_done, items.c.outcome),
+    items.c.authentication_id,
+)
 
 
 def list_ours(engine: Engine, item: ClaimedItem, names: Mapping[int, str]) -> set[int]:
@@ -41,4 +45,6 @@ def has_made_by_method(engine: Engine, item: ClaimedItem, account_connector_id: 
 
 def _has_made(row: Any, account_connector_id: int) -> bool:
     done: Iterable[str] = row.steps_done or ()
-    return row.account_connector_id == account_connector_id and (row.is_ours or CONNECTOR.name in done)
+    # A version before kept no other proof than the outcome.
+    is_made = row.is_ours or CONNECTOR.name in done or row.outcome == Outcome.CREATED
+    return bool(is_made) and row.account_connector_id == account_connector_id

@@ -25,12 +25,14 @@ NO_NUL = r"^[^\x00]*$"
 JOB_ID = r"^[A-Za-z0-9-]{1,16}$"
 UPLOAD_ID = r"^[A-Za-z0-9_-]{1,64}$"
 FAILURE_CURSOR = r"[0-9]{1,9}-[0-9]{1,9}"  # `FailureCursor` as a text
+MAPPING = r"^[^\x00]+=[^\x00=]*$"
 VISIBLE_ASCII = r"^[\x20-\x7e]+$"
 _FORMS = {
     NO_NUL: "a text without NUL (U+0000)",
     JOB_ID: "16 letters, digits and dashes at most",
     UPLOAD_ID: "64 letters, digits, dashes and underscores at most",
     KEY_PATTERN: f"the {KEY_LENGTH} letters and digits of a reason's key",
+    MAPPING: "a column, `=` and what it is",
     VISIBLE_ASCII: "letters, digits and signs of ASCII",
 }
 

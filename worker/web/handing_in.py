@@ -260,7 +260,9 @@ class HandingIn:
     def _open(self, upload: Upload, options: RunOptions) -> Source:
         if self.waiting.find(upload.id, api_key_id=upload.api_key_id) is None:
             raise UploadGone
-        return read_source(Path(upload.source_name), lambda: self.waiting.open(upload), options.sheet)
+        return read_source(
+            Path(upload.source_name), lambda: self.waiting.open(upload), options.sheet, options.map
+        )
 
     def _find_unfinished(self, source: Source, options: RunOptions) -> Unfinished | None:
         database = self._place.database

@@ -108,7 +108,7 @@ def test_a_job_whose_rows_are_being_written(faces: Faces) -> None:
     assert (job["state"], job["operation"], job["handed_in_by"]) == ("loading", "install", None)
     names = ("skip_invalid", "no_look", "overwrite", "beside", "replace_tokens", "assume_method")
     flags = dict.fromkeys([*names, "allow_undeclared", "no_undo", "look_again"], False)
-    assert job["options"] == flags | {"sheet": None}
+    assert job["options"] == flags | {"sheet": None, "map": []}
 
 
 def test_a_job_that_runs_with_its_pace_its_rows_in_hand_and_why_rows_failed(faces: Faces) -> None:

@@ -146,7 +146,8 @@ def test_a_presence_counts_after_one_reading_to_the_end() -> None:
 
 def test_where_nothing_was_sent_one_reading_is_enough() -> None:
     account = Account(lambda n: OTHERS)
-    assert look_at(account, is_strict=False) == Finding(highest_id=4)
+    # Something may have moved between its two pages: of that nothing is proven to be new.
+    assert look_at(account, is_strict=False) == Finding(highest_id=None)
     assert account.pages == [1, 2]
 
 
@@ -177,7 +178,7 @@ def test_the_same_connector_under_other_names_is_told() -> None:
 @pytest.mark.parametrize("is_strict", [True, False])
 def test_two_that_match_are_told_though_they_stand_on_two_pages(*, is_strict: bool) -> None:
     account = Account(lambda n: [(5, "mail", "MailChimp"), *OTHERS, (6, "MAIL", "MailChimp")])
-    assert look_at(account, is_strict=is_strict) == Finding(is_ambiguous=True, highest_id=6)
+    assert look_at(account, is_strict=is_strict) == Finding(is_ambiguous=True)
     two_exact: list[Entry] = [(5, "Mail", "MailChimp"), (6, "Mail", "MailChimp")]
     assert look_at(Account(lambda n: two_exact), is_strict=is_strict).is_ambiguous
 

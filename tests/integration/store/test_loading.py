@@ -23,17 +23,17 @@ from tests.integration.store.databases import (
     take,
     url_of,
 )
-from worker.domain.rows import PlannedRow, Problem, RefusedRow, SkippedRow, StoredRow, Warning_, Way
+from worker.domain.rows import Problem, RefusedRow, SkippedRow, StoredRow, Warning_, Way
 from worker.domain.states import Code, JobState, Outcome, PauseReason
 from worker.domain.steps import STEPS
-from worker.domain.targets import KnownTarget, target_key
-from worker.domain.verdicts import GiveUp, Installed, LookFirst
+from worker.domain.targets import KnownTarget
+from worker.domain.verdicts import GiveUp, Installed
 from worker.store.claiming import count_due
 from worker.store.instances import ensure_instance
 from worker.store.job_states import pause_job, resume_job
 from worker.store.jobs import get_job, list_warnings
 from worker.store.loading import PIECE, Loader, LoadLost, NewJob, UnstorableText, new_job_id
-from worker.store.memory import DatabaseMemory, find_own_names
+from worker.store.memory import DatabaseMemory
 from worker.store.sealing import Sealer
 from worker.store.session import Engine, open_engine, reading
 from worker.store.settling import settle
@@ -334,6 +334,37 @@ def test_a_live_target_names_its_job_and_row(engine: Engine, loads: Loads):
     }
 
 
+@pytest.mark.parametrize(
+    ("adopted", "state"),
+    [
+        (Installed(Outcome.ADOPTED, 7, True), "installed"),
+        (Installed(Outcome.ADOPTED, 7, True, ("description",)), "installed"),
+        (Installed(Outcome.ADOPTED, 7, False, ("api_key",)), "tried"),
+        (Installed(Outcome.ADOPTED, None, None, code=Code.PRESENT_UNDER_OTHER_NAME), "tried"),
+        (Installed(Outcome.UNCHANGED, 7, True, ("property.Pin (not shown)",)), "installed"),
+    ],
+)
+def test_what_a_version_before_has_left_alone_is_not_done(
+    engine: Engine, loads: Loads, adopted: Installed, state: str
+):
+    job_id = loads.job(1)
+    end(engine, *((item, adopted) for item in take(engine)))
+    known = DatabaseMemory(engine, SEALER).targets(["target-2"])
+    assert known == {"target-2": KnownTarget(state, job_id, 2)}
+
+
+def test_items_count_on_so_that_what_came_after_is_known(engine: Engine, loads: Loads):
+    first = loads.job(1)
+    end(engine, *((item, CREATED) for item in take(engine)))
+    later = loads.job([planned(2, must_look=True)])
+    end(engine, *((item, REFUSED) for item in take(engine)))
+    memory = DatabaseMemory(engine, SEALER)
+    done = memory.targets(["target-2"])["target-2"]
+    assert (done.state, done.job_id) == ("installed", first)
+    rows = memory.stored_rows([(first, 2), (later, 2)])
+    assert rows[first, 2].item_id == done.item_id < rows[later, 2].item_id
+
+
 def test_what_a_target_came_to_is_known_afterwards(engine: Engine, loads: Loads):
     job_id = loads.job(3)
     first, second = take(engine, 2)
@@ -509,32 +540,6 @@ def test_what_cyclr_showed_otherwise_reaches_later_rows_of_the_same_target(engin
     loads.job([planned(2, must_look=True)])
     [last] = [item for item in take(engine) if item.row_number == 2]
     assert last.notes.shown_otherwise == ("property.Region", "property.Size")
-
-
-def test_names_of_this_job_and_what_an_item_of_ours_made_are_our_own(engine: Engine, loads: Loads):
-    def named(number: int, name: str, account_id: str = "acme") -> PlannedRow:
-        row = planned(number, name=name, target=target_key(INSTANCE, account_id, name))
-        return replace(row, row=replace(row.row, account_id=account_id))
-
-    loads.job([named(2, "Made"), named(3, "Found"), named(4, "Before"), named(5, "Begun"), named(6, "Lost")])
-    found = {item.name: item for item in take(engine)}
-    settle(
-        engine,
-        [
-            settlement(found["Made"], replace(CREATED, is_ours=True)),
-            settlement(found["Found"], Installed(Outcome.UNCHANGED, 9, True, is_ours=False)),
-            settlement(found["Before"], CREATED),
-            settlement(found["Begun"], LookFirst(0, Code.NO_ANSWER, "cut"), steps_done=("connector",)),
-            settlement(found["Lost"], Installed(Outcome.RECOVERED, 8, True)),
-        ],
-        pause_above_percent=1_000,
-    )
-    job_id = loads.job([named(20, "Mine"), named(21, "Also Mine"), named(22, "Elsewhere", "globex")])
-    names = ["Made", "MADE ", "Found", "Before", "Begun", "Lost", "Also mine", "Elsewhere", "Nobody's"]
-    own = find_own_names(engine, instance_id=INSTANCE, account_id="ACME", job_id=job_id, names=names)
-    assert own == {"Made", "MADE ", "Before", "Begun", "Also mine"}
-    assert find_own_names(engine, instance_id="b", account_id="acme", job_id=job_id, names=names) == set()
-    assert find_own_names(engine, instance_id=INSTANCE, account_id="acme", job_id=job_id, names=[]) == set()
 
 
 def test_a_jobs_operation_is_kept_and_claimed_with_its_rows(engine: Engine, loads: Loads, monkeypatch):

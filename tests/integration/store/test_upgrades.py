@@ -8,7 +8,7 @@ from sqlalchemy import Engine, Table, insert, inspect, null, select, text
 
 from tests.integration.store.databases import SEALER, Loads, ago, change_job, end, only_postgres, take
 from worker.domain.connectors import AuthMethod, Connector
-from worker.domain.options import IfPresent, JobOptions, RunOptions
+from worker.domain.options import JobOptions, RunOptions
 from worker.domain.states import JobState, Outcome, PauseReason
 from worker.domain.verdicts import Installed
 from worker.jobs.loading import find_unfinished
@@ -72,11 +72,11 @@ def test_rows_without_a_credential_of_earlier_jobs_are_counted(engine: Engine, l
         ),
         (
             {"look_first": True, "skip_if_present": False},
-            JobOptions(look_first=True, beside=True, is_older=True),
+            JobOptions(beside=True, is_older=True),
         ),
         (
             {"look_first": True, "skip_if_present": True},
-            JobOptions(look_first=True, if_present=IfPresent.SKIP, is_older=True),
+            JobOptions(is_older=True),
         ),
     ],
 )
@@ -92,13 +92,13 @@ def test_options_of_a_job_of_the_version_before_mean_what_they_meant(
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
-        ({}, (True, False, {"skip_invalid": False, "look_first": True, "if_present": "skip"})),
+        ({}, (True, True, {"skip_invalid": False, "look_first": True, "if_present": "skip"})),
         # One that looks does no harm where none was asked for.
         (
             {"skip_invalid": True, "no_look": True},
-            (False, False, {"skip_invalid": True, "look_first": True, "if_present": "skip"}),
+            (True, True, {"skip_invalid": True, "look_first": True, "if_present": "skip"}),
         ),
-        ({"overwrite": True}, (True, False, {"look_first": True, "if_present": "skip"})),
+        ({"overwrite": True}, (True, True, {"look_first": True, "if_present": "skip"})),
     ],
 )
 def test_options_are_written_for_workers_of_the_version_before_too(
@@ -122,7 +122,7 @@ OF_THIS_VERSION = "b9159397432f4148db63e1b2720bfff5d12fa3d8d7ba3edfe6ccf3ffc7f57
     [
         (
             SKIPS_AND_LOOKS,
-            RunOptions(connector="Desk", skip_invalid=True, look_first=True, beside=True, is_older=True),
+            RunOptions(connector="Desk", skip_invalid=True, beside=True, is_older=True),
         ),
         (WITHOUT_OPTIONS, RunOptions(connector="Desk", no_look=True, beside=True, is_older=True)),
     ],
@@ -319,7 +319,7 @@ def test_a_half_done_job_of_every_earlier_version_is_ended_by_this_one(empty: En
         (3, True, True),
         (4, True, True),
     ]
-    assert {item.options for item in taken} == {JobOptions(look_first=True, beside=True, is_older=True)}
+    assert {item.options for item in taken} == {JobOptions(beside=True, is_older=True)}
     assert [item.secrets for item in taken] == [{"api_key": f"secret-{number}"} for number in (2, 3, 4)]
     end(empty, *((item, INSTALLED) for item in taken))
     assert get_job(empty, HALF_DONE).pause_reason is PauseReason.FIRST_ROWS

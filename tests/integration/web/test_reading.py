@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import update
 
 from tests.end_to_end.harness import MAIL, small_world
-from tests.integration.store.databases import Loads, Stores, end, take
+from tests.integration.store.databases import Loads, Stores, change_items, end, planned, take
 from tests.integration.web.site import Site, new_site, wait_until
+from worker.domain.rows import SkippedRow
 from worker.domain.states import Code
 from worker.domain.verdicts import GiveUp
 from worker.simulator.faults import refused
@@ -232,6 +233,20 @@ def test_results_are_the_file_with_what_came_of_each_row(past: Past):
         "5",
     ]
     assert past.client.get(f"/v1/jobs/{past.ended}/results.csv", params={"state": "odd"}).status_code == 422
+
+
+@pytest.mark.parametrize("state", ["done", "installed"])
+def test_done_rows_are_downloaded_by_either_word_also_those_of_earlier_jobs(
+    site: Site, client: httpx.Client, state: str
+):
+    earlier = Loads(site.engine).job(1, start=10)
+    change_items(site.engine, earlier, state="installed")
+    skipped = SkippedRow(3, planned(3).cells, earlier, 10)
+    job_id = Loads(site.engine).job([planned(2), skipped, planned(4)])
+    change_items(site.engine, job_id, 2, state="installed")
+    file = client.get(f"/v1/jobs/{job_id}/results.csv", params={"state": state}).raise_for_status()
+    rows = list(csv.DictReader(io.StringIO(file.content.decode("utf-8-sig"))))
+    assert [(row["_job"], row["_row"]) for row in rows] == [(job_id, "2"), (earlier, "10")]
 
 
 def test_refused_rows_are_in_the_results(client: httpx.Client):

@@ -205,11 +205,11 @@ def test_a_dry_run_checks_with_the_catalogue_and_creates_nothing(site: Site, cli
     assert (found["status"], found["rows"], found["planned"], found["refused"]) == ("valid", 2, 2, 0)
     assert found["connectors"] == {"Northwind Mail 3.0": 2}
     assert found["estimate"] == {
-        "looks": 0,
+        "looks": 2,
         "installs": 2,
-        "changes": 0,
+        "changes": 2,
         "new_accounts": 0,
-        "calls": 2,
+        "calls": 4,
         "seconds": 0.0,
         "overwrites": 0,
     }
@@ -232,7 +232,7 @@ def test_a_dry_run_tells_what_was_left_out_and_which_accounts_are_new(client: ht
     found = post_csv(client, content, params={"validate_only": "true"}).json()
     assert (found["rows"], found["comments"], found["empty"]) == (3, 1, 1)
     assert found["new_accounts"] == {"count": 1, "first": ["new-1"]}
-    assert (found["estimate"]["new_accounts"], found["estimate"]["calls"]) == (2, 5)
+    assert (found["estimate"]["new_accounts"], found["estimate"]["calls"]) == (2, 6)
     assert found["warnings"] == [
         {"row": None, "column": "colour", "message": "unknown, it is ignored", "count": None, "rows": None}
     ]

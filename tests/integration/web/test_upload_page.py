@@ -90,7 +90,8 @@ def test_what_is_doubted_may_be_taken_as_written_and_nothing_else(visit: Visit):
     page = visit.look()
     assert TICK.format("account_id") in page
     assert "Take account ids as they are written" in page
-    assert "connector_version" not in page
+    assert TAKEN.format("connector_version") not in page
+    assert TICK.format("connector_version") not in page
     visit.doubt(RunOptions(), "connector_version")
     assert "Take connector versions as they are written" in visit.look()
 
@@ -305,3 +306,25 @@ def test_a_workbook_has_a_menu_of_its_sheets(visit: Visit) -> None:
 def test_a_file_without_sheets_has_no_menu_of_them(visit: Visit) -> None:
     visit.drop()
     assert 'name="sheet"' not in visit.look()
+
+
+def test_columns_of_other_names_are_shown_with_three_values_and_a_menu_of_what_they_are(visit: Visit) -> None:
+    rows = "".join(f"acme-{number};Northwind Mail;key-{number}-5f1c\n" for number in range(4))
+    visit.drop(f"Kontonummer;Konnektor;API-Schlüssel\n{rows}")
+    page = visit.look()
+    assert "perhaps &#39;Kontonummer&#39; is account_id" in page
+    assert "or choose below what each column is" in page
+    assert '<option value="" selected>by its name: not used</option>' in page
+    assert '<option value="Kontonummer=account_id">account_id (perhaps)</option>' in page
+    assert page.count('<td class="cell">acme-') == 3
+    assert page.count('<td class="cell masked">hidden</td>') == 3
+    assert "5f1c" not in page
+
+    answer = visit.post(
+        "check", map=["Kontonummer=account_id", "Konnektor=connector", "API-Schlüssel=api_key", ""]
+    )
+    query = answer.headers["location"].removeprefix(visit.address)
+    page = visit.look(query)
+    assert '<option value="Kontonummer=account_id" selected>account_id</option>' in page
+    assert "All 4 rows have problems." in page  # there are no such accounts
+    assert "5f1c" not in page

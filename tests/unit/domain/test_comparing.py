@@ -254,9 +254,17 @@ def test_a_credential_that_does_not_authenticate_is_set_once() -> None:
     assert decided(found(is_authenticated=False), past=set_by_us("api_key")) == Decision()
 
 
-def test_what_may_have_been_set_is_set_again_though_it_is_not_shown() -> None:
-    sent = Past(before={"api_key": "missing"})
-    assert decided(found(auth_value=None), past=sent) == Decision((SET_KEY,))
+@pytest.mark.parametrize("was", ["other", "not_shown", "missing"])
+def test_what_may_have_been_replaced_is_set_again_where_it_is_not_shown(was: str) -> None:
+    sent = Past(before={"api_key": was})
+    assert decided(found(auth_value=None), rights=OVERWRITE, past=sent) == Decision((SET_KEY,))
+
+
+def test_where_there_was_nothing_what_is_there_counts_as_set_and_nothing_is_overwritten() -> None:
+    sent = Past(before={"api_key": "missing", "property.Region": "missing"})
+    there = found(auth_value=None, properties=(Property("Region", MASK, 41),))
+    assert decided(there, past=sent) == Decision()
+    assert decided(there, past=sent).as_asked == ("api_key", "property.Region", "description")
 
 
 def test_another_value_is_left_alone_though_it_was_missing_before_our_call() -> None:

@@ -89,7 +89,7 @@ def test_an_installed_row_whose_customer_has_still_to_authorise_is_called_so() -
         (("api_key",), "already installed; api_key differs and was not changed"),
         (
             ("api_key", "description"),
-            "already installed; api_key, description differ and were not changed",
+            "already installed; api_key and description differ and were not changed",
         ),
     ],
 )
@@ -109,13 +109,14 @@ def test_how_a_row_was_installed_says_what_is_still_to_be_done() -> None:
         "waits for its credential, which is given at Cyclr",
     ]
     assert how_done("updated", changed=["api_key", "property.Region"], is_authenticated=True) == [
-        "it was there, and was changed to what the row asks: api_key, property.Region"
+        "it was there, and was changed to what the row asks",
+        "api_key and property.Region were set",
     ]
     assert how_done("created", changed=["property.ClientId"]) == ["installed by this job"]
     assert how_done("unchanged", differs=["description", "property.Key (not shown)"]) == [
         "it was there as the row asks",
-        "property.Key (not shown) left as it is",
         "description differs and was not changed",
+        "property.Key was left as Cyclr has it, since it is not shown",
     ]
     assert how_done(None, is_authenticated=None) == ["done"]
 

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -338,6 +339,17 @@ def test_a_done_row_with_a_new_credential_is_no_longer_the_row_that_is_done():
     text = RESULT + "acme,MailChimp,new,us1,j1,2,done\n"
     (row,) = plan(text, memory=DONE)
     assert (row.secrets, row.must_look) == ({"api_key": "new", "property.Dc": "us1"}, True)
+
+
+@pytest.mark.parametrize(("item_id", "left_out"), [(6, True), (7, True), (8, False)])
+def test_a_row_that_came_after_what_is_done_is_not_done(item_id, left_out):
+    text = RESULT + "acme,MailChimp,[not exported],us1,j8,2,failed\n"
+    known = KnownTarget("installed", "j7", 12, item_id=7)
+    later = replace(stored(secrets=KEPT), item_id=item_id)
+    memory = Remembered({TARGET: known}, {("j8", 2): later})
+    (row,) = plan(text, options=RunOptions(overwrite=True), memory=memory)
+    assert isinstance(row, SkippedRow) is left_out
+    assert left_out or row.secrets == {"api_key": "sesame", "property.Dc": "us1"}
 
 
 def test_a_row_that_was_left_alone_runs_again_with_its_values_where_they_may_overwrite():

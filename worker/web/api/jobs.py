@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from worker.domain.states import Code, ItemState, JobState, Outcome
+from worker.domain.words import DONE
 from worker.intake.columns import find_position
 from worker.jobs.results import REFUSED, iter_result_file
 from worker.jobs.views import Fault, Job, JobInFull, find_server_faults, view_job_in_full
@@ -51,7 +52,7 @@ ETAG = {
         "schema": {"type": "string"},
     }
 }
-RESULT_STATES = (*ItemState, REFUSED)
+RESULT_STATES = (DONE, *ItemState, REFUSED)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

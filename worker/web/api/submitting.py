@@ -23,7 +23,7 @@ from worker.store.submissions import LONGEST_KEY, Upload
 from worker.web.access import Caller
 from worker.web.api.parameters import AsWritten
 from worker.web.api.validation import WAYS, Validation
-from worker.web.faults import NO_NUL, ONCE, SHOWN_FAULTS, VISIBLE_ASCII, known_name, spelt, to_fault
+from worker.web.faults import MAPPING, NO_NUL, ONCE, SHOWN_FAULTS, VISIBLE_ASCII, known_name, spelt, to_fault
 from worker.web.guards import GivenPlace, Writer
 from worker.web.handing_in import (
     GivenHandingIn,
@@ -37,7 +37,7 @@ from worker.web.json_items import JobBody
 from worker.web.json_reader import MOST_ITEMS
 from worker.web.receiving import UNNAMED, receive_file, receive_form, receive_lines
 
-LISTS = ("as_written",)  # options that are lists
+LISTS = ("as_written", "map")  # options that are lists
 PROLONG_EVERY_S = 20.0
 JSON, CSV, FORM = "application/json", "text/csv", "multipart/form-data"
 
@@ -66,6 +66,9 @@ class NewJobOptions(BaseModel):
     operation: OperationName = _declared("operation")
     connector: Annotated[str, Field(max_length=1_000, pattern=NO_NUL)] | None = _declared("connector")
     sheet: Annotated[str, Field(max_length=200, pattern=NO_NUL)] | None = _declared("sheet")
+    map: list[Annotated[str, Field(max_length=1_000, pattern=MAPPING)]] = _declared(
+        "map", default=[], examples=[["Kontonummer=account_id"]]
+    )
     first: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = _declared("first")
     skip_invalid: bool = _declared("skip_invalid")
     no_look: bool = _declared("no_look")
@@ -86,7 +89,7 @@ class NewJobOptions(BaseModel):
 
     def to_run_options(self) -> RunOptions:
         given = {name: getattr(self, name) for name in OPTIONS}
-        return RunOptions(**given | {"as_written": frozenset(self.as_written)})
+        return RunOptions(**given | {"as_written": frozenset(self.as_written), "map": frozenset(self.map)})
 
 
 class NewJobItems(BaseModel):

@@ -13,6 +13,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or give the option `as_written` with account_id",
     Way.VERSIONS_AS_WRITTEN: "or give the option `as_written` with connector_version",
     Way.CONNECTOR_FOR_ALL: "or give the option `connector`",
+    Way.COLUMNS: "or give the option `map` with what each column is",
     Way.UNDECLARED: "or give the option `allow_undeclared`",
 }
 

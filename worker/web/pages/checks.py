@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from worker.domain.rows import AUTH_COLUMNS, NOT_EXPORTED, PROPERTY_PREFIX, Problem, Warning_, Way, Ways
 from worker.domain.words import counted, in_words, listed, sentence
-from worker.intake import Source, Unreadable
-from worker.intake.columns import RESULT_COLUMNS
+from worker.intake import Unreadable
+from worker.intake.columns import INPUT_COLUMNS, RESULT_COLUMNS, Header, canonical, find_similar, is_known
 from worker.intake.findings import Rejected
 from worker.intake.rows import read_row
 from worker.jobs.checking import Checked
@@ -38,6 +38,7 @@ WAYS: Ways = {
     Way.ACCOUNT_IDS_AS_WRITTEN: "or tick “Take account ids as they are written” above",
     Way.VERSIONS_AS_WRITTEN: "or tick “Take connector versions as they are written” above",
     Way.CONNECTOR_FOR_ALL: "or name one connector for all rows above",
+    Way.COLUMNS: "or choose below what each column is",
     Way.UNDECLARED: "or tick “Allow undeclared” above",
 }
 
@@ -46,11 +47,13 @@ AS_WRITTEN = {"account_id": "account ids", "connector_version": "connector versi
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the file, and what it is taken for. `kind`: for the style sheet."""
+    """A column of the file, and what it is taken for. `kind`: for the style sheet. `menu`: what else it may be taken for, each as
+    the form says it and as it is shown, and whether it is chosen."""
 
     typed: str
     meaning: str
     kind: str = ""
+    menu: Sequence[tuple[str, str, bool]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,21 @@ class Check:
         count = error.count if isinstance(error, Rejected) else len(error.problems)
         text = "Correct it and drop it again; nothing was changed."
         verdict = Notice("bad", text, heading="This file cannot be used as it is.")
-        return cls(has_options=False, verdict=verdict, problems=_told(error.problems), problem_count=count)
+        preview = error.preview if isinstance(error, Unreadable) else None
+        check = cls(
+            has_options=preview is not None,
+            verdict=verdict,
+            problems=_told(error.problems),
+            problem_count=count,
+        )
+        if preview is None:
+            return check
+        return replace(
+            check,
+            columns=[_column(preview.header, at, typed) for at, typed in enumerate(preview.columns)],
+            first_rows=preview.rows,
+            asks_connector="connector" not in preview.header.positions,
+        )
 
     @classmethod
     def failed(cls, why: str) -> "Check":
@@ -133,7 +150,7 @@ class Check:
             warnings=checked.warnings,
             earlier=earlier,
             facts=list(_facts(checked)),
-            columns=[_column(checked.source, position) for position in range(len(checked.source.columns))],
+            columns=[_column(checked.source.header, *each) for each in enumerate(checked.source.columns)],
             first_rows=_first_rows(checked),
             planned=checked.planned,
             planned_name="Rows to update" if options.operation == "update" else "Rows to install or fill in",
@@ -214,17 +231,41 @@ def _in_a_line(uses: Counter[str]) -> str:
     return listed([f"{name} ({counted(count, 'row')})" for name, count in ranked[:SHOWN_USES]], len(ranked))
 
 
-def _column(source: Source, position: int) -> Column:
-    typed, name = source.columns[position], source.header.names[position]
-    if name is None:
-        return Column(typed, "not used", "muted")
+def _column(header: Header, position: int, typed: str | None) -> Column:
+    """`typed`: None where it is perhaps no name."""
+    name = header.names[position]
     if name in RESULT_COLUMNS:
-        return Column(typed, "of an earlier result", "muted")
+        return Column(typed or "", _meaning(name), "muted")
+    menu = _menu(header, position, typed) if typed else ()
+    return Column(typed or "", _meaning(name), "muted" if name is None else "", menu)
+
+
+def _meaning(name: str | None) -> str:
+    if name is None:
+        return "not used"
+    if name in RESULT_COLUMNS:
+        return "of an earlier result"
     if name in AUTH_COLUMNS:
-        return Column(typed, "the credential")
+        return "the credential"
     if name.startswith(PROPERTY_PREFIX):
-        return Column(typed, f"the setting {name.removeprefix(PROPERTY_PREFIX)}")
-    return Column(typed, MEANINGS.get(name, name))
+        return f"the setting {name.removeprefix(PROPERTY_PREFIX)}"
+    return MEANINGS.get(name, name)
+
+
+def _menu(header: Header, position: int, typed: str) -> list[tuple[str, str, bool]]:
+    """First what it is by its own name, which needs not be said; a suggestion is never chosen by itself."""
+    chosen = header.names[position] or "" if position in header.mapped else None
+    suggested = find_similar(typed) if header.names[position] is None else None
+    of_file = canonical(typed) if is_known(typed) else None
+    menu = [("", f"by its name: {_meaning(of_file)}", chosen is None)]
+    others = dict.fromkeys([*INPUT_COLUMNS, *([chosen] if chosen else [])])
+    for name in sorted(others, key=lambda each: each != suggested):
+        if name != of_file:
+            hint = " (perhaps)" if name == suggested else ""
+            menu.append((f"{typed}={name}", f"{name}{hint}", chosen == name))
+    if of_file is not None:
+        menu.append((f"{typed}=", "not used", chosen == ""))
+    return menu
 
 
 def _first_rows(checked: Checked) -> list[tuple[int, list[str | None]]]:

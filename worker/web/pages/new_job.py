@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from markupsafe import Markup
 
@@ -19,7 +19,8 @@ from worker.jobs.views import earlier_lines
 from worker.store.submissions import Upload
 from worker.web.access import Caller
 from worker.web.api.connectors import GivenCatalogue
-from worker.web.api.parameters import FormText, PageText, UploadId
+from worker.web.api.parameters import PageText, UploadId
+from worker.web.faults import NO_NUL
 from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import GivenHandingIn, HandingIn, Started, Work
@@ -166,7 +167,7 @@ async def start_upload(
     caller: PageWriter,
     handing_in: GivenHandingIn,
     options: Annotated[RunOptions, Depends(_options_of_form)],
-    checked: FormText = "",
+    checked: Annotated[str, Form(max_length=100_000, pattern=NO_NUL)] = "",
 ) -> Response:
     """`checked`: the options of the check that the page shows. What is chosen otherwise is shown checked before it is started."""
     upload = await asyncio.to_thread(_find_upload, handing_in, upload_id, caller.key_id)
