@@ -57,7 +57,7 @@ Examples:
   cyclr-bulk check accounts.csv --as-written account_id
   cyclr-bulk check accounts.csv --problems problems.csv
   cyclr-bulk check customers.xlsx --sheet November
-  cyclr-bulk check kunden.csv --map "Kontonummer=account_id" --map "Konnektor=connector"
+  cyclr-bulk check kunden.csv --map Konto=account_id --map Konnektor=connector
 
 \b
 Exit codes:
