@@ -45,7 +45,10 @@ def test_a_declined_question_installs_nothing(desk: Desk, answer: str) -> None:
     window = Window(desk, "run", desk.mail_file("acme"))
     window.read_until("[y/N]: ")
     host = desk.simulator.base_url.removeprefix("http://")
-    assert f"Install 1 connector at {host}? It takes about 1 s at 500 calls/s. [y/N]: " in window.screen
+    assert (
+        f"Install or fill in 1 connector at {host}? It takes about 1 s at 500 calls/s. [y/N]: "
+        in window.screen
+    )
     window.type(answer)
     assert window.wait() == 3
     assert "Declined. Nothing was changed." in window.screen
@@ -136,7 +139,10 @@ def test_what_was_typed_before_the_question_is_no_answer_to_it(desk: Desk) -> No
     window.type("y\ny\n")
     window.read_until("[y/N]: ")
     host = desk.simulator.base_url.removeprefix("http://")
-    assert f"Install 1 connector at {host}? It takes about 1 s at 500 calls/s. [y/N]: " in window.screen
+    assert (
+        f"Install or fill in 1 connector at {host}? It takes about 1 s at 500 calls/s. [y/N]: "
+        in window.screen
+    )
     assert desk.installs() == []
     window.type("perhaps\n")
     window.read_until("Please answer y or n.")

@@ -14,6 +14,7 @@ COMMANDS = {
     "run": ("run", "Install what a file asks for, or fill in what is missing."),
     "update": ("run", "Change what is installed as a file asks."),
     "connectors": ("catalogue", "List Cyclr's catalogue."),
+    "accounts": ("catalogue", "List the accounts that Cyclr has."),
     "template": ("catalogue", "Write a CSV ready to fill for one connector."),
     "simulator": ("simulator", "Run a stand-in for Cyclr on this machine."),
     "submit": ("run", "Hand a file to the workers of a deployment."),
@@ -59,7 +60,7 @@ def load_command(name: str) -> Any:
 
 app = typer.Typer(
     cls=Commands,
-    help="Install Cyclr connectors into many customer accounts: never twice, never lost, one true result for every row.",
+    help="Bring many customer accounts to the Cyclr connectors that a file asks for: never twice, never lost, one true result for every row.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with local variables would show secrets
     rich_markup_mode=None,
@@ -72,6 +73,7 @@ Begin with:
   cyclr-bulk template NAME > accounts.csv   a file to fill
   cyclr-bulk check accounts.csv             what is wrong with it, if anything
   cyclr-bulk run accounts.csv --first 5     the first rows, to begin with
+  cyclr-bulk update keys.csv                new keys for what is installed
 
 Settings come from the environment or from .env in the current folder: CYCLR_API_URL, CYCLR_CLIENT_ID and CYCLR_CLIENT_SECRET are needed.""",
 )

@@ -1,4 +1,4 @@
-"""`cyclr-bulk connectors` and `cyclr-bulk template`."""
+"""`cyclr-bulk connectors`, `cyclr-bulk accounts` and `cyclr-bulk template`: what Cyclr has, and a file made of it."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -20,6 +20,7 @@ from worker.cli.terminal import (
 from worker.cyclr.catalogue import CatalogueReader
 from worker.cyclr.client import CyclrClient
 from worker.cyclr.limiter import Limiter
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import Connector, ConnectorRef
 from worker.domain.words import counted
 from worker.intake import template
@@ -29,9 +30,21 @@ CONNECTORS_EXAMPLES = """\b
 Examples:
   cyclr-bulk connectors mail
   cyclr-bulk connectors --json > catalogue.json"""
+ACCOUNTS_EXAMPLES = """\b
+Examples:
+  cyclr-bulk accounts acme
+  cyclr-bulk accounts --sub-accounts --json > accounts.json"""
 TEMPLATE_EXAMPLES = """\b
-Example:
-  cyclr-bulk template Mailchimp > accounts.csv"""
+Examples:
+  cyclr-bulk template Mailchimp > accounts.csv
+  cyclr-bulk template Mailchimp --accounts > accounts.csv
+  cyclr-bulk template Mailchimp --accounts acme > accounts.csv"""
+QueryForAccounts = Annotated[
+    str | None, typer.Argument(metavar="[QUERY]", help="Part of an account's id or name.", show_default=False)
+]
+SUB_ACCOUNTS_ARE_SERVED = (
+    "can use what is installed in its parent: a row for it makes a connector that nobody needs"
+)
 AccountOption = Annotated[
     str | None, typer.Option(metavar="ID", help="The account to ask for. Default: any.", show_default=False)
 ]
@@ -74,27 +87,91 @@ def connectors_command(
     say(f"{counted(len(found), 'connector')}{matching}.")
 
 
+@app.command("accounts", epilog=ACCOUNTS_EXAMPLES)
+def accounts_command(
+    query: QueryForAccounts = None,
+    with_sub_accounts: Annotated[
+        bool,
+        typer.Option(
+            "--sub-accounts",
+            help="Those of each account too, which Cyclr's list may leave out: a call for each account.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs.")] = False,
+) -> None:
+    """List the accounts that Cyclr has: ids and names, and of a sub-account its parent's id."""
+
+    async def read(client: CyclrClient, limiter: Limiter) -> list[ListedAccount]:
+        catalogue = CatalogueReader(client, limiter.one)
+        found = {account.id: account for account in await _matching(catalogue, query)}
+        for account in list(found.values()) if with_sub_accounts else []:
+            found |= {sub.id: sub async for sub in catalogue.iter_sub_accounts(account)}
+        return list(found.values())
+
+    with failures_in_words(nothing_done="Nothing was listed."), _tended_home() as home:
+        found = ask(home, read)
+    if as_json:
+        tell_json([account.to_json() for account in found], indent=2)
+        require_whole_output()
+        return
+    for account in found:
+        tell(_account_line(account))
+    require_whole_output()
+    matching = f" with '{query}' in id or name" if query else ""
+    say(f"{counted(len(found), 'account')}{matching}.")
+    if sub_accounts := sum(account.parent_id is not None for account in found):
+        say(f"warning: {counted(sub_accounts, 'sub-account')}. Each {SUB_ACCOUNTS_ARE_SERVED}.")
+
+
 @app.command("template", epilog=TEMPLATE_EXAMPLES)
 def template_command(
     name: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Name or id.", show_default=False)],
+    query: QueryForAccounts = None,
+    for_accounts: Annotated[
+        bool,
+        typer.Option(
+            "--accounts",
+            help="A line for each account that Cyclr lists, or for those with QUERY in id or name. None for sub-accounts.",
+        ),
+    ] = False,
     account: AccountOption = None,
 ) -> None:
     """Write a CSV ready to fill for one connector, with an example line, to stdout."""
+    if query is not None and not for_accounts:
+        raise typer.BadParameter("QUERY says which accounts get a line: --accounts QUERY", param_hint="QUERY")
 
-    async def read(client: CyclrClient, limiter: Limiter) -> Connector | str:
+    async def read(client: CyclrClient, limiter: Limiter) -> tuple[Connector | str, list[ListedAccount]]:
         catalogue = CatalogueReader(client, limiter.one)
         account_id = account or await catalogue.first_account()
         if account_id is None:
-            return NO_ACCOUNT
-        return await catalogue.resolve(account_id, ConnectorRef(name))
+            return NO_ACCOUNT, []
+        connector = await catalogue.resolve(account_id, ConnectorRef(name))
+        has_lines = for_accounts and isinstance(connector, Connector)
+        return connector, await _matching(catalogue, query) if has_lines else []
 
     with failures_in_words(nothing_done="No template was written."), _tended_home() as home:
-        found = ask(home, read)
+        found, accounts = ask(home, read)
     if not isinstance(found, Connector):
         say(found)
         raise typer.Exit(NOTHING_DONE)
-    write_data(template(found))
+    own = [each for each in accounts if each.parent_id is None]
+    write_data(template(found, own))
     require_whole_output()
+    if for_accounts:
+        matching = f" with '{query}' in id or name" if query else ""
+        say(f"{counted(len(own), 'account')}{matching}.")
+    if left_out := len(accounts) - len(own):
+        say(f"{counted(left_out, 'sub-account')} left out. Each {SUB_ACCOUNTS_ARE_SERVED}.")
+
+
+async def _matching(catalogue: CatalogueReader, query: str | None) -> list[ListedAccount]:
+    listed = catalogue.iter_accounts()
+    return [account async for account in listed if query is None or account.has(query)]
+
+
+def _account_line(account: ListedAccount) -> str:
+    of_parent = f"  sub-account of {account.parent_id}" if account.parent_id is not None else ""
+    return f"{account.id}  {account.name}{of_parent}"
 
 
 def _tended_home() -> TendedHome:

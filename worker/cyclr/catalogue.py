@@ -2,14 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from worker.cyclr.answers import Page
 from worker.cyclr.client import PATIENCE, CyclrClient, Patience, read_patiently
-from worker.cyclr.errors import OutcomeUnknown, Refused
+from worker.cyclr.errors import NotFound, OutcomeUnknown, Refused
 from worker.cyclr.exchange import NextPermit, Permit
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import Connector, ConnectorRef, DoubtedVersion
 from worker.domain.targets import fold
 
@@ -69,28 +71,37 @@ class CatalogueReader:
 
     async def iter_connectors(self, account_id: str, query: str | None = None) -> AsyncIterator[Connector]:
         """The whole catalogue as the account sees it, each release once. `query`: Cyclr's own match on names."""
-        seen: set[int] = set()
-        for number in range(1, MAX_PAGES + 1):
 
-            async def read(permit: Permit, number: int = number) -> Page[Connector]:
-                return await self._client.list_connectors(permit, account_id, number, query)
+        async def page(permit: Permit, number: int) -> Page[Connector]:
+            return await self._client.list_connectors(permit, account_id, number, query)
 
-            page = await self._read(read, account_id=account_id)
-            if len(seen) > MAX_ENTRIES:
-                break
-            new = [c for c in page.items if c.release_id not in seen]
-            seen.update(c.release_id for c in new)
-            for connector in new:
-                yield connector
-            if _is_last(page, number, has_new=bool(new)):
-                return
-        # To take a part for all of it would be to say that the others do not exist.
-        raise OutcomeUnknown("the catalogue has no end")
+        def release_id(connector: Connector) -> int:
+            return connector.release_id
+
+        async for connector in self._iter_all(page, release_id, "the catalogue", account_id=account_id):
+            yield connector
 
     async def first_account(self) -> str | None:
         """The id of some account of the partner; None where there is none."""
         page = await self._read(lambda permit: self._client.list_accounts(permit, 1), account_id=None)
-        return next(iter(page.items), None)
+        return next((account.id for account in page.items), None)
+
+    async def iter_accounts(self) -> AsyncIterator[ListedAccount]:
+        """The partner's accounts, each once, as Cyclr lists them; sub-accounts may be missing: `iter_sub_accounts`."""
+        async for account in self._iter_accounts(self._client.list_accounts, "the list of accounts"):
+            yield account
+
+    async def iter_sub_accounts(self, account: ListedAccount) -> AsyncIterator[ListedAccount]:
+        """Those of the account, each with it as the parent; none where it is gone by now. A call at least."""
+
+        async def page(permit: Permit, number: int) -> Page[ListedAccount]:
+            return await self._client.list_sub_accounts(permit, account.id, number)
+
+        try:
+            async for each in self._iter_accounts(page, f"the list of sub-accounts of {account.id}"):
+                yield replace(each, parent_id=account.id)
+        except NotFound:
+            return
 
     async def missing_accounts(
         self,
@@ -113,19 +124,56 @@ class CatalogueReader:
             if not (unlisted or is_whole):
                 break
 
-            async def read(permit: Permit, number: int = number) -> Page[str]:
+            async def read(permit: Permit, number: int = number) -> Page[ListedAccount]:
                 return await self._client.list_accounts(permit, number)
 
             page = await self._read(read, account_id=None)
-            hashes = frozenset(map(hash, page.items))
+            account_ids = [account.id for account in page.items]
+            hashes = frozenset(map(hash, account_ids))
             has_new = not seen.issuperset(hashes)
             seen.update(hashes)
-            unlisted.difference_update(page.items)
-            on_ids(page.items)
+            unlisted.difference_update(account_ids)
+            on_ids(account_ids)
             on_page(number, page.total_pages)
             if _is_last(page, number, has_new=has_new) or len(seen) > MAX_ENTRIES:
                 break
         return frozenset(await self._missing_of(sorted(unlisted)))
+
+    async def _iter_accounts(
+        self, list_page: Callable[[Permit, int], Awaitable[Page[ListedAccount]]], what: str
+    ) -> AsyncIterator[ListedAccount]:
+        def id_of(account: ListedAccount) -> str:
+            return account.id
+
+        async for account in self._iter_all(list_page, id_of, what, account_id=None):
+            yield account
+
+    async def _iter_all(
+        self,
+        list_page: Callable[[Permit, int], Awaitable[Page[T]]],
+        id_of: Callable[[T], Hashable],
+        what: str,
+        *,
+        account_id: str | None,
+    ) -> AsyncIterator[T]:
+        """What stands on the pages of a list, each once. Raises: OutcomeUnknown for a list without an end."""
+        seen: set[Hashable] = set()
+        for number in range(1, MAX_PAGES + 1):
+
+            async def read(permit: Permit, number: int = number) -> Page[T]:
+                return await list_page(permit, number)
+
+            page = await self._read(read, account_id=account_id)
+            if len(seen) > MAX_ENTRIES:
+                break
+            new = {id_of(item): item for item in reversed(page.items) if id_of(item) not in seen}
+            seen.update(new)
+            for item in reversed(new.values()):
+                yield item
+            if _is_last(page, number, has_new=bool(new)):
+                return
+        # To take a part for all of it would be to say that the others do not exist.
+        raise OutcomeUnknown(f"{what} has no end")
 
     async def _candidates(
         self,

@@ -33,6 +33,7 @@ from worker.cyclr.errors import (
 from worker.cyclr.exchange import Credentials, Exchange, NextPermit, Permit, Token, Tokens, require_account_id
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.transport import MAX_LIST_BYTES, MAX_ONE_BYTES, MAX_TOKEN_BYTES
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import AccountConnector, Connector, ConnectorRef, Property
 from worker.domain.rows import NewAccount
 from worker.domain.targets import fold
@@ -222,11 +223,20 @@ class CyclrClient:
                 return False
             raise
 
-    async def list_accounts(self, permit: Permit, page: int, page_size: int = 1000) -> Page[str]:
-        """A page of account ids."""
+    async def list_accounts(self, permit: Permit, page: int, page_size: int = 1000) -> Page[ListedAccount]:
+        """A page of the partner's accounts. Sub-accounts may be missing from it."""
         params: dict[str, str | int] = {"page": page, "pageSize": page_size, "sortOrderAsc": "true"}
         request = self._exchange.request("GET", "/v1.0/accounts", params=params)
-        return await self._call_page(permit, request, shapes.account_id, "")
+        return await self._call_page(permit, request, shapes.listed_account, "")
+
+    async def list_sub_accounts(
+        self, permit: Permit, account_id: str, page: int, page_size: int = 1000
+    ) -> Page[ListedAccount]:
+        """A page of the account's sub-accounts. Raises: NotFound where there is no such account."""
+        params: dict[str, str | int] = {"page": page, "pageSize": page_size, "sortOrderAsc": "true"}
+        path = f"/v1.0/accounts/{_segment(account_id)}/subaccounts"
+        request = self._exchange.request("GET", path, params=params)
+        return await self._call_page(permit, request, shapes.listed_account, account_id)
 
     async def list_connectors(
         self, permit: Permit, account_id: str, page: int, query: str | None = None, page_size: int = 100

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from worker.cyclr.answers import Unexpected
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import AccountConnector, AuthMethod, Connector, Parameter, Property
 
 LONGEST_NAME = 1_000  # of what is compared: folding takes the square of it, in the worst case
@@ -111,6 +112,15 @@ def _is_token(text: str, longest: int) -> bool:
 
 def account_id(data: Any) -> str:
     return _Fields(data, "account").text("Id")
+
+
+def listed_account(data: Any) -> ListedAccount:
+    """Only the id must be there: what Cyclr says of the rest helps people and decides nothing."""
+    fields = _Fields(data, "account")
+    # No answer with a parent was seen; one that says it is believed. Source: reference section 5.
+    return ListedAccount(
+        fields.text("Id"), fields.find_text("Name") or "", fields.find_text("ParentAccountId") or None
+    )
 
 
 def account_connector(data: Any) -> AccountConnector:

@@ -8,11 +8,12 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.domain.rows import PROPERTY_PREFIX
-from worker.domain.targets import fold
+from worker.domain.targets import fold, why_no_account_id
 from worker.domain.words import counted
-from worker.intake.columns import RESULT_COLUMNS, canonical
+from worker.intake.columns import OWN_PREFIX, PROBLEMS_COLUMN, RESULT_COLUMNS, Header, canonical
 from worker.intake.values import escape
 
 # Without it spreadsheets take UTF-8 for the code page of the machine.
@@ -61,6 +62,26 @@ def iter_result_lines(
         yield line.getvalue()
 
 
+def iter_problem_lines(
+    header: Header, rows: Iterable[tuple[int, Sequence[str], Sequence[str]]]
+) -> Iterator[str]:
+    """The list of problems, line by line, with a byte order mark in front. `rows`: the number of each, its cells without secrets,
+    and what is wrong with it. Columns of secrets are left out.
+    """
+    shown = [at for at in range(len(header.columns)) if at not in header.masked]
+    line = io.StringIO(newline="")
+    writer = csv.writer(line, delimiter=header.delimiter, lineterminator="\r\n")
+    writer.writerow(["row", *(escape(header.columns[at]) for at in shown), PROBLEMS_COLUMN])
+    yield BYTE_ORDER_MARK + line.getvalue()
+    for number, cells, problems in rows:
+        line.seek(0)
+        line.truncate()
+        kept = (escape(cells[at]) if at < len(cells) else "" for at in shown)
+        writer.writerow([str(number), *kept, escape("; ".join(problems))])
+        yield line.getvalue()
+
+
+NAMES_OF_ACCOUNTS = f"{OWN_PREFIX}account_name"
 EXAMPLE = "# example:"  # how the line begins that shows what to fill in
 _CREDENTIAL_EXAMPLES = {
     "apikey": {"api_key": "the account's API key"},
@@ -73,19 +94,21 @@ _CLIENT_CREDENTIALS = {"auth_value": "{}"}
 _OTHER = {"auth_value": ""}
 
 
-def template(connector: Connector) -> str:
-    """CSV text: the columns that the connector can use, and an example line that begins with `#`.
+def template(connector: Connector, accounts: Iterable[ListedAccount] = ()) -> str:
+    """CSV text: the columns that the connector can use, an example line that begins with `#`, and a line for each account.
 
     The example fills in the first method; columns of the others stay empty. What a spreadsheet would run as a formula is
-    left out, since nothing undoes an escape in a file that is no result: a comment says so.
+    left out, since nothing undoes an escape in a file that is no result: a comment says so. The accounts' names stand in a
+    column of the person's own, since a name in `account_name` would make the account anew where it is gone by then.
     """
+    listed = list(accounts)
     columns = dict(_columns(connector))
     harmless = {name: example for name, example in columns.items() if escape(name) == name}
     examples = {name: example if escape(example) == example else "" for name, example in harmless.items()}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(examples)
-    writer.writerow(examples.values())
+    writer.writerow([*examples, *([NAMES_OF_ACCOUNTS] if listed else [])])
+    writer.writerow([*examples.values(), *([""] if listed else [])])
     if left_out := len(columns) - len(harmless):
         named = counted(left_out, "column is left out: its name", "columns are left out: their names")
         writer.writerow([f"# {named} would be run as a formula by a spreadsheet"])
@@ -95,7 +118,21 @@ def template(connector: Connector) -> str:
                 f"# left empty: what Cyclr has for {' and '.join(emptied)} would be run as a formula by a spreadsheet"
             ]
         )
+    if hidden := sum(not _can_begin_a_row(account) for account in listed):
+        named = counted(hidden, "account is left out: its id", "accounts are left out: their ids")
+        writer.writerow([f"# {named} cannot stand at the beginning of a row"])
+    known = {"connector": examples["connector"], "connector_version": examples.get("connector_version", "")}
+    for account in listed:
+        if _can_begin_a_row(account):
+            cells = {"account_id": account.id, **known}
+            writer.writerow([*(cells.get(name, "") for name in examples), escape(account.name)])
     return out.getvalue()
+
+
+def _can_begin_a_row(account: ListedAccount) -> bool:
+    """Not an id that is taken for a comment or a formula, nor one that no call could name."""
+    is_plain = not account.id.startswith("#") and escape(account.id) == account.id
+    return is_plain and why_no_account_id(account.id) is None
 
 
 def _columns(connector: Connector) -> Iterator[tuple[str, str]]:

@@ -2,9 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from worker.domain.rows import NO_WAYS, Problem, Ways
 from worker.domain.states import Code, ItemState
@@ -25,19 +26,26 @@ def write_result_file(
     `reason`: only failed rows with this key; `ways`: for the problems of refused rows.
     """
     job = get_job(engine, job_id)
+    rows = _rows(engine, job_id, ways, reason=reason)
+    count = -1  # the header is no row
+    with appearing_whole(path) as out:
+        for line in iter_result_lines(job.columns, rows, delimiter=job.delimiter):
+            out.write(line)
+            count += 1
+    return count
+
+
+@contextmanager
+def appearing_whole(path: Path) -> Iterator[TextIO]:
+    """A text file that is there when the context ends, or not at all; only its owner may read it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            rows = _rows(engine, job_id, ways, reason=reason)
-            count = -1  # the header is no row
-            for line in iter_result_lines(job.columns, rows, delimiter=job.delimiter):
-                out.write(line)
-                count += 1
+            yield out
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return count
 
 
 def iter_result_file(
@@ -54,6 +62,11 @@ def iter_result_file(
     job = get_job(engine, job_id)
     rows = _rows(engine, job_id, ways, state, reason)
     lines = iter_result_lines(job.columns, rows, delimiter=job.delimiter)
+    return in_pieces(lines)
+
+
+def in_pieces(lines: Iterable[str]) -> Iterator[str]:
+    """The same text in pieces of about 64,000 characters."""
     piece: list[str] = []
     size = 0
     for line in lines:

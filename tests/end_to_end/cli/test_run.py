@@ -265,6 +265,22 @@ def test_what_differs_is_left_alone_and_set_by_the_command_that_is_named(desk: D
     assert desk.installs() == []
 
 
+def test_new_keys_for_what_an_earlier_job_has_installed_are_set_by_the_command_that_is_named(
+    desk: Desk,
+) -> None:
+    desk.secrets |= {"key-1-5f1c", "new-1-5f1c"}
+    first = desk.file("first.csv", "account_id,api_key\nacme,key-1-5f1c\n")
+    options = ("--connector", MAIL, "--assume-method")
+    assert desk.say("run", first, "--yes", *options).code == 0
+    later = desk.file("later.csv", "account_id,api_key\nacme,new-1-5f1c\n")
+    assert desk.say("run", later, "--yes", *options).code == 1
+    # The target is done by the first job; what is asked for now came after it.
+    again = desk.say("run", "later.results.csv", "--yes", "--overwrite", *options)
+    assert again.code == 0
+    assert again.out.splitlines()[:2] == ["1 updated, 0 failed.", "  changed:    api_key (1)"]
+    assert desk.installs() == ["acme"]
+
+
 def test_an_update_changes_what_is_there_and_creates_nothing(desk: Desk) -> None:
     desk.secrets |= {"key-1-5f1c", "key-2-5f1c", "old-key-9d0e"}
     desk.simulator.call(lambda world: have_mail(world, "acme", key="old-key-9d0e"))

@@ -11,7 +11,8 @@ from tests.started import run_process
 from worker.cli.app import app
 
 COMMANDS = (
-    *("demo", "check", "run", "update", "connectors", "template", "simulator"),
+    *("demo", "check", "run", "update", "connectors", "accounts"),
+    *("template", "simulator"),
     *("submit", "watch", "jobs", "status", "items", "failures", "results"),
     *("pause", "resume", "cancel", "retry", "forget"),
     *("new-sealing-key", "reseal", "distrust", "sweep", "healthy", "serve", "api-keys"),

@@ -240,7 +240,7 @@ def test_failed_rows_are_tried_again_then_forgotten(fleet: Fleet) -> None:
                 refused(403, "suspended"), call="install", account_id=each
             )
         )
-    job_id = fleet.submit(ids)
+    job_id = fleet.submit(ids, "--no-look")
     assert fleet.say("watch", job_id).code == 1
     nothing = fleet.say("retry", job_id, "--code", "no_answer")
     assert (nothing.code, nothing.err) == (
@@ -308,7 +308,7 @@ def test_credentials_are_sealed_with_the_new_key_and_open_with_it(fleet: Fleet) 
 
 def test_distrusted_rows_are_looked_for_before_anything_is_sent(fleet: Fleet) -> None:
     ids = accounts("doubted", 6)
-    job_id = fleet.submit(ids, "--first", "2")
+    job_id = fleet.submit(ids, "--no-look", "--first", "2")
     fleet.wait_for(job_id, "paused")
     assert fleet.say("distrust").code == 0
     assert fleet.say("resume", job_id).code == 0
@@ -356,7 +356,7 @@ def test_sigterm_drains_a_worker_and_gives_the_rest_back_at_once(fleet: Fleet) -
     """To Celery's main process, as a container is stopped; then to its whole group, as a terminal does."""
     ids = accounts("drained", 300)
     hold_up(fleet, 0.5)
-    job_id = fleet.submit(ids)
+    job_id = fleet.submit(ids, "--no-look")
     fleet.wait_for_installs(ids, 20)
     drain(fleet, job_id, ids, to_group=False)
     fleet.launch_worker("--concurrency", "2")

@@ -34,6 +34,7 @@ from worker.cyclr.errors import (
     SlotMissed,
     Throttled,
 )
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import Connector, ConnectorRef
 
 T = TypeVar("T")
@@ -190,6 +191,56 @@ def test_the_first_account() -> None:
         == "a"
     )
     assert ask(in_turn(answer(200, [])), lambda c: CatalogueReader(c, next_permit).first_account()) is None
+
+
+def test_accounts_are_listed_each_once_over_all_pages_with_what_cyclr_says_of_them() -> None:
+    page_1 = answer(200, [{"Id": "a", "Name": "Acme"}, {"Id": "b"}], Total_Pages="2")
+    page_2 = answer(200, [{"Id": "b"}, {"Id": "c", "Name": None, "ParentAccountId": "a"}], Total_Pages="2")
+
+    async def read(client: CyclrClient) -> list[ListedAccount]:
+        return [account async for account in CatalogueReader(client, next_permit).iter_accounts()]
+
+    assert ask(in_turn(page_1, page_2), read) == [
+        ListedAccount("a", "Acme"),
+        ListedAccount("b", ""),
+        ListedAccount("c", "", "a"),
+    ]
+
+
+def test_sub_accounts_are_asked_of_their_parent_and_one_that_is_gone_has_none() -> None:
+    targets: list[str] = []
+
+    def handle(request: RawRequest) -> Reply:
+        targets.append(request.target)
+        gone = request.target.startswith("/v1.0/accounts/gone/")
+        return answer(404) if gone else answer(200, [{"Id": "a-uk", "Name": "Acme UK"}])
+
+    async def read(client: CyclrClient) -> list[ListedAccount]:
+        reader = CatalogueReader(client, next_permit)
+        parents = [ListedAccount("a/b", "Acme"), ListedAccount("gone", "Gone")]
+        return [sub for parent in parents async for sub in reader.iter_sub_accounts(parent)]
+
+    assert ask(handle, read) == [ListedAccount("a-uk", "Acme UK", "a/b")]
+    assert targets == [
+        "/v1.0/accounts/a%2Fb/subaccounts?page=1&pageSize=1000&sortOrderAsc=true",
+        "/v1.0/accounts/a%2Fb/subaccounts?page=2&pageSize=1000&sortOrderAsc=true",
+        "/v1.0/accounts/gone/subaccounts?page=1&pageSize=1000&sortOrderAsc=true",
+    ]
+
+
+def test_a_list_of_accounts_without_an_end_is_not_taken_for_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.cyclr.catalogue.MAX_PAGES", 2)
+
+    def handle(request: RawRequest) -> Reply:
+        return answer(200, [{"Id": f"a-{page_of(request)}"}])
+
+    async def read(client: CyclrClient) -> list[ListedAccount]:
+        return [account async for account in CatalogueReader(client, next_permit).iter_accounts()]
+
+    with pytest.raises(OutcomeUnknown, match="the list of accounts has no end"):
+        ask(handle, read)
 
 
 class Accounts:

@@ -37,6 +37,7 @@ from worker.cyclr.errors import (
     Throttled,
     Unauthorised,
 )
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import AccountConnector, ConnectorRef, Property
 from worker.domain.rows import NewAccount
 
@@ -372,7 +373,7 @@ def test_accounts_are_created_found_and_listed() -> None:
             taken = json.loads(request.body)["Id"] == "taken"
             return answer(400, {"Message": "ID already in use"}) if taken else answer(200, {"Id": "acme"})
         if request.target.startswith("/v1.0/accounts?"):
-            return answer(200, [{"Id": "acme"}, {"Id": "taken"}], Total_Pages="3")
+            return answer(200, [{"Id": "acme", "Name": "Acme Ltd"}, {"Id": "taken"}], Total_Pages="3")
         return answer(200, {"Id": "acme"}) if request.target == "/v1.0/accounts/acme" else answer(404)
 
     async def scenario() -> None:
@@ -391,7 +392,7 @@ def test_accounts_are_created_found_and_listed() -> None:
             assert await client.find_account(FreePermit(), "acme")
             assert not await client.find_account(FreePermit(), "nobody")
             page = await client.list_accounts(FreePermit(), 2)
-            assert page.items == ("acme", "taken")
+            assert page.items == (ListedAccount("acme", "Acme Ltd"), ListedAccount("taken", ""))
             assert page.total_pages == 3
             assert server.requests[-1].target == "/v1.0/accounts?page=2&pageSize=1000&sortOrderAsc=true"
 

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from tests.unit.intake.making import BOOKS, DESK, MAILCHIMP, OPTIONS, source
+from worker.domain.accounts import ListedAccount
 from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.intake import survey, template
 
@@ -52,3 +53,16 @@ def test_what_a_spreadsheet_would_run_is_left_out_and_a_comment_says_so():
     ]
     counted = survey(source("\r\n".join(lines)), OPTIONS)
     assert (counted.rows, counted.comments) == (0, 3)
+
+
+def test_accounts_that_no_row_can_begin_with_are_left_out_and_counted():
+    accounts = [
+        ListedAccount("acme", "Acme"),
+        ListedAccount("# acme", "A comment"),
+        ListedAccount("=acme", "A formula"),
+        ListedAccount("..", "No address names it"),
+    ]
+    assert template(MAILCHIMP, accounts).splitlines()[2:] == [
+        "# 3 accounts are left out: their ids cannot stand at the beginning of a row",
+        "acme,MailChimp,,,,,,,Acme",
+    ]
