@@ -79,10 +79,10 @@ class Product:
         eventually(lambda: len(worker_processes(worker)) >= processes, "the worker has its processes")
         return worker
 
-    def submit(self, rows: int) -> str:
+    def submit(self, rows: int, *options: str) -> str:
         """The id of a job of so many rows, loaded and running."""
         path = write_file(self.site.folder / f"rows-{rows}.csv", rows)
-        words = [sys.executable, "-m", "worker.cli", "submit", str(path), "--yes"]
+        words = [sys.executable, "-m", "worker.cli", "submit", str(path), "--yes", *options]
         command = self.site.begin("submit", words, folder=self.folder, **self.settings)
         assert command.wait(within_s=LONGEST_S) == 0, command.err
         return command.out.strip()

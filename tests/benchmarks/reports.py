@@ -37,6 +37,13 @@ def _speed(site: Site) -> list[Report]:
         _at_most("CPU s / 1,000", cpu / bare.cpu_s_per_1000, 1.6, "{:.2f} x the bare limit"),
         _at_most("CPU s / 1,000", cpu / thriftiest, 0.7, "{:.2f} x the best rival queue"),
     ]
+    looks, bare_looks = found[speed.LOOKS], found[speed.BARE_LOOKS]
+    of_looks = looks.installs_per_second / bare_looks.installs_per_second
+    cpu_of_looks = looks.cpu_s_per_1000 / bare_looks.cpu_s_per_1000
+    lines += [
+        _at_least("installs/s", of_looks, 0.75, "{:.2f} x the bare limit, each with looks"),
+        _at_most("CPU s / 1,000", cpu_of_looks, 1.6, "{:.2f} x the bare limit, each with looks"),
+    ]
     columns = (
         "contender",
         "installs/s",

@@ -49,12 +49,12 @@ def steady(site: Site, command: Command, count: int) -> Figures:
     return Figures((done - first) / took_s, cpu * 1_000 / (done - first), peak_mb)
 
 
-def run_script(name: str) -> Callable[[Site, int], Figures]:
-    """A rival without a queue."""
+def run_script(name: str, *words: str) -> Callable[[Site, int], Figures]:
+    """A rival without a queue. `words`: what it is told beside the address and the number of installs."""
 
     def run(site: Site, count: int) -> Figures:
         site.stand_in("/reset")
-        command = site.begin(name, [sys.executable, str(RIVALS / f"{name}.py"), site.url, str(count)])
+        command = site.begin(name, [sys.executable, str(RIVALS / f"{name}.py"), site.url, str(count), *words])
         try:
             return steady(site, command, count)
         finally:
@@ -103,14 +103,15 @@ def _rival_database(site: Site, count: int) -> Iterator[str]:
         site.flush()
 
 
-def run_product(site: Site, count: int, code: Path = ROOT) -> Figures:
+def run_product(site: Site, count: int, code: Path = ROOT, *, has_looks: bool = False) -> Figures:
     """One worker process, and the sweep; the job is loaded while they run. `code`: the checkout that they run."""
+    options = () if has_looks or not _looks_by_itself(code) else ("--no-look",)
     with open_product(site, code) as product:
         site.stand_in(f"/reset?accounts={count}")
         assert account_id(0)
         began = before.costs(product)
         worker, sweep = product.launch_worker(1), product.launch("sweep")
-        job_id = product.submit(count)
+        job_id = product.submit(count, *options)
         figures = steady(site, worker, count)
         product.wait_until_completed(job_id)
         for command in (worker, sweep):
@@ -119,15 +120,25 @@ def run_product(site: Site, count: int, code: Path = ROOT) -> Figures:
         return replace(figures, costs=costs)
 
 
+def _looks_by_itself(code: Path) -> bool:
+    """Whether this checkout looks into each account first unless it is told not to."""
+    return "no_look" in (code / "worker" / "domain" / "options.py").read_text(encoding="utf-8")
+
+
 def _celery(*pool: str) -> Callable[[Site, int], Figures]:
     words = ["celery", "-A", "celery_rival", "worker", "--loglevel", "ERROR", *pool]
     words += ["--without-gossip", "--without-mingle"]
     return run_queue("celery_rival", lambda: sys.executable, lambda: words)
 
 
+TODAY, BEFORE = "product", "the commit before"
+LOOKS, BARE_LOOKS = "product, with looks", "bare limit, with looks"
+
 CONTENDERS: dict[str, Callable[[Site, int], Figures]] = {
     "bare limit": run_script("bare_limit"),
     "product": run_product,
+    BARE_LOOKS: run_script("bare_limit", "looks"),
+    LOOKS: partial(run_product, has_looks=True),
     "saq": run_queue(
         "saq_rival",
         lambda: str(bin_folder("saq") / "python"),
@@ -143,9 +154,6 @@ CONTENDERS: dict[str, Callable[[Site, int], Figures]] = {
     "httpx's default pool": run_script("default_pool"),
 }
 SLOW = frozenset({"Celery, prefork 16", "Celery, threads 100", "httpx's default pool"})
-
-
-TODAY, BEFORE = "product", "the commit before"
 
 
 def measure(site: Site, only: tuple[str, ...] = ()) -> dict[str, list[Figures]]:

@@ -6,7 +6,7 @@ Its tokens follow from a seed, so that a test knows every one that it gave out, 
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,17 +24,20 @@ from worker.simulator.world import World
 LATENCY_S = (0.1, 0.2)
 ANSWERS_WITHIN_S = 60.0
 OTHER_CONNECTOR = "Fabrikam Sheets"
+# The calls that change what a row asks for.
+CHANGING = ("install", "add_property", "change_account_connector")
 # Every account has these from the start, so that what it holds may take several pages.
 OTHERS = ("sheets a", "sheets b", "sheets c")
 
 
 def world(seed: int) -> World:
-    """A Cyclr with one connector to install, which does not check names: doubles are possible."""
+    """A Cyclr with one connector to install, which checks no names, nor those of properties: doubles are possible."""
     made = World(credentials={CLIENT_ID: CLIENT_SECRET}, seed=seed)
     secret = Parameter(1, "WebhookSecret", "Signing secret", is_sensitive=True)
     made.add_connector(CONNECTOR, "3.0", methods=[method("ApiKey", seed="tests")], parameters=[secret])
     made.add_connector(OTHER_CONNECTOR, methods=[method("None", seed="tests")])
     made.switches.name_check = False
+    made.switches.same_property = "duplicate"
     made.faults.latency_s = LATENCY_S
     return made
 
@@ -55,18 +58,22 @@ class StandIn:
     def read(self, name: str, **asked: Any) -> dict[str, Any]:
         return self._json(self._http.get(f"/_sim/{name}", params=asked))
 
-    def add_accounts(self, ids: Sequence[str]) -> None:
-        others = [
+    def add_accounts(self, ids: Sequence[str], *, made_from_template: Sequence[str] = ()) -> None:
+        """In those that were made from a template the connector is there, without its credential."""
+        installed = [
             {"account_id": each, "connector": OTHER_CONNECTOR, "name": n} for each in ids for n in OTHERS
         ]
-        self.control("seed", accounts=[{"id": each} for each in ids], installed=others)
+        installed += [{"account_id": each, "connector": CONNECTOR} for each in made_from_template]
+        self.control("seed", accounts=[{"id": each} for each in ids], installed=installed)
 
-    def add_fault(self, kind: str, **asked: Any) -> int:
-        """The id of a rule that befalls installs."""
-        return int(self.control("faults", kind=kind, call="install", **asked)["id"])
+    def add_fault(self, kind: str, *, count: int, **asked: Any) -> tuple[int, ...]:
+        """The ids of rules that befall `count` installs, and a third as many of each other call that changes something."""
+        counts = {call: count if call == "install" else -(-count // 3) for call in CHANGING}
+        rules = [self.control("faults", kind=kind, call=call, count=n, **asked) for call, n in counts.items()]
+        return tuple(int(rule["id"]) for rule in rules)
 
-    def hits(self, rule_id: int) -> int:
-        return next((rule["hits"] for rule in self.read("faults")["faults"] if rule["id"] == rule_id), 0)
+    def hits(self, rule_ids: Collection[int]) -> int:
+        return sum(rule["hits"] for rule in self.read("faults")["faults"] if rule["id"] in rule_ids)
 
     def switches(self, **asked: Any) -> dict[str, Any]:
         """All switches, after setting those that are named."""

@@ -40,6 +40,10 @@ BURST = 10
 PROCESSES = 2
 LOOK_EVERY_S = 1.0
 PAUSED_FOR_S = 3.5
+TEMPLATE_EVERY = 3  # accounts: one of so many was made from a template
+CALLS_A_ROW = (
+    7 / 3
+)  # a look and an install; where the connector is there, a look and a call for each of two fields
 WITHIN_S = 120.0  # for anything that should come soon, on a machine that does other things too
 OBSERVER = "faults"  # the name under which the test itself is connected to PostgreSQL
 
@@ -93,6 +97,7 @@ class Deployment(Fleet):
         self.cyclr, self.postgres, self.cutter = cyclr, postgres, cutter
         self.calls_per_second = calls_per_second
         self.row_secrets = Secrets(seed)
+        self.asked: dict[str, tuple[str, str]] = {}  # account -> the credential and the property of its row
         self.seen = Seen()
         self.job_ids: list[str] = []
         self.accounts = 0
@@ -159,7 +164,7 @@ class Deployment(Fleet):
     def new_accounts(self, count: int) -> list[str]:
         """Ids of accounts that nobody has seen yet: each is to be in one job."""
         ids = [account_id(number) for number in range(self.accounts, self.accounts + count)]
-        self.cyclr.add_accounts(ids)
+        self.cyclr.add_accounts(ids, made_from_template=ids[::TEMPLATE_EVERY])
         self.accounts += count
         return ids
 
@@ -183,10 +188,11 @@ class Deployment(Fleet):
     def file_of(self, ids: Sequence[str], *, more_lines: Sequence[Sequence[str]] = ()) -> Path:
         self._files += 1
         path = self.folder / f"accounts-{self._files}.csv"
+        self.asked |= {each: (self.row_secrets.new(), self.row_secrets.new()) for each in ids}
         with path.open("w", newline="", encoding="utf-8") as out:
             lines = csv.writer(out)
             lines.writerow(COLUMNS)
-            lines.writerows([each, CONNECTOR, self.row_secrets.new(), self.row_secrets.new()] for each in ids)
+            lines.writerows([each, CONNECTOR, *self.asked[each]] for each in ids)
             lines.writerows(more_lines)
         return path
 

@@ -1,7 +1,7 @@
 """The nine invariants, from the simulator's ledger, the database, and what was seen meanwhile."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
@@ -9,12 +9,14 @@ from typing import Any
 
 from sqlalchemy import Row, select, text
 
+from tests.end_to_end.fleet.fleet import CONNECTOR
 from tests.end_to_end.processes.evidence import SLACK_S
+from tests.faults.cyclr import CHANGING, OTHER_CONNECTOR, OTHERS
 from tests.faults.deployment import BURST, TIMEOUT_S, Deployment
 from tests.integration.store.databases import assert_tallies_hold
 from tests.limits import assert_within_bound
 from worker.domain.states import FINAL_ITEM_STATES
-from worker.simulator.ledger import Call, Effect
+from worker.simulator.ledger import Call, Effect, fingerprint
 from worker.store.session import reading
 from worker.store.tables import attempts, metadata
 
@@ -24,6 +26,8 @@ MOST_MEMORY_BYTES = 400_000_000
 DEFINITE = {400, 401, 403, 404, 429}
 HEARD_WITHIN_S = 0.5  # of the answer that closes the gate
 PAUSE_WITHIN_S = 2.0
+LOOKS = frozenset({"look", "account_connector"})
+ONCE = frozenset({"install", "add_property"})  # a second one may be a double
 LEAVING_S = 0.5  # from our deadline to where the simulator sees that the caller has left
 
 
@@ -37,6 +41,7 @@ def assert_all_hold(deployment: Deployment, *, may_be_lost: int = 0) -> None:
     assert untrue == [], untrue
     assert_tallies_hold(deployment.engine)
     assert_nothing_twice(ledger.effects, deployment.cyclr.read("counts")["doubles"])  # 2
+    assert_as_asked(rows, deployment.asked, deployment.cyclr.read("installed"))
     assert_looked_before_another_install(ledger.calls)  # 3
     assert_within_bound(
         [call.received_at for call in ledger.calls],
@@ -86,21 +91,47 @@ def assert_nothing_twice(effects: Iterable[Effect], doubles: int) -> None:
     assert doubles == 0, f"{doubles} accounts hold two"
 
 
+def assert_as_asked(
+    rows: Iterable[Row[Any]],
+    asked: Mapping[str, tuple[str, str]],
+    holds: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    """Each account of a row that is done has the connector once, with the row's values and no others; what else it holds is as it
+    was. `asked`: account -> credential, property. `holds`: account -> what is there, as the simulator tells it.
+    """
+    for row in rows:
+        if row.state != "installed":
+            continue
+        key, secret = asked[row.account_id]
+        states = [each["state"] for each in holds[row.account_id] if each["connector"] == CONNECTOR]
+        wanted = {
+            "Name": CONNECTOR,
+            "Description": None,
+            "AuthValue": fingerprint(key),
+            "Authenticated": "true",
+            "property.WebhookSecret": fingerprint(secret),
+        }
+        assert states == [wanted], f"not as asked: {row.account_id}"
+        others = sorted(
+            each["Name"] for each in holds[row.account_id] if each["connector"] == OTHER_CONNECTOR
+        )
+        assert others == sorted(OTHERS), f"what it had: {row.account_id}"
+
+
 def assert_looked_before_another_install(calls: Sequence[Call]) -> None:
-    """Between two installs of a target of which the first may have been applied, a look began and was answered."""
+    """Between two calls of a kind that is not to be repeated, of which the first may have been applied, a look began and was
+    answered."""
     for account_id, own in _by_account(calls).items():
-        unknown: Call | None = None
+        unknown: dict[str, Call] = {}
         for call in own:
-            if (
-                call.kind == "look"
-                and call.status == 200
-                and unknown
-                and call.received_at >= _over_at(unknown)
-            ):
-                unknown = None
-            elif call.kind == "install":
-                assert unknown is None, f"installed again without a look: {account_id}"
-                unknown = None if call.status in DEFINITE else call
+            if call.kind in LOOKS and call.status == 200:
+                unknown = {
+                    kind: earlier for kind, earlier in unknown.items() if call.received_at < _over_at(earlier)
+                }
+            elif call.kind in ONCE:
+                assert call.kind not in unknown, f"{call.kind} again without a look: {account_id}"
+                if call.status not in DEFINITE:
+                    unknown[call.kind] = call
 
 
 def assert_gates_were_kept(calls: Sequence[Call], deafened: Sequence[tuple[float, float]]) -> None:
@@ -153,18 +184,18 @@ def assert_pauses_were_heard(calls: Sequence[Call], pauses: Sequence[tuple[float
         late = [
             call.account_id
             for call in calls
-            if call.kind == "install" and begins + SLACK_S / 2 < call.received_at < resumed_at
+            if call.kind in CHANGING and begins + SLACK_S / 2 < call.received_at < resumed_at
         ]
-        assert late == [], f"{len(late)} installs started later than {PAUSE_WITHIN_S} s after the pause"
+        assert late == [], f"{len(late)} changes started later than {PAUSE_WITHIN_S} s after the pause"
 
 
 def assert_cancels_were_heard(calls: Sequence[Call], cancels: Iterable[tuple[float, frozenset[str]]]) -> None:
     for cancelled_at, accounts in cancels:
         begins = cancelled_at + PAUSE_WITHIN_S + SLACK_S
-        late = [call for call in calls if call.kind == "install" and call.received_at > begins]
+        late = [call for call in calls if call.kind in CHANGING and call.received_at > begins]
         late_of_it = [call.account_id for call in late if call.account_id in accounts]
         assert late_of_it == [], (
-            f"{len(late_of_it)} installs started later than {PAUSE_WITHIN_S} s after the cancel"
+            f"{len(late_of_it)} changes started later than {PAUSE_WITHIN_S} s after the cancel"
         )
 
 
@@ -181,10 +212,10 @@ def _was_called_off(deployment: Deployment, row: Row[Any]) -> bool:
 
 
 def _by_account(calls: Sequence[Call]) -> dict[str | None, list[Call]]:
-    """Installs and looks. Each account has one target."""
+    """Looks, and calls that change something. Each account has one target, and each row one property."""
     by_account: dict[str | None, list[Call]] = {}
     for call in sorted(calls, key=lambda call: call.received_at):
-        if call.kind in ("install", "look"):
+        if call.kind in LOOKS or call.kind in CHANGING:
             by_account.setdefault(call.account_id, []).append(call)
     return by_account
 

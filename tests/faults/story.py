@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.classes import Fault
-from tests.faults.deployment import Deployment, JobIsOver, open_deployment
+from tests.faults.deployment import CALLS_A_ROW, Deployment, JobIsOver, open_deployment
 from tests.faults.invariants import assert_all_hold
 from tests.postgres import PostgresServer
 
@@ -104,7 +104,7 @@ def strike_all(
     """
     struck: list[Fault] = []
     person_before = rng.randrange(len(faults))
-    rows_for_a_strike = ROOM_S * deployment.calls_per_second
+    rows_for_a_strike = round(ROOM_S * deployment.calls_per_second / CALLS_A_ROW)
     for number, fault in enumerate(faults):
         share = STRUCK_BY * (number + rng.uniform(0.1, 0.9)) / len(faults)
         if number == person_before:

@@ -3,10 +3,12 @@
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.faults.invariants import (
+    assert_as_asked,
     assert_attempts_do_not_overlap,
     assert_cancels_were_heard,
     assert_gates_were_kept,
@@ -17,7 +19,7 @@ from tests.faults.invariants import (
     assert_pauses_were_heard,
 )
 from tests.faults.row_secrets import Secrets
-from worker.simulator.ledger import Call, Effect
+from worker.simulator.ledger import Call, Effect, fingerprint
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -60,17 +62,27 @@ class Item:
     deaths: int = 0
     id: int = 1
     row_number: int = 2
+    account_id: str = "acme"
     message: str | None = None
 
 
+@pytest.mark.parametrize("kind", ["install", "add_property"])
 @pytest.mark.parametrize("first_status", [None, 200, 500, 503])
-def test_an_install_without_a_look_after_one_that_may_have_been_applied_is_found(
-    first_status: int | None,
+def test_a_second_one_without_a_look_after_one_that_may_have_been_applied_is_found(
+    first_status: int | None, kind: str
 ) -> None:
-    again = [call("install", 1, first_status), call("install", 3)]
-    with pytest.raises(AssertionError, match="without a look: acme"):
+    again = [call(kind, 1, first_status), call(kind, 3)]
+    with pytest.raises(AssertionError, match=f"{kind} again without a look: acme"):
         assert_looked_before_another_install(again)
-    assert_looked_before_another_install([again[0], call("look", 2), again[1]])
+    for look in ("look", "account_connector"):
+        assert_looked_before_another_install([again[0], call(look, 2), again[1]])
+
+
+def test_an_install_is_no_second_one_of_a_property_and_a_put_may_be_made_twice() -> None:
+    calls = [call("install", 1), call("add_property", 2)]
+    assert_looked_before_another_install(
+        [*calls, call("change_account_connector", 3, 500), call("change_account_connector", 4)]
+    )
 
 
 def test_a_look_that_failed_or_began_too_early_is_none() -> None:
@@ -88,6 +100,36 @@ def test_two_calls_at_once_for_a_target_are_found() -> None:
     with pytest.raises(AssertionError, match="two calls at once: acme"):
         assert_one_call_at_a_time([call("install", 1, took_s=2), call("look", 2)])
     assert_one_call_at_a_time([call("install", 1, took_s=1), call("look", 2)])
+
+
+def test_an_account_that_is_not_as_its_row_asks_is_found() -> None:
+    row, asked = Item("installed"), {"acme": ("key", "secret")}
+    state: dict[str, Any] = {
+        "Name": "Northwind Mail",
+        "Description": None,
+        "AuthValue": fingerprint("key"),
+        "Authenticated": "true",
+        "property.WebhookSecret": fingerprint("secret"),
+    }
+    others = [
+        {"Name": name, "connector": "Fabrikam Sheets", "state": {}}
+        for name in ("sheets a", "sheets b", "sheets c")
+    ]
+
+    def there(**changes: Any) -> dict[str, Any]:
+        return {"Name": "Northwind Mail", "connector": "Northwind Mail", "state": {**state, **changes}}
+
+    assert_as_asked([row], asked, {"acme": [*others, there()]})
+    for holds in (
+        [*others],
+        [*others, there(), there()],
+        [*others[1:], there()],
+        [*others, there(AuthValue=fingerprint("another"))],
+        [*others, there(**{"property.WebhookSecret (41)": fingerprint("secret")})],
+        [*others, there(Description="ours")],
+    ):
+        with pytest.raises(AssertionError, match="acme"):
+            assert_as_asked([row], asked, {"acme": holds})
 
 
 def test_a_second_account_connector_is_found_even_if_one_was_removed() -> None:
@@ -112,7 +154,7 @@ def test_a_call_while_the_gate_is_closed_is_found(retry_after: str, heard_too_la
 
 
 def test_an_install_during_a_pause_is_found() -> None:
-    with pytest.raises(AssertionError, match="1 installs started later than"):
+    with pytest.raises(AssertionError, match="1 changes started later than"):
         assert_pauses_were_heard([call("install", 13.0)], [(10.0, 13.5)])
     assert_pauses_were_heard(
         [call("install", 11.9), call("look", 13.0), call("install", 13.6)], [(10.0, 13.5)]
@@ -121,7 +163,7 @@ def test_an_install_during_a_pause_is_found() -> None:
 
 def test_an_install_after_a_cancel_is_found() -> None:
     calls = [call("install", 12.9), call("look", 14.0), call("install", 14.0)]
-    with pytest.raises(AssertionError, match="1 installs started later than"):
+    with pytest.raises(AssertionError, match="1 changes started later than"):
         assert_cancels_were_heard(calls, [(10.0, frozenset({"acme"}))])
     assert_cancels_were_heard(calls, [(10.0, frozenset({"globex"})), (12.0, frozenset({"acme"}))])
 

@@ -5,6 +5,8 @@ from tests.mutants.mutants import Mutant
 _TABLE = "tests/unit/domain/test_comparing.py"
 _FILLING = "tests/end_to_end/test_filling_in.py"
 _UPDATING = "tests/end_to_end/test_updating.py"
+_LOST = "tests/end_to_end/test_changes_lost.py"
+_OWN_FIELDS = "tests/end_to_end/test_changes_own_fields.py"
 
 CHANGE_MUTANTS = (
     Mutant(
@@ -126,5 +128,62 @@ CHANGE_MUTANTS = (
         "    if is_refused:\n",
         "    if False:\n",
         (f"{_FILLING}::test_a_credential_that_does_not_authenticate_fails_the_row",),
+    ),
+    Mutant(
+        "properties_go_along",
+        "worker/operations/fields.py",
+        "a PUT of the key names the properties too, so that those are gone which it leaves out",
+        '        body["Description"] = asked[DESCRIPTION]\n    return body\n',
+        '        body["Description"] = asked[DESCRIPTION]\n    return body | {"Properties": []}  # type: ignore[dict-item]\n',
+        (_OWN_FIELDS,),
+    ),
+    Mutant(
+        "another_name_is_nobodys",
+        "worker/operations/finding.py",
+        "the customer gets a second connector beside the one under another Name",
+        "    if not finding.elsewhere or options.beside or options.no_look:\n",
+        "    if True:\n",
+        (_FILLING,),
+    ),
+    Mutant(
+        "two_that_match_are_one",
+        "worker/operations/finding.py",
+        "of two connectors of the same Name the one that comes first is changed",
+        "    if finding.is_ambiguous:\n",
+        "    if False:\n",
+        (_FILLING,),
+    ),
+    Mutant(
+        "hidden_keys_are_set_after_a_lost_install",
+        "worker/operations/fields.py",
+        "a customer's own key is overwritten, since an install of ours got no answer and Cyclr hides whose key it is",
+        "    elif is_living(asked) and (hands.item.maybe_sent or notes.sent == CONNECTOR.name):\n",
+        "    elif hands.item.maybe_sent or notes.sent == CONNECTOR.name:\n",
+        (f"{_LOST}::test_a_customers_own_hidden_key_is_left_alone_after_an_install_that_was_lost",),
+    ),
+    Mutant(
+        "changes_without_an_answer_are_forgotten",
+        "worker/operations/fields.py",
+        "a key was overwritten by a call that got no answer, and its row says that nothing was changed",
+        "        set_before = tuple(name for name in decision.as_asked if name in hands.notes.before)\n",
+        "        set_before = ()\n",
+        (f"{_LOST}::test_the_first_former_values_stay_whatever_later_looks_see",),
+    ),
+    Mutant(
+        "properties_are_added_without_a_look",
+        "worker/domain/steps.py",
+        "a property whose adding got no answer is tried again before Cyclr can have ended it",
+        "    is_repeatable=False,  # a second one of the same name may be added\n",
+        "    is_repeatable=True,\n",
+        (f"{_LOST}::test_a_property_that_may_still_be_added_is_looked_for_only_then",),
+    ),
+    Mutant(
+        "update_makes_what_is_not_there",
+        "worker/operations/update.py",
+        "an update of a connector that is not there installs one",
+        "from worker.operations.fields import FIELD_STEPS, conclude_row\n",
+        "from worker.operations.fields import conclude_row\n"
+        "from worker.operations.install import INSTALL\n\nFIELD_STEPS = INSTALL.steps\n",
+        (_UPDATING,),
     ),
 )

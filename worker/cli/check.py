@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from worker.bootstrap.place import Place
-from worker.cli.files import as_typed, opened_source
+from worker.cli.files import as_typed, opened_source, require_problems_path
 from worker.cli.home import TendedHome
 from worker.cli.options import FileArgument, run_again, takes_options
 from worker.cli.place import ask, read_settings
 from worker.cli.report import (
     NOTHING_TO_DO,
+    WAYS,
     estimate_lines,
     found_lines,
     home_lines,
@@ -28,6 +30,8 @@ from worker.domain.words import counted
 from worker.intake import Source
 from worker.jobs.checking import Checked, check_file, check_offline
 from worker.jobs.loading import Unfinished, find_unfinished
+from worker.jobs.problem_lists import iter_problem_list
+from worker.jobs.results import appearing_whole
 from worker.jobs.views import earlier_lines
 from worker.settings import CyclrSettings, InvalidSettings
 from worker.store.faults import lost_database_in_words
@@ -37,12 +41,21 @@ from worker.store.memory import DatabaseMemory
 
 app = typer.Typer(rich_markup_mode=None)
 NOT_ASKED_OF_A_CHECK = ("first", "skip_invalid", "no_undo")
+ProblemsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="OUT.csv",
+        help="Write the rows with problems to a file too, each with all that is wrong with it, without credentials.",
+        show_default=False,
+    ),
+]
 EXAMPLES = """\b
 Examples:
   cyclr-bulk check accounts.csv
   cyclr-bulk check accounts.csv --connector Mailchimp
   cyclr-bulk check keys.csv --for update
   cyclr-bulk check accounts.csv --as-written account_id
+  cyclr-bulk check accounts.csv --problems problems.csv
   cyclr-bulk check customers.xlsx --sheet November
   cyclr-bulk check kunden.csv --map Konto=account_id --map Konnektor=connector
 
@@ -54,12 +67,14 @@ Exit codes:
 
 @app.command("check", epilog=EXAMPLES)
 @takes_options(*(name for name in OPTIONS if name not in NOT_ASKED_OF_A_CHECK))
-def check_command(file: FileArgument, options: RunOptions) -> None:
+def check_command(file: FileArgument, options: RunOptions, problems: ProblemsOption = None) -> None:
     """Read FILE, ask Cyclr about its connectors and accounts, and say all that is wrong. Changes nothing."""
     with (
         failures_in_words(problems_to=tell),
         opened_source(file, options) as source,
     ):
+        if problems is not None:
+            require_problems_path(problems, file)
         settings = settings_or_offline_check(source, options, to=tell)
         with (
             TendedHome(settings, needs_workers=False) as home,
@@ -72,10 +87,26 @@ def check_command(file: FileArgument, options: RunOptions) -> None:
             in_the_way = find_in_the_way(home, checked)
             say_all(home_lines(settings), tell)
             show_check(home, checked, is_begun=unfinished is not None)
+            if problems is not None:
+                _write_problems(home, checked, problems, besides=unfinished)
         named = {job.id for job, _ in in_the_way}
         say_all(unfinished_lines(job for job in others if job.id not in named), tell)
         say_all(_verdict_lines(checked, as_typed(file), options, unfinished, in_the_way), tell)
     raise typer.Exit(NOTHING_DONE if checked.problem_count else ALL_DONE)
+
+
+def _write_problems(place: Place, checked: Checked, path: Path, *, besides: Unfinished | None) -> None:
+    """Raises: FileChanged, OSError."""
+    database = place.database
+    memory = _memory(place, besides)
+    with appearing_whole(path) as out:
+        out.writelines(iter_problem_list(checked, instance_id=database.instance_id, memory=memory, ways=WAYS))
+    tell(f"Rows with problems, to read and to sort: {path} ({checked.refused:,})")
+
+
+def _memory(place: Place, besides: Unfinished | None) -> DatabaseMemory:
+    database = place.database
+    return DatabaseMemory(database.engine, database.sealer, besides=besides.job.id if besides else None)
 
 
 def check(place: Place, source: Source, options: RunOptions, *, besides: Unfinished | None = None) -> Checked:
@@ -84,7 +115,7 @@ def check(place: Place, source: Source, options: RunOptions, *, besides: Unfinis
     Raises: NotAnswered, FileChanged.
     """
     database = place.database
-    memory = DatabaseMemory(database.engine, database.sealer, besides=besides.job.id if besides else None)
+    memory = _memory(place, besides)
     with Activity() as activity:
         return ask(
             place,

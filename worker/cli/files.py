@@ -23,6 +23,8 @@ from worker.domain.options import RunOptions
 from worker.domain.rows import Problem
 from worker.embedded.home import make_private_folder
 from worker.intake import Source, Unreadable, open_source, read_source
+from worker.intake.columns import PROBLEMS_COLUMN
+from worker.intake.workbooks import RESULT_SHEET, NoWorkbook, open_workbook
 from worker.settings import InvalidSettings, load_settings
 from worker.store.sealing import Sealer
 from worker.web.waiting import PIECE_BYTES, PieceStream
@@ -185,6 +187,24 @@ class ResultPath:
         return self._input is not None and os.path.samestat(path.stat(), self._input)
 
 
+def require_problems_path(path: Path, file: Path) -> None:
+    """Raises: OSError where no list of problems can be written there, or something else would be lost."""
+    _require_writable(path.parent, " with --problems")
+    if path.is_dir() or not (path.is_file() or not path.exists()):
+        raise OSError(None, "expected a file for the problems, got something else; name a file", str(path))
+    if path.exists() and ((file.exists() and path.samefile(file)) or not _has_problems(path)):
+        reason = "it exists and is no list of problems; name another file with --problems"
+        raise OSError(None, reason, str(path))
+
+
+def _has_problems(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            return text.readline().rstrip("\r\n").endswith(PROBLEMS_COLUMN)
+    except (OSError, UnicodeError):
+        return False
+
+
 def require_result_path(path: Path) -> None:
     """For a job whose input is not at hand. Raises: OSError where nothing can be written there, or something else
     would be lost."""
@@ -216,7 +236,9 @@ def _require_writable(folder: Path, how: str = "") -> None:
 
 
 def _jobs_of(path: Path) -> set[str] | None:
-    """The ids of the jobs in a result file; None for any other file."""
+    """The ids of the jobs in a result file (of a workbook none is told); None for any other file."""
+    if path.suffix.casefold() == ".xlsx":
+        return set() if _is_result_workbook(path) else None
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             first_line = text.readline()
@@ -228,3 +250,10 @@ def _jobs_of(path: Path) -> set[str] | None:
             return {row["_job"] for row in rows if row["_job"]}
     except (OSError, UnicodeError, csv.Error):
         return None
+
+
+def _is_result_workbook(path: Path) -> bool:
+    try:
+        return RESULT_SHEET in open_workbook(path.read_bytes()).sheets
+    except (OSError, NoWorkbook):
+        return False

@@ -5,7 +5,7 @@ from worker.intake.findings import Accounts, Findings, SurveyedAccount
 from worker.intake.fit import Fit, Memory, StoredAt, connector_key, fit_row
 from worker.intake.plan import Catalogue, iter_plan
 from worker.intake.survey import AskedAccounts, Listening, Survey, survey
-from worker.intake.writing import ResultRow, iter_result_lines, template
+from worker.intake.writing import ResultRow, iter_problem_lines, iter_result_lines, template
 
 __all__ = [
     "Accounts",
@@ -26,6 +26,7 @@ __all__ = [
     "connector_key",
     "fit_row",
     "iter_plan",
+    "iter_problem_lines",
     "iter_result_lines",
     "open_source",
     "read_source",

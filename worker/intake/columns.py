@@ -47,6 +47,7 @@ RESULT_COLUMNS = (
     "_changed",
     "_account_created",
 )
+PROBLEMS_COLUMN = "_problems"  # of a list of problems, which is no input
 _HALVES = frozenset({"_job", "_row"})  # of the way to a stored row
 OWN_PREFIX = (
     "x_"  # a column of the person's own: it stands in the result file again, and nothing else is done with it
@@ -177,6 +178,11 @@ class Header:
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong with it as a whole."""
+        if PROBLEMS_COLUMN in map(canonical, self.columns):
+            yield Problem(
+                None, None, "this is a list of problems, without the credentials: correct your own file"
+            )
+            return
         if len(_HALVES.intersection(self.positions)) == 1:
             (given,) = _HALVES.intersection(self.positions)
             (other,) = _HALVES.difference(self.positions)

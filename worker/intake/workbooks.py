@@ -94,6 +94,7 @@ class Workbook:
         raise NoWorkbook(f"none of its sheets has a column called account_id: it has {named}")
 
 
+RESULT_SHEET = "cyclr-bulk results"  # ours: a result file whose cells were never escaped
 XLSX, ODS = "Excel workbook", "OpenDocument spreadsheet"
 _UNREADABLE = (
     zipfile.BadZipFile,

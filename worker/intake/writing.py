@@ -13,7 +13,7 @@ from worker.domain.connectors import AuthMethod, Connector, Parameter
 from worker.domain.rows import PROPERTY_PREFIX
 from worker.domain.targets import fold, why_no_account_id
 from worker.domain.words import counted
-from worker.intake.columns import OWN_PREFIX, RESULT_COLUMNS, canonical
+from worker.intake.columns import OWN_PREFIX, PROBLEMS_COLUMN, RESULT_COLUMNS, Header, canonical
 from worker.intake.values import escape
 
 # Without it spreadsheets take UTF-8 for the code page of the machine.
@@ -59,6 +59,25 @@ def iter_result_lines(
         line.truncate()
         cells, *results = row
         writer.writerow([escape(cell) for cell in (*(cells[position] for position in kept), *results)])
+        yield line.getvalue()
+
+
+def iter_problem_lines(
+    header: Header, rows: Iterable[tuple[int, Sequence[str], Sequence[str]]]
+) -> Iterator[str]:
+    """The list of problems, line by line, with a byte order mark in front. `rows`: the number of each, its cells without secrets,
+    and what is wrong with it. Columns of secrets are left out.
+    """
+    shown = [at for at in range(len(header.columns)) if at not in header.masked]
+    line = io.StringIO(newline="")
+    writer = csv.writer(line, delimiter=header.delimiter, lineterminator="\r\n")
+    writer.writerow(["row", *(escape(header.columns[at]) for at in shown), PROBLEMS_COLUMN])
+    yield BYTE_ORDER_MARK + line.getvalue()
+    for number, cells, problems in rows:
+        line.seek(0)
+        line.truncate()
+        kept = (escape(cells[at]) if at < len(cells) else "" for at in shown)
+        writer.writerow([str(number), *kept, escape("; ".join(problems))])
         yield line.getvalue()
 
 

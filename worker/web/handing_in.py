@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +13,13 @@ from fastapi import Depends, Request
 
 from worker.bootstrap.place import Place
 from worker.domain.options import RunOptions
+from worker.domain.rows import Ways
 from worker.domain.words import counted
 from worker.intake import Accounts, Source, read_source
 from worker.intake.findings import Rejected
 from worker.jobs.checking import Checked, check_file
 from worker.jobs.loading import Unfinished, find_unfinished, load_job
+from worker.jobs.problem_lists import iter_problem_list
 from worker.store.jobs import JobStatus, get_job
 from worker.store.loading import new_job_id
 from worker.store.memory import DatabaseMemory, OtherLoad
@@ -101,6 +103,13 @@ class HandingIn:
         """The check of this upload, also one that failed; None where this process has made none."""
         with self._lock:
             return self._checks.get(_check_key(upload, options))
+
+    def iter_problems(self, checked: Checked, ways: Ways) -> Iterator[str]:
+        """The list of its rows with problems, in pieces. Blocks. Raises: FileChanged, UploadGone."""
+        database = self._place.database
+        besides = self._find_unfinished(checked.source, checked.options)
+        memory = DatabaseMemory(database.engine, database.sealer, besides=besides.job.id if besides else None)
+        return iter_problem_list(checked, instance_id=database.instance_id, memory=memory, ways=ways)
 
     def start(self, upload: Upload, options: RunOptions, *, api_key_id: str) -> Work[Started]:
         """The job of this upload, loaded and running; the upload is deleted then. A second call gives the same work.

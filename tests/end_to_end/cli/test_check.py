@@ -327,3 +327,40 @@ def test_a_sheet_is_named_and_stands_in_the_next_command(desk: Desk) -> None:
     said = desk.say("check", "customers.xlsx", "--sheet", "January")
     assert said.code == 2
     assert said.out.splitlines()[1] == "  there is no sheet 'January': it has 'November', 'December'"
+
+
+def test_writes_the_rows_with_problems_without_their_secrets(desk: Desk) -> None:
+    desk.file(
+        "bad.csv",
+        "account_id;connector;api_key;reference\n"
+        "acme;Northwind Mail;key-1-5f1c;=1+1\n"
+        ";Nowhere;key-2-5f1c;=1+1\n"
+        "globex;Northwind Mail;key-3-5f1c;x;too many\n",
+    )
+    said = desk.say("check", "bad.csv", "--problems", "problems.csv")
+    assert said.code == 2
+    assert "Rows with problems, to read and to sort: problems.csv (2)" in said.out.splitlines()
+    path = desk.folder / "problems.csv"
+    assert path.stat().st_mode & 0o777 == 0o600
+    written = path.read_bytes().decode("utf-8-sig")
+    assert "5f1c" not in written
+    header, *rows = written.splitlines()
+    assert header == "row;account_id;connector;reference;_problems"
+    assert [row.split(";")[:4] for row in rows] == [
+        ["3", "", "Nowhere", "'=1+1"],
+        ["4", "globex", "Northwind Mail", "[not exported]"],
+    ]
+    assert "column account_id: expected an account id, got an empty cell" in rows[0]
+    # It is written anew, and is no input; nothing else is replaced.
+    assert desk.say("check", "bad.csv", "--problems", "problems.csv").code == 2
+    said = desk.say("check", "problems.csv")
+    assert said.out.splitlines() == [
+        "problems.csv: this file cannot be used.",
+        "  this is a list of problems, without the credentials: correct your own file",
+        "1 problem.",
+    ]
+    said = desk.say("check", "bad.csv", "--problems", "bad.csv")
+    assert said.code == 2
+    assert said.err.splitlines()[0] == (
+        "bad.csv: it exists and is no list of problems; name another file with --problems"
+    )

@@ -1,7 +1,9 @@
 """What pages say in states that no story waits for: a session that is over, a file that waits, a job that is being written."""
 
+import io
 from datetime import UTC, datetime
 
+import openpyxl
 from sqlalchemy import update
 
 from tests.integration.store.databases import Loads, change_items, change_job
@@ -181,3 +183,16 @@ def test_an_account_is_found_and_shows_its_rows_of_all_jobs(site: Site):
     row = reader.get(f"/jobs/{jobs[0]}/items/2").text
     assert '<a href="/accounts/acme%2F%3Cb%3Euk">' in row
     assert reader.get("/accounts/nobody").status_code == 404
+
+
+def test_the_results_can_be_downloaded_as_a_workbook(site: Site):
+    job_id = Loads(site.engine).job(3)
+    reader = signed_in(site, session_of(site, site.key(Scope.READ)))
+    assert f'href="/jobs/{job_id}/results.xlsx"' in reader.get(f"/jobs/{job_id}").text
+    answer = reader.get(f"/jobs/{job_id}/results.xlsx")
+    assert answer.headers["content-disposition"].endswith(f'{job_id}.results.xlsx"')
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.content))["cyclr-bulk results"]
+    assert [job_id in [cell.value for cell in row] for row in sheet.iter_rows()] == [False, True, True, True]
+    change_job(site.engine, job_id, total=1_048_576)
+    answer = reader.get(f"/jobs/{job_id}/results.xlsx")
+    assert (answer.status_code, "take the CSV" in answer.text) == (409, True)

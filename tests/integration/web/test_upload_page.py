@@ -328,3 +328,19 @@ def test_columns_of_other_names_are_shown_with_three_values_and_a_menu_of_what_t
     assert '<option value="Kontonummer=account_id" selected>account_id</option>' in page
     assert "All 4 rows have problems." in page  # there are no such accounts
     assert "5f1c" not in page
+
+
+def test_the_rows_with_problems_can_be_downloaded_without_their_secrets(visit: Visit) -> None:
+    visit.drop(CSV + ",Northwind Mail,key-2-5f1c\n")
+    page = visit.look()
+    assert f'href="{visit.address}/problems.csv"' in page
+    answer = visit.client.get(f"{visit.address}/problems.csv")
+    assert answer.headers["content-disposition"].startswith('attachment; filename="accounts.problems.csv"')
+    assert answer.content.decode("utf-8-sig").splitlines() == [
+        "row,account_id,connector,_problems",
+        '3,,Northwind Mail,"column account_id: expected an account id, got an empty cell"',
+    ]
+    answer = visit.client.get(f"{visit.address}/problems.csv?no_look=yes")
+    assert answer.status_code == 409  # nothing was checked with these options
+    visit.drop()
+    assert "problems.csv" not in visit.look()

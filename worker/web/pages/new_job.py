@@ -1,10 +1,11 @@
 """A new job: a file is dropped, checked before anything is sent, and started."""
 
 import asyncio
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from markupsafe import Markup
 
 from worker.bootstrap.place import Place
@@ -25,7 +26,7 @@ from worker.web.files import attachment
 from worker.web.guards import FORM_TOKEN, GivenPlace, PageUploader, PageWriter, require_form_token
 from worker.web.handing_in import GivenHandingIn, HandingIn, Started, Work
 from worker.web.http_errors import HttpError, to_http_error
-from worker.web.pages.checks import Check
+from worker.web.pages.checks import WAYS, Check
 from worker.web.pages.options import OptionFields, as_query, options_of
 from worker.web.pages.rendering import go_and_tell, render
 from worker.web.receiving import receive_form
@@ -145,6 +146,25 @@ async def upload_page(
         is_starting=is_starting,
         fault=fault,
     )
+
+
+@router.get("/uploads/{upload_id}/problems.csv")
+def problems_file(
+    upload_id: UploadId,
+    caller: PageWriter,
+    handing_in: GivenHandingIn,
+    options: Annotated[RunOptions, Depends(_options_of_address)],
+) -> Response:
+    """The rows with problems that the check with these options has found."""
+    upload = _find_upload(handing_in, upload_id, caller.key_id)
+    work = handing_in.find_check(upload, options)
+    if work is None or not work.is_done or work.future.exception() is not None:
+        raise HttpError(
+            409, "not_checked", "This file is not checked with these options: look at its page again."
+        )
+    pieces = handing_in.iter_problems(work.result(), WAYS)
+    headers = attachment(f"{PurePath(upload.source_name).stem}.problems.csv")
+    return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.post("/uploads/{upload_id}/check")
