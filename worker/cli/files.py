@@ -24,6 +24,7 @@ from worker.domain.rows import Problem
 from worker.embedded.home import make_private_folder
 from worker.intake import Source, Unreadable, open_source, read_source
 from worker.intake.columns import PROBLEMS_COLUMN
+from worker.intake.workbooks import RESULT_SHEET, NoWorkbook, open_workbook
 from worker.settings import InvalidSettings, load_settings
 from worker.store.sealing import Sealer
 from worker.web.waiting import PIECE_BYTES, PieceStream
@@ -235,7 +236,9 @@ def _require_writable(folder: Path, how: str = "") -> None:
 
 
 def _jobs_of(path: Path) -> set[str] | None:
-    """The ids of the jobs in a result file; None for any other file."""
+    """The ids of the jobs in a result file (of a workbook none is told); None for any other file."""
+    if path.suffix.casefold() == ".xlsx":
+        return set() if _is_result_workbook(path) else None
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             first_line = text.readline()
@@ -247,3 +250,10 @@ def _jobs_of(path: Path) -> set[str] | None:
             return {row["_job"] for row in rows if row["_job"]}
     except (OSError, UnicodeError, csv.Error):
         return None
+
+
+def _is_result_workbook(path: Path) -> bool:
+    try:
+        return RESULT_SHEET in open_workbook(path.read_bytes()).sheets
+    except (OSError, NoWorkbook):
+        return False

@@ -89,7 +89,7 @@ ResultsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="OUT.csv",
-        help="Where the result file goes. An earlier result file there is replaced. Default: beside FILE,"
+        help="Where the result file goes, a workbook where it ends in .xlsx. An earlier result file there is replaced. Default: beside FILE,"
         " named NAME.results.csv.",
     ),
 ]

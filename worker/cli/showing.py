@@ -181,7 +181,7 @@ def results_command(
             "--out",
             "-o",
             metavar="FILE",
-            help="Where it goes. An earlier result file there is replaced.",
+            help="Where it goes; a workbook where it ends in .xlsx. An earlier result file there is replaced.",
             show_default=False,
         ),
     ],

@@ -30,7 +30,14 @@ from worker.intake.records import (
     without_bad_bytes,
 )
 from worker.intake.values import is_spreadsheet_error, may_be_secret, unescape
-from worker.intake.workbooks import MAX_PACKED_BYTES, Doubted, NoWorkbook, Workbook, open_workbook
+from worker.intake.workbooks import (
+    MAX_PACKED_BYTES,
+    RESULT_SHEET,
+    Doubted,
+    NoWorkbook,
+    Workbook,
+    open_workbook,
+)
 
 
 class Unreadable(ToldFailure):
@@ -194,7 +201,8 @@ class Source:
             raise FileChanged(self.path)
         records = book.records(self.sheet)
         self._pass_header(records)
-        clean = _cleaner(self.header)  # a result file may have been saved as a workbook
+        # A result file may have been saved as a workbook; in our own nothing was escaped.
+        clean = str.strip if self.sheet == RESULT_SHEET else _cleaner(self.header)
         for number, cells in records:
             doubts = tuple((at, cell.reason) for at, cell in enumerate(cells) if isinstance(cell, Doubted))
             yield Line(number, tuple(map(clean, cells)), doubts=doubts)

@@ -6,6 +6,7 @@ could be wrong. Nothing is ever written to a disk.
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -94,6 +95,7 @@ class Workbook:
         raise NoWorkbook(f"none of its sheets has a column called account_id: it has {named}")
 
 
+RESULT_SHEET = "cyclr-bulk results"  # ours: a result file whose cells were never escaped
 XLSX, ODS = "Excel workbook", "OpenDocument spreadsheet"
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -156,6 +158,8 @@ def _kind(parts: zipfile.ZipFile) -> str:
 def _load(packed: bytes) -> Any:
     from openpyxl import load_workbook  # a tenth of a second, which only workbooks shall cost
 
+    # It tells of styles that are missing and the like, of which no text depends.
+    warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")
     return load_workbook(io.BytesIO(packed), read_only=True, data_only=True, keep_links=False)
 
 

@@ -1,16 +1,18 @@
 """What came of every line of the file, as a file that is itself a valid input."""
 
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from worker.domain.rows import NO_WAYS, Problem, Ways
 from worker.domain.states import Code, ItemState
 from worker.domain.words import DONE, with_advice
 from worker.intake import ResultRow, iter_result_lines
+from worker.intake.result_workbooks import iter_result_workbook
 from worker.store.jobs import find_stored_item, get_job, iter_results
 from worker.store.session import Engine
 
@@ -21,26 +23,35 @@ REFUSED = "refused"  # the state of a row that became no item
 def write_result_file(
     engine: Engine, job_id: str, path: Path, *, reason: str | None = None, ways: Ways = NO_WAYS
 ) -> int:
-    """The number of rows written. The file appears whole or not at all, and only its owner may read it.
+    """The number of rows written. The file appears whole or not at all, and only its owner may read it. One that ends in .xlsx is a
+    workbook.
 
-    `reason`: only failed rows with this key; `ways`: for the problems of refused rows.
+    `reason`: only failed rows with this key; `ways`: for the problems of refused rows. Raises: NoRoom, where a sheet cannot hold it.
     """
     job = get_job(engine, job_id)
-    rows = _rows(engine, job_id, ways, reason=reason)
-    count = -1  # the header is no row
-    with appearing_whole(path) as out:
-        for line in iter_result_lines(job.columns, rows, delimiter=job.delimiter):
-            out.write(line)
+    count = 0
+
+    def counted() -> Iterator[ResultRow]:
+        nonlocal count
+        for row in _rows(engine, job_id, ways, reason=reason):
             count += 1
+            yield row
+
+    with appearing_whole(path) as out:
+        if path.suffix.casefold() == ".xlsx":
+            for piece in iter_result_workbook(job.columns, counted()):
+                out.buffer.write(piece)
+        else:
+            out.writelines(iter_result_lines(job.columns, counted(), delimiter=job.delimiter))
     return count
 
 
 @contextmanager
-def appearing_whole(path: Path) -> Iterator[TextIO]:
+def appearing_whole(path: Path) -> Iterator[io.TextIOWrapper]:
     """A text file that is there when the context ends, or not at all; only its owner may read it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+        with io.TextIOWrapper(os.fdopen(handle, "wb"), encoding="utf-8", newline="") as out:
             yield out
         Path(temporary).replace(path)
     except BaseException:
@@ -63,6 +74,11 @@ def iter_result_file(
     rows = _rows(engine, job_id, ways, state, reason)
     lines = iter_result_lines(job.columns, rows, delimiter=job.delimiter)
     return in_pieces(lines)
+
+
+def iter_workbook(engine: Engine, job_id: str, *, ways: Ways = NO_WAYS) -> Iterator[bytes]:
+    """The result file as a workbook, in pieces. Raises: NoRoom, on the way."""
+    return iter_result_workbook(get_job(engine, job_id).columns, _rows(engine, job_id, ways))
 
 
 def in_pieces(lines: Iterable[str]) -> Iterator[str]:

@@ -35,7 +35,7 @@ from worker.store.session import open_engine, reading
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0017"  # the last migration's revision
+NEWEST = "0030"  # the last migration's revision
 
 
 def migrations_folder() -> Path:

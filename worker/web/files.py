@@ -59,11 +59,11 @@ def favicon() -> Response:
     return FileResponse(STATIC / "favicon.ico", headers={"Cache-Control": FOR_A_DAY})
 
 
-def download_name(job: JobStatus, which: str) -> str:
+def download_name(job: JobStatus, which: str, kind: str = "csv") -> str:
     """`spring.261122-bcdfgh.failed.csv`: the job's file, the job, and which of its rows."""
     stem = job.source_name.rpartition(".")[0] or job.source_name
     stem = _NOT_IN_A_NAME.sub("_", _OURS.sub("", stem)).strip(" .")[:LONGEST_STEM]
-    return ".".join(filter(None, (stem, job.id, which, "csv")))
+    return ".".join(filter(None, (stem, job.id, which, kind)))
 
 
 def attachment(name: str) -> dict[str, str]:

@@ -7,6 +7,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+import openpyxl
+
 from tests.end_to_end.cli.desk import MAIL, Desk
 from worker.simulator.faults import refused
 from worker.simulator.world import Install, World
@@ -480,3 +482,20 @@ def test_a_refused_row_of_a_result_file_names_the_option_of_the_command(desk: De
     assert refused_row["_message"].endswith(
         "write the id that is meant, or run with `--as-written account_id`"
     )
+
+
+def test_results_may_be_a_workbook_which_is_an_input_again(desk: Desk) -> None:
+    file = desk.mail_file("acme", "globex")
+    assert desk.say("run", file, "--yes", "--results", "out.xlsx").code == 0
+    (desk.folder / "other.xlsx").write_bytes(b"PK")
+    said = desk.say("run", "out.xlsx", "--yes", "--results", "other.xlsx")
+    assert (said.code, "it exists and is no result file of cyclr-bulk" in said.err) == (2, True)
+    said = desk.say("run", "out.xlsx", "--yes", "--results", "out-2.xlsx")
+    assert said.code == 0
+    assert len(desk.installs()) == 2
+    book = openpyxl.load_workbook(desk.folder / "out.xlsx")
+    assert [row[0].value for row in book["cyclr-bulk results"].iter_rows()] == [
+        "account_id",
+        "acme",
+        "globex",
+    ]

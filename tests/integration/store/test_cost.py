@@ -17,6 +17,7 @@ from tests.integration.store.databases import (
 )
 from worker.domain.states import Code, Outcome
 from worker.domain.verdicts import GiveUp, Installed
+from worker.store.accounts import find_account_ids, list_account_rows
 from worker.store.claiming import count_due
 from worker.store.job_states import cancel_job
 from worker.store.listing import Beginnings, ItemFilter, search_items
@@ -268,3 +269,27 @@ def test_a_search_for_what_few_rows_have_ends_after_a_part_of_the_job(large_due:
     assert (list(first.rows), first.searched_to) == ([], 40_000)
     rest = search_items(large_due, job_id, ItemFilter(), begins, after=40_000, limit=25)
     assert ([row.row for row in rest.rows], rest.searched_to) == ([49_999], None)
+
+
+@pytest.mark.parametrize("begins", ["acme-1", "", "zeppelin"])
+def test_accounts_are_found_without_reading_all_rows(one_large_due_job: Engine, begins: str):
+    analyse(one_large_due_job)
+    plans = plans_of(one_large_due_job, lambda: find_account_ids(one_large_due_job, begins, limit=5))
+    assert any("ix_items_account_id" in line for line in plans), plans
+    # In the order of the index, so that it stops when it has enough.
+    assert not [line for line in plans if "Sort" in line or "B-TREE" in line], plans
+    assert_only_indexes_are_used(plans)
+
+
+def test_the_rows_of_an_account_are_found_without_reading_all_rows(one_large_due_job: Engine):
+    analyse(one_large_due_job)
+
+    def ask() -> None:
+        list_account_rows(one_large_due_job, "acme-1", limit=26)
+        list_account_rows(one_large_due_job, "nobody", before=1_000_000, limit=26)
+
+    plans = plans_of(one_large_due_job, ask)
+    assert any("ix_items_account_id" in line for line in plans), plans
+    # In the order of the index, so that it stops when it has enough.
+    assert not [line for line in plans if "Sort" in line or "B-TREE" in line], plans
+    assert_only_indexes_are_used(plans)

@@ -29,8 +29,9 @@ class Route:
         return None
 
     def address(self, **values: Any) -> str:
-        address = self.path
-        for name, value in values.items():
+        # Any account will do: which ones there are is no secret, and what is said of one that no row was for neither.
+        address = self.path.replace(":path}", "}")
+        for name, value in ({"account_id": "acme"} | values).items():
             address = address.replace(f"{{{name}}}", str(value))
         assert "{" not in address, f"{self.path}: a parameter that this test does not know"
         return address

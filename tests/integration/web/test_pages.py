@@ -1,7 +1,9 @@
 """What pages say in states that no story waits for: a session that is over, a file that waits, a job that is being written."""
 
+import io
 from datetime import UTC, datetime
 
+import openpyxl
 from sqlalchemy import update
 
 from tests.integration.store.databases import Loads, change_items, change_job
@@ -164,3 +166,33 @@ def test_rows_that_earlier_jobs_have_done_are_told_with_the_option_that_looks_at
     reader = signed_in(site, session_of(site, site.key(Scope.READ)))
     said = "1,190 rows were done by job 261101-bcdfgh and were not looked at again; “Look again” (--look-again) does."
     assert said in reader.get(f"/jobs/{job_id}").text
+
+
+def test_an_account_is_found_and_shows_its_rows_of_all_jobs(site: Site):
+    jobs = [Loads(site.engine).job(1), Loads(site.engine).job(1, start=10)]
+    for job_id in jobs:
+        change_items(site.engine, job_id, account_id="acme/<b>uk")
+    reader = signed_in(site, session_of(site, site.key(Scope.READ)))
+    found = reader.get("/accounts", params={"q": "acme/"}).text
+    assert '<a href="/accounts/acme%2F%3Cb%3Euk"><bdi>acme/&lt;b&gt;uk</bdi></a>' in found
+    assert "No row of any job was for an account" in reader.get("/accounts", params={"q": "zeppelin"}).text
+    page = reader.get("/accounts/acme%2F%3Cb%3Euk").text
+    links = [part.partition('"')[0] for part in page.split('href="/jobs/')[1:]]
+    assert [link for link in links if "/items/" in link] == [f"{jobs[1]}/items/10", f"{jobs[0]}/items/2"]
+    assert "<h1><bdi>acme/&lt;b&gt;uk</bdi></h1>" in page
+    row = reader.get(f"/jobs/{jobs[0]}/items/2").text
+    assert '<a href="/accounts/acme%2F%3Cb%3Euk">' in row
+    assert reader.get("/accounts/nobody").status_code == 404
+
+
+def test_the_results_can_be_downloaded_as_a_workbook(site: Site):
+    job_id = Loads(site.engine).job(3)
+    reader = signed_in(site, session_of(site, site.key(Scope.READ)))
+    assert f'href="/jobs/{job_id}/results.xlsx"' in reader.get(f"/jobs/{job_id}").text
+    answer = reader.get(f"/jobs/{job_id}/results.xlsx")
+    assert answer.headers["content-disposition"].endswith(f'{job_id}.results.xlsx"')
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.content))["cyclr-bulk results"]
+    assert [job_id in [cell.value for cell in row] for row in sheet.iter_rows()] == [False, True, True, True]
+    change_job(site.engine, job_id, total=1_048_576)
+    answer = reader.get(f"/jobs/{job_id}/results.xlsx")
+    assert (answer.status_code, "take the CSV" in answer.text) == (409, True)

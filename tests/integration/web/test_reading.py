@@ -456,3 +456,29 @@ def test_a_job_of_another_instance_is_shown_and_not_let_go(site: Site, client: h
         answer = client.post(f"/v1/jobs/{job_id}/{deed}")
         assert (answer.status_code, answer.json()["code"]) == (409, "other_instance")
         assert "api.elsewhere.example" in answer.json()["detail"]
+
+
+def test_an_account_is_found_by_how_its_id_begins(past: Past) -> None:
+    assert past.client.get("/v1/accounts?q=a").json() == {"account_ids": ["acme"], "next_cursor": None}
+    first = past.client.get("/v1/accounts?limit=2").json()
+    assert first == {"account_ids": ["acme", "globex"], "next_cursor": "globex"}
+    rest = past.client.get("/v1/accounts", params={"cursor": "globex"}).json()
+    assert rest == {"account_ids": ["initech", "umbrella"], "next_cursor": None}
+    assert past.client.get("/v1/accounts?q=zeppelin").json() == {"account_ids": [], "next_cursor": None}
+
+
+def test_an_account_shows_every_row_of_every_job_that_was_for_it(past: Past) -> None:
+    found = past.client.get("/v1/accounts/globex").json()
+    (item,) = found["items"]
+    assert (found["account_id"], found["next_cursor"]) == ("globex", None)
+    assert {name: item[name] for name in ("job_id", "row", "operation", "state", "code", "attempts")} == {
+        "job_id": past.ended,
+        "row": 3,
+        "operation": "install",
+        "state": "failed",
+        "code": "refused",
+        "attempts": 1,
+    }
+    assert past.client.get("/v1/accounts/nobody").json()["code"] == "unknown_account"
+    assert past.client.get("/v1/accounts/acme%2Fuk").json()["code"] == "unknown_account"
+    assert past.client.get("/v1/accounts/globex?cursor=x").json()["code"] == "wrong_cursor"

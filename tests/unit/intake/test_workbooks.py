@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -250,3 +251,16 @@ def test_a_workbook_that_changes_while_it_is_read_is_told(tmp_path: Path) -> Non
     saved(tmp_path, ("A", [HEADER, ["b", "Desk", "k"]]))
     with pytest.raises(FileChanged):
         list(source.lines())
+
+
+def test_what_is_missing_of_its_styles_is_nobodys_trouble(tmp_path: Path) -> None:
+    path = saved(tmp_path, ("A", [HEADER, ["a", "Desk", "k"]]))
+    kept = io.BytesIO()
+    with zipfile.ZipFile(path) as parts, zipfile.ZipFile(kept, "w") as anew:
+        for name in parts.namelist():
+            content = parts.read(name)
+            if name == "xl/styles.xml":
+                content = re.sub(rb"<cellStyles.*?</cellStyles>", b"", content)
+            anew.writestr(name, content)
+    source = read_source(path, lambda: io.BytesIO(kept.getvalue()))
+    assert [line.cells for line in source.lines()] == [("a", "Desk", "k")]

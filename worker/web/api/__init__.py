@@ -2,8 +2,18 @@
 
 from fastapi import APIRouter
 
-from worker.web.api import connectors, documentation, events, health, jobs, metrics, steering, submitting
+from worker.web.api import (
+    accounts,
+    connectors,
+    documentation,
+    events,
+    health,
+    jobs,
+    metrics,
+    steering,
+    submitting,
+)
 
 router = APIRouter()
-for part in (submitting, jobs, steering, events, connectors, health, metrics, documentation):
+for part in (submitting, jobs, steering, events, accounts, connectors, health, metrics, documentation):
     router.include_router(part.router)

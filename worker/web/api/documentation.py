@@ -25,6 +25,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Hand in, watch, steer, results."},
+    {"name": "accounts", "description": "What was done in an account, over all jobs."},
     {"name": "connectors", "description": "Cyclr's catalogue."},
     {"name": "authorisations", "description": "Links for customers who authorise a connector themselves."},
     {"name": "health", "description": "For those who run the server."},

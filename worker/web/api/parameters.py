@@ -96,6 +96,16 @@ def require_row_before(place: Place, job_id: str, cursor: str | None) -> int:
     return row
 
 
+def require_item_before(cursor: str | None) -> int | None:
+    """The number, over all jobs, of the last item of the page before. Raises: HttpError (400) where the cursor is none of ours."""
+    if cursor is None:
+        return None
+    # Its job may be forgotten by now: the place is good all the same.
+    if not re.fullmatch(r"[0-9]{1,18}", cursor):
+        raise _wrong_cursor("another text")
+    return int(cursor)
+
+
 def require_failures_before(cursor: str | None) -> FailureCursor | None:
     """The place of the last reason of the page before. Raises: HttpError (400) where the cursor is none of ours."""
     if cursor is None:

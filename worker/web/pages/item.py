@@ -17,6 +17,7 @@ from worker.store.listing import AttemptMade, Item, find_item, list_attempts
 from worker.web.api.parameters import JobId, RowNumber, require_job
 from worker.web.guards import GivenPlace, PageReader
 from worker.web.http_errors import HttpError
+from worker.web.pages.accounts import account_address
 from worker.web.pages.rendering import Notice, moment, on_page, render, with_names
 
 router = APIRouter()
@@ -54,6 +55,7 @@ def item_page(
         job=job,
         item=item,
         notice=_how_it_stands(job, item),
+        account_address=account_address(item.account_id),
         facts=list(_facts(job, item, get_connector(engine, asked.connector_id), asked.cells)),
         effects=list(_effects(item, kept_for_h=place.settings.cyclr_secret_retention_h)),
         story=[

@@ -4,21 +4,26 @@ import asyncio
 import re
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from worker.bootstrap.place import Place
 from worker.domain.pace import nobody_calls, why_it_waits
 from worker.domain.server_faults import ServerFault
 from worker.domain.states import JobState
 from worker.domain.words import rate, sentence
+from worker.intake.result_workbooks import MOST_ROWS
+from worker.jobs.results import iter_workbook
 from worker.jobs.views import earlier_lines, how_it_goes
 from worker.store.connectors import asks_customers
 from worker.store.jobs import JobStatus, find_next_step, list_warnings, read_in_hand
 from worker.store.listing import JobCounter, list_job_page
 from worker.store.tallies import FailureCursor, list_failures, list_outcomes, list_pace
 from worker.web.api.parameters import JobId, PageText, require_job
+from worker.web.api.validation import WAYS
 from worker.web.faults import FAILURE_CURSOR
+from worker.web.files import attachment, download_name
 from worker.web.guards import GivenPlace, PageReader
+from worker.web.http_errors import HttpError
 from worker.web.pages.progress import SHOWN_REASONS, JobShown, PaceKnown
 from worker.web.pages.rendering import address, render, render_and_tell
 from worker.web.pages.rows import AskedRows, rows_of
@@ -34,6 +39,8 @@ STATES: dict[str, tuple[str, tuple[JobState, ...], JobCounter | None]] = {
     "failed": ("with failed rows", (), "failed"),
     "to-authorise": ("to be authorised", (), "to_authorise"),
 }
+
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 router = APIRouter()
 
@@ -109,6 +116,19 @@ def rows_part(
     """The table alone, as it stands now."""
     job = require_job(place, job_id)
     return render(request, "pages/items_table.html", job=job, items=rows_of(place, job, (), asked))
+
+
+@router.get("/jobs/{job_id}/results.xlsx")
+def results_workbook(job_id: JobId, caller: PageReader, place: GivenPlace) -> Response:
+    """The result file as a workbook."""
+    job = require_job(place, job_id)
+    if job.total > MOST_ROWS:
+        detail = f"A sheet has no room for more than {MOST_ROWS:,} rows: take the CSV."
+        raise HttpError(409, "too_many_rows", detail)
+    pieces = iter_workbook(place.database.engine, job_id, ways=WAYS)
+    return StreamingResponse(
+        pieces, media_type=WORKBOOK, headers=attachment(download_name(job, "results", "xlsx"))
+    )
 
 
 async def _job_now(place: Place, job_id: str) -> JobShown:

@@ -119,7 +119,7 @@ def rows_of(place: Place, job: JobStatus, reasons: Sequence[FailureReason], aske
     previous, following = _pages(asked, found)
     here = {"after": str(asked.after or ""), "before": "" if asked.before is None else str(asked.before)}
     return RowsPage(
-        rows=[(item, _what(item)) for item in found.rows],
+        rows=[(item, what_came_of(item)) for item in found.rows],
         states=[(name, label) for name, (label, _) in STATES.items()],
         state=asked.state,
         reasons=list(chosen.items()),
@@ -154,7 +154,8 @@ def _searched(asked: RowsAsked, found: SearchedItems) -> str:
     return f"Rows {asked.after + 1:,} to {found.searched_to:,} were searched, and there are more behind them."
 
 
-def _what(item: Item) -> str:
+def what_came_of(item: Item) -> str:
+    """Of the row, or of the last try at it; empty: there is nothing to say yet."""
     if item.state == ItemState.INSTALLED:
         return "; ".join(item.how_done)
     if item.state in FINAL_ITEM_STATES or item.tried:
