@@ -111,7 +111,7 @@ def test_how_rows_came_to_be_done_is_told_in_numbers_that_lead_to_them(site: Sit
     assert f'href="/jobs/{job_id}?state=filled_in#items"' in told
     listed = reader.get(f"/jobs/{job_id}/rows?state=filled_in").text
     assert [number for number in (2, 3, 4, 5) if f'id="row-{number}"' in listed] == [2, 5]
-    assert "it was there, and what was missing was set: api_key" in listed
+    assert "it was there, and what was missing was set; api_key was set" in listed
     client = site.client(site.key())
     found = client.get(f"/v1/jobs/{job_id}/items", params={"outcome": "unchanged"}).raise_for_status().json()
     assert [(each["row"], each["differs"]) for each in found["items"]] == [(3, ["description"])]

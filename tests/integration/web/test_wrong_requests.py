@@ -228,7 +228,7 @@ def test_parameters_are_told_in_the_same_words(office: Office) -> None:
     ]
     results = office.client.get(f"/v1/jobs/{office.job_id}/results.csv", params={"state": "gone"})
     expected = (
-        "expected one of held, queued, running, installed, failed, cancelled, refused, got another text"
+        "expected one of done, held, queued, running, installed, failed, cancelled, refused, got another text"
     )
     assert refused(results, 422, "invalid_request") == [{"column": "state", "message": expected}]
     items = office.client.get(f"/v1/jobs/{office.job_id}/items", params={"reason": "refused"})
