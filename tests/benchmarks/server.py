@@ -33,7 +33,6 @@ CONNECTOR = {
 TOKEN = b'{"access_token":"bench","token_type":"bearer","expires_in":1209600}'
 PAGE = 1_000
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-NAME = re.compile(rb'"Name": ?"([^"]*)"')
 
 
 def account_id(number: int) -> str:
@@ -85,11 +84,21 @@ class Conversation(asyncio.Protocol):
         if target.endswith(b"/install"):
             state.times.append(time.monotonic())
             state.installs += 1
-            name = NAME.search(body)
-            answer = (
-                b'{"Id":%d,"Name":"%s","Authenticated":true,"Connector":{"Id":77,"Name":"Northwind Mail"}}'
-            )
-            answer %= (state.installs, name[1] if name else b"")
+            asked = json.loads(body)
+            # As Cyclr does, it shows what it was sent: a caller may look again for what an answer leaves out.
+            shown = [
+                {**each, "Id": number, "AccountConnectorId": state.installs}
+                for number, each in enumerate(asked.get("Properties", []), start=1)
+            ]
+            answer = json.dumps(
+                {
+                    "Id": state.installs,
+                    "Name": asked["Name"],
+                    "Authenticated": True,
+                    "Connector": {"Id": 77, "Name": "Northwind Mail"},
+                    "Properties": shown,
+                }
+            ).encode()
             self._loop.call_later(state.latency_s, self._send, answer)
             return
         parts = urlsplit(target.decode())
