@@ -20,7 +20,7 @@ DRAIN_MARGIN_S = 10.0
 
 def test_sigterm_to_celery_or_to_its_whole_group_drains_the_workers(tmp_path):
     with open_site(tmp_path, account_ids(ACCOUNTS)) as site:
-        command = site.run(site.file(account_ids(ACCOUNTS)))
+        command = site.run(site.file(account_ids(ACCOUNTS)), "--no-look")
         site.wait_for_installs(60)
         drain(site, site.celery_main(), to_group=False)
         site.wait_for_installs(len(site.installs()) + 60)

@@ -24,7 +24,7 @@ ACCOUNTS = 600  # so many that three commands are interrupted before the last ro
 def test_each_signal_pauses_the_job_and_the_printed_command_line_goes_on_to_the_end(tmp_path):
     """Of one job: what the one command says is typed for the next, which is interrupted too."""
     with open_site(tmp_path, account_ids(ACCOUNTS)) as site:
-        command = site.run(site.file(account_ids(ACCOUNTS)))
+        command = site.run(site.file(account_ids(ACCOUNTS)), "--no-look")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             site.wait_for_installs(len(site.installs()) + 30, interrupted=site.commands[:-1])
             command.send(number)

@@ -182,7 +182,7 @@ class Store(RuleBasedStateMachine):
         ]
         if not rows:
             return
-        job_id = self.loads.job(rows, first=first)
+        job_id = self.loads.job(rows, first=first, no_look=True)
         self.states[job_id] = JobState.RUNNING
         for item_id, target in self._stored(items.c.id, items.c.target, job_id=job_id):
             self.items[item_id] = Item(job_id, target, target in known)
