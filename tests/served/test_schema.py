@@ -48,6 +48,8 @@ OPERATIONS = (
     "POST /v1/jobs/{job_id}/retry",
     "GET /v1/jobs/{job_id}/events",
     "GET /v1/connectors",
+    "GET /v1/accounts",
+    "GET /v1/accounts/{account_id}",
     "GET /healthz",
     "GET /readyz",
     "GET /version",

@@ -26,6 +26,8 @@ OPERATIONS = {
     "retryJob": "POST /v1/jobs/{job_id}/retry",
     "followJob": "GET /v1/jobs/{job_id}/events",
     "listConnectors": "GET /v1/connectors",
+    "listAccounts": "GET /v1/accounts",
+    "getAccount": "GET /v1/accounts/{account_id}",
     "getHealth": "GET /healthz",
     "getReadiness": "GET /readyz",
     "getVersion": "GET /version",
