@@ -395,7 +395,7 @@ MUTANTS = (
         "ours_whatever_it_shows",
         "worker/operations/finding.py",
         "a connector with another credential is taken for the row's own",
-        "    return bool(sent) and all(standings[name] is Standing.SAME for name in sent)\n",
+        "    return bool(sent) and all(standings[name] is FieldState.SAME for name in sent)\n",
         "    return bool(sent)\n",
         ("tests/end_to_end/test_ownership.py",),
     ),

@@ -34,7 +34,7 @@ from worker.cyclr.exchange import Credentials, Exchange, NextPermit, Permit, Tok
 from worker.cyclr.limiter import Limiter
 from worker.cyclr.transport import MAX_LIST_BYTES, MAX_ONE_BYTES, MAX_TOKEN_BYTES
 from worker.domain.accounts import ListedAccount
-from worker.domain.connectors import AccountConnector, Connector, ConnectorRef, Property
+from worker.domain.connectors import AccountConnector, Connector, ConnectorRef, InstalledProperty
 from worker.domain.rows import NewAccount
 from worker.domain.targets import fold
 
@@ -147,14 +147,14 @@ class CyclrClient:
         property_id: int,
         name: str,
         value: str,
-    ) -> Property:
+    ) -> InstalledProperty:
         """The property that is there, as it is once it has this value. Safe to repeat. Source: reference section 7."""
         path = f"/v1.0/account/connectors/{account_connector_id}/properties/{property_id}"
         return await self._set(permit, "PUT", path, account_id, name, value, property_id)
 
     async def add_property(
         self, permit: Permit, account_id: str, account_connector_id: int, name: str, value: str
-    ) -> Property:
+    ) -> InstalledProperty:
         """The property that this call has added. Never safe to repeat without a look. Source: reference section 7."""
         path = f"/v1.0/account/connectors/{account_connector_id}/properties"
         return await self._set(permit, "POST", path, account_id, name, value, None)
@@ -168,8 +168,8 @@ class CyclrClient:
         name: str,
         value: str,
         property_id: int | None,
-    ) -> Property:
-        def set_so(data: Any) -> Property:
+    ) -> InstalledProperty:
+        def set_so(data: Any) -> InstalledProperty:
             found = shapes.account_property(data)
             if found.name != name or property_id not in (None, found.id):
                 raise Unexpected("the property is another one than the one sent")

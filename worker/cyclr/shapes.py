@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from worker.cyclr.answers import Unexpected
 from worker.domain.accounts import ListedAccount
-from worker.domain.connectors import AccountConnector, AuthMethod, Connector, Parameter, Property
+from worker.domain.connectors import AccountConnector, AuthMethod, Connector, InstalledProperty, Parameter
 
 LONGEST_NAME = 1_000  # of what is compared: folding takes the square of it, in the worst case
 LONGEST_VERSION = 100
@@ -142,16 +142,16 @@ def account_connector(data: Any) -> AccountConnector:
     )
 
 
-def account_property(data: Any) -> Property:
+def account_property(data: Any) -> InstalledProperty:
     """One that a call has set: its id is what a second call would need."""
     fields = _Fields(data, "property")
-    return Property(fields.text("Name"), _value(fields.find("Value")), fields.integer("Id"))
+    return InstalledProperty(fields.text("Name"), _value(fields.find("Value")), fields.integer("Id"))
 
 
-def _properties(data: Any) -> Iterator[Property]:
+def _properties(data: Any) -> Iterator[InstalledProperty]:
     for entry in data if isinstance(data, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("Name"), str):
-            yield Property(entry["Name"], _value(entry.get("Value")), _id(entry.get("Id")))
+            yield InstalledProperty(entry["Name"], _value(entry.get("Value")), _id(entry.get("Id")))
 
 
 def _id(value: Any) -> int | None:

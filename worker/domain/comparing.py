@@ -21,7 +21,7 @@ _LIVING_COLUMNS = ("access_token", "refresh_token")
 _MASK = re.compile("[*•●]{3}")  # also of what is shown in part
 
 
-class Standing(StrEnum):
+class FieldState(StrEnum):
     """How a field stands at Cyclr beside the row's value."""
 
     SAME = "same"
@@ -91,7 +91,7 @@ def is_shown(value: str | None) -> bool:
 
 def compare(
     shown: AccountConnector, asked: Mapping[str, str], shown_otherwise: Collection[str] = ()
-) -> dict[str, Standing]:
+) -> dict[str, FieldState]:
     """How each field of a row stands. `shown_otherwise`: those that Cyclr is known to show otherwise than they were sent."""
     credential = _compare_credential(shown, asked, shown_otherwise)
     return {
@@ -100,33 +100,33 @@ def compare(
     }
 
 
-def _compare(shown: AccountConnector, name: str, asked: str, shown_otherwise: Collection[str]) -> Standing:
+def _compare(shown: AccountConnector, name: str, asked: str, shown_otherwise: Collection[str]) -> FieldState:
     value = shown_value(shown, name) or ""
     if is_same(value, asked):
-        return Standing.SAME
+        return FieldState.SAME
     if name in shown_otherwise:
-        return Standing.NOT_SHOWN
+        return FieldState.NOT_SHOWN
     if name == DESCRIPTION:
-        return Standing.OTHER
+        return FieldState.OTHER
     if not value:
-        return Standing.MISSING
-    return Standing.OTHER if is_shown(value) else Standing.NOT_SHOWN
+        return FieldState.MISSING
+    return FieldState.OTHER if is_shown(value) else FieldState.NOT_SHOWN
 
 
 def _compare_credential(
     shown: AccountConnector, asked: Mapping[str, str], shown_otherwise: Collection[str]
-) -> Standing:
+) -> FieldState:
     value, is_authenticated = shown.auth_value or "", shown.is_authenticated
     is_alive = is_living(asked)
     if not is_authenticated and (is_alive or not value):
-        return Standing.MISSING
+        return FieldState.MISSING
     if is_alive:
-        return Standing.NOT_SHOWN  # it may be renewed since: whatever is shown says nothing
+        return FieldState.NOT_SHOWN  # it may be renewed since: whatever is shown says nothing
     if value and is_same(value, auth_value(asked) or ""):
-        return Standing.SAME if is_authenticated else Standing.MISSING
+        return FieldState.SAME if is_authenticated else FieldState.MISSING
     if not is_shown(value) or any(name in shown_otherwise for name in credential_of(asked)):
-        return Standing.NOT_SHOWN
-    return Standing.OTHER
+        return FieldState.NOT_SHOWN
+    return FieldState.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Rights:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class OwnCalls:
     """What this row's own calls have come to. `is_set`: fields that Cyclr's answers say are set. `before`: how each field was
     before the first call that may have set it. `former_auth_value`: what was shown of the credential then, None for nothing;
     `knows_former`: whether that is known.
@@ -187,7 +187,7 @@ def decide(
     shown: AccountConnector,
     asked: Mapping[str, str],
     rights: Rights,
-    past: Past,
+    past: OwnCalls,
     shown_otherwise: Collection[str] = (),
 ) -> Decision:
     """What is done to an account connector for a row that asks for these fields. `shown_otherwise`: as of `compare`."""
@@ -195,7 +195,7 @@ def decide(
     tokens = credential_of(asked) if is_living(asked) else ()
     if not _tell(shown, standings, rights, past, tokens):
         return Decision(differs=credential_of(asked), refusal=Code.OUTCOME_UNKNOWN)
-    others = [name for name, standing in standings.items() if standing is Standing.OTHER]
+    others = [name for name, standing in standings.items() if standing is FieldState.OTHER]
     # All or nothing: a key is not set beside somebody else's address. A description is nobody's address.
     if any(name != DESCRIPTION for name in others) and not rights.may_replace:
         return Decision(differs=tuple(others), refusal=Code.DIFFERS)
@@ -206,37 +206,37 @@ def decide(
     ]
     if credential_of(to_set) and not (rights.knows_method or rights.is_ours):
         return Decision(differs=credential_of(to_set), refusal=Code.METHOD_UNKNOWN)
-    as_asked = tuple(name for name, standing in standings.items() if standing is Standing.SAME)
+    as_asked = tuple(name for name, standing in standings.items() if standing is FieldState.SAME)
     left = [name for name in standings if name not in (*to_set, *past.is_set, *as_asked)]
     differs = tuple(_named(name, standings[name]) for name in left)
     return Decision(_changes(shown, to_set), differs, as_asked=as_asked)
 
 
-def _is_to_set(name: str, standing: Standing, rights: Rights, past: Past, *, is_token: bool) -> bool:
+def _is_to_set(name: str, standing: FieldState, rights: Rights, past: OwnCalls, *, is_token: bool) -> bool:
     """Whether one field is to be set, where nothing is in the way of the row."""
     match standing:
-        case Standing.SAME:
+        case FieldState.SAME:
             return False
-        case Standing.MISSING:
+        case FieldState.MISSING:
             # A credential that does not authenticate does not do so by being sent once more.
             return name not in AUTH_COLUMNS or name not in past.is_set
-        case Standing.OTHER:
+        case FieldState.OTHER:
             return rights.may_replace
-        case Standing.NOT_SHOWN if name in past.is_set:
+        case FieldState.NOT_SHOWN if name in past.is_set:
             return False
-        case Standing.NOT_SHOWN if past.was(name) is not None:
+        case FieldState.NOT_SHOWN if past.was(name) is not None:
             return True  # it was to be replaced, and no answer says that it is
-        case Standing.NOT_SHOWN if is_token:
+        case FieldState.NOT_SHOWN if is_token:
             return rights.overwrites and rights.replaces_tokens
-        case Standing.NOT_SHOWN:
+        case FieldState.NOT_SHOWN:
             return rights.may_replace
 
 
 def _tell(
     shown: AccountConnector,
-    standings: dict[str, Standing],
+    standings: dict[str, FieldState],
     rights: Rights,
-    past: Past,
+    past: OwnCalls,
     tokens: Collection[str],
 ) -> bool:
     """Whether it can be told of what is not shown, and what a call without an answer may have set, that it was: then it stands
@@ -249,12 +249,12 @@ def _tell(
     knows_the_same = past.knows_former and not knows_others and is_shown(shown.auth_value)
     for name, standing in standings.items():
         was = past.was(name)
-        if was is None or name in past.is_set or standing is not Standing.NOT_SHOWN:
+        if was is None or name in past.is_set or standing is not FieldState.NOT_SHOWN:
             continue
         is_token = name in tokens
-        was_missing = was == Standing.MISSING
+        was_missing = was == FieldState.MISSING
         if (was_missing and (is_token or not rights.may_replace)) or (is_token and knows_others):
-            standings[name] = Standing.SAME
+            standings[name] = FieldState.SAME
         elif is_token and not knows_the_same:
             return False
     return True
@@ -275,13 +275,13 @@ def _changes(shown: AccountConnector, to_set: Sequence[str]) -> tuple[Change, ..
     return (*set_so, *added, *([Change(CREDENTIAL, rest)] if rest else []))
 
 
-def _named(name: str, standing: Standing) -> str:
-    return name + NOT_SHOWN if standing is Standing.NOT_SHOWN else name
+def _named(name: str, standing: FieldState) -> str:
+    return name + NOT_SHOWN if standing is FieldState.NOT_SHOWN else name
 
 
 def outcome_of(before: Mapping[str, str], changed: Collection[str]) -> Outcome:
     """How a row ends whose account connector was there. `changed`: the fields that were set, which stood so before."""
     if not changed:
         return Outcome.UNCHANGED
-    is_filled_in = all(before.get(name) == Standing.MISSING for name in changed)
+    is_filled_in = all(before.get(name) == FieldState.MISSING for name in changed)
     return Outcome.FILLED_IN if is_filled_in else Outcome.UPDATED

@@ -116,7 +116,7 @@ class DoubtedVersion(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Property:
+class InstalledProperty:
     """A property of an account connector. `value`: None where none is shown; `id`: None where Cyclr shows none. Its value may
     be a secret: never store, log or print it.
     """
@@ -126,7 +126,7 @@ class Property:
     id: int | None = None
 
     def __repr__(self) -> str:
-        return f"Property(id={self.id})"
+        return f"InstalledProperty(id={self.id})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +142,13 @@ class AccountConnector:
     is_authenticated: bool
     auth_value: str | None = None
     description: str | None = None
-    properties: tuple[Property, ...] = ()
+    properties: tuple[InstalledProperty, ...] = ()
 
-    def find_property(self, name: str) -> Property | None:
+    def find_property(self, name: str) -> InstalledProperty | None:
         """The first of exactly this name; Cyclr matches names exactly."""
         return next((entry for entry in self.properties if entry.name == name), None)
 
-    def with_property(self, changed: Property) -> "AccountConnector":
+    def with_property(self, changed: InstalledProperty) -> "AccountConnector":
         """The same with this property in the place of the one of its id, or beside all others."""
         others = tuple(changed if entry.id == changed.id else entry for entry in self.properties)
         return replace(self, properties=others if changed in others else (*others, changed))

@@ -9,9 +9,9 @@ from worker.domain.comparing import (
     DESCRIPTION,
     Change,
     Decision,
-    Past,
+    FieldState,
+    OwnCalls,
     Rights,
-    Standing,
     compare,
     credential_of,
     decide,
@@ -52,7 +52,7 @@ async def decide_now(hands: Hands) -> Decision:
     if hands.item.options.is_older:
         # The version before left alone what was there, and said so.
         standings = compare(shown, asked)
-        is_otherwise = (Standing.OTHER, Standing.MISSING)
+        is_otherwise = (FieldState.OTHER, FieldState.MISSING)
         return Decision(differs=tuple(name for name, how in standings.items() if how in is_otherwise))
     connector = await hands.connector()
     rights, past = _rights(hands, connector), _past(hands, connector)
@@ -75,16 +75,18 @@ def _rights(hands: Hands, connector: JobConnector) -> Rights:
     )
 
 
-def _past(hands: Hands, connector: JobConnector) -> Past:
+def _past(hands: Hands, connector: JobConnector) -> OwnCalls:
     asked, notes, former = hands.asked, hands.notes, hands.overwritten.former
     credential = credential_of(asked)
     is_set, before = set(notes.changed), dict(notes.before)
     if CONNECTOR.name in notes.steps_done:
         is_set.update(sent_with_install(asked, connector))
     elif is_living(asked) and (hands.item.maybe_sent or notes.sent == CONNECTOR.name):
-        before = dict.fromkeys(credential, str(Standing.MISSING)) | before  # there was nothing then
+        before = dict.fromkeys(credential, str(FieldState.MISSING)) | before  # there was nothing then
     of_credential = next(iter(credential), "")
-    return Past(frozenset(is_set), before, former.get(of_credential), knows_former=of_credential in former)
+    return OwnCalls(
+        frozenset(is_set), before, former.get(of_credential), knows_former=of_credential in former
+    )
 
 
 _REFUSALS = {
@@ -214,7 +216,7 @@ def _body(names: Collection[str], asked: Mapping[str, str]) -> dict[str, str]:
 def _effect(hands: Hands, change: Change, before: AccountConnector, now: AccountConnector) -> Effect:
     """Which fields are set, by what the answer shows. Raises: AttemptEnded for a value that is not taken."""
     hands.times_set.update(change.fields)
-    otherwise = [n for n, how in compare(now, hands.asked).items() if how is not Standing.SAME]
+    otherwise = [n for n, how in compare(now, hands.asked).items() if how is not FieldState.SAME]
     not_taken = [
         name
         for name in change.fields

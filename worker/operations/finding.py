@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from worker.cyclr.looks import Elsewhere, Finding
-from worker.domain.comparing import Standing, compare
+from worker.domain.comparing import FieldState, compare
 from worker.domain.connectors import AccountConnector
 from worker.domain.rows import PROPERTY_PREFIX
 from worker.domain.states import Code, Outcome
@@ -81,4 +81,4 @@ def is_proven_ours(hands: Hands, connector: JobConnector, found: AccountConnecto
         return False
     sent = sent_with_install(hands.asked, connector)
     standings = compare(found, hands.asked)
-    return bool(sent) and all(standings[name] is Standing.SAME for name in sent)
+    return bool(sent) and all(standings[name] is FieldState.SAME for name in sent)

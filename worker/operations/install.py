@@ -4,7 +4,7 @@ it is not there."""
 from typing import Any
 
 from worker.cyclr.errors import NameInUse, NotFound
-from worker.domain.comparing import Standing, compare
+from worker.domain.comparing import FieldState, compare
 from worker.domain.rows import PROPERTY_PREFIX, auth_value
 from worker.domain.states import Code
 from worker.domain.steps import ACCOUNT, CONNECTOR, Notes
@@ -69,7 +69,7 @@ async def _install(hands: Hands) -> Effect:
     hands.is_ours = True
     hands.shown, hands.has_looked = created, False
     # What Cyclr made of a value that it has just taken is not sent again.
-    otherwise = [name for name, how in compare(created, hands.asked).items() if how is Standing.OTHER]
+    otherwise = [name for name, how in compare(created, hands.asked).items() if how is FieldState.OTHER]
     return Effect(is_new=True, shown=created, shown_otherwise=tuple(otherwise))
 
 

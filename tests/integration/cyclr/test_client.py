@@ -38,7 +38,7 @@ from worker.cyclr.errors import (
     Unauthorised,
 )
 from worker.domain.accounts import ListedAccount
-from worker.domain.connectors import AccountConnector, ConnectorRef, Property
+from worker.domain.connectors import AccountConnector, ConnectorRef, InstalledProperty
 from worker.domain.rows import NewAccount
 
 AUTH_VALUE = "k3y-that-must-not-show"
@@ -571,7 +571,9 @@ def test_a_change_is_sent_as_the_reference_says(
     assert (sent.method, sent.target, sent.headers["x-cyclr-account"]) == (method, path, "acme")
     assert json.loads(sent.body) == body
     assert ended == (
-        Property("Domain", PROPERTY, 41) if answered is SET_SO else shapes.account_connector(INSTALLED)
+        InstalledProperty("Domain", PROPERTY, 41)
+        if answered is SET_SO
+        else shapes.account_connector(INSTALLED)
     )
 
 

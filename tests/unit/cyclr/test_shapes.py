@@ -4,7 +4,7 @@ import pytest
 
 from worker.cyclr import shapes
 from worker.cyclr.answers import Unexpected
-from worker.domain.connectors import AuthMethod, Parameter, Property
+from worker.domain.connectors import AuthMethod, InstalledProperty, Parameter
 
 INSTALLED: dict[str, Any] = {
     "Id": 54321,
@@ -25,7 +25,7 @@ def test_an_account_connector_keeps_what_is_compared() -> None:
     assert found.connector_name == "Example"
     assert found.is_authenticated
     assert found.auth_value == "in-clear"
-    assert found.properties == (Property("isSandbox", "true", 41),)
+    assert found.properties == (InstalledProperty("isSandbox", "true", 41),)
     assert "true" not in repr(found.properties)
     assert "in-clear" not in repr(found)
 
@@ -76,18 +76,18 @@ def test_an_entry_that_has_no_name_or_connector_is_nobodys() -> None:
 )
 def test_a_property_value_is_read_as_text(value: Any, text: str | None) -> None:
     entry = INSTALLED | {"Properties": [{"Name": "p", "Value": value}]}
-    assert shapes.account_connector(entry).properties == (Property("p", text),)
+    assert shapes.account_connector(entry).properties == (InstalledProperty("p", text),)
 
 
 @pytest.mark.parametrize("id_", [None, "41", True, 0, -1, 2**63])
 def test_what_is_no_id_of_a_property_is_none(id_: Any) -> None:
     entry = INSTALLED | {"Properties": [{"Name": "p", "Value": "x", "Id": id_}]}
-    assert shapes.account_connector(entry).properties == (Property("p", "x"),)
+    assert shapes.account_connector(entry).properties == (InstalledProperty("p", "x"),)
 
 
 def test_a_property_that_was_set_has_a_name_and_an_id() -> None:
     answer = {"Name": "p", "Value": "x", "Id": 41, "AccountConnectorId": 54321}
-    assert shapes.account_property(answer) == Property("p", "x", 41)
+    assert shapes.account_property(answer) == InstalledProperty("p", "x", 41)
     for missing in ("Name", "Id"):
         with pytest.raises(Unexpected):
             shapes.account_property({name: value for name, value in answer.items() if name != missing})

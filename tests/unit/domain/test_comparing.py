@@ -5,7 +5,7 @@ import pytest
 from worker.domain.comparing import (
     Change,
     Decision,
-    Past,
+    OwnCalls,
     Rights,
     compare,
     decide,
@@ -14,7 +14,7 @@ from worker.domain.comparing import (
     is_same,
     outcome_of,
 )
-from worker.domain.connectors import AccountConnector, Property
+from worker.domain.connectors import AccountConnector, InstalledProperty
 from worker.domain.states import Code
 from worker.domain.steps import CREDENTIAL, NEW_PROPERTY, PROPERTY
 
@@ -29,13 +29,13 @@ def found(**fields: object) -> AccountConnector:
         "is_authenticated": True,
         "auth_value": "key-1",
         "description": "Main",
-        "properties": (Property("Region", "EU", 41), Property("Extra", "x", 42)),
+        "properties": (InstalledProperty("Region", "EU", 41), InstalledProperty("Extra", "x", 42)),
     }
     return AccountConnector(**(values | fields))  # type: ignore[arg-type]
 
 
 def with_region(value: str | None) -> AccountConnector:
-    return found(properties=(Property("Region", value, 41),))
+    return found(properties=(InstalledProperty("Region", value, 41),))
 
 
 BARE = found(auth_value=None, is_authenticated=False, properties=(), description=None)
@@ -108,7 +108,7 @@ def test_values_are_not_the_same(shown: str, asked: str) -> None:
         (with_region(MASK), ["same", "not_shown", "same"]),
         (with_region(""), ["same", "missing", "same"]),
         (with_region(None), ["same", "missing", "same"]),
-        (found(properties=(Property("region", "EU", 41),)), ["same", "missing", "same"]),
+        (found(properties=(InstalledProperty("region", "EU", 41),)), ["same", "missing", "same"]),
         (found(properties=()), ["same", "missing", "same"]),
         (found(description=None), ["same", "same", "other"]),
         (found(description="Other"), ["same", "same", "other"]),
@@ -163,7 +163,7 @@ def decided(
     there: AccountConnector,
     row: dict[str, str] = ROW,
     rights: Rights = Rights(),  # noqa: B008 - a value
-    past: Past = Past(),  # noqa: B008
+    past: OwnCalls = OwnCalls(),  # noqa: B008
     shown_otherwise: tuple[str, ...] = (),
 ) -> Decision:
     return decide(there, row, rights, past, shown_otherwise)
@@ -181,7 +181,9 @@ def test_what_is_missing_is_set_properties_first() -> None:
 
 
 def test_nothing_at_all_is_set_beside_another_value() -> None:
-    there = found(auth_value=None, is_authenticated=False, properties=(Property("Region", "US", 41),))
+    there = found(
+        auth_value=None, is_authenticated=False, properties=(InstalledProperty("Region", "US", 41),)
+    )
     assert decided(there) == Decision(differs=("property.Region",), refusal=Code.DIFFERS)
     there = found(auth_value="key-2", properties=(), description="Other")
     assert decided(there) == Decision(differs=("api_key", "description"), refusal=Code.DIFFERS)
@@ -194,25 +196,29 @@ def test_another_description_alone_is_named_and_left_alone() -> None:
 
 
 def test_what_is_not_shown_is_named_and_left_alone() -> None:
-    there = found(auth_value=None, properties=(Property("Region", MASK, 41),))
+    there = found(auth_value=None, properties=(InstalledProperty("Region", MASK, 41),))
     assert decided(there) == Decision(differs=("api_key (not shown)", "property.Region (not shown)"))
 
 
 @pytest.mark.parametrize("rights", [OVERWRITE, OURS])
 def test_other_values_are_set_where_that_is_asked_for_or_the_row_has_made_it(rights: Rights) -> None:
-    there = found(auth_value="key-2", properties=(Property("Region", "US", 41),), description="Other")
+    there = found(
+        auth_value="key-2", properties=(InstalledProperty("Region", "US", 41),), description="Other"
+    )
     both = Change(CREDENTIAL, ("api_key", "description"))
     assert decided(there, rights=rights) == Decision((SET_REGION, both))
 
 
 @pytest.mark.parametrize("rights", [OVERWRITE, OURS])
 def test_what_is_not_shown_counts_as_another_value_then(rights: Rights) -> None:
-    there = found(auth_value=None, properties=(Property("Region", MASK, 41),))
+    there = found(auth_value=None, properties=(InstalledProperty("Region", MASK, 41),))
     assert decided(there, rights=rights) == Decision((SET_REGION, SET_KEY))
 
 
 def test_what_the_row_does_not_name_is_never_set() -> None:
-    there = found(auth_value="key-2", properties=(Property("Region", "US", 41),), description="Other")
+    there = found(
+        auth_value="key-2", properties=(InstalledProperty("Region", "US", 41),), description="Other"
+    )
     row = {"property.Region": "EU"}
     assert decided(there, row, OVERWRITE) == Decision((SET_REGION,))
 
@@ -231,19 +237,19 @@ def test_a_credential_is_not_set_where_the_method_is_unknown() -> None:
 # What the row's own calls have come to.
 
 
-def set_by_us(*names: str) -> Past:
-    return Past(is_set=frozenset(names))
+def set_by_us(*names: str) -> OwnCalls:
+    return OwnCalls(is_set=frozenset(names))
 
 
 def test_what_was_set_and_is_not_shown_is_not_set_again() -> None:
-    there = found(auth_value=None, properties=(Property("Region", MASK, 41),))
+    there = found(auth_value=None, properties=(InstalledProperty("Region", MASK, 41),))
     past = set_by_us("api_key", "property.Region")
     assert decided(there, past=past) == Decision()
     assert decided(there, rights=OVERWRITE, past=past) == Decision()
 
 
 def test_what_cyclr_made_of_a_value_is_not_set_again() -> None:
-    there = found(properties=(Property("Region", "Europe", 41),))
+    there = found(properties=(InstalledProperty("Region", "Europe", 41),))
     region = ("property.Region",)
     assert decided(there, rights=OVERWRITE, past=set_by_us(*region), shown_otherwise=region) == Decision()
 
@@ -256,20 +262,20 @@ def test_a_credential_that_does_not_authenticate_is_set_once() -> None:
 
 @pytest.mark.parametrize("was", ["other", "not_shown", "missing"])
 def test_what_may_have_been_replaced_is_set_again_where_it_is_not_shown(was: str) -> None:
-    sent = Past(before={"api_key": was})
+    sent = OwnCalls(before={"api_key": was})
     assert decided(found(auth_value=None), rights=OVERWRITE, past=sent) == Decision((SET_KEY,))
 
 
 def test_where_there_was_nothing_what_is_there_counts_as_set_and_nothing_is_overwritten() -> None:
-    sent = Past(before={"api_key": "missing", "property.Region": "missing"})
-    there = found(auth_value=None, properties=(Property("Region", MASK, 41),))
+    sent = OwnCalls(before={"api_key": "missing", "property.Region": "missing"})
+    there = found(auth_value=None, properties=(InstalledProperty("Region", MASK, 41),))
     assert decided(there, past=sent) == Decision()
     assert decided(there, past=sent).as_asked == ("api_key", "property.Region", "description")
 
 
 def test_another_value_is_left_alone_though_it_was_missing_before_our_call() -> None:
     # Somebody else has set it meanwhile.
-    sent = Past(before={"api_key": "missing"})
+    sent = OwnCalls(before={"api_key": "missing"})
     refused = Decision(differs=("api_key",), refusal=Code.DIFFERS)
     assert decided(found(auth_value="key-2"), past=sent) == refused
 
@@ -294,9 +300,9 @@ def test_tokens_are_replaced_where_both_options_say_so() -> None:
     assert decided(found(auth_value=None), TOKENS, REPLACE) == Decision((SET_TOKENS,))
 
 
-def maybe_sent(was: str, former: str | None = None, *, knows_former: bool = True) -> Past:
+def maybe_sent(was: str, former: str | None = None, *, knows_former: bool = True) -> OwnCalls:
     before = {"access_token": was, "refresh_token": was}
-    return Past(before=before, former_auth_value=former, knows_former=knows_former)
+    return OwnCalls(before=before, former_auth_value=former, knows_former=knows_former)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +315,7 @@ def maybe_sent(was: str, former: str | None = None, *, knows_former: bool = True
     ],
 )
 def test_tokens_that_may_have_been_sent_count_as_set_where_others_are_there(
-    there: AccountConnector, past: Past
+    there: AccountConnector, past: OwnCalls
 ) -> None:
     assert decided(there, TOKENS, REPLACE, past) == Decision()
 
@@ -329,7 +335,7 @@ def test_tokens_are_sent_again_where_the_former_ones_are_there_yet() -> None:
         (found(auth_value="some"), maybe_sent("not_shown", knows_former=False)),
     ],
 )
-def test_tokens_are_never_sent_twice_where_nobody_can_tell(there: AccountConnector, past: Past) -> None:
+def test_tokens_are_never_sent_twice_where_nobody_can_tell(there: AccountConnector, past: OwnCalls) -> None:
     refused = Decision(differs=("access_token", "refresh_token"), refusal=Code.OUTCOME_UNKNOWN)
     assert decided(there, TOKENS, REPLACE, past) == refused
 
